@@ -1,0 +1,96 @@
+/**
+ * What the addon (native/addon.cc) gives to TypeScript. Only native.ts uses it.
+ *
+ * The addon knows generic netlink and nothing of IPVS. It never rejects and
+ * never throws once a call has started: every promise resolves, with a
+ * `failure` where the call as a whole failed.
+ */
+export interface Addon {
+  readonly Socket: new (options: SocketOptions) => AddonSocket
+  /**
+   * Reads a small file (a sysctl, at most 64 KiB) as it is inside a network
+   * namespace: a path below /proc/sys/net or /proc/net differs from one
+   * namespace to the next. Runs on a thread of its own that then ends.
+   */
+  readFile(path: string, netns?: string): Promise<FileContent>
+}
+
+export interface SocketOptions {
+  /** Name of the generic netlink family, at most 15 characters. */
+  readonly family: string
+  /** Path of the network namespace to open the socket in. Default: that of the process. */
+  readonly netns?: string
+  /**
+   * Open the socket in a new network namespace with `lo` up. The namespace
+   * ends when the socket is closed. Not together with `netns`.
+   */
+  readonly scratch?: boolean
+  /** How long one wait for a reply may take, 1 to 2147483647 milliseconds. */
+  readonly timeoutMs: number
+}
+
+/** Why a call, or one request of a batch, failed. */
+export interface Failure {
+  /** Linux errno, positive: 3 is ESRCH. */
+  readonly errno: number
+  /** What failed: 'socket', 'setns', 'sendmsg', ..., or 'reply' where the kernel answered with the errno. */
+  readonly operation: string
+  /** The kernel's own words (NLMSGERR_ATTR_MSG), where it sent any. */
+  readonly message?: string
+}
+
+/** What became of one request. Neither: done, and the kernel sent nothing but success. */
+export interface AddonOutcome {
+  readonly failure?: Failure
+  /** The replies, each a whole netlink message at a multiple of 4. */
+  readonly data?: ArrayBuffer
+}
+
+export interface BatchResult {
+  readonly failure?: Failure
+  /** One for each request, in order. `null`: done, nothing sent back. */
+  readonly outcomes: readonly (AddonOutcome | null)[]
+}
+
+export interface DumpResult {
+  readonly failure?: Failure
+  /**
+   * The messages the kernel sent, in order, without the closing NLMSG_DONE:
+   * each a whole netlink message (nlmsghdr, genlmsghdr, attributes) at a
+   * multiple of 4. No message crosses from one buffer into the next.
+   */
+  readonly messages: readonly ArrayBuffer[]
+  /** The kernel set NLM_F_DUMP_INTR: what was dumped changed meanwhile. */
+  readonly interrupted: boolean
+}
+
+export interface FileContent {
+  readonly failure?: Failure
+  readonly bytes?: ArrayBuffer
+}
+
+/**
+ * One generic netlink socket. One call is in flight at a time: a second one
+ * throws, so the caller queues.
+ *
+ * A request is a `u32` with its length in bytes, these four included, then
+ * genlmsghdr (command `u8`, version `u8`, reserved `u16`) and the attributes;
+ * all in the machine's byte order. In a batch the next request starts at the
+ * next multiple of 4.
+ */
+export interface AddonSocket {
+  /** Opens the socket and looks up the family. Resolves with why it could not. */
+  open(): Promise<Failure | undefined>
+  /** Many requests, an outcome each. A failed request does not stop the ones after it. */
+  batch(requests: Uint8Array, count: number): Promise<BatchResult>
+  /** One request, many messages. */
+  dump(request: Uint8Array): Promise<DumpResult>
+  /**
+   * The dump `outer`; then, for each of its messages in turn, a dump with
+   * `innerCommand` whose only attribute is the top-level `attribute` of that
+   * message. `messages` holds each outer message followed by the inner ones.
+   */
+  dumpOfDumps(outer: Uint8Array, innerCommand: number, attribute: number): Promise<DumpResult>
+  /** Closes the socket, once a call in flight has ended. May be called again. */
+  close(): void
+}
