@@ -1,0 +1,117 @@
+# What runs inside the guest as PID 1. guest.mjs puts settings in front: the variables `work`, `module`, `interactive`,
+# `rows`, `columns` and the functions `mount_lower`, `mount_shares`, which differ between User Mode Linux and qemu, as do
+# the lines to the host: `control`, `out`, `err`, `terminal`.
+#
+# The shell is busybox's, and prefers busybox's commands to those of $PATH; whatever else is needed is named by its path.
+
+# The host's root, the tools and the kernel's modules, all read-only, become one writable root. The host's files win over
+# the tools: the guest has the programs a test would find on the host, and the others besides. What is written stays in
+# the guest's memory.
+enter_root() {
+  mount_lower || fail 'could not mount the host'\''s files'
+  mkdir -p /run/upper /run/work /run/root
+  mount -t overlay root /run/root -o \
+    lowerdir=/run/lower/host:/run/lower/tools:/run/lower/kernel,upperdir=/run/upper,workdir=/run/work ||
+    fail 'could not mount the overlay'
+  cd /run/root
+  mount -t proc proc proc
+  mount -t sysfs sysfs sys
+  mount -t devtmpfs dev dev
+  mount -t tmpfs tmpfs run -o mode=755
+  mkdir run/guest
+  cp /run/lower/tools/usr/bin/busybox run/lower/host"$work"/init run/lower/host"$work"/command run/guest 2>/dev/null ||
+    cp /run/lower/tools/usr/bin/busybox "$work/init" "$work/command" run/guest || fail 'could not read the command'
+  # More than a chroot: in a chroot nobody may make a user namespace.
+  mount --move . /
+  exec chroot . /run/guest/busybox sh /run/guest/init inside
+}
+
+set_up() {
+  mkdir -p /dev/pts /dev/shm /run/lock
+  mount -t devpts devpts /dev/pts -o mode=620,ptmxmode=666,gid=5
+  mount -t tmpfs tmpfs /dev/shm -o mode=1777
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null
+  ln -sfn /proc/self/fd /dev/fd
+  ln -sfn fd/0 /dev/stdin
+  ln -sfn fd/1 /dev/stdout
+  ln -sfn fd/2 /dev/stderr
+  chmod 1777 /tmp
+  hostname guest
+  ip link set lo up
+  echo /sbin/modprobe >/proc/sys/kernel/modprobe
+  mount_shares || fail 'could not mount a shared folder'
+  case $module in
+    loaded) /sbin/modprobe ip_vs || fail 'modprobe ip_vs failed' ;;
+    absent) hide_module ;;
+  esac
+}
+
+hide_module() {
+  cd "/usr/lib/modules/$(uname -r)" || fail 'no modules to hide'
+  rm -rf kernel/net/netfilter/ipvs modules.*.bin
+  sed -i '/ip_vs/d' modules.dep modules.alias modules.symbols modules.softdep modules.order
+  cd /
+}
+
+# The command's output and errors are pipes, as they would be on a host; each is copied to a line of its own. `dd` counts:
+# the host takes the guest down only when it has received as many bytes.
+run_on_pipes() {
+  exec 8>"$out" 9>"$err"
+  stty raw -echo <"$out"
+  stty raw -echo <"$err"
+  mkfifo /run/guest/out /run/guest/err
+  dd bs=64k </run/guest/out >&8 2>/run/guest/out.count &
+  out_copier=$!
+  dd bs=64k </run/guest/err >&9 2>/run/guest/err.count &
+  err_copier=$!
+  setsid /bin/sh /run/guest/command </dev/null >/run/guest/out 2>/run/guest/err 8>&- 9>&- &
+  wait $!
+  status=$?
+  # Nothing that the command left running may hold the pipes open.
+  for process in /proc/[0-9]*; do
+    process=${process#/proc/}
+    case $process in
+      1 | "$out_copier" | "$err_copier") ;;
+      *) kill -KILL "$process" 2>/dev/null ;;
+    esac
+  done
+  wait
+  finish "$status" "$(bytes out)" "$(bytes err)"
+}
+
+bytes() { sed -n 's/ bytes.*//p' "/run/guest/$1.count"; }
+
+run_on_terminal() {
+  exec 8<>"$terminal"
+  stty sane rows "$rows" cols "$columns" <&8
+  setsid -c /bin/sh /run/guest/command <&8 >&8 2>&8 8>&- &
+  wait $!
+  status=$?
+  stty sane <&8 # returns when all is written
+  finish "$status" 0 0
+}
+
+# The host ends the guest at these words; the rest is in case it does not.
+finish() {
+  sync
+  unmount_shares
+  tell "exit $*"
+}
+
+fail() {
+  tell "fail $*"
+}
+
+tell() {
+  echo "$*" >"$control"
+  sleep 20
+  poweroff -f
+}
+
+case ${1-} in
+  inside)
+    set_up
+    if $interactive; then run_on_terminal; else run_on_pipes; fi
+    ;;
+  *) enter_root ;;
+esac
