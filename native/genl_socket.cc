@@ -1,0 +1,445 @@
+#include "genl_socket.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "netns.h"
+
+namespace ipvs {
+namespace {
+
+// The kernel makes a dump's datagrams as long as the longest buffer that the
+// socket ever received into, and no longer than this (netlink_recvmsg() and
+// netlink_dump()). The reply to a single request is at most a page or 8 KiB
+// (NLMSG_GOODSIZE).
+constexpr size_t kDatagramBytes = 32 << 10;
+
+// What a reply can take of the receive buffer. An error takes 768 to 1280 bytes
+// with the kernel's overhead, a reply with data up to 8 KiB and overhead.
+constexpr size_t kReplyCost = 9 << 10;
+
+// Two, so that the data of a small dump and its NLMSG_DONE come in one system
+// call: the kernel makes the second while it hands out the first.
+constexpr size_t kDumpDatagrams = 2;
+
+constexpr uint8_t kInnerVersion = 1;
+
+Failure OutOfMemory() { return Failure{ENOMEM, "malloc", {}}; }
+
+Failure Malformed() { return Failure{EBADMSG, "recvmmsg", {}}; }
+
+Outcome& OutcomeAt(BatchResult* result, size_t index) {
+  std::unique_ptr<Outcome>& outcome = result->outcomes[index];
+  if (!outcome) outcome = std::make_unique<Outcome>();
+  return *outcome;
+}
+
+void AppendData(std::vector<uint8_t>* data, Bytes message) {
+  const size_t begin = data->size();
+  data->resize(begin + NLMSG_ALIGN(message.size));
+  std::memcpy(data->data() + begin, message.data, message.size);
+}
+
+}  // namespace
+
+struct GenlSocket::Window {
+  // Indices of the requests, `count` of them.
+  const size_t* order;
+  size_t count;
+  // Sequence number of the first; the others follow.
+  uint32_t first_sequence;
+};
+
+bool ParseRequests(Bytes bytes, size_t count, std::vector<Bytes>* requests) {
+  requests->clear();
+  // A request is no shorter than its length and its genlmsghdr, so that a wrong
+  // count cannot ask for more memory than the bytes are worth.
+  constexpr size_t kLengthBytes = sizeof(uint32_t);
+  if (count > bytes.size / (kLengthBytes + GENL_HDRLEN)) return false;
+  requests->reserve(count);
+  size_t offset = 0;
+  while (requests->size() < count) {
+    if (offset >= bytes.size || bytes.size - offset < kLengthBytes + GENL_HDRLEN) return false;
+    uint32_t length;
+    std::memcpy(&length, bytes.data + offset, sizeof(length));
+    if (length < kLengthBytes + GENL_HDRLEN || length > bytes.size - offset) return false;
+    requests->push_back({bytes.data + offset + kLengthBytes, length - kLengthBytes});
+    offset += NLMSG_ALIGN(static_cast<size_t>(length));
+  }
+  return offset >= bytes.size;
+}
+
+Result<std::unique_ptr<GenlSocket>> GenlSocket::Open(const Options& options) {
+  Result<UniqueFd> fd = options.scratch         ? OpenInScratchNamespace()
+                        : options.netns.empty() ? OpenGenericNetlink()
+                                                : OpenInNamespace(options.netns);
+  if (!fd.ok()) return fd.TakeFailure();
+  Result<NetlinkSocket> socket = NetlinkSocket::Configure(std::move(fd.value()), options.netlink);
+  if (!socket.ok()) return socket.TakeFailure();
+  auto genl = std::make_unique<GenlSocket>(std::move(socket.value()), options.family,
+                                           options.timeout_ms);
+  Status status = genl->ResolveFamily();
+  if (!status.ok()) return status.TakeFailure();
+  return genl;
+}
+
+GenlSocket::GenlSocket(NetlinkSocket socket, std::string family, int timeout_ms)
+    : socket_(std::move(socket)),
+      family_(std::move(family)),
+      timeout_ms_(timeout_ms),
+      max_requests_per_send_(std::max<size_t>(1, socket_.receive_buffer_bytes() / kReplyCost)) {}
+
+bool GenlSocket::ReserveReceiveRoom() {
+  if (receive_room_) return true;
+  receive_room_.reset(
+      static_cast<uint8_t*>(std::malloc(NetlinkSocket::kMaxDatagrams * kDatagramBytes)));
+  if (!receive_room_) return false;
+  for (size_t i = 0; i < NetlinkSocket::kMaxDatagrams; ++i) {
+    received_[i].data = receive_room_.get() + i * kDatagramBytes;
+    received_[i].capacity = kDatagramBytes;
+  }
+  return true;
+}
+
+Result<size_t> GenlSocket::ReceiveReplies(bool wait, Deadline* deadline) {
+  if (!ReserveReceiveRoom()) return OutOfMemory();
+  if (!wait) return socket_.ReceiveNow(received_, NetlinkSocket::kMaxDatagrams);
+  return socket_.Receive(received_, NetlinkSocket::kMaxDatagrams, deadline);
+}
+
+// Nothing queued means that no dump runs: the kernel makes a dump's next
+// datagram inside the receive that empties the queue.
+void GenlSocket::DrainLeftovers() {
+  Deadline deadline(timeout_ms_);
+  for (;;) {
+    const Result<size_t> received = ReceiveReplies(false, &deadline);
+    if (!received.ok() && received.failure().error != ENOBUFS) break;
+    if (deadline.RemainingMs() == 0) break;
+  }
+  leftovers_ = false;
+}
+
+Status GenlSocket::ResolveFamily() {
+  const std::vector<uint8_t> name = MakeAttribute(
+      CTRL_ATTR_FAMILY_NAME,
+      {reinterpret_cast<const uint8_t*>(family_.c_str()), family_.size() + 1});
+  const std::vector<uint8_t> payload =
+      MakePayload(CTRL_CMD_GETFAMILY, 1, {name.data(), name.size()});
+  BatchResult result;
+  result.outcomes.resize(1);
+  Status status = RunBatch({{payload.data(), payload.size()}}, {0}, GENL_ID_CTRL, &result);
+  if (!status.ok()) return status;
+  Outcome& outcome = OutcomeAt(&result, 0);
+  if (outcome.failure) {
+    if (outcome.failure->operation == kReplyOperation) {
+      outcome.failure->operation = kFamilyOperation;
+    }
+    return std::move(*outcome.failure);
+  }
+
+  Message message;
+  MessageReader reader({outcome.data.data(), outcome.data.size()});
+  if (reader.Next(&message) == MessageReader::Step::kMessage) {
+    const Bytes attribute = FindAttribute(message.payload, CTRL_ATTR_FAMILY_ID);
+    uint16_t id;
+    if (attribute.size >= NLA_HDRLEN + sizeof(id)) {
+      std::memcpy(&id, AttributePayload(attribute).data, sizeof(id));
+      family_id_ = id;
+      return {};
+    }
+  }
+  return Failure{EBADMSG, kFamilyOperation, {}};
+}
+
+Result<GenlSocket::FamilyChange> GenlSocket::RefreshFamily() {
+  const uint16_t before = family_id_;
+  Status status = ResolveFamily();
+  if (!status.ok()) return status.TakeFailure();
+  return family_id_ == before ? FamilyChange::kSame : FamilyChange::kChanged;
+}
+
+BatchResult GenlSocket::Batch(const std::vector<Bytes>& requests) {
+  BatchResult result;
+  result.outcomes.resize(requests.size());
+  std::vector<size_t> order(requests.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  Status status = RunBatch(requests, order, family_id_, &result);
+
+  // ENOENT is what a family's own commands answer and also what the kernel says
+  // of an id that no family has, as after the module was loaded anew.
+  if (status.ok()) {
+    order.clear();
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Outcome* outcome = result.outcomes[i].get();
+      if (outcome != nullptr && outcome->failure && outcome->failure->IsReply(ENOENT)) {
+        order.push_back(i);
+      }
+    }
+    if (!order.empty()) {
+      const Result<FamilyChange> change = RefreshFamily();
+      if (!change.ok()) {
+        status = change.failure();
+      } else if (change.value() == FamilyChange::kChanged) {
+        for (const size_t index : order) result.outcomes[index].reset();
+        status = RunBatch(requests, order, family_id_, &result);
+      }
+    }
+  }
+
+  if (!status.ok()) result.failure = status.TakeFailure();
+  return result;
+}
+
+Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vector<size_t>& order,
+                            uint16_t type, BatchResult* result) {
+  if (leftovers_) DrainLeftovers();
+  size_t next = 0;
+  while (next < order.size()) {
+    Window window = {&order[next], 0, next_sequence_};
+    send_buffer_.clear();
+    size_t last_message = 0;
+    while (next < order.size() && window.count < max_requests_per_send_) {
+      const Bytes& request = requests[order[next]];
+      if (send_buffer_.size() + MessageSpace(request.size) > socket_.max_send_bytes()) break;
+      last_message = send_buffer_.size();
+      AppendMessage(&send_buffer_, type, NLM_F_REQUEST, TakeSequence(), request);
+      ++window.count;
+      ++next;
+    }
+    if (window.count == 0) {
+      OutcomeAt(result, order[next]).failure = Failure{EMSGSIZE, "sendmsg", {}};
+      ++next;
+      continue;
+    }
+    const uint16_t flags = NLM_F_REQUEST | NLM_F_ACK;
+    std::memcpy(&send_buffer_[last_message + offsetof(nlmsghdr, nlmsg_flags)], &flags,
+                sizeof(flags));
+
+    Status status = socket_.Send({send_buffer_.data(), send_buffer_.size()});
+    if (status.ok()) {
+      status = ReadWindow(window, result);
+    } else {
+      for (size_t i = 0; i < window.count; ++i) {
+        OutcomeAt(result, window.order[i]).failure = status.failure();
+      }
+    }
+    if (!status.ok()) {
+      for (; next < order.size(); ++next) {
+        OutcomeAt(result, order[next]).failure = Failure{ECANCELED, "sendmsg", {}};
+      }
+      return status;
+    }
+  }
+  return {};
+}
+
+Status GenlSocket::ReadWindow(const Window& window, BatchResult* result) {
+  std::vector<bool> answered(window.count);
+  bool overrun = false;
+  Status status = ReadWindowReplies(window, result, &answered, &overrun);
+  if (!status.ok()) leftovers_ = true;
+  if (status.ok() && !overrun) return status;
+
+  // Without a reply a request was done, unless replies are missing.
+  const Failure failure = status.ok() ? Failure{ENOBUFS, "recvmmsg", {}} : status.failure();
+  for (size_t i = 0; i < window.count; ++i) {
+    if (!answered[i]) OutcomeAt(result, window.order[i]).failure = failure;
+  }
+  return status;
+}
+
+Status GenlSocket::ReadWindowReplies(const Window& window, BatchResult* result,
+                                     std::vector<bool>* answered, bool* overrun) {
+  Deadline deadline(timeout_ms_);
+  for (;;) {
+    // After an overrun nothing more will come: the requests were run inside
+    // sendmsg, and what the kernel could not queue is lost.
+    const Result<size_t> received = ReceiveReplies(!*overrun, &deadline);
+    bool progress = false;
+    if (received.ok()) {
+      for (size_t i = 0; i < received.value(); ++i) {
+        Message message;
+        MessageReader reader(received_[i].bytes());
+        for (;;) {
+          const MessageReader::Step step = reader.Next(&message);
+          if (step == MessageReader::Step::kEnd) break;
+          const bool malformed = step == MessageReader::Step::kMalformed;
+          if (malformed && !received_[i].truncated) return Malformed();
+          const uint32_t index = message.header.nlmsg_seq - window.first_sequence;
+          if (index >= window.count) {
+            if (malformed) break;
+            continue;
+          }
+
+          progress = true;
+          const bool last = index == window.count - 1;
+          const bool ends = message.header.nlmsg_type == NLMSG_ERROR;
+          if (malformed) {
+            OutcomeAt(result, window.order[index]).failure = Failure{EMSGSIZE, "recvmmsg", {}};
+            (*answered)[index] = true;
+            if (ends && last) return {};
+            break;
+          }
+          if (ends) {
+            Ending ending;
+            if (!ReadEnding(message, &ending)) return Malformed();
+            (*answered)[index] = true;
+            if (ending.error != 0) {
+              OutcomeAt(result, window.order[index]).failure =
+                  Failure{ending.error, kReplyOperation, std::move(ending.text)};
+            }
+            if (last) return {};
+          } else if (message.IsData()) {
+            (*answered)[index] = true;
+            AppendData(&OutcomeAt(result, window.order[index]).data, message.bytes);
+          }
+        }
+      }
+    } else if (received.failure().error == ENOBUFS) {
+      *overrun = true;
+    } else if (*overrun && received.failure().error == EAGAIN) {
+      return {};
+    } else {
+      return received.failure();
+    }
+
+    // What is not ours does not move the deadline.
+    if (progress) {
+      deadline.Restart();
+    } else if (deadline.RemainingMs() == 0) {
+      return Failure{ETIMEDOUT, "recvmmsg", {}};
+    }
+  }
+}
+
+DumpResult GenlSocket::Dump(Bytes request) {
+  return DumpWithRetry([&](MessageBlocks* blocks, bool* interrupted) {
+    return RunDump(request, blocks, interrupted);
+  });
+}
+
+DumpResult GenlSocket::DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute) {
+  return DumpWithRetry([&](MessageBlocks* blocks, bool* interrupted) {
+    return RunDumpOfDumps(outer, inner_command, attribute, blocks, interrupted);
+  });
+}
+
+template <typename Run>
+DumpResult GenlSocket::DumpWithRetry(Run run) {
+  DumpResult result;
+  MessageBlocks blocks;
+  Status status = run(&blocks, &result.interrupted);
+  if (!status.ok() && status.failure().IsReply(ENOENT)) {
+    const Result<FamilyChange> change = RefreshFamily();
+    if (!change.ok()) {
+      status = change.failure();
+    } else if (change.value() == FamilyChange::kChanged) {
+      blocks = MessageBlocks();
+      result.interrupted = false;
+      status = run(&blocks, &result.interrupted);
+    }
+  }
+  if (status.ok()) {
+    result.messages = blocks.Take();
+  } else {
+    result.failure = status.TakeFailure();
+  }
+  return result;
+}
+
+Status GenlSocket::RunDumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute,
+                                  MessageBlocks* blocks, bool* interrupted) {
+  MessageBlocks outer_blocks;
+  Status status = RunDump(outer, &outer_blocks, interrupted);
+  if (!status.ok()) return status;
+  for (const Block& block : outer_blocks.blocks()) {
+    Message message;
+    MessageReader reader({block.bytes.get(), block.size});
+    while (reader.Next(&message) == MessageReader::Step::kMessage) {
+      if (!blocks->Append(message.bytes)) return OutOfMemory();
+      const Bytes echoed = FindAttribute(message.payload, attribute);
+      if (echoed.size == 0) continue;
+      const std::vector<uint8_t> inner = MakePayload(inner_command, kInnerVersion, echoed);
+      status = RunDump({inner.data(), inner.size()}, blocks, interrupted);
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
+}
+
+Status GenlSocket::RunDump(Bytes payload, MessageBlocks* blocks, bool* interrupted) {
+  if (leftovers_) DrainLeftovers();
+  if (MessageSpace(payload.size) > socket_.max_send_bytes()) {
+    return Failure{EMSGSIZE, "sendmsg", {}};
+  }
+  const uint32_t sequence = TakeSequence();
+  send_buffer_.clear();
+  AppendMessage(&send_buffer_, family_id_, NLM_F_REQUEST | NLM_F_DUMP, sequence, payload);
+  Status status = socket_.Send({send_buffer_.data(), send_buffer_.size()});
+  if (!status.ok()) return status;
+  return ReadDump(sequence, blocks, interrupted);
+}
+
+Status GenlSocket::ReadDump(uint32_t sequence, MessageBlocks* blocks, bool* interrupted) {
+  if (!ReserveReceiveRoom()) return OutOfMemory();
+  // Until the end was seen.
+  leftovers_ = true;
+  Deadline deadline(timeout_ms_);
+  for (;;) {
+    // The first straight to where it will stay. The second has its room beside:
+    // where it will lie is known when the length of the first is.
+    Datagram datagrams[kDumpDatagrams] = {{}, received_[0]};
+    datagrams[0].data = blocks->Reserve(kDatagramBytes);
+    datagrams[0].capacity = kDatagramBytes;
+    if (datagrams[0].data == nullptr) return OutOfMemory();
+    const Result<size_t> received = socket_.Receive(datagrams, kDumpDatagrams, &deadline);
+    if (!received.ok()) return received.failure();
+
+    bool progress = false;
+    for (size_t i = 0; i < received.value(); ++i) {
+      Message message;
+      MessageReader reader(datagrams[i].bytes());
+      for (;;) {
+        const MessageReader::Step step = reader.Next(&message);
+        if (step == MessageReader::Step::kEnd) break;
+        const bool malformed = step == MessageReader::Step::kMalformed;
+        if (malformed && !datagrams[i].truncated) return Malformed();
+        if (message.header.nlmsg_seq != sequence) {
+          if (malformed) break;
+          continue;
+        }
+        if (malformed) return Failure{EMSGSIZE, "recvmmsg", {}};
+
+        progress = true;
+        if (message.IsInterrupted()) *interrupted = true;
+        const bool failed = message.header.nlmsg_type == NLMSG_ERROR;
+        if (failed || message.header.nlmsg_type == NLMSG_DONE) {
+          Ending ending;
+          if (!ReadEnding(message, &ending)) return Malformed();
+          // A dump that could not start ends with an error and has no DONE.
+          if (ending.error != 0) {
+            leftovers_ = false;
+            return Failure{ending.error, kReplyOperation, std::move(ending.text)};
+          }
+          if (!failed) {
+            leftovers_ = false;
+            return {};
+          }
+        } else if (message.IsData()) {
+          if (!blocks->Append(message.bytes)) return OutOfMemory();
+        }
+      }
+    }
+
+    if (progress) {
+      deadline.Restart();
+    } else if (deadline.RemainingMs() == 0) {
+      return Failure{ETIMEDOUT, "recvmmsg", {}};
+    }
+  }
+}
+
+}  // namespace ipvs

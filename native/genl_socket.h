@@ -1,0 +1,140 @@
+#ifndef IPVS_NATIVE_GENL_SOCKET_H_
+#define IPVS_NATIVE_GENL_SOCKET_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "message.h"
+#include "message_blocks.h"
+#include "netlink_socket.h"
+#include "status.h"
+
+namespace ipvs {
+
+// What became of a request that was not simply done.
+struct Outcome {
+  std::optional<Failure> failure;
+  // The replies, each a whole netlink message at a multiple of 4.
+  std::vector<uint8_t> data;
+};
+
+struct BatchResult {
+  // The call stopped before its end. Then the requests that were not sent have
+  // ECANCELED, and those that were sent and not answered this failure.
+  std::optional<Failure> failure;
+  // One for each request, in order. nullptr: done, nothing sent back.
+  std::vector<std::unique_ptr<Outcome>> outcomes;
+};
+
+struct DumpResult {
+  // Then there are no messages.
+  std::optional<Failure> failure;
+  std::vector<Block> messages;
+  // The kernel set NLM_F_DUMP_INTR on one of them.
+  bool interrupted = false;
+};
+
+// Finds the payloads (genlmsghdr and attributes) of `count` requests in bytes
+// laid out as lib/transport/addon.ts says. False where they are not laid out
+// so. What it finds points into `bytes`.
+bool ParseRequests(Bytes bytes, size_t count, std::vector<Bytes>* requests);
+
+// A generic netlink socket that speaks to one family. Not for two threads at a
+// time. Knows nothing of what the family does.
+class GenlSocket {
+ public:
+  struct Options {
+    std::string family;
+    // Path of a network namespace. Empty: that of the process.
+    std::string netns;
+    // In a new network namespace instead.
+    bool scratch = false;
+    // How long one wait for a reply may take.
+    int timeout_ms = 0;
+    NetlinkSocket::Options netlink;
+  };
+
+  // Opens a socket and resolves the family.
+  static Result<std::unique_ptr<GenlSocket>> Open(const Options& options);
+
+  // Over a socket that is open. The family is not resolved yet.
+  GenlSocket(NetlinkSocket socket, std::string family, int timeout_ms);
+
+  // Asks for the family's id. ENOENT of kFamilyOperation: there is no such
+  // family. The kernel tries to load a module for a name that it does not know.
+  Status ResolveFamily();
+
+  // Requests that may succeed or fail each for itself, in order.
+  BatchResult Batch(const std::vector<Bytes>& requests);
+
+  // One request, many messages.
+  DumpResult Dump(Bytes request);
+
+  // The dump `outer`; then for each of its messages in turn a dump of
+  // `inner_command` whose only attribute is the message's top-level `attribute`
+  // as it came. Without the attribute: no inner dump. The outer dump is read to
+  // its end first, since a socket runs one dump at a time. The first inner dump
+  // that fails ends the call.
+  DumpResult DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute);
+
+  // Tests: how many requests go into one send at most, whatever the buffers
+  // would hold.
+  void set_max_requests_per_send(size_t count) { max_requests_per_send_ = count; }
+  // Tests: the number of the next request.
+  void set_next_sequence(uint32_t sequence) { next_sequence_ = sequence; }
+  uint16_t family_id() const { return family_id_; }
+
+ private:
+  // A part of a batch that goes out in one send.
+  struct Window;
+
+  enum class FamilyChange { kSame, kChanged };
+
+  // One socket runs out of numbers after four billion requests; a reply that is
+  // still queued then does not exist.
+  uint32_t TakeSequence() { return next_sequence_++; }
+
+  Result<FamilyChange> RefreshFamily();
+  // Reads and drops what an earlier call left behind.
+  void DrainLeftovers();
+  bool ReserveReceiveRoom();
+  Result<size_t> ReceiveReplies(bool wait, Deadline* deadline);
+
+  // Sends the requests that `order` names and fills their outcomes.
+  Status RunBatch(const std::vector<Bytes>& requests, const std::vector<size_t>& order,
+                  uint16_t type, BatchResult* result);
+  Status ReadWindow(const Window& window, BatchResult* result);
+  Status ReadWindowReplies(const Window& window, BatchResult* result, std::vector<bool>* answered,
+                           bool* overrun);
+
+  Status RunDump(Bytes payload, MessageBlocks* blocks, bool* interrupted);
+  Status RunDumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute,
+                        MessageBlocks* blocks, bool* interrupted);
+  Status ReadDump(uint32_t sequence, MessageBlocks* blocks, bool* interrupted);
+  template <typename Run>
+  DumpResult DumpWithRetry(Run run);
+
+  NetlinkSocket socket_;
+  std::string family_;
+  int timeout_ms_;
+  uint16_t family_id_ = 0;
+  uint32_t next_sequence_ = 1;
+  size_t max_requests_per_send_;
+  // A call ended with replies still to come: its dump may go on, and the kernel
+  // answers EBUSY to another before that is read.
+  bool leftovers_ = false;
+  // Reused from send to send.
+  std::vector<uint8_t> send_buffer_;
+  // Room for NetlinkSocket::kMaxDatagrams datagrams. Most of its pages are
+  // never touched.
+  MallocBytes receive_room_;
+  Datagram received_[NetlinkSocket::kMaxDatagrams];
+};
+
+}  // namespace ipvs
+
+#endif  // IPVS_NATIVE_GENL_SOCKET_H_
