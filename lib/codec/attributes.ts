@@ -1,0 +1,261 @@
+import { IpvsError } from '../errors.ts'
+
+/**
+ * Netlink attributes (<linux/netlink.h>, struct nlattr): a `u16` length that
+ * counts its own four-byte header, a `u16` type, the payload, and padding to a
+ * multiple of 4. Nests are attributes whose payload is attributes.
+ *
+ * Numbers are in the machine's byte order; methods that end in `be` read and
+ * write network order. Every class takes the order as an argument so that tests
+ * can run both.
+ */
+
+/** Whether this machine has its low byte first. */
+export const littleEndianMachine: boolean = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1
+
+/** Bytes of a nlattr header, of a nlmsghdr, and of a nlmsghdr with its genlmsghdr. */
+const ATTRIBUTE_HEADER = 4
+const MESSAGE_HEADER = 16
+const GENERIC_HEADER = 20
+
+/** The two highest bits of a type say "nested" and "network order"; the rest is the number. */
+const TYPE_MASK = 0x3fff
+
+const utf8 = new TextEncoder()
+
+/** Builds attributes, one after the other. */
+export class AttributeWriter {
+  readonly #littleEndian: boolean
+  #bytes = new Uint8Array(256)
+  #view = new DataView(this.#bytes.buffer)
+  #length = 0
+
+  constructor(littleEndian: boolean = littleEndianMachine) {
+    this.#littleEndian = littleEndian
+  }
+
+  u8(type: number, value: number): void {
+    const at = this.#attribute(type, 1)
+    this.#bytes[at] = value
+  }
+
+  u16(type: number, value: number): void {
+    this.#view.setUint16(this.#attribute(type, 2), value, this.#littleEndian)
+  }
+
+  u16be(type: number, value: number): void {
+    this.#view.setUint16(this.#attribute(type, 2), value, false)
+  }
+
+  u32(type: number, value: number): void {
+    this.#view.setUint32(this.#attribute(type, 4), value, this.#littleEndian)
+  }
+
+  u32be(type: number, value: number): void {
+    this.#view.setUint32(this.#attribute(type, 4), value, false)
+  }
+
+  /** Two numbers in one payload, as struct ip_vs_flags has them. */
+  u32pair(type: number, first: number, second: number): void {
+    const at = this.#attribute(type, 8)
+    this.#view.setUint32(at, first, this.#littleEndian)
+    this.#view.setUint32(at + 4, second, this.#littleEndian)
+  }
+
+  bytes(type: number, value: Uint8Array): void {
+    this.#bytes.set(value, this.#attribute(type, value.length))
+  }
+
+  /** Text in UTF-8 with a NUL at its end. */
+  string(type: number, value: string): void {
+    const text = utf8.encode(value)
+    const at = this.#attribute(type, text.length + 1)
+    this.#bytes.set(text, at)
+  }
+
+  /** Writes what `members` writes as one attribute. */
+  nest(type: number, members: () => void): void {
+    const start = this.#attribute(type, 0)
+    members()
+    this.#view.setUint16(start - ATTRIBUTE_HEADER, this.#length - start + ATTRIBUTE_HEADER, this.#littleEndian)
+  }
+
+  /** What was written, in bytes of its own; the writer starts over. */
+  take(): Uint8Array {
+    const taken = this.#bytes.slice(0, this.#length)
+    this.#length = 0
+    return taken
+  }
+
+  /** Writes a header, leaves zeroed room for the payload and gives its offset. */
+  #attribute(type: number, payload: number): number {
+    const start = this.#length
+    const end = start + ATTRIBUTE_HEADER + ((payload + 3) & ~3)
+    if (end > this.#bytes.length) this.#grow(end)
+    this.#bytes.fill(0, start, end)
+    this.#view.setUint16(start, ATTRIBUTE_HEADER + payload, this.#littleEndian)
+    this.#view.setUint16(start + 2, type, this.#littleEndian)
+    this.#length = end
+    return start + ATTRIBUTE_HEADER
+  }
+
+  #grow(needed: number): void {
+    const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+    larger.set(this.#bytes)
+    this.#bytes = larger
+    this.#view = new DataView(larger.buffer)
+  }
+}
+
+/**
+ * Walks over attributes: `while (reader.next()) switch (reader.type) ...`. What
+ * does not fit its surroundings throws IpvsError EBADMSG; a type nobody asks
+ * for is stepped over, so a newer kernel may send more.
+ */
+export class AttributeReader {
+  /** Type of the current attribute, without its flag bits. */
+  type = 0
+  /** Where its payload starts in the view. */
+  start = 0
+  /** Bytes of its payload, without padding. */
+  length = 0
+
+  readonly view: DataView
+  readonly littleEndian: boolean
+  #next: number
+  readonly #end: number
+
+  constructor(view: DataView, start: number, end: number, littleEndian: boolean = littleEndianMachine) {
+    this.view = view
+    this.littleEndian = littleEndian
+    this.#next = start
+    this.#end = end
+  }
+
+  next(): boolean {
+    const at = this.#next
+    const left = this.#end - at
+    if (left < ATTRIBUTE_HEADER) {
+      // Fewer bytes than a header are padding; the kernel treats them so too.
+      return false
+    }
+    const length = this.view.getUint16(at, this.littleEndian)
+    if (length < ATTRIBUTE_HEADER || length > left) throw malformed(`an attribute of ${length} bytes where ${left} are left`)
+    this.type = this.view.getUint16(at + 2, this.littleEndian) & TYPE_MASK
+    this.start = at + ATTRIBUTE_HEADER
+    this.length = length - ATTRIBUTE_HEADER
+    this.#next = at + ((length + 3) & ~3)
+    return true
+  }
+
+  /** Where the payload starts, once it is known to have this many bytes. */
+  at(needed: number): number {
+    if (this.length < needed) throw malformed(`attribute ${this.type} has ${this.length} bytes, not ${needed}`)
+    return this.start
+  }
+
+  u8(): number {
+    return this.view.getUint8(this.at(1))
+  }
+
+  u16(): number {
+    return this.view.getUint16(this.at(2), this.littleEndian)
+  }
+
+  u16be(): number {
+    return this.view.getUint16(this.at(2), false)
+  }
+
+  u32(): number {
+    return this.view.getUint32(this.at(4), this.littleEndian)
+  }
+
+  /** A counter as a number: exact up to 2^53. Payloads may lie at any multiple of 4. */
+  u64(): number {
+    const at = this.at(8)
+    const first = this.view.getUint32(at, this.littleEndian)
+    const second = this.view.getUint32(at + 4, this.littleEndian)
+    return this.littleEndian ? second * 0x1_0000_0000 + first : first * 0x1_0000_0000 + second
+  }
+
+  u64big(): bigint {
+    return this.view.getBigUint64(this.at(8), this.littleEndian)
+  }
+
+  /** Text up to its NUL, or up to the end of the payload if it has none. */
+  string(): string {
+    let text = ''
+    for (let at = this.start; at < this.start + this.length; at++) {
+      const byte = this.view.getUint8(at)
+      if (byte === 0) break
+      if (byte > 0x7f) return this.#utf8String()
+      text += String.fromCharCode(byte)
+    }
+    return text
+  }
+
+  /** A reader over the attributes inside the current one. */
+  nested(): AttributeReader {
+    return new AttributeReader(this.view, this.start, this.start + this.length, this.littleEndian)
+  }
+
+  #utf8String(): string {
+    const bytes = new Uint8Array(this.view.buffer, this.view.byteOffset + this.start, this.length)
+    const end = bytes.indexOf(0)
+    return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
+  }
+}
+
+/**
+ * Walks over whole netlink messages (nlmsghdr, genlmsghdr, attributes), as a
+ * transport hands them over.
+ */
+export class MessageReader {
+  /** The genl command of the current message. */
+  command = 0
+
+  readonly #view: DataView
+  readonly #littleEndian: boolean
+  #next = 0
+  #start = 0
+  #end = 0
+
+  constructor(messages: Uint8Array, littleEndian: boolean = littleEndianMachine) {
+    this.#view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength)
+    this.#littleEndian = littleEndian
+  }
+
+  next(): boolean {
+    const at = this.#next
+    const left = this.#view.byteLength - at
+    if (left <= 0) return false
+    if (left < MESSAGE_HEADER) throw malformed(`${left} bytes where a message should start`)
+    const length = this.#view.getUint32(at, this.#littleEndian)
+    if (length < GENERIC_HEADER || length > left) throw malformed(`a message of ${length} bytes where ${left} are left`)
+    this.command = this.#view.getUint8(at + MESSAGE_HEADER)
+    this.#start = at + GENERIC_HEADER
+    this.#end = at + length
+    this.#next = at + ((length + 3) & ~3)
+    return true
+  }
+
+  attributes(): AttributeReader {
+    return new AttributeReader(this.#view, this.#start, this.#end, this.#littleEndian)
+  }
+}
+
+/** Types of the attributes inside the attribute `nest` of a message. */
+export function memberTypes(message: AttributeReader, nest: number): number[] {
+  const types: number[] = []
+  while (message.next()) {
+    if (message.type !== nest) continue
+    const members = message.nested()
+    while (members.next()) types.push(members.type)
+  }
+  return types
+}
+
+/** Says that the kernel's bytes could not be read. */
+export function malformed(what: string): IpvsError {
+  return new IpvsError({ errno: 74, command: 'decode', message: `a reply of the kernel cannot be read: ${what}` })
+}

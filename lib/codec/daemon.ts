@@ -1,0 +1,86 @@
+import type { SyncDaemon, SyncDaemonSpec, SyncDaemonState } from '../types.ts'
+import { formatAddress, parseAddress } from './address.ts'
+import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
+import { AddressFamily, CommandAttribute, DaemonAttribute, DaemonState } from './constants.ts'
+
+/** Writes IPVS_CMD_ATTR_DAEMON for a daemon to start. */
+export function encodeDaemon(writer: AttributeWriter, spec: SyncDaemonSpec): void {
+  writer.nest(CommandAttribute.DAEMON, () => {
+    writer.u32(DaemonAttribute.STATE, stateNumber(spec.state))
+    writer.string(DaemonAttribute.MCAST_IFN, spec.multicastInterface)
+    writer.u32(DaemonAttribute.SYNC_ID, spec.syncId ?? 0)
+    if (spec.maxLengthBytes !== undefined) writer.u16(DaemonAttribute.SYNC_MAXLEN, spec.maxLengthBytes)
+    if (spec.multicastGroup !== undefined) {
+      const group = parseAddress(spec.multicastGroup)
+      if (spec.multicastGroup.includes(':')) writer.bytes(DaemonAttribute.MCAST_GROUP6, group)
+      else writer.bytes(DaemonAttribute.MCAST_GROUP, group.subarray(0, 4))
+    }
+    if (spec.multicastPort !== undefined) writer.u16(DaemonAttribute.MCAST_PORT, spec.multicastPort)
+    if (spec.multicastTtl !== undefined) writer.u8(DaemonAttribute.MCAST_TTL, spec.multicastTtl)
+  })
+}
+
+/** Writes IPVS_CMD_ATTR_DAEMON for a daemon to stop: the kernel looks at the state alone. */
+export function encodeDaemonState(writer: AttributeWriter, state: SyncDaemonState): void {
+  writer.nest(CommandAttribute.DAEMON, () => {
+    writer.u32(DaemonAttribute.STATE, stateNumber(state))
+  })
+}
+
+/**
+ * Reads the daemon of a reply to GET_DAEMON, from the reader of its top level.
+ *
+ * @throws {IpvsError} EBADMSG if there is none, or its state has no name.
+ */
+export function decodeDaemon(message: AttributeReader): SyncDaemon {
+  while (message.next()) {
+    if (message.type === CommandAttribute.DAEMON) return decodeMembers(message.nested())
+  }
+  throw malformed('no sync daemon in it')
+}
+
+function decodeMembers(reader: AttributeReader): SyncDaemon {
+  let state = 0
+  let multicastInterface = ''
+  let syncId = 0
+  const rest: { -readonly [K in keyof SyncDaemon]?: SyncDaemon[K] } = {}
+  while (reader.next()) {
+    switch (reader.type) {
+      case DaemonAttribute.STATE:
+        state = reader.u32()
+        break
+      case DaemonAttribute.MCAST_IFN:
+        multicastInterface = reader.string()
+        break
+      case DaemonAttribute.SYNC_ID:
+        syncId = reader.u32()
+        break
+      case DaemonAttribute.SYNC_MAXLEN:
+        rest.maxLengthBytes = reader.u16()
+        break
+      case DaemonAttribute.MCAST_GROUP:
+        rest.multicastGroup = formatAddress(reader.view, reader.at(4), AddressFamily.INET)
+        break
+      case DaemonAttribute.MCAST_GROUP6:
+        rest.multicastGroup = formatAddress(reader.view, reader.at(16), AddressFamily.INET6)
+        break
+      case DaemonAttribute.MCAST_PORT:
+        rest.multicastPort = reader.u16()
+        break
+      case DaemonAttribute.MCAST_TTL:
+        rest.multicastTtl = reader.u8()
+        break
+    }
+  }
+  return { state: stateName(state), multicastInterface, syncId, ...rest }
+}
+
+function stateNumber(state: SyncDaemonState): number {
+  return state === 'master' ? DaemonState.MASTER : DaemonState.BACKUP
+}
+
+function stateName(state: number): SyncDaemonState {
+  if (state === DaemonState.MASTER) return 'master'
+  if (state === DaemonState.BACKUP) return 'backup'
+  throw malformed(`a sync daemon of state ${String(state)}`)
+}

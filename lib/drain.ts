@@ -1,0 +1,186 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { IpvsError } from './errors.ts'
+import type { Ipvs } from './ipvs.ts'
+import type { RealServer } from './service.ts'
+import type { RealServerKey, ServiceKey } from './types.ts'
+import { checkOptions, whole } from './validate.ts'
+
+/** Options of `realServer.drain()`. */
+export interface DrainOptions {
+  /** How long to wait for the connections to end, 0 to 2147483647 ms. Default 300000, five minutes. */
+  readonly timeoutMs?: number
+  /**
+   * What happens if connections are left when that time is over: 'keep' leaves
+   * the server at weight 0, 'delete' deletes it all the same. Default 'keep'.
+   */
+  readonly atTimeout?: 'keep' | 'delete'
+  /**
+   * Which connections to wait for. 'all', the default, waits for inactive ones
+   * too: closing connections of TCP, which the kernel remembers for up to two
+   * minutes after their end, and whatever UDP has. 'active' does not: right for
+   * TCP services whose clients do not close one direction early.
+   */
+  readonly waitFor?: 'all' | 'active'
+  /** How often to look, 10 to 2147483647 ms. Default 1000. */
+  readonly intervalMs?: number
+  /** Gives up: the weight becomes what it was, and the drain rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+  /** Called after each look. What it throws ends the drain like an abort. */
+  readonly onProgress?: (progress: DrainProgress) => void
+}
+
+/** How far a drain is. */
+export interface DrainProgress {
+  readonly activeConnections: number
+  readonly inactiveConnections: number
+  readonly persistentConnections: number
+  readonly elapsedMs: number
+  /**
+   * What the drain waits for. 'active': clients that are not done. 'inactive':
+   * connections that only time out. 'persistent': clients that persistence
+   * would still send here. Empty: nothing, the server is about to be deleted.
+   */
+  readonly waitsFor: readonly ('active' | 'inactive' | 'persistent')[]
+  /**
+   * How long an idle connection, or client, of those can still be remembered, in
+   * seconds: what the kernel's timeouts and the service's persistence say.
+   * Absent while active connections are left: nothing limits those.
+   */
+  readonly atMostSeconds?: number
+}
+
+/** How a drain ended. */
+export interface DrainResult {
+  /**
+   * 'deleted': nothing was left, or `atTimeout` said so. 'kept': the time was
+   * over, it stands at weight 0. 'gone': someone else deleted it or its
+   * service. 'overruled': someone else gave it a weight again, which stands.
+   */
+  readonly outcome: 'deleted' | 'kept' | 'gone' | 'overruled'
+  /** What the last look saw. */
+  readonly last: DrainProgress
+}
+
+const DEFAULT_TIMEOUT_MS = 300_000
+const DEFAULT_INTERVAL_MS = 1000
+const TIMER_MAX_MS = 2147483647
+const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'onProgress']
+
+/** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
+const TCP_CLOSED_SECONDS = 120
+const SCTP_CLOSED_SECONDS = 61
+
+/** See RealServer.drain(). */
+export async function drain(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  options: DrainOptions = {},
+): Promise<DrainResult> {
+  checkOptions(options, OPTIONS)
+  const timeoutMs = whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS)
+  const intervalMs = whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS)
+  const { atTimeout = 'keep', waitFor = 'all', signal, onProgress } = options
+  if (atTimeout !== 'keep' && atTimeout !== 'delete') throw new TypeError(`atTimeout must be 'keep' or 'delete'`)
+  if (waitFor !== 'all' && waitFor !== 'active') throw new TypeError(`waitFor must be 'all' or 'active'`)
+  signal?.throwIfAborted()
+
+  const start = performance.now()
+  const kernel = await rulesOf(ipvs, service)
+  const before = await ipvs.realServer(service, server)
+  let last = progressOf(before, kernel, waitFor, start)
+  await ipvs.editRealServer(service, server, { weight: 0 })
+  try {
+    for (;;) {
+      const now = await ipvs.realServer(service, server)
+      last = progressOf(now, kernel, waitFor, start)
+      onProgress?.(last)
+      if (now.weight !== 0) return { outcome: 'overruled', last }
+      if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
+        signal?.throwIfAborted()
+        await ipvs.deleteRealServer(service, server)
+        return { outcome: 'deleted', last }
+      }
+      if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
+      await sleep(Math.min(intervalMs, Math.max(1, timeoutMs - last.elapsedMs)), undefined, { signal })
+    }
+  } catch (error) {
+    if (isGone(error)) return { outcome: 'gone', last }
+    await restoreWeight(ipvs, service, server, before.weight)
+    // The timer wraps the reason of the signal in an error of its own.
+    signal?.throwIfAborted()
+    throw error
+  }
+}
+
+/** What decides when connections end, read once: they are settings of the director. */
+interface Rules {
+  /** Longest that the kernel remembers an idle connection that is not active. */
+  readonly inactiveSeconds: number
+  readonly persistenceSeconds: number
+  /** Whether persistence no longer leads clients to a server of weight 0. */
+  readonly templatesExpire: boolean
+}
+
+async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
+  const [service, timeouts, expire] = await Promise.all([
+    ipvs.service(key),
+    ipvs.timeouts(),
+    ipvs.sysctl('expire_quiescent_template'),
+  ])
+  const closed = {
+    tcp: Math.max(TCP_CLOSED_SECONDS, timeouts.tcpFinSeconds),
+    udp: timeouts.udpSeconds,
+    sctp: SCTP_CLOSED_SECONDS,
+  }
+  // A firewall mark, and a protocol without a name, can have connections of every kind.
+  const inactiveSeconds =
+    key.protocol === 'fwmark' || typeof key.protocol === 'number'
+      ? Math.max(closed.tcp, closed.udp, closed.sctp)
+      : closed[key.protocol]
+  return {
+    inactiveSeconds,
+    persistenceSeconds: service.persistence?.timeoutSeconds ?? 0,
+    templatesExpire: expire !== undefined && expire !== '0',
+  }
+}
+
+function progressOf(server: RealServer, rules: Rules, waitFor: 'all' | 'active', start: number): DrainProgress {
+  const { activeConnections, inactiveConnections, persistentConnections } = server
+  const waitsFor: DrainProgress['waitsFor'][number][] = []
+  if (activeConnections > 0) waitsFor.push('active')
+  if (inactiveConnections > 0 && waitFor === 'all') waitsFor.push('inactive')
+  if (persistentConnections > 0 && !rules.templatesExpire) waitsFor.push('persistent')
+  const atMostSeconds = Math.max(
+    waitsFor.includes('inactive') ? rules.inactiveSeconds : 0,
+    waitsFor.includes('persistent') ? rules.persistenceSeconds : 0,
+  )
+  return {
+    activeConnections,
+    inactiveConnections,
+    persistentConnections,
+    elapsedMs: Math.round(performance.now() - start),
+    waitsFor,
+    ...(activeConnections === 0 && { atMostSeconds }),
+  }
+}
+
+/** Whether the server, or its service, is no longer there. */
+function isGone(error: unknown): boolean {
+  return error instanceof IpvsError && (error.code === 'ENOENT' || error.code === 'ESRCH')
+}
+
+/** Gives the weight back that was taken, unless someone else gave one meanwhile. */
+async function restoreWeight(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  weight: number,
+): Promise<void> {
+  try {
+    const now = await ipvs.realServer(service, server)
+    if (now.weight === 0) await ipvs.editRealServer(service, server, { weight })
+  } catch (error) {
+    if (!isGone(error)) throw error
+  }
+}

@@ -1,0 +1,277 @@
+import type { RealServerKey, ServiceKey } from './types.ts'
+
+/** Names of the errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  2: 'ENOENT',
+  3: 'ESRCH',
+  4: 'EINTR',
+  5: 'EIO',
+  9: 'EBADF',
+  11: 'EAGAIN',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  16: 'EBUSY',
+  17: 'EEXIST',
+  19: 'ENODEV',
+  20: 'ENOTDIR',
+  21: 'EISDIR',
+  22: 'EINVAL',
+  23: 'ENFILE',
+  24: 'EMFILE',
+  27: 'EFBIG',
+  28: 'ENOSPC',
+  34: 'ERANGE',
+  36: 'ENAMETOOLONG',
+  38: 'ENOSYS',
+  40: 'ELOOP',
+  71: 'EPROTO',
+  74: 'EBADMSG',
+  90: 'EMSGSIZE',
+  92: 'ENOPROTOOPT',
+  93: 'EPROTONOSUPPORT',
+  95: 'EOPNOTSUPP',
+  97: 'EAFNOSUPPORT',
+  98: 'EADDRINUSE',
+  99: 'EADDRNOTAVAIL',
+  100: 'ENETDOWN',
+  101: 'ENETUNREACH',
+  105: 'ENOBUFS',
+  110: 'ETIMEDOUT',
+  111: 'ECONNREFUSED',
+  116: 'ESTALE',
+}
+
+/** What an IpvsError was about. */
+export interface IpvsErrorDetails {
+  /** Linux errno, positive. */
+  readonly errno: number
+  /** The method that failed, such as 'deleteService'. */
+  readonly command: string
+  readonly service?: ServiceKey
+  readonly realServer?: RealServerKey
+  /** System call that failed; absent where the kernel answered a request with the errno. */
+  readonly syscall?: string
+  /** The kernel's own words, where it sent any. */
+  readonly kernelMessage?: string
+  /** Text for people. Default: what the errno means for this command, and what to do about it. */
+  readonly message?: string
+}
+
+/**
+ * The kernel, or the way to it, refused. Looks as Node's own system errors do.
+ * docs/errors.md has a heading for each `code`. Misuse is no IpvsError but a
+ * TypeError or RangeError, thrown before anything is sent.
+ */
+export class IpvsError extends Error {
+  /** Name of the errno, such as 'ESRCH'. */
+  readonly code: string
+  /** The errno, negative as in Node's system errors: -3. */
+  readonly errno: number
+  /** The method that failed, such as 'deleteService'. */
+  readonly command: string
+  /** The virtual service it was about. */
+  declare readonly service?: ServiceKey
+  /** The real server it was about. */
+  declare readonly realServer?: RealServerKey
+  /** System call that failed; absent where the kernel answered a request with the errno. */
+  declare readonly syscall?: string
+  /** The kernel's own words, where it sent any. */
+  declare readonly kernelMessage?: string
+
+  constructor(details: IpvsErrorDetails) {
+    const code = errnoName(details.errno)
+    super(details.message ?? explain(code, details))
+    this.name = 'IpvsError'
+    this.code = code
+    this.errno = -details.errno
+    this.command = details.command
+    if (details.service !== undefined) this.service = details.service
+    if (details.realServer !== undefined) this.realServer = details.realServer
+    if (details.syscall !== undefined) this.syscall = details.syscall
+    if (details.kernelMessage !== undefined) this.kernelMessage = details.kernelMessage
+  }
+}
+
+/** 'ESRCH' for 3. A number without a name here reads 'ERRNO_<number>'. */
+export function errnoName(errno: number): string {
+  return ERRNO_NAMES[errno] ?? `ERRNO_${String(errno)}`
+}
+
+/** A virtual service as people write it: tcp/192.0.2.1:80, tcp/[2001:db8::1]:443, fwmark/5, fwmark6/5. */
+export function formatServiceKey(key: ServiceKey): string {
+  if (key.protocol === 'fwmark') return `${key.family === 'ipv6' ? 'fwmark6' : 'fwmark'}/${String(key.fwmark)}`
+  return `${String(key.protocol)}/${formatEndpoint(key.address, key.port)}`
+}
+
+/** 192.0.2.1:80, [2001:db8::1]:443; without a port the address alone. */
+export function formatEndpoint(address: string, port?: number): string {
+  if (port === undefined) return address
+  return address.includes(':') ? `[${address}]:${String(port)}` : `${address}:${String(port)}`
+}
+
+/** One sentence on what happened, then what to do about it. */
+function explain(code: string, details: IpvsErrorDetails): string {
+  const subject = nameSubject(details)
+  const reason = reasonOf(code, details)
+  const words = details.kernelMessage === undefined ? '' : ` The kernel says: ${details.kernelMessage}.`
+  return `${code}: ${details.command}${subject === '' ? '' : ` ${subject}`}: ${reason}${words}`
+}
+
+function nameSubject({ service, realServer }: IpvsErrorDetails): string {
+  const parts: string[] = []
+  if (service !== undefined) parts.push(formatServiceKey(service))
+  if (realServer !== undefined) parts.push(formatEndpoint(realServer.address, realServer.port))
+  return parts.join(' -> ')
+}
+
+function reasonOf(code: string, details: IpvsErrorDetails): string {
+  const { command, syscall } = details
+  if (syscall !== undefined) {
+    const way = reasonOfSystemCall(code, syscall)
+    if (way !== undefined) return way
+  }
+  switch (code) {
+    case 'EPERM':
+      return (
+        'permission denied: IPVS needs the capability CAP_NET_ADMIN in the initial user namespace, for reading too. ' +
+        'Run as root, or give the process that capability (a root inside a container of its own user namespace is not enough).'
+      )
+    case 'ENOENT':
+      return reasonOfMissing(command)
+    case 'ESRCH':
+      return command === 'stopSyncDaemon'
+        ? 'no sync daemon of that state is running.'
+        : 'there is no such virtual service in this network namespace.'
+    case 'EEXIST':
+      return reasonOfExisting(command)
+    case 'EINVAL':
+      return reasonOfInvalid(command)
+    case 'ERANGE':
+      return 'the kernel refuses a number as out of range: a weight from 2^31 on, or a lowerThreshold above upperThreshold.'
+    case 'EAFNOSUPPORT':
+      return 'the kernel does not know this address family; for IPv6 it must be built with CONFIG_IP_VS_IPV6.'
+    case 'ENODEV':
+      return 'there is no interface of that name in this network namespace; `ip link` lists them.'
+    case 'ENETUNREACH':
+      return 'there is no route to the multicast group; give the interface an address, or add a route to the group.'
+    case 'EADDRINUSE':
+      return 'the UDP port of the sync daemon is taken; choose another multicastPort.'
+    case 'ENOPROTOOPT':
+      return 'the ip_vs module is being unloaded; load it again with `modprobe ip_vs`.'
+    case 'EOPNOTSUPP':
+      return 'this kernel does not have the command.'
+    case 'ENOMEM':
+      return 'the kernel is out of memory.'
+    case 'ENOBUFS':
+      return 'a reply was lost, so whether the request was done is not known; read the table.'
+    case 'ETIMEDOUT':
+      return 'no reply within timeoutMs, so whether the request was done is not known; read the table.'
+    case 'EBADMSG':
+      return 'a reply of the kernel cannot be read.'
+    case 'EBADF':
+      return 'this Ipvs is closed; open another with Ipvs.open().'
+    case 'EBUSY':
+      return 'the socket is still busy with another dump.'
+    case 'EAGAIN':
+      return 'the table kept changing while it was read.'
+    default:
+      return `${syscall ?? 'the request'} failed.`
+  }
+}
+
+function reasonOfSystemCall(code: string, syscall: string): string | undefined {
+  if (syscall === 'setns' || syscall === 'unshare') {
+    if (code === 'EPERM') {
+      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, besides CAP_NET_ADMIN.'
+    }
+    if (code === 'EINVAL') return 'the file is not a network namespace.'
+    return undefined
+  }
+  if (syscall === 'open') {
+    if (code === 'ENOENT') return 'there is no such network namespace; `ip netns list` shows those that have a name.'
+    if (code === 'EACCES') return 'the file of the network namespace may not be read by this user.'
+    return undefined
+  }
+  if (syscall === 'socket' && (code === 'EAFNOSUPPORT' || code === 'EPROTONOSUPPORT')) {
+    return 'this kernel has no generic netlink.'
+  }
+  return undefined
+}
+
+function reasonOfMissing(command: string): string {
+  switch (command) {
+    case 'open':
+      return (
+        'this kernel has no IPVS: load it with `modprobe ip_vs`. If there is no such module, ' +
+        'install the package with the modules of the running kernel (`uname -r`).'
+      )
+    case 'addService':
+    case 'editService':
+      return (
+        'scheduler or persistence engine not found: the kernel has neither built in nor could load a module of that ' +
+        'name (ip_vs_<scheduler>, ip_vs_pe_<engine>). Ipvs.probe() lists those that load.'
+      )
+    case 'editRealServer':
+    case 'deleteRealServer':
+    case 'drain':
+      return 'the virtual service has no such real server (address and port must both match).'
+    default:
+      return 'not found.'
+  }
+}
+
+function reasonOfExisting(command: string): string {
+  switch (command) {
+    case 'addService':
+      return 'the virtual service exists already; change it with editService().'
+    case 'addRealServer':
+      return 'the virtual service has this real server already; change it with editRealServer().'
+    case 'startSyncDaemon':
+      return 'a sync daemon of that state is already running; stop it first, there is no edit.'
+    default:
+      return 'it exists already.'
+  }
+}
+
+function reasonOfInvalid(command: string): string {
+  switch (command) {
+    case 'addRealServer':
+      return (
+        'the kernel refuses the real server. Its address must be unicast where the director is: not 0.0.0.0, ' +
+        'multicast, broadcast or a foreign link-local address, and in a network namespace without any interface up ' +
+        'every address is refused (`ip link set lo up`). A real server of another family than its virtual service ' +
+        'cannot be added while a sync daemon runs.'
+      )
+    case 'editRealServer':
+      return (
+        'the kernel refuses the real server: one of another family than its virtual service can only be tunnelled, and ' +
+        'not while a sync daemon runs.'
+      )
+    case 'startSyncDaemon':
+      return (
+        'the kernel refuses the sync daemon: its group must be multicast, and no real server in this network namespace ' +
+        'may have another family than its virtual service.'
+      )
+    case 'setTimeouts':
+      return 'a timeout is longer than the kernel can hold: 2147483647 divided by its CONFIG_HZ, in seconds (2147483 at 1000 Hz).'
+    default:
+      return 'the kernel refuses the request as invalid.'
+  }
+}
+
+/** The addon is for Linux alone. */
+export function platformError(platform: string): Error {
+  const message =
+    `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
+    'Run this on Linux, or give Ipvs.open() a `transport` of your own.'
+  return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
+}
+
+/** The addon is not there, or does not load. */
+export function addonLoadError(root: string, platform: string, cause: unknown): Error {
+  const message =
+    `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release. ` +
+    'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts leaves it out.'
+  return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
+}

@@ -1,0 +1,23 @@
+/**
+ * Long work on the JS thread in slices: `if (pace.due()) await pace.rest()`
+ * after each small step lets timers and sockets have their turn.
+ */
+export class Pace {
+  #steps = 0
+  #start: number = performance.now()
+
+  /** Whether this slice has lasted long enough. Looks at the clock every 32 steps. */
+  due(): boolean {
+    this.#steps += 1
+    return this.#steps % STEPS_PER_LOOK === 0 && performance.now() - this.#start > SLICE_MS
+  }
+
+  async rest(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#start = performance.now()
+  }
+}
+
+/** Half of what the JS thread may be kept at a time: a slice can be followed by the caller's own work. */
+const SLICE_MS = 4
+const STEPS_PER_LOOK = 32

@@ -1,0 +1,235 @@
+import { drain, type DrainOptions, type DrainResult } from './drain.ts'
+import type { Ipvs, ReadOptions } from './ipvs.ts'
+import type { RequestOptions } from './transport/transport.ts'
+import type {
+  Counter,
+  Family,
+  ForwardingMethod,
+  Persistence,
+  Protocol,
+  Rates,
+  RealServerChanges,
+  RealServerKey,
+  RealServerSpec,
+  RealServerState,
+  Scheduler,
+  SchedulerFlag,
+  ServiceChanges,
+  ServiceKey,
+  ServiceSpec,
+  ServiceState,
+  Stats,
+  Tunnel,
+} from './types.ts'
+
+/**
+ * A virtual service as it was read, and the verbs on it. The data never
+ * changes: `edit()` and `refresh()` give a new object.
+ */
+export class Service<N extends Counter = number> implements ServiceState<N> {
+  readonly #ipvs: Ipvs
+  /** What identifies it; narrow it by `protocol` for the address or the mark. */
+  readonly key: ServiceKey
+  readonly family: Family
+  readonly scheduler: Scheduler
+  readonly schedulerFlags: readonly SchedulerFlag[]
+  /** Whether each UDP packet is scheduled on its own. */
+  readonly onePacket: boolean
+  /** Absent: not persistent. */
+  declare readonly persistence?: Persistence
+  /** Absent: none. */
+  declare readonly persistenceEngine?: string
+  readonly stats: Stats<N>
+  readonly rates: Rates
+
+  /** @internal */
+  constructor(ipvs: Ipvs, state: ServiceState<N>) {
+    this.#ipvs = ipvs
+    this.key = state.key
+    this.family = state.family
+    this.scheduler = state.scheduler
+    this.schedulerFlags = state.schedulerFlags
+    this.onePacket = state.onePacket
+    if (state.persistence !== undefined) this.persistence = state.persistence
+    if (state.persistenceEngine !== undefined) this.persistenceEngine = state.persistenceEngine
+    this.stats = state.stats
+    this.rates = state.rates
+  }
+
+  get protocol(): Protocol | 'fwmark' {
+    return this.key.protocol
+  }
+
+  /** Its address; `undefined` for a firewall mark. */
+  get address(): string | undefined {
+    return this.key.protocol === 'fwmark' ? undefined : this.key.address
+  }
+
+  /** Its port; `undefined` for a firewall mark. */
+  get port(): number | undefined {
+    return this.key.protocol === 'fwmark' ? undefined : this.key.port
+  }
+
+  /** Its firewall mark; `undefined` for an address. */
+  get fwmark(): number | undefined {
+    return this.key.protocol === 'fwmark' ? this.key.fwmark : undefined
+  }
+
+  /** Its real servers. See {@link Ipvs.realServers}. */
+  realServers(options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer[]>
+  realServers(options: ReadOptions & { readonly bigint: true }): Promise<RealServer<bigint>[]>
+  realServers(options?: ReadOptions): Promise<RealServer<Counter>[]>
+  realServers(options?: ReadOptions): Promise<RealServer<Counter>[]> {
+    return this.#ipvs.realServers(this.key, options)
+  }
+
+  /** Adds a real server. See {@link Ipvs.addRealServer}. */
+  addRealServer(spec: RealServerSpec, options?: RequestOptions): Promise<RealServer> {
+    return this.#ipvs.addRealServer(this.key, spec, options)
+  }
+
+  /** Changes what is named. See {@link Ipvs.editService}. */
+  edit(changes: ServiceChanges, options?: RequestOptions): Promise<Service> {
+    return this.#ipvs.editService(this.key, changes, options)
+  }
+
+  /** Deletes it with its real servers. See {@link Ipvs.deleteService}. */
+  delete(options?: RequestOptions): Promise<void> {
+    return this.#ipvs.deleteService(this.key, options)
+  }
+
+  /** Sets its counters and rates, and those of its real servers, to 0. See {@link Ipvs.zero}. */
+  zero(options?: RequestOptions): Promise<void> {
+    return this.#ipvs.zero(this.key, options)
+  }
+
+  /** Reads it again. See {@link Ipvs.service}. */
+  refresh(options?: ReadOptions & { readonly bigint?: false }): Promise<Service>
+  refresh(options: ReadOptions & { readonly bigint: true }): Promise<Service<bigint>>
+  refresh(options?: ReadOptions): Promise<Service<Counter>>
+  refresh(options?: ReadOptions): Promise<Service<Counter>> {
+    return this.#ipvs.service(this.key, options)
+  }
+
+  /** What adds this very service: without counters, and without what is as by default. */
+  toJSON(): ServiceSpec {
+    return {
+      ...this.key,
+      scheduler: this.scheduler,
+      ...(this.schedulerFlags.length > 0 && { schedulerFlags: this.schedulerFlags }),
+      ...(this.onePacket && { onePacket: true }),
+      ...(this.persistence !== undefined && { persistence: this.persistence }),
+      ...(this.persistenceEngine !== undefined && { persistenceEngine: this.persistenceEngine }),
+    }
+  }
+}
+
+/**
+ * A real server of a virtual service as it was read, and the verbs on it. The
+ * data never changes: `edit()` and `refresh()` give a new object.
+ */
+export class RealServer<N extends Counter = number> implements RealServerState<N> {
+  readonly #ipvs: Ipvs
+  /** The virtual service it belongs to. */
+  readonly service: ServiceKey
+  readonly address: string
+  readonly port: number
+  readonly family: Family
+  readonly method: ForwardingMethod
+  /** 0: quiescent, it gets no new connections. */
+  readonly weight: number
+  /** 0: no limit. */
+  readonly upperThreshold: number
+  /** 0: three quarters of `upperThreshold`. */
+  readonly lowerThreshold: number
+  /** Present for method 'tunnel', and wherever it is not plain IP-in-IP. */
+  declare readonly tunnel?: Tunnel
+  /** TCP connections that are established or being established, SCTP ones that are established. */
+  readonly activeConnections: number
+  /** All others: closing ones, and whatever UDP has. */
+  readonly inactiveConnections: number
+  /** Clients that persistence remembers for this server. */
+  readonly persistentConnections: number
+  readonly stats: Stats<N>
+  readonly rates: Rates
+
+  /** @internal */
+  constructor(ipvs: Ipvs, service: ServiceKey, state: RealServerState<N>) {
+    this.#ipvs = ipvs
+    this.service = service
+    this.address = state.address
+    this.port = state.port
+    this.family = state.family
+    this.method = state.method
+    this.weight = state.weight
+    this.upperThreshold = state.upperThreshold
+    this.lowerThreshold = state.lowerThreshold
+    if (state.tunnel !== undefined) this.tunnel = state.tunnel
+    this.activeConnections = state.activeConnections
+    this.inactiveConnections = state.inactiveConnections
+    this.persistentConnections = state.persistentConnections
+    this.stats = state.stats
+    this.rates = state.rates
+  }
+
+  /** What identifies it within its virtual service. */
+  get key(): Required<RealServerKey> {
+    return { address: this.address, port: this.port }
+  }
+
+  /** Changes what is named. See {@link Ipvs.editRealServer}. */
+  edit(changes: RealServerChanges, options?: RequestOptions): Promise<RealServer> {
+    return this.#ipvs.editRealServer(this.service, this.key, changes, options)
+  }
+
+  /**
+   * Deletes it. Packets of the connections it still has are dropped without a
+   * word; `drain()` waits for their end first. See {@link Ipvs.deleteRealServer}.
+   */
+  delete(options?: RequestOptions): Promise<void> {
+    return this.#ipvs.deleteRealServer(this.service, this.key, options)
+  }
+
+  /**
+   * Sets its weight to 0, waits until its connections have ended, and deletes
+   * it. TCP connections end when their clients are done, and stay for a while
+   * as inactive ones; those of UDP and of one-packet scheduling only time out.
+   *
+   * A client that persistence remembers keeps coming back to a quiescent server
+   * as long as the sysctl net.ipv4.vs.expire_quiescent_template is 0, the
+   * kernel's default, so such a server may stay busy for as long as its clients
+   * live; with 1 persistence is not waited for.
+   *
+   * @throws {IpvsError} ENOENT or ESRCH if the server or its service is not
+   *   there at the start. One that vanishes later ends the drain as 'gone'.
+   * @throws the reason of `signal`, once the weight is what it was.
+   */
+  drain(options?: DrainOptions): Promise<DrainResult> {
+    return drain(this.#ipvs, this.service, this.key, options)
+  }
+
+  /**
+   * Reads it again.
+   *
+   * @throws {IpvsError} ENOENT if it is gone, ESRCH if its virtual service is.
+   */
+  refresh(options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer>
+  refresh(options: ReadOptions & { readonly bigint: true }): Promise<RealServer<bigint>>
+  refresh(options?: ReadOptions): Promise<RealServer<Counter>>
+  refresh(options?: ReadOptions): Promise<RealServer<Counter>> {
+    return this.#ipvs.realServer(this.service, this.key, options)
+  }
+
+  /** What adds this very real server: without counters, and without what is as by default. */
+  toJSON(): RealServerSpec {
+    return {
+      address: this.address,
+      port: this.port,
+      method: this.method,
+      weight: this.weight,
+      ...(this.upperThreshold !== 0 && { upperThreshold: this.upperThreshold }),
+      ...(this.lowerThreshold !== 0 && { lowerThreshold: this.lowerThreshold }),
+      ...(this.tunnel !== undefined && { tunnel: this.tunnel }),
+    }
+  }
+}

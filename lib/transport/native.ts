@@ -1,0 +1,148 @@
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { debuglog } from 'node:util'
+import { addonLoadError, platformError } from '../errors.ts'
+import type { Addon, AddonSocket, DumpResult, Failure as AddonFailure } from './addon.ts'
+import type { Dump, Failure, Reply, Request, Transport } from './transport.ts'
+
+/** Generic netlink name of IPVS (IPVS_GENL_NAME), and the version of its messages (IPVS_GENL_VERSION). */
+const FAMILY = 'IPVS'
+const VERSION = 1
+
+/** The length and genlmsghdr in front of a request's attributes: see AddonSocket. */
+const REQUEST_HEADER = 8
+
+const debug = debuglog('ipvs')
+
+export interface NativeOptions {
+  /** Path of a network namespace. Default: that of the process. */
+  readonly netns?: string
+  /** A new network namespace, with `lo` up. */
+  readonly scratch?: boolean
+  readonly timeoutMs: number
+}
+
+/** Opens a socket to this machine's kernel. Loads the addon on first use. */
+export async function openNative(options: NativeOptions): Promise<Transport | Failure> {
+  const addon = loadAddon()
+  const socket = new addon.Socket({ family: FAMILY, ...options })
+  const failure = await socket.open()
+  if (failure !== undefined) {
+    socket.close()
+    return failureOf(failure)
+  }
+  return new NativeTransport(addon, socket, options)
+}
+
+/** The addon over one socket. */
+class NativeTransport implements Transport {
+  readonly #addon: Addon
+  readonly #socket: AddonSocket
+  readonly #options: NativeOptions
+
+  constructor(addon: Addon, socket: AddonSocket, options: NativeOptions) {
+    this.#addon = addon
+    this.#socket = socket
+    this.#options = options
+  }
+
+  async batch(requests: readonly Request[]): Promise<readonly Reply[]> {
+    const { failure, outcomes } = await this.#socket.batch(pack(requests), requests.length)
+    const whole = failure === undefined ? DONE : { failure: failureOf(failure) }
+    return requests.map((request, index) => {
+      const outcome = outcomes[index]
+      if (outcome == null) return outcome === null ? DONE : whole
+      const reply: Reply = {
+        ...(outcome.failure !== undefined && { failure: failureOf(outcome.failure) }),
+        ...(outcome.data !== undefined && { messages: new Uint8Array(outcome.data) }),
+      }
+      debug('command %d: %s', request.command, reply.failure === undefined ? hex(reply.messages) : reply.failure)
+      return reply
+    })
+  }
+
+  async dump(request: Request): Promise<Dump> {
+    return dumpOf(await this.#socket.dump(pack([request])))
+  }
+
+  async dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump> {
+    return dumpOf(await this.#socket.dumpOfDumps(pack([outer]), innerCommand, attribute))
+  }
+
+  async sysctl(name: string): Promise<string | undefined> {
+    // A namespace of its own holds its defaults: nothing there needs reading.
+    const { bytes } = await this.#addon.readFile(`/proc/sys/net/ipv4/vs/${name}`, this.#options.netns)
+    return bytes === undefined ? undefined : new TextDecoder().decode(bytes).trim()
+  }
+
+  async openScratch(): Promise<Transport | Failure> {
+    return openNative({ scratch: true, timeoutMs: this.#options.timeoutMs })
+  }
+
+  close(): Promise<void> {
+    this.#socket.close()
+    return Promise.resolve()
+  }
+}
+
+const DONE: Reply = {}
+
+/** Puts requests behind one another as AddonSocket takes them. */
+function pack(requests: readonly Request[]): Uint8Array {
+  let size = 0
+  for (const { attributes } of requests) size += (REQUEST_HEADER + attributes.length + 3) & ~3
+  const bytes = new Uint8Array(size)
+  const lengths = new Uint32Array(bytes.buffer)
+  let at = 0
+  for (const { command, attributes } of requests) {
+    const length = REQUEST_HEADER + attributes.length
+    lengths[at >> 2] = length
+    bytes[at + 4] = command
+    bytes[at + 5] = VERSION
+    bytes.set(attributes, at + REQUEST_HEADER)
+    if (debug.enabled) debug('send command %d: %s', command, hex(attributes))
+    at += (length + 3) & ~3
+  }
+  return bytes
+}
+
+function dumpOf({ failure, messages, interrupted }: DumpResult): Dump {
+  if (debug.enabled) for (const block of messages) debug('dump: %s', hex(new Uint8Array(block)))
+  return {
+    ...(failure !== undefined && { failure: failureOf(failure) }),
+    messages: messages.map((block) => new Uint8Array(block)),
+    interrupted,
+  }
+}
+
+function failureOf({ errno, operation, message }: AddonFailure): Failure {
+  return {
+    errno,
+    ...(operation !== 'reply' && { syscall: operation }),
+    ...(message !== undefined && { message }),
+  }
+}
+
+function hex(bytes: Uint8Array | undefined): string {
+  return bytes === undefined ? 'done' : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
+let loaded: Addon | undefined
+
+/** Finds the addon that the installation built, or a prebuilt one, and says what to do where there is none. */
+function loadAddon(): Addon {
+  if (process.platform !== 'linux') throw platformError(process.platform)
+  if (loaded === undefined) {
+    const require = createRequire(import.meta.url)
+    // The package lies two folders above this file, and above what this file is built to.
+    const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+    try {
+      const find = require('node-gyp-build') as (root: string) => Addon
+      loaded = find(root)
+    } catch (cause) {
+      throw addonLoadError(root, `${process.platform}-${process.arch}, Node ${process.versions.node}`, cause)
+    }
+  }
+  return loaded
+}

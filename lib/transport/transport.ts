@@ -1,0 +1,74 @@
+/**
+ * The seam between the library and a kernel: commands and attribute bytes go
+ * in, whole netlink messages come out. native.ts puts the addon behind it.
+ * Nothing here throws for what a kernel may answer: a refusal is a `failure`.
+ */
+export interface Transport {
+  /**
+   * Sends requests in order, whatever becomes of those before. Resolves with a
+   * reply for each, in the same order.
+   */
+  batch(requests: readonly Request[]): Promise<readonly Reply[]>
+  /** One request, many messages. */
+  dump(request: Request): Promise<Dump>
+  /**
+   * The dump `outer`; then, for each of its messages, a dump with
+   * `innerCommand` whose only attribute is the top-level `attribute` of that
+   * message. Each outer message is followed by its inner ones.
+   */
+  dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump>
+  /**
+   * Reads a sysctl of net.ipv4.vs as it is in the network namespace of this
+   * transport. `undefined` where the kernel has none of that name.
+   */
+  sysctl(name: string): Promise<string | undefined>
+  /**
+   * A transport to the same kernel in a new, empty network namespace, which
+   * ends when that transport is closed.
+   */
+  openScratch(): Promise<Transport | Failure>
+  /** Frees what it holds. Called once, with nothing in flight. */
+  close(): Promise<void>
+}
+
+/** A generic netlink request: the IPVS_CMD_* number and its attributes. */
+export interface Request {
+  readonly command: number
+  readonly attributes: Uint8Array
+}
+
+/** Why a request, or a whole call, failed. */
+export interface Failure {
+  /** Linux errno, positive. */
+  readonly errno: number
+  /** System call that failed; absent where the kernel answered with the errno. */
+  readonly syscall?: string
+  /** The kernel's own words, where it sent any. */
+  readonly message?: string
+}
+
+/** What became of one request. */
+export interface Reply {
+  readonly failure?: Failure
+  /** The messages that answered, each whole (nlmsghdr, genlmsghdr, attributes) at a multiple of 4. */
+  readonly messages?: Uint8Array
+}
+
+/** What a dump brought. */
+export interface Dump {
+  readonly failure?: Failure
+  /** The messages, each whole at a multiple of 4 of one of the arrays. */
+  readonly messages: readonly Uint8Array[]
+  /** The kernel says that what it dumped changed meanwhile (NLM_F_DUMP_INTR). IPVS never does, up to Linux 7.1. */
+  readonly interrupted: boolean
+}
+
+/** Options of every call that asks the kernel. */
+export interface RequestOptions {
+  /**
+   * Drops the call, which rejects with the signal's reason, as long as it waits
+   * its turn. Once it is sent the kernel may have done it, so its outcome is
+   * waited for and the signal no longer counts.
+   */
+  readonly signal?: AbortSignal
+}

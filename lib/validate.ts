@@ -1,0 +1,412 @@
+import type {
+  Family,
+  ForwardingMethod,
+  PersistenceSpec,
+  Protocol,
+  RealServerKey,
+  RealServerSettings,
+  ServiceKey,
+  ServiceSettings,
+  SyncDaemonSpec,
+  SyncDaemonState,
+  Timeouts,
+  Tunnel,
+} from './types.ts'
+
+/**
+ * Misuse becomes TypeError or RangeError here, before a byte is made: the field,
+ * the value and what it may be. What passes needs no further check.
+ *
+ * Values are checked as if TypeScript had not been there: callers may be
+ * JavaScript, and specs are often read from files.
+ */
+
+/** The largest `int` of the kernel. */
+const INT_MAX = 2147483647
+/** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
+const PERSISTENCE_MAX_SECONDS = 4294967
+/** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
+const TIMEOUT_MAX_SECONDS = 21474836
+/** IP_VS_SCHEDNAME_MAXLEN, IP_VS_IFNAME_MAXLEN (16) without the NUL; IP_VS_PENAME_MAXLEN, which has room for it. */
+const NAME_MAX_BYTES = 15
+const ENGINE_NAME_MAX_BYTES = 16
+
+const SERVICE_FIELDS = ['scheduler', 'schedulerFlags', 'onePacket', 'persistence', 'persistenceEngine']
+const ADDRESS_KEY_FIELDS = ['protocol', 'address', 'port']
+const FWMARK_KEY_FIELDS = ['protocol', 'fwmark', 'family']
+const SERVER_FIELDS = ['method', 'weight', 'upperThreshold', 'lowerThreshold', 'tunnel']
+const SERVER_KEY_FIELDS = ['address', 'port']
+const DAEMON_FIELDS = [
+  'state',
+  'multicastInterface',
+  'syncId',
+  'maxLengthBytes',
+  'multicastGroup',
+  'multicastPort',
+  'multicastTtl',
+]
+
+const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
+const SCHEDULER_FLAGS: readonly unknown[] = [
+  'flag-1',
+  'flag-2',
+  'flag-3',
+  'sh-fallback',
+  'sh-port',
+  'mh-fallback',
+  'mh-port',
+]
+const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
+
+/** Checks the identity of a virtual service and gives its plain, complete form. */
+export function checkServiceKey(key: unknown): ServiceKey {
+  const fields = object(key, 'a virtual service')
+  const { protocol } = fields
+  if (protocol === 'fwmark') {
+    const fwmark = whole(fields['fwmark'], 'fwmark', 1, 0xffffffff)
+    const family = fields['family'] ?? 'ipv4'
+    if (family !== 'ipv4' && family !== 'ipv6') throw wrong('family', family, `'ipv4' or 'ipv6'`)
+    return { protocol, fwmark, family }
+  }
+  return {
+    protocol: checkProtocol(protocol),
+    address: address(fields['address'], 'address'),
+    port: whole(fields['port'], 'port', 0, 65535),
+  }
+}
+
+/** 'ipv4' or 'ipv6': that of the mark, or of the address. The key has been checked. */
+export function familyOfService(key: ServiceKey): Family {
+  return key.protocol === 'fwmark' ? (key.family ?? 'ipv4') : familyOfAddress(key.address)
+}
+
+/** 'ipv4' or 'ipv6' of an address that has been checked. */
+export function familyOfAddress(text: string): Family {
+  return text.includes(':') ? 'ipv6' : 'ipv4'
+}
+
+/** Checks a virtual service to add, without its identity. */
+export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSettings {
+  const fields = object(spec, 'a virtual service')
+  known(fields, key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS, SERVICE_FIELDS, 'a virtual service')
+  checkServiceSettings(fields, key)
+  if (key.protocol !== 'fwmark' && key.port === 0 && fields['persistence'] === undefined) {
+    throw new RangeError('port 0 takes every port, and works only with persistence: name `persistence`, or another port')
+  }
+  const settings = fields as ServiceSettings
+  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? 'wlc')
+  return settings
+}
+
+/** Checks changes of a virtual service. */
+export function checkServiceChanges(changes: unknown, key: ServiceKey): void {
+  const fields = object(changes, 'changes of a virtual service')
+  known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
+  const { persistence, persistenceEngine, ...others } = fields
+  if (persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
+    throw new RangeError('persistence cannot be taken from a service with port 0: it works only with persistence')
+  }
+  checkServiceSettings(
+    {
+      ...others,
+      ...(persistence != null && { persistence }),
+      ...(persistenceEngine != null && { persistenceEngine }),
+    },
+    key,
+  )
+}
+
+/** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
+export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: string): void {
+  for (const flag of flags ?? []) {
+    if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    throw new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`)
+  }
+}
+
+/** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
+export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
+  const fields = object(key, 'a real server')
+  const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
+  return {
+    address: address(fields['address'], 'address'),
+    port: fields['port'] === undefined ? defaultPort : whole(fields['port'], 'port', 0, 65535),
+  }
+}
+
+/** Checks a real server to add, without its identity. */
+export function checkServerSpec(spec: unknown, key: RealServerKey, service: ServiceKey): RealServerSettings {
+  const fields = object(spec, 'a real server')
+  known(fields, SERVER_KEY_FIELDS, SERVER_FIELDS, 'a real server')
+  checkServerSettings(fields)
+  const settings = fields as RealServerSettings
+  checkThresholds(settings.upperThreshold ?? 0, settings.lowerThreshold ?? 0)
+  checkMixedFamily(key, service, settings.method ?? 'direct')
+  return settings
+}
+
+/** Checks changes of a real server. */
+export function checkServerChanges(changes: unknown): void {
+  const fields = object(changes, 'changes of a real server')
+  known(fields, SERVER_FIELDS, [], 'changes of a real server')
+  checkServerSettings(fields)
+}
+
+/** ip_vs_add_dest() answers ERANGE. */
+export function checkThresholds(upper: number, lower: number): void {
+  if (lower <= upper) return
+  throw new RangeError(
+    `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
+      (upper === 0 ? ': name upperThreshold too' : ''),
+  )
+}
+
+/** ip_vs_genl_set_cmd() answers EINVAL to any other method. */
+export function checkMixedFamily(server: RealServerKey, service: ServiceKey, method: ForwardingMethod): void {
+  if (method === 'tunnel' || familyOfAddress(server.address) === familyOfService(service)) return
+  throw new TypeError(
+    `method must be 'tunnel' for a real server of another family than its virtual service ` +
+      `(${server.address}, service ${familyOfService(service)}), got ${show(method)}`,
+  )
+}
+
+/** ip_vs_genl_set_cmd() answers EINVAL. */
+export function checkTunnel(tunnel: Tunnel): void {
+  if (tunnel.type === 'gue' && (tunnel.port ?? 0) === 0) {
+    throw new RangeError(`tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`)
+  }
+}
+
+/** Checks timeouts to set and gives those that are named. */
+export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
+  const fields = object(timeouts, 'timeouts')
+  known(fields, ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'], [], 'timeouts')
+  for (const [name, value] of Object.entries(fields)) whole(value, name, 1, TIMEOUT_MAX_SECONDS)
+  return fields
+}
+
+/** Checks a sync daemon to start. */
+export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
+  const fields = object(spec, 'a sync daemon')
+  known(fields, DAEMON_FIELDS, [], 'a sync daemon')
+  checkDaemonState(fields['state'])
+  name(fields['multicastInterface'], 'multicastInterface', NAME_MAX_BYTES)
+  optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, 255))
+  optional(fields, 'maxLengthBytes', (value) => whole(value, 'maxLengthBytes', 1, 65507))
+  optional(fields, 'multicastPort', (value) => whole(value, 'multicastPort', 1, 65535))
+  optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
+  optional(fields, 'multicastGroup', (value) => {
+    const group = address(value, 'multicastGroup')
+    const multicast = group.includes(':') ? /^ff..:/i.test(group) : /^2(2[4-9]|3\d)\./.test(group)
+    if (!multicast) throw new RangeError(`multicastGroup must be a multicast address, got '${group}'`)
+  })
+  return fields as unknown as SyncDaemonSpec
+}
+
+/** Checks which half of synchronisation is meant. */
+export function checkDaemonState(state: unknown): SyncDaemonState {
+  if (state !== 'master' && state !== 'backup') throw wrong('state', state, `'master' or 'backup'`)
+  return state
+}
+
+/** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
+export function netnsPath(netns: unknown): string {
+  if (typeof netns !== 'string') throw wrong('netns', netns, 'a name or a path')
+  if (netns === '' || netns === '.' || netns === '..' || netns.includes('\0')) {
+    throw new RangeError(`netns must be a name under /run/netns or a path, got '${netns}'`)
+  }
+  return netns.includes('/') ? netns : `/run/netns/${netns}`
+}
+
+/** Checks an object of options: nothing but these names. */
+export function checkOptions(options: unknown, names: readonly string[]): void {
+  known(object(options, 'options'), names, [], 'options')
+}
+
+/** Checks a whole number within a range; the range is in the message. */
+export function whole(value: unknown, field: string, least: number, most: number): number {
+  if (typeof value !== 'number') throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new RangeError(`${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`)
+  }
+  return value
+}
+
+function checkProtocol(protocol: unknown): Protocol {
+  if (protocol === 'tcp' || protocol === 'udp' || protocol === 'sctp') return protocol
+  if (typeof protocol !== 'number') {
+    throw wrong('protocol', protocol, `'tcp', 'udp', 'sctp', 'fwmark' or an IP protocol number`)
+  }
+  return PROTOCOL_NAMES[protocol] ?? whole(protocol, 'protocol', 0, 65535)
+}
+
+function checkServiceSettings(fields: Fields, key: ServiceKey): void {
+  optional(fields, 'scheduler', (value) => {
+    name(value, 'scheduler', NAME_MAX_BYTES)
+  })
+  optional(fields, 'schedulerFlags', (value) => {
+    if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
+    for (const flag of value) {
+      if (!SCHEDULER_FLAGS.includes(flag)) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+    }
+  })
+  optional(fields, 'onePacket', (value) => {
+    if (typeof value !== 'boolean') throw wrong('onePacket', value, 'true or false')
+  })
+  optional(fields, 'persistence', (value) => {
+    checkPersistence(value, familyOfService(key))
+  })
+  optional(fields, 'persistenceEngine', (value) => {
+    name(value, 'persistenceEngine', ENGINE_NAME_MAX_BYTES)
+  })
+}
+
+function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
+  const fields = object(value, 'persistence')
+  known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence')
+  optional(fields, 'timeoutSeconds', (seconds) =>
+    whole(seconds, 'persistence.timeoutSeconds', 0, PERSISTENCE_MAX_SECONDS),
+  )
+  optional(fields, 'netmask', (netmask) => {
+    if (family === 'ipv6') whole(netmask, 'persistence.netmask', 1, 128)
+    else if (typeof netmask === 'number') whole(netmask, 'persistence.netmask', 0, 32)
+    else if (typeof netmask !== 'string' || !isIPv4(netmask)) {
+      throw wrong('persistence.netmask', netmask, `an IPv4 mask such as '255.255.255.0', or a prefix length 0 to 32`)
+    }
+  })
+}
+
+function checkServerSettings(fields: Fields): void {
+  optional(fields, 'method', (value) => {
+    if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
+  })
+  optional(fields, 'weight', (value) => whole(value, 'weight', 0, INT_MAX))
+  optional(fields, 'upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX))
+  optional(fields, 'lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX))
+  optional(fields, 'tunnel', (value) => {
+    const tunnel = object(value, 'tunnel')
+    known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel')
+    named(tunnel['type'], 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
+    optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
+    optional(tunnel, 'checksum', (checksum) => {
+      named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
+    })
+  })
+}
+
+/** A name out of a few, or a number for what has no name. */
+function named(value: unknown, field: string, names: readonly string[], most: number): void {
+  if (typeof value === 'string' && names.includes(value)) return
+  if (typeof value !== 'number') throw wrong(field, value, `one of ${list(names)}, or a number 0 to ${String(most)}`)
+  whole(value, field, 0, most)
+}
+
+/** A name for the kernel: not empty, and short enough once it is bytes. */
+function name(value: unknown, field: string, most: number): void {
+  if (typeof value !== 'string') throw wrong(field, value, 'a text')
+  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
+  const bytes = new TextEncoder().encode(value).length
+  if (bytes === 0 || bytes > most || value.includes('\0')) {
+    throw new RangeError(`${field} must have 1 to ${String(most)} bytes and no NUL, got ${show(value)}`)
+  }
+}
+
+function address(value: unknown, field: string): string {
+  if (typeof value === 'string' && (isIPv4(value) || isIPv6(value))) return value
+  let hint = ''
+  if (typeof value === 'string') {
+    if (/^\[.*\]/.test(value)) hint = ': leave out the brackets'
+    else if (value.includes('%')) hint = ': IPVS knows no zones'
+    else if (value.includes('/')) hint = ': one address, not a network'
+    else if (/^[\d.]+:\d+$/.test(value)) hint = `: the port is a field of its own`
+    else if (/[g-z]/i.test(value)) hint = ': names are not looked up'
+  }
+  throw new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`)
+}
+
+const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
+
+function isIPv4(text: string): boolean {
+  return IPV4.test(text)
+}
+
+/** RFC 4291, section 2.2: eight groups, one run of them as '::', the last two as an IPv4 address. */
+function isIPv6(text: string): boolean {
+  if (!text.includes(':')) return false
+  const halves = text.split('::')
+  if (halves.length > 2) return false
+  let groups = 0
+  for (const [half, part] of halves.entries()) {
+    if (part === '') continue
+    const pieces = part.split(':')
+    for (const [index, piece] of pieces.entries()) {
+      const last = half === halves.length - 1 && index === pieces.length - 1
+      if (last && piece.includes('.')) {
+        if (!isIPv4(piece)) return false
+        groups += 2
+      } else if (/^[\da-f]{1,4}$/i.test(piece)) {
+        groups += 1
+      } else {
+        return false
+      }
+    }
+  }
+  return halves.length === 2 ? groups <= 7 : groups === 8
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+function object(value: unknown, what: string): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`${what} must be an object, got ${show(value)}`)
+  }
+  return value as Fields
+}
+
+/** Refuses a field that has no meaning here, most likely misspelt. */
+function known(fields: Fields, some: readonly string[], more: readonly string[], what: string): void {
+  for (const field in fields) {
+    if (some.includes(field) || more.includes(field)) continue
+    const likely = [...some, ...more].find((candidate) => resembles(candidate, field))
+    throw new TypeError(
+      `${what} has no field '${field}'` +
+        (likely === undefined ? `, only ${list([...some, ...more])}` : `: did you mean '${likely}'?`),
+    )
+  }
+}
+
+/** Whether two names differ by capitals, by one letter, or by two that changed places. */
+function resembles(one: string, other: string): boolean {
+  const a = one.toLowerCase()
+  const b = other.toLowerCase()
+  if (a.startsWith(b) || b.startsWith(a)) return true
+  if (Math.abs(a.length - b.length) > 1) return false
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start += 1
+  let end = 0
+  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1
+  return Math.max(a.length, b.length) - start - end <= 2
+}
+
+/** Checks a field that may be absent. `undefined` is refused: a field that is there means something. */
+function optional(fields: Fields, field: string, check: (value: unknown) => void): void {
+  if (!(field in fields)) return
+  const value = fields[field]
+  if (value === undefined) throw new TypeError(`${field} is undefined: leave it out, or give it a value`)
+  check(value)
+}
+
+function wrong(field: string, value: unknown, expected: string): TypeError {
+  return new TypeError(`${field} must be ${expected}, got ${show(value)}`)
+}
+
+function list(values: readonly unknown[]): string {
+  return values.map(show).join(', ')
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  if (typeof value === 'function') return 'a function'
+  return String(value)
+}
