@@ -1,101 +1,146 @@
 #!/bin/bash
-# fetch.sh CACHE PART...: fills the cache folder of the guest with Debian packages, unpacked, never installed.
+# fetch.sh CACHE PART...: fills the guest's cache folder with Debian packages, unpacked and never installed.
 #
-# A part is a folder in CACHE that later becomes a layer of the guest's root, below the host's own:
-#   tools  what tests run inside: busybox, kmod, iproute2, ipvsadm, ... with the libraries they need
-#   6.1    User Mode Linux and its modules
-#   6.12   a cloud kernel for qemu and its modules
-#   qemu   qemu itself; runs on the host, is no layer
-# Each is made under another name and renamed when complete. Only one fetch.sh at a time works on a cache (guest.mjs holds
-# CACHE/lock with flock(1)). Needs apt-get and dpkg-deb, not root: package lists that are missing or stale are fetched anew
-# into CACHE, and /etc/apt and /var/lib are only read.
+#   tools  what tests run inside: busybox, kmod, iproute2, ipvsadm, ..., and the libraries those need
+#   6.1    User Mode Linux (linux) and its modules (usr)
+#   6.12   a kernel for qemu (vmlinuz, initramfs) and its modules (usr)
+#   qemu   qemu itself
+#
+# Each part is a folder that gets its name only when it is complete. One fetch.sh at a time works on a cache: the caller
+# holds CACHE/lock, and a part that is already there is left alone. Needs apt-get and dpkg-deb, but not root: package lists
+# that are missing or stale are fetched into CACHE; /etc/apt and /var/lib are only read.
 set -eu -o pipefail
-export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin"
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 
 cache=$1
 shift
-work=$cache/new.$$
+work=$cache/new
 trap 'rm -rf "$work"' EXIT
 trap 'exit 143' TERM INT HUP
-rm -rf "$cache"/new.*
-mkdir -p "$work"
+rm -rf "$work"
+mkdir "$work"
 
-# An empty dpkg status: apt then names all a package needs, not only what this host happens to lack.
+# With an empty dpkg status apt names everything a package needs, not only what this machine happens to lack.
 : >"$work/status"
-apt_options=(-q -o Dir::State::status="$work/status" -o APT::Sandbox::User=root -o APT::Install-Recommends=false)
+options=(-q -o Dir::State::status="$work/status" -o APT::Sandbox::User=root -o APT::Install-Recommends=false)
 
-# What every Debian has, or what only maintainer scripts use.
-unwanted='^(libc6|libgcc-s1|gcc-[0-9]*-base|dpkg|tar|debconf|cdebconf|perl.*|libperl.*|libgdbm.*|lib.*-perl|usrmerge|usr-is-merged|init-system-helpers|sysvinit-utils|lsb-base|netbase|adduser|passwd|base-passwd|libdebian-installer4|linux-base|initramfs-tools.*)$'
+# Needed by the packages' installation or present on every Debian.
+unneeded='^(libc6|libgcc-s1|gcc-[0-9]+-base|libc-bin|dpkg|tar|debconf|cdebconf|libdebian-installer4|perl.*|libperl.*|libgdbm.*|lib.*-perl|usrmerge|usr-is-merged|init-system-helpers|sysvinit-utils|lsb-base|netbase|adduser|passwd|base-passwd|libpam.*|libaudit.*|ucf|sensible-utils|dbus.*|systemd.*|mount|util-linux.*|ca-certificates|openssl)$'
 
-# From here on lists of our own: `own_lists [SUITE]`, the host's sources or one suite of the host's Debian mirror.
+# own_lists [SUITE]: from here on, package lists of our own, of the machine's sources or of one suite of its Debian mirror.
 own_lists() {
-  local lists=$work/apt${1:+-$1}
+  local lists=$work/apt${1-}
   mkdir -p "$lists/lists/partial" "$lists/cache/archives/partial"
-  apt_options+=(-o Dir::State::lists="$lists/lists" -o Dir::Cache="$lists/cache")
+  options+=(-o Dir::State::lists="$lists/lists" -o Dir::Cache="$lists/cache")
   if [ $# -gt 0 ]; then
-    local mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    local mirror signed=
     mirror=$(apt-get indextargets --format '$(CREATED_BY) $(COMPONENT) $(RELEASE) $(REPO_URI)' |
-      awk '$1 == "Packages" && $2 == "main" && $3 !~ /-/ { print $4; exit }')
+      awk '$1 == "Packages" && $2 == "main" && $3 !~ /[-\/]/ { print $4; exit }')
     [ -n "$mirror" ] || return 1
-    [ -e "$keyring" ] && keyring="[signed-by=$keyring]" || keyring=
-    echo "deb $keyring $mirror $1 main" >"$lists/sources.list"
-    apt_options+=(-o Dir::Etc::sourcelist="$lists/sources.list" -o Dir::Etc::sourceparts=-)
+    [ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+      signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]'
+    echo "deb $signed $mirror $1 main" >"$lists/sources.list"
+    options+=(-o Dir::Etc::sourcelist="$lists/sources.list" -o Dir::Etc::sourceparts=-)
   fi
-  # One broken source of the host's must not stop us: what counts is whether the packages are found.
-  apt-get update "${apt_options[@]}" || true
+  # A source of the machine's that fails must not stop us: what counts is whether the packages are found then.
+  apt-get "${options[@]}" update || true
 }
 
-# unpack FOLDER PACKAGE...: the packages and what they depend on.
+# with_needs PACKAGE...: these and what they depend on, as NAME=VERSION.
+with_needs() {
+  apt-get "${options[@]}" install --simulate "$@" | sed -nE 's/^Inst ([^ ]+) \(([^ ]+) .*/\1 \2/p' |
+    awk -v unneeded="$unneeded" '$1 !~ unneeded { print $1 "=" $2 }'
+}
+
+# unpack FOLDER PACKAGE...: exactly these.
 unpack() {
-  local into=$1 debs=$work/debs chosen
+  local into=$1 name deb
   shift
-  chosen=$(apt-get install --simulate "${apt_options[@]}" "$@" |
-    sed -nE 's/^Inst ([^ ]+) \(([^ ]+) .*/\1 \2/p' | awk -v unwanted="$unwanted" '$1 !~ unwanted { print $1 "=" $2 }')
-  [ -n "$chosen" ] || return 1
-  rm -rf "$debs" && mkdir -p "$debs" "$into"/usr/{bin,sbin,lib,lib64}
-  (cd "$debs" && apt-get download "${apt_options[@]}" $chosen) || return 1
-  # Packages that still have files in /bin and /lib unpack into /usr, as on the host.
-  for name in bin sbin lib lib64; do ln -sfn usr/$name "$into/$name"; done
-  for deb in "$debs"/*.deb; do
+  [ $# -gt 0 ] || return 1
+  rm -rf "$work/debs"
+  mkdir -p "$work/debs" "$into"/usr/{bin,sbin,lib,lib64}
+  (cd "$work/debs" && apt-get "${options[@]}" download "$@") || return 1
+  # Some packages still have /bin and /lib; here as on the machine that is /usr/bin and /usr/lib.
+  for name in bin sbin lib lib64; do ln -s "usr/$name" "$into/$name"; done
+  for deb in "$work"/debs/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner --keep-directory-symlink -C "$into" || return 1
   done
-  rm -rf "$debs" "$into"/usr/share/{doc,man,locale,info,bash-completion} "$into"/{var,run,lib64,lib,sbin,bin}
-  echo "$chosen" >"$into.packages"
+  rm -rf "$work/debs" "$into"/usr/share/{doc,man,locale,info,bash-completion,lintian} "$into"/{var,run,bin,sbin,lib,lib64}
+  printf '%s\n' "$@" >"$into/packages"
 }
 
-tools() {
-  unpack "$1" busybox-static kmod iproute2 iputils-ping ipvsadm socat nftables iptables procps || return 1
-  # What the alternatives system would have linked.
+part_tools() {
   local name
+  unpack "$1" $(with_needs busybox-static kmod iproute2 iputils-ping ipvsadm socat nftables iptables procps) || return 1
+  # What installing would have linked.
   for name in iptables ip6tables; do
     for name in $name $name-save $name-restore; do ln -sf xtables-nft-multi "$1/usr/sbin/$name"; done
   done
 }
 
-6.1() {
+part_6.1() {
   unpack "$1" user-mode-linux || return 1
   mv "$1/usr/bin/linux.uml" "$1/linux"
-  rm -rf "$1/usr/lib/modules"
   mv "$1/usr/lib/uml/modules" "$1/usr/lib/modules"
-  rm -rf "$1/usr/lib/uml" "$1/usr/bin"
+  rm -rf "$1/usr/bin" "$1/usr/lib/uml"
 }
 
-try() {
-  rm -rf "${work:?}/part"
-  "$1" "$work/part"
+part_qemu() {
+  unpack "$1" $(with_needs qemu-system-x86)
+}
+
+# Not the smaller kernel "cloud": it lacks 9p, over which the guest reads the machine's files.
+part_6.12() {
+  local package modules first module file busybox
+  package=$(apt-cache "${options[@]}" search --names-only '^linux-image-6\.12\.[^ ]*-amd64$' | cut -d ' ' -f 1 |
+    grep -v -E -e '-(cloud|rt)-' | sort -V | tail -n 1)
+  unpack "$1" $package || return 1
+  mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
+  rm -rf "$1/boot"
+  modules=$(echo "$1"/usr/lib/modules/*)
+  ln -s usr/lib "$1/lib"
+  (
+    export LD_LIBRARY_PATH=$(echo "$cache"/tools/usr/lib/*-linux-gnu)
+    exec -a depmod "$cache/tools/usr/bin/kmod" -b "$1" "${modules##*/}"
+  ) || return 1
+  rm "$1/lib"
+
+  # The kernel's first root: what it takes to mount the others.
+  busybox=$cache/tools/usr/bin/busybox
+  first=$work/first
+  rm -rf "$first"
+  mkdir "$first"
+  cp "${0%/*}/initramfs.sh" "$first/init"
+  cp "$cache/tools/usr/bin/busybox" "$first"
+  for module in 9pnet_virtio 9p overlay; do
+    # A line of modules.dep names a module, then what it needs, the first to load last.
+    for file in $(grep "/$module\.ko.*:" "$modules/modules.dep" | tr -d : | tr ' ' '\n' | tac); do
+      file=${file%.xz}
+      [ ! -e "$first/${file##*/}" ] || continue
+      "$busybox" unxz -c "$modules/$file.xz" >"$first/${file##*/}" || return 1
+      echo "insmod /${file##*/}" >>"$first/insert"
+    done
+  done
+  (cd "$first" && "$busybox" find . | "$busybox" cpio -o -H newc) >"$1/initramfs"
+}
+
+# A failed attempt is repeated with fresh lists.
+attempt() {
+  rm -rf "$work/part"
+  "part_$part" "$work/part"
 }
 
 for part in "$@"; do
   [ ! -d "$cache/$part" ] || continue
-  echo "guest: fetching $part (once, into $cache)" >&2
+  echo "guest: fetching $part into $cache (once)" >&2
   log=$cache/fetch-$part.log
   (
-    try "$part" || { own_lists && try "$part"; } || { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && try "$part"; }
+    attempt || { own_lists && attempt; } ||
+      { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && attempt; }
   ) >"$log" 2>&1 </dev/null || {
-    echo "guest: could not fetch $part; the end of $log:" >&2
+    echo "guest: could not fetch $part; $log ends with" >&2
     tail -n 15 "$log" >&2
     exit 125
   }
-  mv "$work/part.packages" "$cache/$part.packages"
   mv "$work/part" "$cache/$part"
 done

@@ -19,8 +19,8 @@ enter_root() {
   mount -t devtmpfs dev dev
   mount -t tmpfs tmpfs run -o mode=755
   mkdir run/guest
-  cp /run/lower/tools/usr/bin/busybox run/lower/host"$work"/init run/lower/host"$work"/command run/guest 2>/dev/null ||
-    cp /run/lower/tools/usr/bin/busybox "$work/init" "$work/command" run/guest || fail 'could not read the command'
+  cp /run/lower/tools/usr/bin/busybox "/run/lower/host$work/init" "/run/lower/host$work/command" run/guest ||
+    fail 'could not read the command'
   # More than a chroot: in a chroot nobody may make a user namespace.
   mount --move . /
   exec chroot . /run/guest/busybox sh /run/guest/init inside
@@ -53,18 +53,18 @@ hide_module() {
   cd /
 }
 
-# The command's output and errors are pipes, as they would be on a host; each is copied to a line of its own. `dd` counts:
-# the host takes the guest down only when it has received as many bytes.
+# The command's output and errors are pipes, as they would be on a host; each is copied to a line of its own. GNU dd
+# counts: the host takes the guest down only when it has received as many bytes.
 run_on_pipes() {
   exec 8>"$out" 9>"$err"
-  stty raw -echo <"$out"
-  stty raw -echo <"$err"
+  stty raw -echo <&8 2>/dev/null # qemu's lines are no terminals
+  stty raw -echo <&9 2>/dev/null
   mkfifo /run/guest/out /run/guest/err
-  dd bs=64k </run/guest/out >&8 2>/run/guest/out.count &
+  /usr/bin/dd bs=64k </run/guest/out >&8 2>/run/guest/out.count &
   out_copier=$!
-  dd bs=64k </run/guest/err >&9 2>/run/guest/err.count &
+  /usr/bin/dd bs=64k </run/guest/err >&9 2>/run/guest/err.count &
   err_copier=$!
-  setsid /bin/sh /run/guest/command </dev/null >/run/guest/out 2>/run/guest/err 8>&- 9>&- &
+  setsid /bin/sh /run/guest/command </dev/null >/run/guest/out 2>/run/guest/err 7>&- 8>&- 9>&- &
   wait $!
   status=$?
   # Nothing that the command left running may hold the pipes open.
@@ -84,7 +84,8 @@ bytes() { sed -n 's/ bytes.*//p' "/run/guest/$1.count"; }
 run_on_terminal() {
   exec 8<>"$terminal"
   stty sane rows "$rows" cols "$columns" <&8
-  setsid -c /bin/sh /run/guest/command <&8 >&8 2>&8 8>&- &
+  while read -r rows columns; do stty rows "$rows" cols "$columns" <&8; done <&7 &
+  setsid -c /bin/sh /run/guest/command <&8 >&8 2>&8 7>&- 8>&- &
   wait $!
   status=$?
   stty sane <&8 # returns when all is written
@@ -99,17 +100,20 @@ finish() {
 }
 
 fail() {
+  [ -e /proc/self/fd/7 ] || exec 7<>"$control"
   tell "fail $*"
 }
 
 tell() {
-  echo "$*" >"$control"
+  echo "$*" >&7
   sleep 20
   poweroff -f
 }
 
 case ${1-} in
   inside)
+    exec 7<>"$control"
+    stty -echo <&7 2>/dev/null
     set_up
     if $interactive; then run_on_terminal; else run_on_pipes; fi
     ;;

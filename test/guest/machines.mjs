@@ -1,0 +1,196 @@
+// The two kinds of guest: how each is started, and what its first program must know of it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { access, mkdir, readFile, readdir, statfs, symlink } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = path.dirname(fileURLToPath(import.meta.url))
+
+/** The guest could not run. The message says why; the exit status is 125. */
+export class GuestError extends Error {}
+
+/**
+ * The guest's lines to the host: file descriptors, each a socket, that the machine's process inherits.
+ *
+ * - `control`: the guest says `exit STATUS BYTES BYTES` or `fail REASON`, the host `ROWS COLUMNS`
+ * - `out`, `err`: what the command writes, byte for byte
+ * - `terminal`: the guest's terminal, when there is one
+ */
+export const LINES = /** @type {const} */ ({ control: 4, out: 5, err: 6, terminal: 7 })
+
+/**
+ * @typedef {object} Machine
+ * @property {string[]} argv
+ * @property {Record<string, string>} env besides the caller's own
+ * @property {string} settings shell text that init.sh builds on: it defines `control`, `out`, `err`, `terminal`, which
+ *   are devices, and the functions `mount_lower` and `mount_shares`
+ */
+
+/**
+ * @typedef {object} MachineOptions
+ * @property {string} work the folder of this run, a path without special characters
+ * @property {string} memory such as 2G
+ * @property {string[]} shares absolute paths
+ * @property {boolean} verbose
+ */
+
+/** @param {string} text */
+export const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`
+
+/** Where the kernels and tools are kept between runs. */
+export function cacheFolder() {
+  const told = process.env['IPVS_GUEST_CACHE']
+  if (told) return path.resolve(told)
+  // Within the project; installed as a dependency, within the user's cache, for node_modules come and go.
+  if (!here.includes('/node_modules/')) return path.resolve(here, '../../.cache/guest')
+  return path.join(process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'), 'ipvs-guest')
+}
+
+/** @type {Record<string, { parts: string[], machine: (options: MachineOptions) => Promise<Machine> }>} */
+export const KERNELS = {
+  6.1: { parts: ['tools', '6.1'], machine: userModeLinux },
+  6.12: { parts: ['tools', 'qemu', '6.12'], machine: qemu },
+}
+
+/**
+ * User Mode Linux is a kernel that runs as a process. It reads and writes the machine's files by hostfs.
+ *
+ * @param {MachineOptions} options
+ * @returns {Promise<Machine>}
+ */
+async function userModeLinux({ work, memory, shares }) {
+  const tools = path.join(cacheFolder(), 'tools')
+  const kernel = path.join(cacheFolder(), '6.1')
+  const [release] = await readdir(path.join(kernel, 'usr/lib/modules'))
+  const overlay = path.join(kernel, `usr/lib/modules/${release}/kernel/fs/overlayfs/overlay.ko`)
+  await symlink(path.join(tools, 'usr/bin/busybox'), path.join(work, 'busybox'))
+  return {
+    argv: [
+      path.join(kernel, 'linux'),
+      `mem=${memory}`,
+      'root=/dev/root rootfstype=hostfs rootflags=/ ro',
+      `init=${work}/init`,
+      `uml_dir=${work}/`,
+      'con=null ssl=null con0=null,fd:1',
+      `ssl0=fd:${LINES.control} ssl1=fd:${LINES.out} ssl2=fd:${LINES.err} con1=fd:${LINES.terminal}`,
+    ].flatMap((text, i) => (i === 0 ? [text] : text.split(' '))),
+    env: { TMPDIR: await folderForMemory(memory) },
+    settings: `
+control=/dev/ttyS0 out=/dev/ttyS1 err=/dev/ttyS2 terminal=/dev/tty1
+mount_lower() {
+  # By its path: without /proc the shell does not find itself, and so none of its own commands.
+  ${work}/busybox mount -t proc proc /proc
+  mount -t tmpfs tmpfs /run -o size=75%
+  mkdir -p /run/lower/tools /run/lower/kernel
+  ln -s / /run/lower/host
+  insmod ${quote(overlay)} &&
+    mount -t hostfs none /run/lower/tools -o ro,${quote(tools)} &&
+    mount -t hostfs none /run/lower/kernel -o ro,${quote(kernel)}
+}
+mount_shares() {
+  :${shares.map((share) => ` &&\n    mount -t hostfs none ${quote(share)} -o ${quote(share)}`).join('')}
+}
+`,
+  }
+}
+
+/**
+ * User Mode Linux keeps the guest's memory in a file that it maps executable. In containers /dev/shm is often too small
+ * for that, or noexec.
+ *
+ * @param {string} memory
+ */
+async function folderForMemory(memory) {
+  const bytes = Number.parseInt(memory) * 2 ** (memory.endsWith('G') ? 30 : 20)
+  const mounts = await readFile('/proc/self/mounts', 'utf8')
+  const shm = mounts.split('\n').find((line) => line.split(' ')[1] === '/dev/shm')
+  if (shm && !/[ ,]noexec[ ,]/.test(shm)) {
+    const { bavail, bsize } = await statfs('/dev/shm')
+    if (bavail * bsize > bytes) return '/dev/shm'
+  }
+  return tmpdir()
+}
+
+/**
+ * qemu emulates a whole computer, with KVM where that works. The guest reads and writes the machine's files by 9p.
+ *
+ * @param {MachineOptions} options
+ * @returns {Promise<Machine>}
+ */
+async function qemu({ work, memory, shares, verbose }) {
+  const cache = cacheFolder()
+  const kernel = path.join(cache, '6.12')
+  const usr = path.join(cache, 'qemu/usr')
+  const libraries = (await readdir(path.join(usr, 'lib'))).filter((name) => name.endsWith('-linux-gnu'))
+  const comma = (/** @type {string} */ text) => text.replaceAll(',', ',,')
+  const folder = (/** @type {string} */ tag, /** @type {string} */ folder, /** @type {string} */ how) => [
+    '-fsdev',
+    `local,id=${tag},path=${comma(folder)},security_model=none,multidevs=remap${how}`,
+    '-device',
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ]
+  const line = (/** @type {keyof typeof LINES} */ name, /** @type {string} */ device) => [
+    '-chardev',
+    `socket,id=${name},fd=${LINES[name]}`,
+    '-device',
+    `${device},chardev=${name}`,
+  ]
+  return {
+    argv: [
+      path.join(usr, 'bin/qemu-system-x86_64'),
+      ...['-L', path.join(usr, 'share/qemu'), '-L', path.join(usr, 'share/seabios')],
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+      ...['-machine', 'q35', '-accel', 'kvm', '-accel', 'tcg', '-cpu', 'max', '-m', memory],
+      ...['-kernel', path.join(kernel, 'vmlinuz'), '-initrd', path.join(kernel, 'initramfs')],
+      ...['-append', `console=ttyS0 panic=-1 guest.work=${work}${verbose ? '' : ' quiet'}`],
+      ...['-serial', 'stdio'],
+      ...['-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci'],
+      ...line('control', 'virtserialport,nr=1'),
+      ...line('out', 'virtserialport,nr=2'),
+      ...line('err', 'virtserialport,nr=3'),
+      ...line('terminal', 'virtconsole,nr=4'),
+      ...folder('host', '/', ',readonly=on'),
+      ...folder('tools', path.join(cache, 'tools'), ',readonly=on'),
+      ...folder('kernel', kernel, ',readonly=on'),
+      ...shares.flatMap((share, i) => folder(`share${i}`, share, '')),
+    ],
+    env: { LD_LIBRARY_PATH: path.join(usr, 'lib', libraries[0] ?? '') },
+    settings: `
+control=/dev/vport0p1 out=/dev/vport0p2 err=/dev/vport0p3 terminal=/dev/hvc0
+mount_lower() {
+  : # initramfs.sh has done it
+}
+mount_shares() {
+  :${shares.map((share, i) => ` &&\n    mount -t 9p share${i} ${quote(share)} -o trans=virtio,version=9p2000.L,msize=512000`).join('')}
+}
+`,
+  }
+}
+
+/**
+ * Fills the cache with what is missing. A second caller waits for the first: flock(1), which lets go when that one dies.
+ *
+ * @param {string[]} parts
+ * @param {(stop: () => void) => void} onStart is handed what stops it
+ */
+export async function fetchParts(parts, onStart) {
+  const cache = cacheFolder()
+  const present = await Promise.all(parts.map((part) => access(path.join(cache, part)).then(() => true, () => false)))
+  if (present.every(Boolean)) return
+  await mkdir(cache, { recursive: true })
+  const child = spawn('flock', [path.join(cache, 'lock'), path.join(here, 'fetch.sh'), cache, ...parts], {
+    stdio: ['ignore', 2, 2],
+    detached: true,
+  })
+  onStart(() => {
+    try {
+      if (child.pid && child.exitCode === null) process.kill(-child.pid, 'SIGTERM')
+    } catch {
+      // ended just now
+    }
+  })
+  const [code] = await once(child, 'exit')
+  if (code !== 0) throw new GuestError('what it is made of could not be fetched, see above')
+}
