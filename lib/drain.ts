@@ -3,7 +3,7 @@ import { IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
 import type { RealServer } from './service.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
-import { checkOptions, whole } from './validate.ts'
+import { checkOptions, oneOf, whole } from './validate.ts'
 
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {
@@ -80,9 +80,9 @@ export async function drain(
   checkOptions(options, OPTIONS)
   const timeoutMs = whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS)
   const intervalMs = whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS)
-  const { atTimeout = 'keep', waitFor = 'all', signal, onProgress } = options
-  if (atTimeout !== 'keep' && atTimeout !== 'delete') throw new TypeError(`atTimeout must be 'keep' or 'delete'`)
-  if (waitFor !== 'all' && waitFor !== 'active') throw new TypeError(`waitFor must be 'all' or 'active'`)
+  const { signal, onProgress } = options
+  const atTimeout = oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete'])
+  const waitFor = oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active'])
   signal?.throwIfAborted()
 
   const start = performance.now()
@@ -145,7 +145,12 @@ async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
   }
 }
 
-function progressOf(server: RealServer, rules: Rules, waitFor: 'all' | 'active', start: number): DrainProgress {
+function progressOf(
+  server: RealServer,
+  rules: Rules,
+  waitFor: 'all' | 'active',
+  start: number,
+): DrainProgress {
   const { activeConnections, inactiveConnections, persistentConnections } = server
   const waitsFor: DrainProgress['waitsFor'][number][] = []
   if (activeConnections > 0) waitsFor.push('active')

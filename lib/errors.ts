@@ -100,7 +100,8 @@ export function errnoName(errno: number): string {
 
 /** A virtual service as people write it: tcp/192.0.2.1:80, tcp/[2001:db8::1]:443, fwmark/5, fwmark6/5. */
 export function formatServiceKey(key: ServiceKey): string {
-  if (key.protocol === 'fwmark') return `${key.family === 'ipv6' ? 'fwmark6' : 'fwmark'}/${String(key.fwmark)}`
+  if (key.protocol === 'fwmark')
+    return `${key.family === 'ipv6' ? 'fwmark6' : 'fwmark'}/${String(key.fwmark)}`
   return `${String(key.protocol)}/${formatEndpoint(key.address, key.port)}`
 }
 
@@ -189,7 +190,8 @@ function reasonOfSystemCall(code: string, syscall: string): string | undefined {
     return undefined
   }
   if (syscall === 'open') {
-    if (code === 'ENOENT') return 'there is no such network namespace; `ip netns list` shows those that have a name.'
+    if (code === 'ENOENT')
+      return 'there is no such network namespace; `ip netns list` shows those that have a name.'
     if (code === 'EACCES') return 'the file of the network namespace may not be read by this user.'
     return undefined
   }

@@ -1,18 +1,12 @@
-import { AttributeWriter, memberTypes, MessageReader } from './codec/attributes.ts'
-import { decodeInfo, decodeTimeouts, encodeTimeouts } from './codec/config.ts'
-import { Command, CommandAttribute } from './codec/constants.ts'
-import { decodeDaemon, encodeDaemon, encodeDaemonState } from './codec/daemon.ts'
-import * as dests from './codec/real-server.ts'
-import * as services from './codec/service.ts'
-import { bigints, type CounterKind, numbers } from './codec/stats.ts'
-import { type EditOutcome, runEdits } from './edits.ts'
-import { formatEndpoint, formatServiceKey, IpvsError } from './errors.ts'
+import type { EditOutcome } from './edits.ts'
+import { IpvsError } from './errors.ts'
+import * as kernel from './kernel.ts'
 import { Pace } from './pace.ts'
-import { probe, type ReportedAttributes } from './probe.ts'
+import { probe } from './probe.ts'
 import { RealServer, Service } from './service.ts'
 import { openNative } from './transport/native.ts'
-import { RequestQueue } from './transport/queue.ts'
-import type { Dump, Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
+import { type Handler, RequestQueue } from './transport/queue.ts'
+import type { Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
 import type {
   Capabilities,
   Counter,
@@ -73,10 +67,7 @@ export interface SnapshotEntry<N extends Counter = number> {
 
 const DEFAULT_TIMEOUT_MS = 5000
 const STABLE_READS = 8
-/** A list this short came in one message of the socket, so nothing in it is there twice. */
-const ONE_CHUNK = 9
 
-const NOTHING = new Uint8Array(0)
 const REQUEST_OPTIONS = ['signal']
 const READ_OPTIONS = ['signal', 'bigint']
 
@@ -94,7 +85,6 @@ const READ_OPTIONS = ['signal', 'bigint']
 export class Ipvs {
   readonly #queue: RequestQueue
   readonly #transport: Transport
-  readonly #writer = new AttributeWriter()
   #closing: Promise<void> | undefined
 
   private constructor(transport: Transport) {
@@ -155,14 +145,12 @@ export class Ipvs {
 
   /** Version of the kernel's IPVS, and the size of its connection table. */
   async info(options: RequestOptions = {}): Promise<Info> {
-    const message = await this.#ask('info', Command.GET_INFO, options)
-    return decodeInfo(message.attributes())
+    return this.#ask('info', kernel.queries.info(), options)
   }
 
   /** How long idle connections are remembered. */
   async timeouts(options: RequestOptions = {}): Promise<Timeouts> {
-    const message = await this.#ask('timeouts', Command.GET_CONFIG, options)
-    return decodeTimeouts(message.attributes())
+    return this.#ask('timeouts', kernel.queries.timeouts(), options)
   }
 
   /**
@@ -172,10 +160,7 @@ export class Ipvs {
    * @throws {IpvsError} EINVAL above 2147483647 divided by the kernel's CONFIG_HZ; nothing is set then.
    */
   async setTimeouts(timeouts: Partial<Timeouts>, options: RequestOptions = {}): Promise<void> {
-    const wanted = check.checkTimeouts(timeouts)
-    await this.#tell('setTimeouts', Command.SET_CONFIG, options, {}, (writer) => {
-      encodeTimeouts(writer, wanted)
-    })
+    await this.#tell('setTimeouts', kernel.commands.setTimeouts(check.checkTimeouts(timeouts)), options)
   }
 
   /**
@@ -184,7 +169,7 @@ export class Ipvs {
    * after is slow: the kernel searches the deleted ones for two to three minutes.
    */
   async flush(options: RequestOptions = {}): Promise<void> {
-    await this.#tell('flush', Command.FLUSH, options)
+    await this.#tell('flush', kernel.commands.flush(), options)
   }
 
   /**
@@ -194,14 +179,8 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if there is no such service.
    */
   async zero(service?: ServiceKey | Service<Counter>, options: RequestOptions = {}): Promise<void> {
-    if (service === undefined) {
-      await this.#tell('zero', Command.ZERO, options)
-      return
-    }
-    const key = keyOf(service)
-    await this.#tell('zero', Command.ZERO, options, { service: key }, (writer) => {
-      services.encodeService(writer, key)
-    })
+    const key = service === undefined ? undefined : keyOf(service)
+    await this.#tell('zero', kernel.commands.zero(key), options, key && { service: key })
   }
 
   /**
@@ -216,14 +195,11 @@ export class Ipvs {
   async services(options: ReadOptions = {}): Promise<Service<Counter>[]> {
     check.checkOptions(options, READ_OPTIONS)
     this.#checkOpen('services')
-    const kind = kindOf(options)
-    const dump = await this.#queue.run((transport) => transport.dump(LIST_SERVICES), options.signal)
-    if (dump.failure !== undefined) throw refusal(dump.failure, 'services')
-    const list: Service<Counter>[] = []
-    await eachMessage(dump, (message) => {
-      list.push(new Service(this, services.decodeService(message.attributes(), kind).state))
-    })
-    return withoutRepeats(list, (service) => formatServiceKey(service.key))
+    const list = await this.#queue.run(
+      (transport) => kernel.readServices(transport, kindOf(options), (state) => new Service(this, state)),
+      options.signal,
+    )
+    return listOrThrow(list, 'services')
   }
 
   /**
@@ -243,11 +219,10 @@ export class Ipvs {
   async service(key: ServiceKey | Service<Counter>, options: ReadOptions = {}): Promise<Service<Counter>> {
     check.checkOptions(options, READ_OPTIONS)
     const service = keyOf(key)
-    const { signal } = options
-    const message = await this.#ask('service', Command.GET_SERVICE, { ...(signal && { signal }) }, { service }, (writer) => {
-      services.encodeService(writer, service)
-    })
-    return new Service(this, services.decodeService(message.attributes(), kindOf(options)).state)
+    return new Service(
+      this,
+      await this.#ask('service', kernel.queries.service(service, kindOf(options)), options, { service }),
+    )
   }
 
   /**
@@ -258,11 +233,9 @@ export class Ipvs {
    */
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
     const key = keyOf(spec)
-    const kernel = services.kernelServiceOf(check.checkServiceSpec(spec, key), check.familyOfService(key))
-    await this.#tell('addService', Command.NEW_SERVICE, options, { service: key }, (writer) => {
-      services.encodeService(writer, key, kernel)
-    })
-    return new Service(this, services.newService(key, kernel).state)
+    const { request, state } = kernel.addService(key, check.checkServiceSpec(spec, key))
+    await this.#tell('addService', request, options, { service: key })
+    return new Service(this, state)
   }
 
   /**
@@ -281,9 +254,8 @@ export class Ipvs {
   ): Promise<Service> {
     const key = keyOf(service)
     check.checkServiceChanges(changes, key)
-    const subject = { service: key }
-    const outcome = await this.#join('editService', this.#editServices, { key, changes }, options)
-    return new Service(this, edited(outcome, 'editService', subject).state)
+    const outcome = await this.#join('editService', kernel.editServices, { key, changes }, options)
+    return new Service(this, edited(outcome, 'editService', { service: key }).state)
   }
 
   /**
@@ -294,9 +266,7 @@ export class Ipvs {
    */
   async deleteService(service: ServiceKey | Service<Counter>, options: RequestOptions = {}): Promise<void> {
     const key = keyOf(service)
-    await this.#tell('deleteService', Command.DEL_SERVICE, options, { service: key }, (writer) => {
-      services.encodeService(writer, key)
-    })
+    await this.#tell('deleteService', kernel.commands.deleteService(key), options, { service: key })
   }
 
   /**
@@ -376,12 +346,10 @@ export class Ipvs {
   ): Promise<RealServer> {
     const key = keyOf(service)
     const realServer = serverKeyOf(spec, key)
-    const kernel = dests.kernelDestOf(check.checkServerSpec(spec, realServer, key))
-    await this.#tell('addRealServer', Command.NEW_DEST, options, { service: key, realServer }, (writer) => {
-      services.encodeService(writer, key)
-      dests.encodeDest(writer, realServer, kernel)
-    })
-    return new RealServer(this, key, dests.newDest(realServer, kernel).state)
+    const settings = check.checkServerSpec(spec, realServer, key)
+    const { request, state } = kernel.addDest(key, realServer, settings)
+    await this.#tell('addRealServer', request, options, { service: key, realServer })
+    return new RealServer(this, key, state)
   }
 
   /**
@@ -400,7 +368,12 @@ export class Ipvs {
     const key = keyOf(service)
     const realServer = serverKeyOf(server, key)
     check.checkServerChanges(changes)
-    const outcome = await this.#join('editRealServer', this.#editDests, { key, realServer, changes }, options)
+    const outcome = await this.#join(
+      'editRealServer',
+      kernel.editDests,
+      { key, server: realServer, changes },
+      options,
+    )
     return new RealServer(this, key, edited(outcome, 'editRealServer', { service: key, realServer }).state)
   }
 
@@ -417,10 +390,8 @@ export class Ipvs {
   ): Promise<void> {
     const key = keyOf(service)
     const realServer = serverKeyOf(server, key)
-    await this.#tell('deleteRealServer', Command.DEL_DEST, options, { service: key, realServer }, (writer) => {
-      services.encodeService(writer, key)
-      dests.encodeDest(writer, realServer)
-    })
+    const request = kernel.commands.deleteDest(key, realServer)
+    await this.#tell('deleteRealServer', request, options, { service: key, realServer })
   }
 
   /**
@@ -449,16 +420,7 @@ export class Ipvs {
   async syncDaemons(options: RequestOptions = {}): Promise<SyncDaemon[]> {
     check.checkOptions(options, REQUEST_OPTIONS)
     this.#checkOpen('syncDaemons')
-    const dump = await this.#queue.run(
-      (transport) => transport.dump({ command: Command.GET_DAEMON, attributes: NOTHING }),
-      options.signal,
-    )
-    if (dump.failure !== undefined) throw refusal(dump.failure, 'syncDaemons')
-    const list: SyncDaemon[] = []
-    await eachMessage(dump, (message) => {
-      list.push(decodeDaemon(message.attributes()))
-    })
-    return list
+    return listOrThrow(await this.#queue.run(kernel.readDaemons, options.signal), 'syncDaemons')
   }
 
   /**
@@ -469,10 +431,7 @@ export class Ipvs {
    *   real server of another family than its service exists.
    */
   async startSyncDaemon(spec: SyncDaemonSpec, options: RequestOptions = {}): Promise<void> {
-    const daemon = check.checkDaemonSpec(spec)
-    await this.#tell('startSyncDaemon', Command.NEW_DAEMON, options, {}, (writer) => {
-      encodeDaemon(writer, daemon)
-    })
+    await this.#tell('startSyncDaemon', kernel.commands.startDaemon(check.checkDaemonSpec(spec)), options)
   }
 
   /**
@@ -481,10 +440,7 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if none of that state runs.
    */
   async stopSyncDaemon(state: SyncDaemonState, options: RequestOptions = {}): Promise<void> {
-    const daemon = check.checkDaemonState(state)
-    await this.#tell('stopSyncDaemon', Command.DEL_DAEMON, options, {}, (writer) => {
-      encodeDaemonState(writer, daemon)
-    })
+    await this.#tell('stopSyncDaemon', kernel.commands.stopDaemon(check.checkDaemonState(state)), options)
   }
 
   /**
@@ -497,72 +453,44 @@ export class Ipvs {
   }
 
   /**
-   * Which attributes the kernel sends of one service and its real servers.
+   * Which attributes the kernel sends of the services and real servers that there are.
    *
    * @internal
    */
-  async reportedAttributes(service: ServiceKey): Promise<ReportedAttributes> {
-    const key = keyOf(service)
-    const request = this.#request(Command.GET_SERVICE, (writer) => {
-      services.encodeService(writer, key)
-    })
-    const read = async (nest: number, dump: Promise<Dump>): Promise<ReadonlySet<number>> => {
-      const types = new Set<number>()
-      await eachMessage(await dump, (message) => {
-        for (const type of memberTypes(message.attributes(), nest)) types.add(type)
-      })
-      return types
-    }
-    return {
-      service: await read(CommandAttribute.SERVICE, this.#queue.run((transport) => transport.dump(LIST_SERVICES))),
-      dest: await read(
-        CommandAttribute.DEST,
-        this.#queue.run((transport) => transport.dump({ ...request, command: Command.GET_DEST })),
-      ),
-    }
+  async reportedAttributes(): Promise<kernel.ReportedAttributes> {
+    const reported = await this.#queue.run(kernel.reportedAttributes)
+    if ('errno' in reported) throw refusal(reported, 'probe')
+    return reported
   }
 
   /** Sends a command that brings nothing back. */
-  async #tell(
-    command: string,
-    number: number,
-    options: RequestOptions,
-    subject: Subject = {},
-    encode?: (writer: AttributeWriter) => void,
-  ): Promise<void> {
-    const { failure } = await this.#send(command, number, options, encode)
-    if (failure !== undefined) throw refusal(failure, command, subject)
-  }
-
-  /** Sends a command that brings one message back, and gives that. */
-  async #ask(
-    command: string,
-    number: number,
-    options: RequestOptions,
-    subject: Subject = {},
-    encode?: (writer: AttributeWriter) => void,
-  ): Promise<MessageReader> {
-    const { failure, messages } = await this.#send(command, number, options, encode)
-    if (failure !== undefined) throw refusal(failure, command, subject)
-    const message = new MessageReader(messages ?? NOTHING)
-    if (!message.next()) throw refusal({ errno: 74 }, command, subject)
-    return message
-  }
-
-  #send(
-    command: string,
-    number: number,
-    options: RequestOptions,
-    encode?: (writer: AttributeWriter) => void,
-  ): Promise<Reply> {
+  async #tell(command: string, request: Request, options: RequestOptions, subject?: Subject): Promise<void> {
     check.checkOptions(options, REQUEST_OPTIONS)
+    const { failure } = await this.#send(command, request, options)
+    if (failure !== undefined) throw refusal(failure, command, subject)
+  }
+
+  /** Sends a command that brings one message back, and reads that. */
+  async #ask<T>(
+    command: string,
+    query: kernel.Query<T>,
+    options: RequestOptions,
+    subject?: Subject,
+  ): Promise<T> {
+    check.checkOptions(options, READ_OPTIONS)
+    const reply = await this.#send(command, query.request, options)
+    if (reply.failure !== undefined) throw refusal(reply.failure, command, subject)
+    return kernel.answer(query, reply)
+  }
+
+  #send(command: string, request: Request, { signal }: RequestOptions): Promise<Reply> {
     this.#checkOpen(command)
-    return this.#queue.request(this.#request(number, encode), options.signal)
+    return this.#queue.request(request, signal)
   }
 
   #join<Item, Outcome>(
     command: string,
-    handler: (transport: Transport, items: readonly Item[]) => Promise<readonly Outcome[]>,
+    handler: Handler<Item, Outcome>,
     item: Item,
     options: RequestOptions,
   ): Promise<Outcome> {
@@ -571,153 +499,35 @@ export class Ipvs {
     return this.#queue.join(handler, item, options.signal)
   }
 
-  #request(command: number, encode?: (writer: AttributeWriter) => void): Request {
-    if (encode === undefined) return { command, attributes: NOTHING }
-    encode(this.#writer)
-    return { command, attributes: this.#writer.take() }
-  }
-
-  #getService(key: ServiceKey): Request {
-    return this.#request(Command.GET_SERVICE, (writer) => {
-      services.encodeService(writer, key)
-    })
-  }
-
-  #getDests(key: ServiceKey): Request {
-    return { ...this.#getService(key), command: Command.GET_DEST }
-  }
-
   #checkOpen(command: string): void {
     if (this.#queue.closed) throw refusal({ errno: 9 }, command)
   }
 
   async #realServers(command: string, key: ServiceKey, options: ReadOptions): Promise<RealServer<Counter>[]> {
     this.#checkOpen(command)
-    const dump = await this.#queue.run((transport) => this.#dumpDests(transport, key), options.signal)
-    if (dump.failure !== undefined) throw refusal(dump.failure, command, { service: key })
-    const list: RealServer<Counter>[] = []
-    const kind = kindOf(options)
-    const family = check.familyOfService(key)
-    await eachMessage(dump, (message) => {
-      list.push(new RealServer(this, key, dests.decodeDest(message.attributes(), family, kind).state))
-    })
-    return withoutRepeats(list, endpointOf)
-  }
-
-  /** Dumps the real servers of a service, which fails if there is no such service. */
-  async #dumpDests(transport: Transport, key: ServiceKey): Promise<Dump> {
-    const dump = await transport.dump(this.#getDests(key))
-    if (dump.failure !== undefined || dump.messages.some((block) => block.length > 0)) return dump
-    const [service] = await transport.batch([this.#getService(key)])
-    return service?.failure === undefined ? dump : { ...dump, failure: service.failure }
+    const list = await this.#queue.run(
+      (transport) =>
+        kernel.readDests(transport, key, kindOf(options), ({ state }) => new RealServer(this, key, state)),
+      options.signal,
+    )
+    return listOrThrow(list, command, { service: key })
   }
 
   async #table(options: ReadOptions): Promise<SnapshotEntry<Counter>[]> {
     this.#checkOpen('snapshot')
-    const kind = kindOf(options)
-    const entries = await this.#queue.run((transport) => this.#readTable(transport, kind), options.signal)
-    if ('errno' in entries) throw refusal(entries, 'snapshot')
-    return entries
-  }
-
-  async #readTable(transport: Transport, kind: CounterKind<Counter>): Promise<SnapshotEntry<Counter>[] | Failure> {
-    const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
-    if (dump.failure !== undefined) return dump.failure
-    const entries: { readonly service: Service<Counter>; realServers: RealServer<Counter>[] }[] = []
-    await eachMessage(dump, (message) => {
-      if (message.command === Command.NEW_SERVICE) {
-        const { state } = services.decodeService(message.attributes(), kind)
-        entries.push({ service: new Service(this, state), realServers: [] })
-        return
-      }
-      const entry = entries.at(-1)
-      if (entry === undefined) return
-      const { key, family } = entry.service
-      const { state } = dests.decodeDest(message.attributes(), family, kind)
-      entry.realServers.push(new RealServer(this, key, state))
-    })
-    for (const entry of entries) entry.realServers = withoutRepeats(entry.realServers, endpointOf)
-
-    // The dump of a service that vanished meanwhile is as empty as that of one without servers.
-    const empty = entries.filter((entry) => entry.realServers.length === 0)
-    const replies = empty.length === 0 ? [] : await transport.batch(empty.map(({ service }) => this.#getService(service.key)))
-    const gone = new Set(empty.filter((_, index) => replies[index]?.failure !== undefined))
-    const there = entries.filter((entry) => !gone.has(entry))
-    return withoutRepeats(there, (entry) => formatServiceKey(entry.service.key))
-  }
-
-  readonly #editServices = async (
-    transport: Transport,
-    items: readonly { readonly key: ServiceKey; readonly changes: ServiceChanges }[],
-  ): Promise<readonly EditOutcome<services.DecodedService<number>>[]> => {
-    const edits = items.map(({ key, changes }) => ({
-      id: formatServiceKey(key),
-      key,
-      merge: (current: services.DecodedService<number>) =>
-        services.withSettings(current, services.mergeService(current.kernel, changes, check.familyOfService(key))),
-      encode: ({ kernel }: services.DecodedService<number>) =>
-        this.#request(Command.SET_SERVICE, (writer) => {
-          services.encodeService(writer, key, kernel)
-        }),
-    }))
-    return runEdits(transport, edits, async () => {
-      const keys = new Map(edits.map((edit) => [edit.id, edit.key]))
-      const replies = await transport.batch([...keys.values()].map((key) => this.#getService(key)))
-      const read = new Map<string, services.DecodedService<number> | Failure>()
-      for (const [index, id] of [...keys.keys()].entries()) {
-        const { failure, messages } = replies[index] ?? {}
-        const message = new MessageReader(messages ?? NOTHING)
-        if (failure !== undefined) read.set(id, failure)
-        else if (message.next()) read.set(id, services.decodeService(message.attributes(), numbers))
-      }
-      return read
-    })
-  }
-
-  readonly #editDests = async (
-    transport: Transport,
-    items: readonly {
-      readonly key: ServiceKey
-      readonly realServer: Required<RealServerKey>
-      readonly changes: RealServerChanges
-    }[],
-  ): Promise<readonly EditOutcome<dests.DecodedDest<number>>[]> => {
-    const edits = items.map(({ key, realServer, changes }) => ({
-      id: `${formatServiceKey(key)} ${endpointOf(realServer)}`,
-      key,
-      merge: (current: dests.DecodedDest<number>) => {
-        const kernel = dests.mergeDest(current.kernel, changes)
-        check.checkMixedFamily(realServer, key, dests.methodOf(kernel))
-        return dests.withSettings(current, kernel)
-      },
-      encode: ({ kernel }: dests.DecodedDest<number>) =>
-        this.#request(Command.SET_DEST, (writer) => {
-          services.encodeService(writer, key)
-          dests.encodeDest(writer, realServer, kernel)
-        }),
-    }))
-    return runEdits(transport, edits, async () => {
-      const read = new Map<string, dests.DecodedDest<number> | Failure>()
-      const keys = new Map(edits.map((edit) => [formatServiceKey(edit.key), edit.key]))
-      for (const [id, key] of keys) {
-        const dump = await this.#dumpDests(transport, key)
-        const { failure } = dump
-        if (failure !== undefined) {
-          for (const edit of edits) if (edit.key === key) read.set(edit.id, failure)
-          continue
-        }
-        const family = check.familyOfService(key)
-        await eachMessage(dump, (message) => {
-          const dest = dests.decodeDest(message.attributes(), family, numbers)
-          read.set(`${id} ${endpointOf(dest.state)}`, dest)
-        })
-      }
-      return read
-    })
+    const table = await this.#queue.run(
+      (transport) =>
+        kernel.readTable(
+          transport,
+          kindOf(options),
+          (state) => new Service(this, state),
+          (key, state) => new RealServer(this, key, state),
+        ),
+      options.signal,
+    )
+    return listOrThrow(table, 'snapshot')
   }
 }
-
-const LIST_SERVICES: Request = { command: Command.GET_SERVICE, attributes: NOTHING }
 
 type Subject = { readonly service?: ServiceKey; readonly realServer?: RealServerKey }
 
@@ -735,19 +545,15 @@ async function connect({ netns, timeoutMs, transport, ...rest }: OpenOptions): P
 /** The identity of a service that the caller named, as the kernel's bytes read back. */
 function keyOf(service: ServiceKey | Service<Counter>): ServiceKey {
   if (service instanceof Service) return service.key
-  return services.canonicalServiceKey(check.checkServiceKey(service))
+  return kernel.canonicalServiceKey(check.checkServiceKey(service))
 }
 
 function serverKeyOf(server: RealServerKey, service: ServiceKey): Required<RealServerKey> {
-  return dests.canonicalServerKey(check.checkServerKey(server, service))
+  return kernel.canonicalServerKey(check.checkServerKey(server, service))
 }
 
-function endpointOf({ address, port }: Required<RealServerKey>): string {
-  return formatEndpoint(address, port)
-}
-
-function kindOf(options: ReadOptions): CounterKind<Counter> {
-  return (options.bigint === true ? bigints : numbers) as CounterKind<Counter>
+function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {
+  return options.bigint === true ? kernel.bigints : kernel.numbers
 }
 
 function refusal({ errno, syscall, message }: Failure, command: string, subject: Subject = {}): IpvsError {
@@ -767,27 +573,10 @@ function edited<Current>(outcome: EditOutcome<Current>, command: string, subject
   return outcome.edited
 }
 
-/** Visits every message of a dump, and lets others have the JS thread now and then. */
-async function eachMessage(dump: Dump, visit: (message: MessageReader) => void): Promise<void> {
-  const pace = new Pace()
-  for (const block of dump.messages) {
-    const message = new MessageReader(block)
-    while (message.next()) {
-      visit(message)
-      if (pace.due()) await pace.rest()
-    }
-  }
-}
-
-/** A list without what a table that moved under its dump made come twice. */
-function withoutRepeats<T>(list: T[], identify: (entry: T) => string): T[] {
-  if (list.length <= ONE_CHUNK) return list
-  const seen = new Set<string>()
-  const first = list.filter((entry) => {
-    const size = seen.size
-    return seen.add(identify(entry)).size > size
-  })
-  return first
+/** What was read, or the error that it failed with. */
+function listOrThrow<T>(list: T[] | Failure, command: string, subject?: Subject): T[] {
+  if ('errno' in list) throw refusal(list, command, subject)
+  return list
 }
 
 /** Whether two reads of the table agree on all that can be configured. */

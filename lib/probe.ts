@@ -3,12 +3,6 @@ import { IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
 import type { Capabilities, Scheduler, ServiceSpec } from './types.ts'
 
-/** Numbers of the attributes that the kernel sends: IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*. */
-export interface ReportedAttributes {
-  readonly service: ReadonlySet<number>
-  readonly dest: ReadonlySet<number>
-}
-
 const SCHEDULERS: readonly Scheduler[] = [
   'rr',
   'wrr',
@@ -53,12 +47,17 @@ export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
     persistence: {},
     persistenceEngine,
   }))
-  const ipv6 = await accepted(ipvs, ['::1'], (address) => ({ protocol: 'tcp', address, port: 1, scheduler: 'none' }))
+  const ipv6 = await accepted(ipvs, ['::1'], (address) => ({
+    protocol: 'tcp',
+    address,
+    port: 1,
+    scheduler: 'none',
+  }))
 
   await ipvs.flush()
   const service = await ipvs.addService({ protocol: 'tcp', address: '127.0.0.1', port: 1, scheduler: 'none' })
   await service.addRealServer({ address: '127.0.0.1', method: 'tunnel' })
-  const reported = await ipvs.reportedAttributes(service.key)
+  const reported = await ipvs.reportedAttributes()
   return {
     available: true,
     info,

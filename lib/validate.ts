@@ -63,15 +63,14 @@ export function checkServiceKey(key: unknown): ServiceKey {
   const fields = object(key, 'a virtual service')
   const { protocol } = fields
   if (protocol === 'fwmark') {
-    const fwmark = whole(fields['fwmark'], 'fwmark', 1, 0xffffffff)
-    const family = fields['family'] ?? 'ipv4'
-    if (family !== 'ipv4' && family !== 'ipv6') throw wrong('family', family, `'ipv4' or 'ipv6'`)
+    const fwmark = whole(fields.fwmark, 'fwmark', 1, 0xffffffff)
+    const family = oneOf(fields.family ?? 'ipv4', 'family', ['ipv4', 'ipv6'])
     return { protocol, fwmark, family }
   }
   return {
     protocol: checkProtocol(protocol),
-    address: address(fields['address'], 'address'),
-    port: whole(fields['port'], 'port', 0, 65535),
+    address: address(fields.address, 'address'),
+    port: whole(fields.port, 'port', 0, 65535),
   }
 }
 
@@ -88,10 +87,17 @@ export function familyOfAddress(text: string): Family {
 /** Checks a virtual service to add, without its identity. */
 export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSettings {
   const fields = object(spec, 'a virtual service')
-  known(fields, key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS, SERVICE_FIELDS, 'a virtual service')
+  known(
+    fields,
+    key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS,
+    SERVICE_FIELDS,
+    'a virtual service',
+  )
   checkServiceSettings(fields, key)
-  if (key.protocol !== 'fwmark' && key.port === 0 && fields['persistence'] === undefined) {
-    throw new RangeError('port 0 takes every port, and works only with persistence: name `persistence`, or another port')
+  if (key.protocol !== 'fwmark' && key.port === 0 && fields.persistence === undefined) {
+    throw new RangeError(
+      'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+    )
   }
   const settings = fields as ServiceSettings
   checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? 'wlc')
@@ -104,7 +110,9 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): void {
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
   const { persistence, persistenceEngine, ...others } = fields
   if (persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
-    throw new RangeError('persistence cannot be taken from a service with port 0: it works only with persistence')
+    throw new RangeError(
+      'persistence cannot be taken from a service with port 0: it works only with persistence',
+    )
   }
   checkServiceSettings(
     {
@@ -129,8 +137,8 @@ export function checkServerKey(key: unknown, service: ServiceKey): Required<Real
   const fields = object(key, 'a real server')
   const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {
-    address: address(fields['address'], 'address'),
-    port: fields['port'] === undefined ? defaultPort : whole(fields['port'], 'port', 0, 65535),
+    address: address(fields.address, 'address'),
+    port: fields.port === undefined ? defaultPort : whole(fields.port, 'port', 0, 65535),
   }
 }
 
@@ -173,7 +181,9 @@ export function checkMixedFamily(server: RealServerKey, service: ServiceKey, met
 /** ip_vs_genl_set_cmd() answers EINVAL. */
 export function checkTunnel(tunnel: Tunnel): void {
   if (tunnel.type === 'gue' && (tunnel.port ?? 0) === 0) {
-    throw new RangeError(`tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`)
+    throw new RangeError(
+      `tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`,
+    )
   }
 }
 
@@ -189,8 +199,8 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
 export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
   const fields = object(spec, 'a sync daemon')
   known(fields, DAEMON_FIELDS, [], 'a sync daemon')
-  checkDaemonState(fields['state'])
-  name(fields['multicastInterface'], 'multicastInterface', NAME_MAX_BYTES)
+  checkDaemonState(fields.state)
+  name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
   optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, 255))
   optional(fields, 'maxLengthBytes', (value) => whole(value, 'maxLengthBytes', 1, 65507))
   optional(fields, 'multicastPort', (value) => whole(value, 'multicastPort', 1, 65535))
@@ -205,8 +215,7 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
 
 /** Checks which half of synchronisation is meant. */
 export function checkDaemonState(state: unknown): SyncDaemonState {
-  if (state !== 'master' && state !== 'backup') throw wrong('state', state, `'master' or 'backup'`)
-  return state
+  return oneOf(state, 'state', ['master', 'backup'])
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
@@ -225,11 +234,20 @@ export function checkOptions(options: unknown, names: readonly string[]): void {
 
 /** Checks a whole number within a range; the range is in the message. */
 export function whole(value: unknown, field: string, least: number, most: number): number {
-  if (typeof value !== 'number') throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
+  if (typeof value !== 'number')
+    throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(`${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`)
+    throw new RangeError(
+      `${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`,
+    )
   }
   return value
+}
+
+/** Checks a choice among names. */
+export function oneOf<Name extends string>(value: unknown, field: string, names: readonly Name[]): Name {
+  if (!(names as readonly unknown[]).includes(value)) throw wrong(field, value, `one of ${list(names)}`)
+  return value as Name
 }
 
 function checkProtocol(protocol: unknown): Protocol {
@@ -247,7 +265,8 @@ function checkServiceSettings(fields: Fields, key: ServiceKey): void {
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
     for (const flag of value) {
-      if (!SCHEDULER_FLAGS.includes(flag)) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+      if (!SCHEDULER_FLAGS.includes(flag))
+        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
     }
   })
   optional(fields, 'onePacket', (value) => {
@@ -271,7 +290,11 @@ function checkPersistence(value: unknown, family: Family): asserts value is Pers
     if (family === 'ipv6') whole(netmask, 'persistence.netmask', 1, 128)
     else if (typeof netmask === 'number') whole(netmask, 'persistence.netmask', 0, 32)
     else if (typeof netmask !== 'string' || !isIPv4(netmask)) {
-      throw wrong('persistence.netmask', netmask, `an IPv4 mask such as '255.255.255.0', or a prefix length 0 to 32`)
+      throw wrong(
+        'persistence.netmask',
+        netmask,
+        `an IPv4 mask such as '255.255.255.0', or a prefix length 0 to 32`,
+      )
     }
   })
 }
@@ -286,7 +309,7 @@ function checkServerSettings(fields: Fields): void {
   optional(fields, 'tunnel', (value) => {
     const tunnel = object(value, 'tunnel')
     known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel')
-    named(tunnel['type'], 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
+    named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
     optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
     optional(tunnel, 'checksum', (checksum) => {
       named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
@@ -297,7 +320,8 @@ function checkServerSettings(fields: Fields): void {
 /** A name out of a few, or a number for what has no name. */
 function named(value: unknown, field: string, names: readonly string[], most: number): void {
   if (typeof value === 'string' && names.includes(value)) return
-  if (typeof value !== 'number') throw wrong(field, value, `one of ${list(names)}, or a number 0 to ${String(most)}`)
+  if (typeof value !== 'number')
+    throw wrong(field, value, `one of ${list(names)}, or a number 0 to ${String(most)}`)
   whole(value, field, 0, most)
 }
 
@@ -384,7 +408,8 @@ function resembles(one: string, other: string): boolean {
   let start = 0
   while (start < a.length && a[start] === b[start]) start += 1
   let end = 0
-  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1
+  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end])
+    end += 1
   return Math.max(a.length, b.length) - start - end <= 2
 }
 

@@ -57,7 +57,7 @@ export function familyName(family: number): Family {
 }
 
 function decimal(byte: number): string {
-  return DECIMAL[byte] as string
+  return DECIMAL[byte]!
 }
 
 function parseIPv4(text: string, bytes: Uint8Array, at: number): void {

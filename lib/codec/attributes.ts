@@ -23,7 +23,7 @@ const TYPE_MASK = 0x3fff
 
 const utf8 = new TextEncoder()
 
-/** Builds attributes, one after the other. */
+/** Builds attributes, one after the other. A writer is used once: its bytes are zero until written. */
 export class AttributeWriter {
   readonly #littleEndian: boolean
   #bytes = new Uint8Array(256)
@@ -77,14 +77,16 @@ export class AttributeWriter {
   nest(type: number, members: () => void): void {
     const start = this.#attribute(type, 0)
     members()
-    this.#view.setUint16(start - ATTRIBUTE_HEADER, this.#length - start + ATTRIBUTE_HEADER, this.#littleEndian)
+    this.#view.setUint16(
+      start - ATTRIBUTE_HEADER,
+      this.#length - start + ATTRIBUTE_HEADER,
+      this.#littleEndian,
+    )
   }
 
-  /** What was written, in bytes of its own; the writer starts over. */
-  take(): Uint8Array {
-    const taken = this.#bytes.slice(0, this.#length)
-    this.#length = 0
-    return taken
+  /** What was written so far. */
+  bytesWritten(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
   }
 
   /** Writes a header, leaves zeroed room for the payload and gives its offset. */
@@ -92,7 +94,6 @@ export class AttributeWriter {
     const start = this.#length
     const end = start + ATTRIBUTE_HEADER + ((payload + 3) & ~3)
     if (end > this.#bytes.length) this.#grow(end)
-    this.#bytes.fill(0, start, end)
     this.#view.setUint16(start, ATTRIBUTE_HEADER + payload, this.#littleEndian)
     this.#view.setUint16(start + 2, type, this.#littleEndian)
     this.#length = end
@@ -140,7 +141,8 @@ export class AttributeReader {
       return false
     }
     const length = this.view.getUint16(at, this.littleEndian)
-    if (length < ATTRIBUTE_HEADER || length > left) throw malformed(`an attribute of ${length} bytes where ${left} are left`)
+    if (length < ATTRIBUTE_HEADER || length > left)
+      throw malformed(`an attribute of ${length} bytes where ${left} are left`)
     this.type = this.view.getUint16(at + 2, this.littleEndian) & TYPE_MASK
     this.start = at + ATTRIBUTE_HEADER
     this.length = length - ATTRIBUTE_HEADER
@@ -150,7 +152,8 @@ export class AttributeReader {
 
   /** Where the payload starts, once it is known to have this many bytes. */
   at(needed: number): number {
-    if (this.length < needed) throw malformed(`attribute ${this.type} has ${this.length} bytes, not ${needed}`)
+    if (this.length < needed)
+      throw malformed(`attribute ${this.type} has ${this.length} bytes, not ${needed}`)
     return this.start
   }
 
@@ -231,7 +234,8 @@ export class MessageReader {
     if (left <= 0) return false
     if (left < MESSAGE_HEADER) throw malformed(`${left} bytes where a message should start`)
     const length = this.#view.getUint32(at, this.#littleEndian)
-    if (length < GENERIC_HEADER || length > left) throw malformed(`a message of ${length} bytes where ${left} are left`)
+    if (length < GENERIC_HEADER || length > left)
+      throw malformed(`a message of ${length} bytes where ${left} are left`)
     this.command = this.#view.getUint8(at + MESSAGE_HEADER)
     this.#start = at + GENERIC_HEADER
     this.#end = at + length
@@ -257,5 +261,9 @@ export function memberTypes(message: AttributeReader, nest: number): number[] {
 
 /** Says that the kernel's bytes could not be read. */
 export function malformed(what: string): IpvsError {
-  return new IpvsError({ errno: 74, command: 'decode', message: `a reply of the kernel cannot be read: ${what}` })
+  return new IpvsError({
+    errno: 74,
+    command: 'decode',
+    message: `a reply of the kernel cannot be read: ${what}`,
+  })
 }

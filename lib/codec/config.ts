@@ -5,7 +5,8 @@ import { CommandAttribute, InfoAttribute } from './constants.ts'
 /** Writes the timeouts that are named; the kernel keeps the others. */
 export function encodeTimeouts(writer: AttributeWriter, timeouts: Partial<Timeouts>): void {
   if (timeouts.tcpSeconds !== undefined) writer.u32(CommandAttribute.TIMEOUT_TCP, timeouts.tcpSeconds)
-  if (timeouts.tcpFinSeconds !== undefined) writer.u32(CommandAttribute.TIMEOUT_TCP_FIN, timeouts.tcpFinSeconds)
+  if (timeouts.tcpFinSeconds !== undefined)
+    writer.u32(CommandAttribute.TIMEOUT_TCP_FIN, timeouts.tcpFinSeconds)
   if (timeouts.udpSeconds !== undefined) writer.u32(CommandAttribute.TIMEOUT_UDP, timeouts.udpSeconds)
 }
 

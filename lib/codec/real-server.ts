@@ -50,7 +50,16 @@ const METHOD_NUMBERS = {
   bypass: ForwardMethod.BYPASS,
 } as const
 
-const METHOD_NAMES: readonly ForwardingMethod[] = ['masquerade', 'local', 'tunnel', 'direct', 'bypass', 5, 6, 7]
+const METHOD_NAMES: readonly ForwardingMethod[] = [
+  'masquerade',
+  'local',
+  'tunnel',
+  'direct',
+  'bypass',
+  5,
+  6,
+  7,
+]
 const TUNNEL_TYPE_NAMES = ['ipip', 'gue', 'gre'] as const
 const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
 
@@ -97,7 +106,7 @@ export function mergeDest(current: KernelDest, changes: RealServerChanges): Kern
 
 /** The method of a real server's settings. */
 export function methodOf(kernel: KernelDest): ForwardingMethod {
-  return METHOD_NAMES[kernel.method & ForwardMethod.FWD_MASK] as ForwardingMethod
+  return METHOD_NAMES[kernel.method & ForwardMethod.FWD_MASK]!
 }
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */

@@ -10,7 +10,15 @@ import type {
   ServiceSettings,
   ServiceState,
 } from '../types.ts'
-import { canonicalAddress, familyName, familyNumber, formatAddress, formatIPv4, parseAddress, parseIPv4Number } from './address.ts'
+import {
+  canonicalAddress,
+  familyName,
+  familyNumber,
+  formatAddress,
+  formatIPv4,
+  parseAddress,
+  parseIPv4Number,
+} from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { CommandAttribute, IpProtocol, ServiceAttribute, ServiceFlag } from './constants.ts'
 import { type CounterKind, decodeStatistics, noStatistics, numbers, type Statistics } from './stats.ts'
@@ -36,7 +44,11 @@ export interface DecodedService<N extends Counter> {
 }
 
 const SETTABLE_FLAGS =
-  ServiceFlag.PERSISTENT | ServiceFlag.ONEPACKET | ServiceFlag.SCHED1 | ServiceFlag.SCHED2 | ServiceFlag.SCHED3
+  ServiceFlag.PERSISTENT |
+  ServiceFlag.ONEPACKET |
+  ServiceFlag.SCHED1 |
+  ServiceFlag.SCHED2 |
+  ServiceFlag.SCHED3
 const SCHEDULER_FLAGS = ServiceFlag.SCHED1 | ServiceFlag.SCHED2 | ServiceFlag.SCHED3
 
 const DEFAULT_SCHEDULER = 'wlc'
@@ -71,7 +83,7 @@ export function mergeService(
   current: KernelService,
   changes: ServiceChanges,
   family: Family,
-  flagsMask: number = 0,
+  flagsMask = 0,
 ): KernelService {
   let { flags, timeoutSeconds, netmask } = current
   const scheduler = changes.scheduler ?? current.scheduler
@@ -139,7 +151,10 @@ export function encodeService(writer: AttributeWriter, key: ServiceKey, kernel?:
  *
  * @throws {IpvsError} EBADMSG if there is none, or it has no identity.
  */
-export function decodeService<N extends Counter>(message: AttributeReader, kind: CounterKind<N>): DecodedService<N> {
+export function decodeService<N extends Counter>(
+  message: AttributeReader,
+  kind: CounterKind<N>,
+): DecodedService<N> {
   while (message.next()) {
     if (message.type === CommandAttribute.SERVICE) return decodeMembers(message.nested(), kind)
   }
@@ -157,7 +172,10 @@ export function newService(key: ServiceKey, kernel: KernelService): DecodedServi
 }
 
 /** A service with other settings than were read. */
-export function withSettings<N extends Counter>(read: DecodedService<N>, kernel: KernelService): DecodedService<N> {
+export function withSettings<N extends Counter>(
+  read: DecodedService<N>,
+  kernel: KernelService,
+): DecodedService<N> {
   const { key, family } = read.state
   return { state: serviceState(key, family, kernel, read.state), kernel }
 }
@@ -228,7 +246,8 @@ function decodeMembers<N extends Counter>(reader: AttributeReader, kind: Counter
     throw malformed('a service without address and firewall mark')
   }
   // Network order for IPv4, the machine's for IPv6: see encodeService().
-  const netmask = netmaskAt < 0 ? 0 : reader.view.getUint32(netmaskAt, family === 'ipv6' && reader.littleEndian)
+  const netmask =
+    netmaskAt < 0 ? 0 : reader.view.getUint32(netmaskAt, family === 'ipv6' && reader.littleEndian)
   const kernel = { scheduler, flags, flagsMask: 0, timeoutSeconds, netmask, persistenceEngine }
   const read = statistics === undefined ? noStatistics(kind) : decodeStatistics(statistics, wide, kind)
   return { state: serviceState(key, family, kernel, read), kernel }

@@ -104,6 +104,12 @@ export function decodeStatistics<N extends Counter>(
   }
   return {
     stats: { connections, packetsIn, packetsOut, bytesIn, bytesOut },
-    rates: { connectionsPerSecond, packetsInPerSecond, packetsOutPerSecond, bytesInPerSecond, bytesOutPerSecond },
+    rates: {
+      connectionsPerSecond,
+      packetsInPerSecond,
+      packetsOutPerSecond,
+      bytesInPerSecond,
+      bytesOutPerSecond,
+    },
   }
 }

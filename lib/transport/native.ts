@@ -49,15 +49,20 @@ class NativeTransport implements Transport {
 
   async batch(requests: readonly Request[]): Promise<readonly Reply[]> {
     const { failure, outcomes } = await this.#socket.batch(pack(requests), requests.length)
-    const whole = failure === undefined ? DONE : { failure: failureOf(failure) }
+    const unanswered = failure === undefined ? DONE : { failure: failureOf(failure) }
     return requests.map((request, index) => {
       const outcome = outcomes[index]
-      if (outcome == null) return outcome === null ? DONE : whole
+      if (outcome === null) return DONE
+      if (outcome === undefined) return unanswered
       const reply: Reply = {
         ...(outcome.failure !== undefined && { failure: failureOf(outcome.failure) }),
         ...(outcome.data !== undefined && { messages: new Uint8Array(outcome.data) }),
       }
-      debug('command %d: %s', request.command, reply.failure === undefined ? hex(reply.messages) : reply.failure)
+      debug(
+        'command %d: %s',
+        request.command,
+        reply.failure === undefined ? hex(reply.messages) : reply.failure,
+      )
       return reply
     })
   }
@@ -125,7 +130,9 @@ function failureOf({ errno, operation, message }: AddonFailure): Failure {
 }
 
 function hex(bytes: Uint8Array | undefined): string {
-  return bytes === undefined ? 'done' : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+  return bytes === undefined
+    ? 'done'
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
 let loaded: Addon | undefined

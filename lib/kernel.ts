@@ -1,0 +1,348 @@
+import {
+  type AttributeReader,
+  AttributeWriter,
+  malformed,
+  memberTypes,
+  MessageReader,
+} from './codec/attributes.ts'
+import { decodeInfo, decodeTimeouts, encodeTimeouts } from './codec/config.ts'
+import { Command, CommandAttribute } from './codec/constants.ts'
+import { decodeDaemon, encodeDaemon, encodeDaemonState } from './codec/daemon.ts'
+import * as dests from './codec/real-server.ts'
+import * as services from './codec/service.ts'
+import { type CounterKind, numbers } from './codec/stats.ts'
+import { type EditOutcome, runEdits } from './edits.ts'
+import { formatEndpoint, formatServiceKey } from './errors.ts'
+import { Pace } from './pace.ts'
+import type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
+import type {
+  Counter,
+  Info,
+  RealServerChanges,
+  RealServerKey,
+  RealServerSettings,
+  RealServerState,
+  ServiceChanges,
+  ServiceKey,
+  ServiceSettings,
+  ServiceState,
+  SyncDaemon,
+  SyncDaemonSpec,
+  SyncDaemonState,
+  Timeouts,
+} from './types.ts'
+import { checkMixedFamily, familyOfService } from './validate.ts'
+
+/**
+ * What can be said to the kernel, and what its answers say: the one file that
+ * holds both the codec and a transport. Everything it is given has been checked
+ * (validate.ts); a refusal comes back as a Failure.
+ */
+
+/** A request that brings one message back, and how to read that. */
+export interface Query<T> {
+  readonly request: Request
+  readonly decode: (message: AttributeReader) => T
+}
+
+export const queries = {
+  info: (): Query<Info> => ({ request: encode(Command.GET_INFO), decode: decodeInfo }),
+  timeouts: (): Query<Timeouts> => ({ request: encode(Command.GET_CONFIG), decode: decodeTimeouts }),
+  service: <N extends Counter>(key: ServiceKey, kind: CounterKind<N>): Query<ServiceState<N>> => ({
+    request: encodeService(Command.GET_SERVICE, key),
+    decode: (message) => services.decodeService(message, kind).state,
+  }),
+}
+
+/** Requests that bring nothing back but success. */
+export const commands = {
+  setTimeouts: (timeouts: Partial<Timeouts>): Request =>
+    encode(Command.SET_CONFIG, (writer) => {
+      encodeTimeouts(writer, timeouts)
+    }),
+  flush: (): Request => encode(Command.FLUSH),
+  zero: (key: ServiceKey | undefined): Request =>
+    key === undefined ? encode(Command.ZERO) : encodeService(Command.ZERO, key),
+  deleteService: (key: ServiceKey): Request => encodeService(Command.DEL_SERVICE, key),
+  deleteDest: (key: ServiceKey, server: Required<RealServerKey>): Request =>
+    encodeDest(Command.DEL_DEST, key, server),
+  startDaemon: (spec: SyncDaemonSpec): Request =>
+    encode(Command.NEW_DAEMON, (writer) => {
+      encodeDaemon(writer, spec)
+    }),
+  stopDaemon: (state: SyncDaemonState): Request =>
+    encode(Command.DEL_DAEMON, (writer) => {
+      encodeDaemonState(writer, state)
+    }),
+}
+
+/** A request to add something, and the state that it then has. */
+export interface Addition<State> {
+  readonly request: Request
+  readonly state: State
+}
+
+export function addService(key: ServiceKey, settings: ServiceSettings): Addition<ServiceState> {
+  const kernel = services.kernelServiceOf(settings, familyOfService(key))
+  return {
+    request: encodeService(Command.NEW_SERVICE, key, kernel),
+    state: services.newService(key, kernel).state,
+  }
+}
+
+export function addDest(
+  key: ServiceKey,
+  server: Required<RealServerKey>,
+  settings: RealServerSettings,
+): Addition<RealServerState> {
+  const kernel = dests.kernelDestOf(settings)
+  return {
+    request: encodeDest(Command.NEW_DEST, key, server, kernel),
+    state: dests.newDest(server, kernel).state,
+  }
+}
+
+/** The identity as it is read back: addresses as inet_ntop(3) writes them. */
+export { canonicalServiceKey } from './codec/service.ts'
+export { canonicalServerKey } from './codec/real-server.ts'
+export { bigints, numbers, type CounterKind } from './codec/stats.ts'
+
+/** Reads the message that answered a query. Throws EBADMSG if there is none. */
+export function answer<T>(query: Query<T>, reply: Reply): T {
+  const message = new MessageReader(reply.messages ?? NOTHING)
+  if (!message.next()) throw malformed('it is empty')
+  return query.decode(message.attributes())
+}
+
+/** Reads all services, each as `make` has it. */
+export async function readServices<N extends Counter, S>(
+  transport: Transport,
+  kind: CounterKind<N>,
+  make: (state: ServiceState<N>) => S,
+): Promise<S[] | Failure> {
+  const dump = await transport.dump(LIST_SERVICES)
+  if (dump.failure !== undefined) return dump.failure
+  const list = new DistinctList<S>()
+  await eachMessage(dump, (message) => {
+    const { state } = services.decodeService(message.attributes(), kind)
+    list.add(make(state), () => formatServiceKey(state.key))
+  })
+  return list.entries
+}
+
+/** Reads the real servers of one service, each as `make` has it. A service that is not there is ESRCH. */
+export async function readDests<N extends Counter, S>(
+  transport: Transport,
+  key: ServiceKey,
+  kind: CounterKind<N>,
+  make: (dest: dests.DecodedDest<N>) => S,
+): Promise<S[] | Failure> {
+  const request = encodeService(Command.GET_DEST, key)
+  const dump = await transport.dump(request)
+  if (dump.failure !== undefined) return dump.failure
+  if (dump.messages.every((block) => block.length === 0)) {
+    // The kernel lists nothing for a service that is not there (ip_vs_genl_dump_dests).
+    const [service] = await transport.batch([{ ...request, command: Command.GET_SERVICE }])
+    return service?.failure ?? []
+  }
+  const list = new DistinctList<S>()
+  const family = familyOfService(key)
+  await eachMessage(dump, (message) => {
+    const dest = dests.decodeDest(message.attributes(), family, kind)
+    list.add(make(dest), () => endpointOf(dest.state))
+  })
+  return list.entries
+}
+
+/** Reads all services, each with its real servers, as `makeService` and `makeServer` have them. */
+export async function readTable<N extends Counter, Service, Server>(
+  transport: Transport,
+  kind: CounterKind<N>,
+  makeService: (state: ServiceState<N>) => Service,
+  makeServer: (key: ServiceKey, state: RealServerState<N>) => Server,
+): Promise<{ readonly service: Service; readonly realServers: Server[] }[] | Failure> {
+  const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
+  if (dump.failure !== undefined) return dump.failure
+  const table = new DistinctList<{ key: ServiceKey; service: Service; servers: DistinctList<Server> }>()
+  let key: ServiceKey | undefined
+  let servers = new DistinctList<Server>()
+  await eachMessage(dump, (message) => {
+    if (message.command === Command.NEW_SERVICE) {
+      const { state } = services.decodeService(message.attributes(), kind)
+      key = state.key
+      servers = new DistinctList()
+      const entry = { key, service: makeService(state), servers }
+      table.add(entry, () => formatServiceKey(entry.key))
+    } else if (key !== undefined) {
+      const service = key
+      const { state } = dests.decodeDest(message.attributes(), familyOfService(service), kind)
+      servers.add(makeServer(service, state), () => endpointOf(state))
+    }
+  })
+
+  // The dump of a service that vanished meanwhile is as empty as that of one without servers.
+  const empty = table.entries.filter((entry) => entry.servers.entries.length === 0)
+  const replies =
+    empty.length === 0
+      ? []
+      : await transport.batch(empty.map((entry) => encodeService(Command.GET_SERVICE, entry.key)))
+  const gone = new Set(empty.filter((_, index) => replies[index]?.failure !== undefined))
+  return table.entries
+    .filter((entry) => !gone.has(entry))
+    .map((entry) => ({ service: entry.service, realServers: entry.servers.entries }))
+}
+
+export async function readDaemons(transport: Transport): Promise<SyncDaemon[] | Failure> {
+  const dump = await transport.dump(encode(Command.GET_DAEMON))
+  if (dump.failure !== undefined) return dump.failure
+  const list: SyncDaemon[] = []
+  await eachMessage(dump, (message) => {
+    list.push(decodeDaemon(message.attributes()))
+  })
+  return list
+}
+
+export interface ServiceEdit {
+  readonly key: ServiceKey
+  readonly changes: ServiceChanges
+}
+
+/** Edits services, in order: each is read once, and all are written in one batch. */
+export function editServices(
+  transport: Transport,
+  items: readonly ServiceEdit[],
+): Promise<readonly EditOutcome<services.DecodedService<number>>[]> {
+  const edits = items.map(({ key, changes }) => ({
+    id: formatServiceKey(key),
+    key,
+    merge: (current: services.DecodedService<number>) =>
+      services.withSettings(current, services.mergeService(current.kernel, changes, familyOfService(key))),
+    encode: ({ kernel }: services.DecodedService<number>) => encodeService(Command.SET_SERVICE, key, kernel),
+  }))
+  return runEdits(transport, edits, async () => {
+    const keys = [...new Map(edits.map((edit) => [edit.id, edit.key]))]
+    const replies = await transport.batch(keys.map(([, key]) => encodeService(Command.GET_SERVICE, key)))
+    return new Map(
+      keys.map(([id], index) => {
+        const reply = replies[index] ?? {}
+        return [id, reply.failure ?? answer({ request: LIST_SERVICES, decode: decodeForEdit }, reply)]
+      }),
+    )
+  })
+}
+
+export interface DestEdit {
+  readonly key: ServiceKey
+  readonly server: Required<RealServerKey>
+  readonly changes: RealServerChanges
+}
+
+/** Edits real servers, in order: the servers of each service are read once, and all are written in one batch. */
+export function editDests(
+  transport: Transport,
+  items: readonly DestEdit[],
+): Promise<readonly EditOutcome<dests.DecodedDest<number>>[]> {
+  const edits = items.map(({ key, server, changes }) => ({
+    id: `${formatServiceKey(key)} ${endpointOf(server)}`,
+    key,
+    merge: (current: dests.DecodedDest<number>) => {
+      const kernel = dests.mergeDest(current.kernel, changes)
+      checkMixedFamily(server, key, dests.methodOf(kernel))
+      return dests.withSettings(current, kernel)
+    },
+    encode: ({ kernel }: dests.DecodedDest<number>) => encodeDest(Command.SET_DEST, key, server, kernel),
+  }))
+  return runEdits(transport, edits, async () => {
+    const read = new Map<string, dests.DecodedDest<number> | Failure>()
+    for (const [service, key] of new Map(edits.map((edit) => [formatServiceKey(edit.key), edit.key]))) {
+      const list = await readDests(transport, key, numbers, (dest) => dest)
+      if ('errno' in list) {
+        for (const edit of edits) if (edit.id.startsWith(`${service} `)) read.set(edit.id, list)
+      } else {
+        for (const dest of list) read.set(`${service} ${endpointOf(dest.state)}`, dest)
+      }
+    }
+    return read
+  })
+}
+
+/** Numbers of the attributes that the kernel sends: IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*. */
+export interface ReportedAttributes {
+  readonly service: ReadonlySet<number>
+  readonly dest: ReadonlySet<number>
+}
+
+/** Which attributes the kernel sends of the services and real servers that there are. */
+export async function reportedAttributes(transport: Transport): Promise<ReportedAttributes | Failure> {
+  const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
+  if (dump.failure !== undefined) return dump.failure
+  const service = new Set<number>()
+  const dest = new Set<number>()
+  await eachMessage(dump, (message) => {
+    for (const type of memberTypes(message.attributes(), CommandAttribute.SERVICE)) service.add(type)
+    for (const type of memberTypes(message.attributes(), CommandAttribute.DEST)) dest.add(type)
+  })
+  return { service, dest }
+}
+
+const NOTHING = new Uint8Array(0)
+
+const LIST_SERVICES: Request = { command: Command.GET_SERVICE, attributes: NOTHING }
+
+function decodeForEdit(message: AttributeReader): services.DecodedService<number> {
+  return services.decodeService(message, numbers)
+}
+
+function encode(command: number, write?: (writer: AttributeWriter) => void): Request {
+  if (write === undefined) return { command, attributes: NOTHING }
+  const writer = new AttributeWriter()
+  write(writer)
+  return { command, attributes: writer.bytesWritten() }
+}
+
+function encodeService(command: number, key: ServiceKey, kernel?: services.KernelService): Request {
+  return encode(command, (writer) => {
+    services.encodeService(writer, key, kernel)
+  })
+}
+
+function encodeDest(
+  command: number,
+  key: ServiceKey,
+  server: Required<RealServerKey>,
+  kernel?: dests.KernelDest,
+): Request {
+  return encode(command, (writer) => {
+    services.encodeService(writer, key)
+    dests.encodeDest(writer, server, kernel)
+  })
+}
+
+function endpointOf({ address, port }: Required<RealServerKey>): string {
+  return formatEndpoint(address, port)
+}
+
+/** Visits every message of a dump, and lets others have the JS thread now and then. */
+async function eachMessage(dump: Dump, visit: (message: MessageReader) => void): Promise<void> {
+  const pace = new Pace()
+  for (const block of dump.messages) {
+    const message = new MessageReader(block)
+    while (message.next()) {
+      visit(message)
+      if (pace.due()) await pace.rest()
+    }
+  }
+}
+
+/** A list without what comes twice when a table moves under its dump. */
+class DistinctList<T> {
+  readonly entries: T[] = []
+  readonly #seen = new Set<string>()
+
+  add(entry: T, identify: () => string): void {
+    const id = identify()
+    if (this.#seen.has(id)) return
+    this.#seen.add(id)
+    this.entries.push(entry)
+  }
+}
