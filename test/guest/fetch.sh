@@ -110,7 +110,7 @@ part_6.12() {
   first=$work/first
   rm -rf "$first"
   mkdir "$first"
-  cp "${0%/*}/initramfs.sh" "$first/init"
+  install -m 755 "${0%/*}/initramfs.sh" "$first/init"
   cp "$cache/tools/usr/bin/busybox" "$first"
   for module in 9pnet_virtio 9p overlay; do
     # A line of modules.dep names a module, then what it needs, the first to load last.

@@ -29,7 +29,8 @@ afterwards. Exits with COMMAND's status; 124 at the time limit, 125 if the guest
 `
 
 /** The variables of the caller's environment that COMMAND gets. */
-const PASSED_ON = /^(PATH|HOME|LANG|LC_.*|TZ|TERM|COLORTERM|CI|NO_COLOR|FORCE_COLOR|NODE_(?!CHANNEL_).*|npm_.*|IPVS_.*)$/
+const PASSED_ON =
+  /^(PATH|HOME|LANG|LC_.*|TZ|TERM|COLORTERM|CI|NO_COLOR|FORCE_COLOR|NODE_(?!CHANNEL_).*|npm_.*|IPVS_.*)$/
 
 /**
  * @typedef {object} Options
@@ -97,12 +98,14 @@ function parseOptions(args) {
   options.command = rest
   options.env['IPVS_GUEST'] = options.kernel
 
-  if (!KERNELS[options.kernel]) throw new GuestError(`--kernel is ${Object.keys(KERNELS).join(' or ')}, not ${options.kernel}`)
+  if (!KERNELS[options.kernel])
+    throw new GuestError(`--kernel is ${Object.keys(KERNELS).join(' or ')}, not ${options.kernel}`)
   // The upper bound is that of setTimeout().
   if (!(options.limitSeconds > 0 && options.limitSeconds < 2 ** 31 / 1000)) {
     throw new GuestError('the time limit is a number of seconds above 0')
   }
-  if (!/^[1-9][0-9]*[MG]$/.test(options.memory)) throw new GuestError(`--mem is such as 512M, not ${options.memory}`)
+  if (!/^[1-9][0-9]*[MG]$/.test(options.memory))
+    throw new GuestError(`--mem is such as 512M, not ${options.memory}`)
   if (rest.length === 0 && !options.fetchOnly) throw new GuestError(`no COMMAND\n${USAGE}`)
   return options
 }
@@ -128,7 +131,9 @@ async function run(options) {
   cleanUps.push(() => rm(work, { recursive: true, force: true }))
   const kernel = /** @type {(typeof KERNELS)[string]} */ (KERNELS[options.kernel])
   const machine = await kernel.machine({ ...options, work })
-  await writeFile(path.join(work, 'init'), await initProgram(options, work, machine.settings), { mode: 0o755 })
+  await writeFile(path.join(work, 'init'), await initProgram(options, work, machine.settings), {
+    mode: 0o755,
+  })
   await writeFile(path.join(work, 'command'), commandProgram(options))
   return await converse(start(machine, options, work), options)
 }
@@ -281,7 +286,9 @@ async function converse(keeper, options) {
 
   if (options.interactive) connectTerminal(keeper)
   const timer = setTimeout(() => {
-    process.stderr.write(`guest: the time limit of ${options.limitSeconds} s has passed, killing everything\n`)
+    process.stderr.write(
+      `guest: the time limit of ${options.limitSeconds} s has passed, killing everything\n`,
+    )
     resolve(124)
   }, options.limitSeconds * 1000)
   try {

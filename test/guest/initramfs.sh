@@ -1,6 +1,6 @@
 #!/busybox sh
 # The first program of the 6.12 guest. The machine's files come over 9p from qemu; on them lies the program to go on with.
-/busybox mkdir /proc /dev /run
+/busybox mkdir -p /proc /dev /run
 /busybox mount -t proc proc /proc # from here on the shell finds its own commands
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run -o size=75%

@@ -1,7 +1,7 @@
 // The two kinds of guest: how each is started, and what its first program must know of it.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { access, mkdir, readFile, readdir, statfs, symlink } from 'node:fs/promises'
+import { access, constants, mkdir, readFile, readdir, statfs, symlink } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -114,7 +114,7 @@ async function folderForMemory(memory) {
 }
 
 /**
- * qemu emulates a whole computer, with KVM where that works. The guest reads and writes the machine's files by 9p.
+ * qemu emulates a whole computer, by itself or, faster, with KVM. The guest reads and writes the machine's files by 9p.
  *
  * @param {MachineOptions} options
  * @returns {Promise<Machine>}
@@ -142,11 +142,12 @@ async function qemu({ work, memory, shares, verbose }) {
       path.join(usr, 'bin/qemu-system-x86_64'),
       ...['-L', path.join(usr, 'share/qemu'), '-L', path.join(usr, 'share/seabios')],
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-      ...['-machine', 'q35', '-accel', 'kvm', '-accel', 'tcg', '-cpu', 'max', '-m', memory],
+      ...['-machine', 'q35', '-accel', await accelerator(), '-cpu', 'max', '-m', memory],
       ...['-kernel', path.join(kernel, 'vmlinuz'), '-initrd', path.join(kernel, 'initramfs')],
       ...['-append', `console=ttyS0 panic=-1 guest.work=${work}${verbose ? '' : ' quiet'}`],
       ...['-serial', 'stdio'],
-      ...['-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci'],
+      // The first of the virtio devices: its number is part of the names below.
+      ...['-device', 'virtio-serial-pci'],
       ...line('control', 'virtserialport,nr=1'),
       ...line('out', 'virtserialport,nr=2'),
       ...line('err', 'virtserialport,nr=3'),
@@ -169,6 +170,18 @@ mount_shares() {
   }
 }
 
+/** KVM needs the processor's help and the right to use it. Some clouds' /dev/kvm lacks the first, and is no use. */
+async function accelerator() {
+  const told = process.env['IPVS_GUEST_ACCEL']
+  if (told) return told
+  const helps = /^flags\s*:.* (vmx|svm) /m.test(await readFile('/proc/cpuinfo', 'utf8'))
+  const mayUse = await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  )
+  return helps && mayUse ? 'kvm' : 'tcg'
+}
+
 /**
  * Fills the cache with what is missing. A second caller waits for the first: flock(1), which lets go when that one dies.
  *
@@ -177,7 +190,14 @@ mount_shares() {
  */
 export async function fetchParts(parts, onStart) {
   const cache = cacheFolder()
-  const present = await Promise.all(parts.map((part) => access(path.join(cache, part)).then(() => true, () => false)))
+  const present = await Promise.all(
+    parts.map((part) =>
+      access(path.join(cache, part)).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  )
   if (present.every(Boolean)) return
   await mkdir(cache, { recursive: true })
   const child = spawn('flock', [path.join(cache, 'lock'), path.join(here, 'fetch.sh'), cache, ...parts], {
