@@ -57,7 +57,7 @@ export function familyName(family: number): Family {
 }
 
 function decimal(byte: number): string {
-  return DECIMAL[byte]!
+  return DECIMAL[byte] as string
 }
 
 function parseIPv4(text: string, bytes: Uint8Array, at: number): void {

@@ -106,7 +106,7 @@ export function mergeDest(current: KernelDest, changes: RealServerChanges): Kern
 
 /** The method of a real server's settings. */
 export function methodOf(kernel: KernelDest): ForwardingMethod {
-  return METHOD_NAMES[kernel.method & ForwardMethod.FWD_MASK]!
+  return METHOD_NAMES[kernel.method & ForwardMethod.FWD_MASK] as ForwardingMethod
 }
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */

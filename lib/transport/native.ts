@@ -58,11 +58,8 @@ class NativeTransport implements Transport {
         ...(outcome.failure !== undefined && { failure: failureOf(outcome.failure) }),
         ...(outcome.data !== undefined && { messages: new Uint8Array(outcome.data) }),
       }
-      debug(
-        'command %d: %s',
-        request.command,
-        reply.failure === undefined ? hex(reply.messages) : reply.failure,
-      )
+      if (debug.enabled)
+        debug('answer to command %d: %o', request.command, reply.failure ?? hex(reply.messages))
       return reply
     })
   }
