@@ -72,9 +72,9 @@ unpack() {
 part_tools() {
   local name
   unpack "$1" $(with_needs busybox-static kmod iproute2 iputils-ping ipvsadm socat nftables iptables procps) || return 1
-  # What installing would have linked.
+  # What installing would have linked, but to the older interface: User Mode Linux has no nf_tables for IP.
   for name in iptables ip6tables; do
-    for name in $name $name-save $name-restore; do ln -sf xtables-nft-multi "$1/usr/sbin/$name"; done
+    for name in $name $name-save $name-restore; do ln -s xtables-legacy-multi "$1/usr/sbin/$name"; done
   done
 }
 
@@ -83,7 +83,27 @@ part_6.1() {
   mv "$1/usr/bin/linux.uml" "$1/linux"
   mv "$1/usr/lib/uml/modules" "$1/usr/lib/modules"
   rm -rf "$1/usr/bin" "$1/usr/lib/uml"
+  index_modules "$1"
 }
+
+# index_modules FOLDER: as installing would have; and in "without-ip_vs" as if ip_vs were not there, for --absent-module.
+index_modules() {
+  local modules ipvs=kernel/net/netfilter/ipvs
+  modules=$(echo "$1"/usr/lib/modules/*)
+  ln -s usr/lib "$1/lib"
+  mv "$modules/$ipvs" "$work/ipvs" && depmod "$1" "${modules##*/}" || return 1
+  mkdir "$modules/without-ip_vs"
+  cp "$modules"/modules.* "$modules/without-ip_vs"
+  mv "$work/ipvs" "$modules/$ipvs" && depmod "$1" "${modules##*/}" || return 1
+  rm "$1/lib"
+}
+
+# depmod FOLDER RELEASE, by the program among the tools.
+depmod() (
+  export LD_LIBRARY_PATH
+  LD_LIBRARY_PATH=$(echo "$cache"/tools/usr/lib/*-linux-gnu)
+  exec -a depmod "$cache/tools/usr/bin/kmod" -b "$1" "$2"
+)
 
 part_qemu() {
   unpack "$1" $(with_needs qemu-system-x86)
@@ -91,23 +111,16 @@ part_qemu() {
 
 # Not the smaller kernel "cloud": it lacks 9p, over which the guest reads the machine's files.
 part_6.12() {
-  local package modules first module file busybox
+  local package modules first=$work/first module file busybox=$cache/tools/usr/bin/busybox
   package=$(apt-cache "${options[@]}" search --names-only '^linux-image-6\.12\.[^ ]*-amd64$' | cut -d ' ' -f 1 |
     grep -v -E -e '-(cloud|rt)-' | sort -V | tail -n 1)
   unpack "$1" $package || return 1
   mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
   rm -rf "$1/boot"
-  modules=$(echo "$1"/usr/lib/modules/*)
-  ln -s usr/lib "$1/lib"
-  (
-    export LD_LIBRARY_PATH=$(echo "$cache"/tools/usr/lib/*-linux-gnu)
-    exec -a depmod "$cache/tools/usr/bin/kmod" -b "$1" "${modules##*/}"
-  ) || return 1
-  rm "$1/lib"
+  index_modules "$1" || return 1
 
   # The kernel's first root: what it takes to mount the others.
-  busybox=$cache/tools/usr/bin/busybox
-  first=$work/first
+  modules=$(echo "$1"/usr/lib/modules/*)
   rm -rf "$first"
   mkdir "$first"
   install -m 755 "${0%/*}/initramfs.sh" "$first/init"

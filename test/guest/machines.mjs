@@ -39,8 +39,15 @@ export const LINES = /** @type {const} */ ({ control: 4, out: 5, err: 6, termina
 /** @param {string} text */
 export const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`
 
+/** To raise whenever fetch.sh or initramfs.sh changes in what they make: older caches are left alone then. */
+const EDITION = '1'
+
 /** Where the kernels and tools are kept between runs. */
-export function cacheFolder() {
+function cacheFolder() {
+  return path.join(cacheRoot(), EDITION)
+}
+
+function cacheRoot() {
   const told = process.env['IPVS_GUEST_CACHE']
   if (told) return path.resolve(told)
   // Within the project; installed as a dependency, within the user's cache, for node_modules come and go.
