@@ -154,11 +154,14 @@ Status GenlSocket::ResolveFamily() {
   return Failure{EBADMSG, kFamilyOperation, {}};
 }
 
-Result<GenlSocket::FamilyChange> GenlSocket::RefreshFamily() {
+GenlSocket::FamilyChange GenlSocket::RefreshFamily(Failure* gone) {
   const uint16_t before = family_id_;
   Status status = ResolveFamily();
-  if (!status.ok()) return status.TakeFailure();
-  return family_id_ == before ? FamilyChange::kSame : FamilyChange::kChanged;
+  if (status.ok()) return family_id_ == before ? FamilyChange::kNone : FamilyChange::kNewId;
+  // Where even this cannot be told, what the kernel answered before still holds.
+  if (status.failure().error != ENOENT) return FamilyChange::kNone;
+  *gone = status.TakeFailure();
+  return FamilyChange::kGone;
 }
 
 BatchResult GenlSocket::Batch(const std::vector<Bytes>& requests) {
@@ -168,8 +171,6 @@ BatchResult GenlSocket::Batch(const std::vector<Bytes>& requests) {
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   Status status = RunBatch(requests, order, family_id_, &result);
 
-  // ENOENT is what a family's own commands answer and also what the kernel says
-  // of an id that no family has, as after the module was loaded anew.
   if (status.ok()) {
     order.clear();
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -179,12 +180,17 @@ BatchResult GenlSocket::Batch(const std::vector<Bytes>& requests) {
       }
     }
     if (!order.empty()) {
-      const Result<FamilyChange> change = RefreshFamily();
-      if (!change.ok()) {
-        status = change.failure();
-      } else if (change.value() == FamilyChange::kChanged) {
-        for (const size_t index : order) result.outcomes[index].reset();
-        status = RunBatch(requests, order, family_id_, &result);
+      Failure gone;
+      switch (RefreshFamily(&gone)) {
+        case FamilyChange::kNone:
+          break;
+        case FamilyChange::kGone:
+          for (const size_t index : order) OutcomeAt(&result, index).failure = gone;
+          break;
+        case FamilyChange::kNewId:
+          for (const size_t index : order) result.outcomes[index].reset();
+          status = RunBatch(requests, order, family_id_, &result);
+          break;
       }
     }
   }
@@ -333,13 +339,18 @@ DumpResult GenlSocket::DumpWithRetry(Run run) {
   MessageBlocks blocks;
   Status status = run(&blocks, &result.interrupted);
   if (!status.ok() && status.failure().IsReply(ENOENT)) {
-    const Result<FamilyChange> change = RefreshFamily();
-    if (!change.ok()) {
-      status = change.failure();
-    } else if (change.value() == FamilyChange::kChanged) {
-      blocks = MessageBlocks();
-      result.interrupted = false;
-      status = run(&blocks, &result.interrupted);
+    Failure gone;
+    switch (RefreshFamily(&gone)) {
+      case FamilyChange::kNone:
+        break;
+      case FamilyChange::kGone:
+        status = std::move(gone);
+        break;
+      case FamilyChange::kNewId:
+        blocks = MessageBlocks();
+        result.interrupted = false;
+        status = run(&blocks, &result.interrupted);
+        break;
     }
   }
   if (status.ok()) {

@@ -92,13 +92,15 @@ class GenlSocket {
   // A part of a batch that goes out in one send.
   struct Window;
 
-  enum class FamilyChange { kSame, kChanged };
+  enum class FamilyChange { kNone, kNewId, kGone };
 
-  // One socket runs out of numbers after four billion requests; a reply that is
-  // still queued then does not exist.
+  // Starts over after four billion requests: no reply to the first of them can
+  // still be queued then.
   uint32_t TakeSequence() { return next_sequence_++; }
 
-  Result<FamilyChange> RefreshFamily();
+  // After an ENOENT, which is also what the kernel says of an id that it gave to
+  // no family, or to one whose module was unloaded since. `gone` says so.
+  FamilyChange RefreshFamily(Failure* gone);
   // Reads and drops what an earlier call left behind.
   void DrainLeftovers();
   bool ReserveReceiveRoom();

@@ -42,11 +42,11 @@ Result<size_t> GetSizeOption(int fd, int option) {
   return static_cast<size_t>(std::max(value, 0));
 }
 
-// The FORCE variant may pass the system's limit and wants CAP_NET_ADMIN. Without
-// it the buffer is as large as net.core.*mem_max lets it be.
-Status SetBuffer(int fd, int forced_option, int option, int bytes) {
-  if (SetOption(fd, SOL_SOCKET, forced_option, bytes).ok()) return {};
-  return SetOption(fd, SOL_SOCKET, option, bytes);
+// SO_RCVBUFFORCE may pass the system's limit and wants CAP_NET_ADMIN. Without it
+// the buffer is as large as net.core.rmem_max lets it be.
+Status SetReceiveBuffer(int fd, int bytes) {
+  if (SetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes).ok()) return {};
+  return SetOption(fd, SOL_SOCKET, SO_RCVBUF, bytes);
 }
 
 }  // namespace
@@ -72,10 +72,7 @@ Result<NetlinkSocket> NetlinkSocket::Configure(UniqueFd fd, const Options& optio
   Status status = SetOption(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, 1);
   if (status.ok()) status = SetOption(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, 1);
   if (status.ok()) {
-    status = SetBuffer(fd.get(), SO_RCVBUFFORCE, SO_RCVBUF, options.receive_buffer_bytes);
-  }
-  if (status.ok() && options.send_buffer_bytes != 0) {
-    status = SetBuffer(fd.get(), SO_SNDBUFFORCE, SO_SNDBUF, options.send_buffer_bytes);
+    status = SetReceiveBuffer(fd.get(), options.receive_buffer_bytes);
   }
   if (!status.ok()) return status.TakeFailure();
 

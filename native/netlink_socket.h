@@ -49,8 +49,6 @@ class NetlinkSocket {
     // For SO_RCVBUFFORCE and SO_RCVBUF; the kernel doubles it. The limit of
     // what may wait unread, no memory is used before that.
     int receive_buffer_bytes = 8 << 20;
-    // The same for SO_SNDBUF, which bounds one send. 0: as it is.
-    int send_buffer_bytes = 0;
   };
 
   // Most datagrams that one Receive() takes.

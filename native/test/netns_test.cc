@@ -1,0 +1,130 @@
+#include "netns.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "check.h"
+#include "netlink_socket.h"
+
+namespace ipvs::test {
+namespace {
+
+std::string OwnNamespace() {
+  char link[64] = {};
+  return readlink("/proc/thread-self/ns/net", link, sizeof(link) - 1) > 0 ? link : "";
+}
+
+// A directory that ends with the test.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    if (mkdtemp(path_) == nullptr) std::abort();
+  }
+  ~TemporaryDirectory() {
+    for (const std::string& file : files_) unlink(file.c_str());
+    rmdir(path_);
+  }
+  std::string File(const char* name) {
+    files_.push_back(std::string(path_) + "/" + name);
+    return files_.back();
+  }
+
+ private:
+  char path_[32] = "/tmp/ipvs-native-XXXXXX";
+  std::vector<std::string> files_;
+};
+
+TEST("a network namespace that is none is an error of open or setns") {
+  Result<UniqueFd> missing = OpenInNamespace("/run/netns/no such namespace");
+  REQUIRE(!missing.ok());
+  CHECK_EQ(missing.failure().error, ENOENT);
+  CHECK_EQ(std::string(missing.failure().operation), "open");
+  Result<UniqueFd> file = OpenInNamespace("/etc/passwd");
+  REQUIRE(!file.ok());
+  CHECK_EQ(file.failure().error, EINVAL);
+  CHECK_EQ(std::string(file.failure().operation), "setns");
+}
+
+TEST("a FIFO for a network namespace does not hang") {
+  TemporaryDirectory directory;
+  const std::string fifo = directory.File("fifo");
+  REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK(!OpenInNamespace(fifo).ok());
+  // Nor one for a file.
+  const Result<std::vector<uint8_t>> read = ReadFile(fifo);
+  CHECK(!read.ok() || read.value().empty());
+}
+
+TEST("a scratch namespace is new, has lo up, and leaves the caller where it was") {
+  if (geteuid() != 0) SKIP("root");
+  const std::string before = OwnNamespace();
+  Result<UniqueFd> fd = OpenInScratchNamespace();
+  if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
+  REQUIRE(fd.ok());
+  CHECK_EQ(OwnNamespace(), before);
+  ifreq request = {};
+  std::strcpy(request.ifr_name, "lo");
+  REQUIRE(ioctl(fd.value().get(), SIOCGIFFLAGS, &request) == 0);
+  CHECK((request.ifr_flags & IFF_UP) != 0);
+  // Nothing but lo: index 1 is its, and there is no other.
+  request = {};
+  request.ifr_ifindex = 2;
+  if (ioctl(fd.value().get(), SIOCGIFNAME, &request) == 0) {
+    // Fallback tunnel devices, which some kernels give to each namespace.
+    CHECK(std::strcmp(request.ifr_name, "eth0") != 0);
+  }
+}
+
+TEST("a socket or a file can be opened in the own namespace by path") {
+  if (geteuid() != 0) SKIP("root");
+  Result<UniqueFd> fd = OpenInNamespace("/proc/self/ns/net");
+  if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
+  CHECK(fd.ok());
+  const Result<std::vector<uint8_t>> file =
+      ReadFileInNamespace("/proc/sys/net/ipv4/ip_forward", "/proc/self/ns/net");
+  REQUIRE(file.ok());
+  CHECK_EQ(file.value().size(), 2u);
+  Result<std::vector<uint8_t>> missing =
+      ReadFileInNamespace("/proc/sys/net/ipv4/no such thing", "/proc/self/ns/net");
+  REQUIRE(!missing.ok());
+  CHECK_EQ(missing.failure().error, ENOENT);
+}
+
+TEST("a file of 64 KiB is read whole, one byte more is EFBIG") {
+  TemporaryDirectory directory;
+  const std::string path = directory.File("file");
+  for (const size_t size : {size_t{0}, size_t{1}, kMaxFileBytes, kMaxFileBytes + 1}) {
+    std::ofstream(path, std::ios::trunc) << std::string(size, 'x');
+    const Result<std::vector<uint8_t>> read = ReadFile(path);
+    if (size > kMaxFileBytes) {
+      REQUIRE(!read.ok());
+      CHECK_EQ(read.failure().error, EFBIG);
+    } else {
+      REQUIRE(read.ok());
+      CHECK_EQ(read.value().size(), size);
+      CHECK(size == 0 || read.value().back() == 'x');
+    }
+  }
+}
+
+TEST("a file that cannot be read has the errno of open or read") {
+  Result<std::vector<uint8_t>> missing = ReadFile("/no such file");
+  REQUIRE(!missing.ok());
+  CHECK_EQ(missing.failure().error, ENOENT);
+  CHECK_EQ(std::string(missing.failure().operation), "open");
+  Result<std::vector<uint8_t>> directory = ReadFile("/proc");
+  REQUIRE(!directory.ok());
+  CHECK_EQ(directory.failure().error, EISDIR);
+  CHECK_EQ(std::string(directory.failure().operation), "read");
+}
+
+}  // namespace
+}  // namespace ipvs::test
