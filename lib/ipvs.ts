@@ -374,7 +374,7 @@ export class Ipvs {
       { key, server: realServer, changes },
       options,
     )
-    return new RealServer(this, key, edited(outcome, 'editRealServer', { service: key, realServer }).state)
+    return new RealServer(this, key, edited(outcome, 'editRealServer', { service: key, realServer }))
   }
 
   /**
@@ -507,7 +507,7 @@ export class Ipvs {
     this.#checkOpen(command)
     const list = await this.#queue.run(
       (transport) =>
-        kernel.readDests(transport, key, kindOf(options), ({ state }) => new RealServer(this, key, state)),
+        kernel.readDests(transport, key, kindOf(options), (state) => new RealServer(this, key, state)),
       options.signal,
     )
     return listOrThrow(list, command, { service: key })

@@ -95,10 +95,10 @@ export function addDest(
   server: Required<RealServerKey>,
   settings: RealServerSettings,
 ): Addition<RealServerState> {
-  const kernel = dests.kernelDestOf(settings)
+  const complete = dests.completeSettings(settings)
   return {
-    request: encodeDest(Command.NEW_DEST, key, server, kernel),
-    state: dests.newDest(server, kernel).state,
+    request: encodeDest(Command.NEW_DEST, key, server, complete),
+    state: dests.newDest(server, complete),
   }
 }
 
@@ -115,27 +115,26 @@ export function answer<T>(query: Query<T>, reply: Reply): T {
 }
 
 /** Reads all services, each as `make` has it. */
-export async function readServices<N extends Counter, S>(
+export async function readServices<N extends Counter, S extends { readonly key: ServiceKey }>(
   transport: Transport,
   kind: CounterKind<N>,
   make: (state: ServiceState<N>) => S,
 ): Promise<S[] | Failure> {
   const dump = await transport.dump(LIST_SERVICES)
   if (dump.failure !== undefined) return dump.failure
-  const list = new DistinctList<S>()
+  const list: S[] = []
   await eachMessage(dump, (message) => {
-    const { state } = services.decodeService(message.attributes(), kind)
-    list.add(make(state), () => formatServiceKey(state.key))
+    list.push(make(services.decodeService(message.attributes(), kind).state))
   })
-  return list.entries
+  return withoutRepeats(list, (service) => formatServiceKey(service.key))
 }
 
 /** Reads the real servers of one service, each as `make` has it. A service that is not there is ESRCH. */
-export async function readDests<N extends Counter, S>(
+export async function readDests<N extends Counter, S extends Required<RealServerKey>>(
   transport: Transport,
   key: ServiceKey,
   kind: CounterKind<N>,
-  make: (dest: dests.DecodedDest<N>) => S,
+  make: (state: RealServerState<N>) => S,
 ): Promise<S[] | Failure> {
   const request = encodeService(Command.GET_DEST, key)
   const dump = await transport.dump(request)
@@ -145,17 +144,20 @@ export async function readDests<N extends Counter, S>(
     const [service] = await transport.batch([{ ...request, command: Command.GET_SERVICE }])
     return service?.failure ?? []
   }
-  const list = new DistinctList<S>()
+  const list: S[] = []
   const family = familyOfService(key)
   await eachMessage(dump, (message) => {
-    const dest = dests.decodeDest(message.attributes(), family, kind)
-    list.add(make(dest), () => endpointOf(dest.state))
+    list.push(make(dests.decodeDest(message.attributes(), family, kind)))
   })
-  return list.entries
+  return withoutRepeats(list, endpointOf)
 }
 
 /** Reads all services, each with its real servers, as `makeService` and `makeServer` have them. */
-export async function readTable<N extends Counter, Service, Server>(
+export async function readTable<
+  N extends Counter,
+  Service extends { readonly key: ServiceKey },
+  Server extends Required<RealServerKey>,
+>(
   transport: Transport,
   kind: CounterKind<N>,
   makeService: (state: ServiceState<N>) => Service,
@@ -163,33 +165,28 @@ export async function readTable<N extends Counter, Service, Server>(
 ): Promise<{ readonly service: Service; readonly realServers: Server[] }[] | Failure> {
   const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
   if (dump.failure !== undefined) return dump.failure
-  const table = new DistinctList<{ key: ServiceKey; service: Service; servers: DistinctList<Server> }>()
-  let key: ServiceKey | undefined
-  let servers = new DistinctList<Server>()
+  const table: { readonly service: Service; realServers: Server[] }[] = []
   await eachMessage(dump, (message) => {
     if (message.command === Command.NEW_SERVICE) {
       const { state } = services.decodeService(message.attributes(), kind)
-      key = state.key
-      servers = new DistinctList()
-      const entry = { key, service: makeService(state), servers }
-      table.add(entry, () => formatServiceKey(entry.key))
-    } else if (key !== undefined) {
-      const service = key
-      const { state } = dests.decodeDest(message.attributes(), familyOfService(service), kind)
-      servers.add(makeServer(service, state), () => endpointOf(state))
+      table.push({ service: makeService(state), realServers: [] })
+      return
     }
+    const entry = table.at(-1)
+    if (entry === undefined) return
+    const { key } = entry.service
+    const state = dests.decodeDest(message.attributes(), familyOfService(key), kind)
+    entry.realServers.push(makeServer(key, state))
   })
+  for (const entry of table) entry.realServers = withoutRepeats(entry.realServers, endpointOf)
 
   // The dump of a service that vanished meanwhile is as empty as that of one without servers.
-  const empty = table.entries.filter((entry) => entry.servers.entries.length === 0)
-  const replies =
-    empty.length === 0
-      ? []
-      : await transport.batch(empty.map((entry) => encodeService(Command.GET_SERVICE, entry.key)))
+  const empty = table.filter((entry) => entry.realServers.length === 0)
+  const asked = empty.map((entry) => encodeService(Command.GET_SERVICE, entry.service.key))
+  const replies = asked.length === 0 ? [] : await transport.batch(asked)
   const gone = new Set(empty.filter((_, index) => replies[index]?.failure !== undefined))
-  return table.entries
-    .filter((entry) => !gone.has(entry))
-    .map((entry) => ({ service: entry.service, realServers: entry.servers.entries }))
+  const there = gone.size === 0 ? table : table.filter((entry) => !gone.has(entry))
+  return withoutRepeats(there, (entry) => formatServiceKey(entry.service.key))
 }
 
 export async function readDaemons(transport: Transport): Promise<SyncDaemon[] | Failure> {
@@ -241,25 +238,25 @@ export interface DestEdit {
 export function editDests(
   transport: Transport,
   items: readonly DestEdit[],
-): Promise<readonly EditOutcome<dests.DecodedDest<number>>[]> {
+): Promise<readonly EditOutcome<RealServerState>[]> {
   const edits = items.map(({ key, server, changes }) => ({
     id: `${formatServiceKey(key)} ${endpointOf(server)}`,
     key,
-    merge: (current: dests.DecodedDest<number>) => {
-      const kernel = dests.mergeDest(current.kernel, changes)
-      checkMixedFamily(server, key, dests.methodOf(kernel))
-      return dests.withSettings(current, kernel)
+    merge: (current: RealServerState) => {
+      const settings = dests.mergeSettings(current, changes)
+      checkMixedFamily(server, key, settings.method)
+      return dests.withSettings(current, settings)
     },
-    encode: ({ kernel }: dests.DecodedDest<number>) => encodeDest(Command.SET_DEST, key, server, kernel),
+    encode: (edited: RealServerState) => encodeDest(Command.SET_DEST, key, server, edited),
   }))
   return runEdits(transport, edits, async () => {
-    const read = new Map<string, dests.DecodedDest<number> | Failure>()
+    const read = new Map<string, RealServerState | Failure>()
     for (const [service, key] of new Map(edits.map((edit) => [formatServiceKey(edit.key), edit.key]))) {
-      const list = await readDests(transport, key, numbers, (dest) => dest)
+      const list = await readDests(transport, key, numbers, (state) => state)
       if ('errno' in list) {
         for (const edit of edits) if (edit.id.startsWith(`${service} `)) read.set(edit.id, list)
       } else {
-        for (const dest of list) read.set(`${service} ${endpointOf(dest.state)}`, dest)
+        for (const state of list) read.set(`${service} ${endpointOf(state)}`, state)
       }
     }
     return read
@@ -310,11 +307,11 @@ function encodeDest(
   command: number,
   key: ServiceKey,
   server: Required<RealServerKey>,
-  kernel?: dests.KernelDest,
+  settings?: dests.CompleteSettings,
 ): Request {
   return encode(command, (writer) => {
     services.encodeService(writer, key)
-    dests.encodeDest(writer, server, kernel)
+    dests.encodeDest(writer, server, settings)
   })
 }
 
@@ -334,15 +331,18 @@ async function eachMessage(dump: Dump, visit: (message: MessageReader) => void):
   }
 }
 
-/** A list without what comes twice when a table moves under its dump. */
-class DistinctList<T> {
-  readonly entries: T[] = []
-  readonly #seen = new Set<string>()
+/**
+ * A list without what comes twice when a table moves under its dump. One as
+ * short as this came in one piece, which the kernel made at once: 3.7 kB, with
+ * 400 bytes for each entry at most.
+ */
+const ONE_PIECE = 9
 
-  add(entry: T, identify: () => string): void {
-    const id = identify()
-    if (this.#seen.has(id)) return
-    this.#seen.add(id)
-    this.entries.push(entry)
-  }
+function withoutRepeats<T>(list: T[], identify: (entry: T) => string): T[] {
+  if (list.length <= ONE_PIECE) return list
+  const seen = new Set<string>()
+  return list.filter((entry) => {
+    const before = seen.size
+    return seen.add(identify(entry)).size > before
+  })
 }

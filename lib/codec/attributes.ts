@@ -112,6 +112,9 @@ export class AttributeWriter {
  * Walks over attributes: `while (reader.next()) switch (reader.type) ...`. What
  * does not fit its surroundings throws IpvsError EBADMSG; a type nobody asks
  * for is stepped over, so a newer kernel may send more.
+ *
+ * One reader serves a whole dump: a table has hundreds of thousands of
+ * attributes, and an object for each nest would be most of the garbage.
  */
 export class AttributeReader {
   /** Type of the current attribute, without its flag bits. */
@@ -123,14 +126,29 @@ export class AttributeReader {
 
   readonly view: DataView
   readonly littleEndian: boolean
-  #next: number
-  readonly #end: number
+  #next = 0
+  #end = 0
 
-  constructor(view: DataView, start: number, end: number, littleEndian: boolean = littleEndianMachine) {
+  constructor(view: DataView, littleEndian: boolean = littleEndianMachine) {
     this.view = view
     this.littleEndian = littleEndian
+  }
+
+  /** Goes to the attributes between two offsets. */
+  seek(start: number, end: number): this {
     this.#next = start
     this.#end = end
+    return this
+  }
+
+  /** Goes to the attributes inside the first attribute of a type; false if there is none. */
+  enter(type: number): boolean {
+    while (this.next()) {
+      if (this.type !== type) continue
+      this.seek(this.start, this.start + this.length)
+      return true
+    }
+    return false
   }
 
   next(): boolean {
@@ -176,9 +194,10 @@ export class AttributeReader {
   /** A counter as a number: exact up to 2^53. Payloads may lie at any multiple of 4. */
   u64(): number {
     const at = this.at(8)
-    const first = this.view.getUint32(at, this.littleEndian)
-    const second = this.view.getUint32(at + 4, this.littleEndian)
-    return this.littleEndian ? second * 0x1_0000_0000 + first : first * 0x1_0000_0000 + second
+    const low = this.view.getUint32(this.littleEndian ? at : at + 4, this.littleEndian)
+    const high = this.view.getUint32(this.littleEndian ? at + 4 : at, this.littleEndian)
+    // A sum would be a heap number even where it is small, 16 bytes for each counter.
+    return high === 0 ? low : high * 0x1_0000_0000 + low
   }
 
   u64big(): bigint {
@@ -195,11 +214,6 @@ export class AttributeReader {
       text += String.fromCharCode(byte)
     }
     return text
-  }
-
-  /** A reader over the attributes inside the current one. */
-  nested(): AttributeReader {
-    return new AttributeReader(this.view, this.start, this.start + this.length, this.littleEndian)
   }
 
   #utf8String(): string {
@@ -219,6 +233,7 @@ export class MessageReader {
 
   readonly #view: DataView
   readonly #littleEndian: boolean
+  readonly #attributes: AttributeReader
   #next = 0
   #start = 0
   #end = 0
@@ -226,6 +241,7 @@ export class MessageReader {
   constructor(messages: Uint8Array, littleEndian: boolean = littleEndianMachine) {
     this.#view = new DataView(messages.buffer, messages.byteOffset, messages.byteLength)
     this.#littleEndian = littleEndian
+    this.#attributes = new AttributeReader(this.#view, littleEndian)
   }
 
   next(): boolean {
@@ -243,19 +259,16 @@ export class MessageReader {
     return true
   }
 
+  /** The one reader of all messages, at the attributes of the current one. */
   attributes(): AttributeReader {
-    return new AttributeReader(this.#view, this.#start, this.#end, this.#littleEndian)
+    return this.#attributes.seek(this.#start, this.#end)
   }
 }
 
 /** Types of the attributes inside the attribute `nest` of a message. */
 export function memberTypes(message: AttributeReader, nest: number): number[] {
   const types: number[] = []
-  while (message.next()) {
-    if (message.type !== nest) continue
-    const members = message.nested()
-    while (members.next()) types.push(members.type)
-  }
+  if (message.enter(nest)) while (message.next()) types.push(message.type)
   return types
 }
 

@@ -33,42 +33,36 @@ export function encodeDaemonState(writer: AttributeWriter, state: SyncDaemonStat
  * @throws {IpvsError} EBADMSG if there is none, or its state has no name.
  */
 export function decodeDaemon(message: AttributeReader): SyncDaemon {
-  while (message.next()) {
-    if (message.type === CommandAttribute.DAEMON) return decodeMembers(message.nested())
-  }
-  throw malformed('no sync daemon in it')
-}
-
-function decodeMembers(reader: AttributeReader): SyncDaemon {
+  if (!message.enter(CommandAttribute.DAEMON)) throw malformed('no sync daemon in it')
   let state = 0
   let multicastInterface = ''
   let syncId = 0
   const rest: { -readonly [K in keyof SyncDaemon]?: SyncDaemon[K] } = {}
-  while (reader.next()) {
-    switch (reader.type) {
+  while (message.next()) {
+    switch (message.type) {
       case DaemonAttribute.STATE:
-        state = reader.u32()
+        state = message.u32()
         break
       case DaemonAttribute.MCAST_IFN:
-        multicastInterface = reader.string()
+        multicastInterface = message.string()
         break
       case DaemonAttribute.SYNC_ID:
-        syncId = reader.u32()
+        syncId = message.u32()
         break
       case DaemonAttribute.SYNC_MAXLEN:
-        rest.maxLengthBytes = reader.u16()
+        rest.maxLengthBytes = message.u16()
         break
       case DaemonAttribute.MCAST_GROUP:
-        rest.multicastGroup = formatAddress(reader.view, reader.at(4), AddressFamily.INET)
+        rest.multicastGroup = formatAddress(message.view, message.at(4), AddressFamily.INET)
         break
       case DaemonAttribute.MCAST_GROUP6:
-        rest.multicastGroup = formatAddress(reader.view, reader.at(16), AddressFamily.INET6)
+        rest.multicastGroup = formatAddress(message.view, message.at(16), AddressFamily.INET6)
         break
       case DaemonAttribute.MCAST_PORT:
-        rest.multicastPort = reader.u16()
+        rest.multicastPort = message.u16()
         break
       case DaemonAttribute.MCAST_TTL:
-        rest.multicastTtl = reader.u8()
+        rest.multicastTtl = message.u8()
         break
     }
   }

@@ -11,36 +11,14 @@ import type {
 } from '../types.ts'
 import { canonicalAddress, familyName, familyNumber, formatAddress, parseAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
-import { CommandAttribute, DestAttribute, ForwardMethod, TunnelFlag, TunnelType } from './constants.ts'
-import { type CounterKind, decodeStatistics, noStatistics, numbers, type Statistics } from './stats.ts'
+import { CommandAttribute, DestAttribute, ForwardMethod } from './constants.ts'
+import { type CounterKind, decodeStatistics, noStatistics, numbers } from './stats.ts'
 
-/** A real server's settings as the kernel's SET wants them: all of them, each time. */
-export interface KernelDest {
-  readonly method: number
-  readonly weight: number
-  readonly upperThreshold: number
-  readonly lowerThreshold: number
-  /** `undefined` from kernels that do not report them. */
-  readonly tunnelType: number | undefined
-  readonly tunnelPort: number
-  readonly tunnelFlags: number
-}
+/** A real server's settings as the kernel's SET wants them: all of them, each time. Without `tunnel`: plain IP-in-IP. */
+export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
+  Pick<RealServerSettings, 'tunnel'>
 
-/** A real server as it was read: for people, and for a SET that changes only part of it. */
-export interface DecodedDest<N extends Counter> {
-  readonly state: RealServerState<N>
-  readonly kernel: KernelDest
-}
-
-const NEW_DEST: KernelDest = {
-  method: ForwardMethod.DROUTE,
-  weight: 1,
-  upperThreshold: 0,
-  lowerThreshold: 0,
-  tunnelType: TunnelType.IPIP,
-  tunnelPort: 0,
-  tunnelFlags: TunnelFlag.NOCSUM,
-}
+const DEFAULTS: CompleteSettings = { method: 'direct', weight: 1, upperThreshold: 0, lowerThreshold: 0 }
 
 const METHOD_NUMBERS = {
   masquerade: ForwardMethod.MASQ,
@@ -67,8 +45,8 @@ const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
 const IPIP: Tunnel = { type: 'ipip' }
 
 /** What the kernel gets for a new real server: ipvsadm's defaults for what the spec leaves out. */
-export function kernelDestOf(settings: RealServerSettings): KernelDest {
-  return mergeDest(NEW_DEST, settings)
+export function completeSettings(settings: RealServerSettings): CompleteSettings {
+  return mergeSettings(DEFAULTS, settings)
 }
 
 /**
@@ -77,54 +55,51 @@ export function kernelDestOf(settings: RealServerSettings): KernelDest {
  *
  * @throws {RangeError} if the thresholds, or a GUE tunnel without port, are what the kernel would refuse.
  */
-export function mergeDest(current: KernelDest, changes: RealServerChanges): KernelDest {
-  const { method, weight, tunnel } = changes
+export function mergeSettings(current: CompleteSettings, changes: RealServerChanges): CompleteSettings {
   const upperThreshold = changes.upperThreshold ?? current.upperThreshold
   const lowerThreshold = changes.lowerThreshold ?? current.lowerThreshold
   if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
     checkThresholds(upperThreshold, lowerThreshold)
   }
-  let { tunnelType, tunnelPort, tunnelFlags } = current
-  if (tunnel !== undefined) {
-    const type = typeof tunnel.type === 'number' ? tunnel.type : TUNNEL_TYPE_NAMES.indexOf(tunnel.type)
-    const same = type === tunnelType
-    tunnelType = type
-    tunnelPort = tunnel.port ?? (same ? tunnelPort : 0)
-    tunnelFlags = tunnel.checksum === undefined ? (same ? tunnelFlags : 0) : checksumNumber(tunnel.checksum)
-    checkTunnel(tunnelOf(type, tunnelPort, tunnelFlags))
-  }
+  const tunnel =
+    changes.tunnel === undefined ? current.tunnel : mergeTunnel(current.tunnel ?? IPIP, changes.tunnel)
   return {
-    method: method === undefined ? current.method : methodNumber(method),
-    weight: weight ?? current.weight,
+    method: changes.method ?? current.method,
+    weight: changes.weight ?? current.weight,
     upperThreshold,
     lowerThreshold,
-    tunnelType,
-    tunnelPort,
-    tunnelFlags,
+    ...(tunnel !== undefined && { tunnel }),
   }
 }
 
-/** The method of a real server's settings. */
-export function methodOf(kernel: KernelDest): ForwardingMethod {
-  return METHOD_NAMES[kernel.method & ForwardMethod.FWD_MASK] as ForwardingMethod
+function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
+  const type = tunnelTypeNumber(change.type)
+  const tunnel = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
+  checkTunnel(tunnel)
+  // A number for what has a name, or a 0 for what is absent, reads back as that.
+  return tunnelOf(type, tunnel.port ?? 0, checksumNumber(tunnel.checksum))
 }
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */
-export function encodeDest(writer: AttributeWriter, key: Required<RealServerKey>, kernel?: KernelDest): void {
+export function encodeDest(
+  writer: AttributeWriter,
+  key: Required<RealServerKey>,
+  settings?: CompleteSettings,
+): void {
   writer.nest(CommandAttribute.DEST, () => {
     // Without its family the kernel reads the address in the service's.
     writer.u16(DestAttribute.ADDR_FAMILY, familyNumber(familyOfAddress(key.address)))
     writer.bytes(DestAttribute.ADDR, parseAddress(key.address))
     writer.u16be(DestAttribute.PORT, key.port)
-    if (kernel === undefined) return
-    writer.u32(DestAttribute.FWD_METHOD, kernel.method)
-    writer.u32(DestAttribute.WEIGHT, kernel.weight)
-    writer.u32(DestAttribute.U_THRESH, kernel.upperThreshold)
-    writer.u32(DestAttribute.L_THRESH, kernel.lowerThreshold)
-    if (kernel.tunnelType === undefined) return
-    writer.u8(DestAttribute.TUN_TYPE, kernel.tunnelType)
-    writer.u16be(DestAttribute.TUN_PORT, kernel.tunnelPort)
-    writer.u16(DestAttribute.TUN_FLAGS, kernel.tunnelFlags)
+    if (settings === undefined) return
+    const { method, tunnel = IPIP } = settings
+    writer.u32(DestAttribute.FWD_METHOD, typeof method === 'number' ? method : METHOD_NUMBERS[method])
+    writer.u32(DestAttribute.WEIGHT, settings.weight)
+    writer.u32(DestAttribute.U_THRESH, settings.upperThreshold)
+    writer.u32(DestAttribute.L_THRESH, settings.lowerThreshold)
+    writer.u8(DestAttribute.TUN_TYPE, tunnelTypeNumber(tunnel.type))
+    writer.u16be(DestAttribute.TUN_PORT, tunnel.port ?? 0)
+    writer.u16(DestAttribute.TUN_FLAGS, checksumNumber(tunnel.checksum))
   })
 }
 
@@ -135,40 +110,11 @@ export function encodeDest(writer: AttributeWriter, key: Required<RealServerKey>
  * @throws {IpvsError} EBADMSG if there is none, or it has no address.
  */
 export function decodeDest<N extends Counter>(
-  message: AttributeReader,
-  serviceFamily: Family,
-  kind: CounterKind<N>,
-): DecodedDest<N> {
-  while (message.next()) {
-    if (message.type === CommandAttribute.DEST) return decodeMembers(message.nested(), serviceFamily, kind)
-  }
-  throw malformed('no real server in it')
-}
-
-/** The same identity as it is read back: the address as inet_ntop(3) writes it. */
-export function canonicalServerKey({ address, port }: Required<RealServerKey>): Required<RealServerKey> {
-  return { address: canonicalAddress(address), port }
-}
-
-/** A real server that was just added, without asking the kernel. */
-export function newDest(key: Required<RealServerKey>, kernel: KernelDest): DecodedDest<number> {
-  const none = { activeConnections: 0, inactiveConnections: 0, persistentConnections: 0 }
-  return {
-    state: realServerState(key, familyOfAddress(key.address), kernel, none, noStatistics(numbers)),
-    kernel,
-  }
-}
-
-/** A real server with other settings than were read. */
-export function withSettings<N extends Counter>(read: DecodedDest<N>, kernel: KernelDest): DecodedDest<N> {
-  return { state: realServerState(read.state, read.state.family, kernel, read.state, read.state), kernel }
-}
-
-function decodeMembers<N extends Counter>(
   reader: AttributeReader,
   serviceFamily: Family,
   kind: CounterKind<N>,
-): DecodedDest<N> {
+): RealServerState<N> {
+  if (!reader.enter(CommandAttribute.DEST)) throw malformed('no real server in it')
   let addressAt = -1
   let port = 0
   let method = 0
@@ -179,11 +125,12 @@ function decodeMembers<N extends Counter>(
   let inactiveConnections = 0
   let persistentConnections = 0
   let af = familyNumber(serviceFamily)
-  let tunnelType: number | undefined
+  let tunnelType = -1
   let tunnelPort = 0
   let tunnelFlags = 0
   // The 32-bit statistics serve only where the kernel sends no others.
-  let statistics: AttributeReader | undefined
+  let statsAt = 0
+  let statsEnd = 0
   let wide = false
   while (reader.next()) {
     switch (reader.type) {
@@ -194,7 +141,7 @@ function decodeMembers<N extends Counter>(
         port = reader.u16be()
         break
       case DestAttribute.FWD_METHOD:
-        method = reader.u32()
+        method = reader.u32() & ForwardMethod.FWD_MASK
         break
       case DestAttribute.WEIGHT:
         weight = reader.u32()
@@ -227,49 +174,60 @@ function decodeMembers<N extends Counter>(
         tunnelFlags = reader.u16()
         break
       case DestAttribute.STATS:
-        if (!wide) statistics = reader.nested()
+        if (wide) break
+        statsAt = reader.start
+        statsEnd = statsAt + reader.length
         break
       case DestAttribute.STATS64:
-        statistics = reader.nested()
         wide = true
+        statsAt = reader.start
+        statsEnd = statsAt + reader.length
         break
     }
   }
   if (addressAt < 0) throw malformed('a real server without address')
-  const family = familyName(af)
-  const key = { address: formatAddress(reader.view, addressAt, af), port }
-  const kernel = { method, weight, upperThreshold, lowerThreshold, tunnelType, tunnelPort, tunnelFlags }
-  const read = statistics === undefined ? noStatistics(kind) : decodeStatistics(statistics, wide, kind)
-  const connections = { activeConnections, inactiveConnections, persistentConnections }
-  return { state: realServerState(key, family, kernel, connections, read), kernel }
-}
-
-function realServerState<N extends Counter>(
-  { address, port }: Required<RealServerKey>,
-  family: Family,
-  kernel: KernelDest,
-  connections: Pick<RealServerState, 'activeConnections' | 'inactiveConnections' | 'persistentConnections'>,
-  { stats, rates }: Statistics<N>,
-): RealServerState<N> {
-  const method = methodOf(kernel)
-  const { tunnelType, tunnelPort, tunnelFlags } = kernel
-  const plain = tunnelType === undefined || (tunnelType === 0 && tunnelPort === 0 && tunnelFlags === 0)
-  const tunnel = tunnelType !== undefined && (method === 'tunnel' || !plain)
+  const plain = tunnelType === 0 && tunnelPort === 0 && tunnelFlags === 0
+  const tunnel = plain ? IPIP : tunnelOf(tunnelType, tunnelPort, tunnelFlags)
+  const { stats, rates } = decodeStatistics(reader.seek(statsAt, statsEnd), wide, kind)
   return {
-    address,
+    address: formatAddress(reader.view, addressAt, af),
     port,
-    family,
-    method,
-    weight: kernel.weight,
-    upperThreshold: kernel.upperThreshold,
-    lowerThreshold: kernel.lowerThreshold,
-    ...(tunnel && { tunnel: plain ? IPIP : tunnelOf(tunnelType, tunnelPort, tunnelFlags) }),
-    activeConnections: connections.activeConnections,
-    inactiveConnections: connections.inactiveConnections,
-    persistentConnections: connections.persistentConnections,
+    family: familyName(af),
+    method: METHOD_NAMES[method] as ForwardingMethod,
+    weight,
+    upperThreshold,
+    lowerThreshold,
+    ...(tunnelType >= 0 && (method === ForwardMethod.TUNNEL || !plain) && { tunnel }),
+    activeConnections,
+    inactiveConnections,
+    persistentConnections,
     stats,
     rates,
   }
+}
+
+/** The same identity as it is read back: the address as inet_ntop(3) writes it. */
+export function canonicalServerKey({ address, port }: Required<RealServerKey>): Required<RealServerKey> {
+  return { address: canonicalAddress(address), port }
+}
+
+/** A real server that was just added, without asking the kernel. */
+export function newDest(key: Required<RealServerKey>, settings: CompleteSettings): RealServerState {
+  const family = familyOfAddress(key.address)
+  const none = { activeConnections: 0, inactiveConnections: 0, persistentConnections: 0 }
+  return withSettings({ ...key, family, ...settings, ...none, ...noStatistics(numbers) }, settings)
+}
+
+/** A real server with other settings than were read. */
+export function withSettings<N extends Counter>(
+  read: RealServerState<N>,
+  settings: CompleteSettings,
+): RealServerState<N> {
+  const { tunnel: before, ...rest } = read
+  const { method, weight, upperThreshold, lowerThreshold, tunnel = IPIP } = settings
+  const plain = tunnel.type === 'ipip' && tunnel.port === undefined && tunnel.checksum === undefined
+  const told = method === 'tunnel' || !plain
+  return { ...rest, method, weight, upperThreshold, lowerThreshold, ...(told && { tunnel }) }
 }
 
 function tunnelOf(type: number, port: number, flags: number): Tunnel {
@@ -280,10 +238,10 @@ function tunnelOf(type: number, port: number, flags: number): Tunnel {
   }
 }
 
-function methodNumber(method: ForwardingMethod): number {
-  return typeof method === 'number' ? method : METHOD_NUMBERS[method]
+function tunnelTypeNumber(type: Tunnel['type']): number {
+  return typeof type === 'number' ? type : TUNNEL_TYPE_NAMES.indexOf(type)
 }
 
-function checksumNumber(checksum: NonNullable<Tunnel['checksum']>): number {
+function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
   return typeof checksum === 'number' ? checksum : CHECKSUM_NAMES.indexOf(checksum)
 }

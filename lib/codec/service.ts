@@ -152,35 +152,10 @@ export function encodeService(writer: AttributeWriter, key: ServiceKey, kernel?:
  * @throws {IpvsError} EBADMSG if there is none, or it has no identity.
  */
 export function decodeService<N extends Counter>(
-  message: AttributeReader,
+  reader: AttributeReader,
   kind: CounterKind<N>,
 ): DecodedService<N> {
-  while (message.next()) {
-    if (message.type === CommandAttribute.SERVICE) return decodeMembers(message.nested(), kind)
-  }
-  throw malformed('no service in it')
-}
-
-/** The same identity as it is read back: addresses as inet_ntop(3) writes them, marks with their family. */
-export function canonicalServiceKey(key: ServiceKey): ServiceKey {
-  return key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
-}
-
-/** A service that was just added, without asking the kernel. */
-export function newService(key: ServiceKey, kernel: KernelService): DecodedService<number> {
-  return { state: serviceState(key, familyOfService(key), kernel, noStatistics(numbers)), kernel }
-}
-
-/** A service with other settings than were read. */
-export function withSettings<N extends Counter>(
-  read: DecodedService<N>,
-  kernel: KernelService,
-): DecodedService<N> {
-  const { key, family } = read.state
-  return { state: serviceState(key, family, kernel, read.state), kernel }
-}
-
-function decodeMembers<N extends Counter>(reader: AttributeReader, kind: CounterKind<N>): DecodedService<N> {
+  if (!reader.enter(CommandAttribute.SERVICE)) throw malformed('no service in it')
   let af = 0
   let protocol = 0
   let port = 0
@@ -193,7 +168,8 @@ function decodeMembers<N extends Counter>(reader: AttributeReader, kind: Counter
   let addressAt = -1
   let netmaskAt = -1
   // The 32-bit statistics serve only where the kernel sends no others.
-  let statistics: AttributeReader | undefined
+  let statsAt = 0
+  let statsEnd = 0
   let wide = false
   while (reader.next()) {
     switch (reader.type) {
@@ -228,11 +204,14 @@ function decodeMembers<N extends Counter>(reader: AttributeReader, kind: Counter
         persistenceEngine = reader.string()
         break
       case ServiceAttribute.STATS:
-        if (!wide) statistics = reader.nested()
+        if (wide) break
+        statsAt = reader.start
+        statsEnd = statsAt + reader.length
         break
       case ServiceAttribute.STATS64:
-        statistics = reader.nested()
         wide = true
+        statsAt = reader.start
+        statsEnd = statsAt + reader.length
         break
     }
   }
@@ -249,8 +228,27 @@ function decodeMembers<N extends Counter>(reader: AttributeReader, kind: Counter
   const netmask =
     netmaskAt < 0 ? 0 : reader.view.getUint32(netmaskAt, family === 'ipv6' && reader.littleEndian)
   const kernel = { scheduler, flags, flagsMask: 0, timeoutSeconds, netmask, persistenceEngine }
-  const read = statistics === undefined ? noStatistics(kind) : decodeStatistics(statistics, wide, kind)
+  const read = decodeStatistics(reader.seek(statsAt, statsEnd), wide, kind)
   return { state: serviceState(key, family, kernel, read), kernel }
+}
+
+/** The same identity as it is read back: addresses as inet_ntop(3) writes them, marks with their family. */
+export function canonicalServiceKey(key: ServiceKey): ServiceKey {
+  return key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
+}
+
+/** A service that was just added, without asking the kernel. */
+export function newService(key: ServiceKey, kernel: KernelService): DecodedService<number> {
+  return { state: serviceState(key, familyOfService(key), kernel, noStatistics(numbers)), kernel }
+}
+
+/** A service with other settings than were read. */
+export function withSettings<N extends Counter>(
+  read: DecodedService<N>,
+  kernel: KernelService,
+): DecodedService<N> {
+  const { key, family } = read.state
+  return { state: serviceState(key, family, kernel, read.state), kernel }
 }
 
 function serviceState<N extends Counter>(
