@@ -284,6 +284,9 @@ export async function reportedAttributes(transport: Transport): Promise<Reported
 
 const NOTHING = new Uint8Array(0)
 
+/** Every request is written at once and taken, so one writer serves all. */
+const writer = new AttributeWriter()
+
 const LIST_SERVICES: Request = { command: Command.GET_SERVICE, attributes: NOTHING }
 
 function decodeForEdit(message: AttributeReader): services.DecodedService<number> {
@@ -292,9 +295,8 @@ function decodeForEdit(message: AttributeReader): services.DecodedService<number
 
 function encode(command: number, write?: (writer: AttributeWriter) => void): Request {
   if (write === undefined) return { command, attributes: NOTHING }
-  const writer = new AttributeWriter()
   write(writer)
-  return { command, attributes: writer.bytesWritten() }
+  return { command, attributes: writer.take() }
 }
 
 function encodeService(command: number, key: ServiceKey, kernel?: services.KernelService): Request {

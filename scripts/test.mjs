@@ -28,7 +28,10 @@ async function vitest(name, before, options) {
   const report = path.join(results, `${name.replace(/\W+/g, '-')}.json`)
   const command = [...before, path.join(root, 'node_modules/.bin/vitest'), 'run', ...options]
   command.push('--reporter=default', '--reporter=json', `--outputFile.json=${report}`)
-  const child = spawn(/** @type {string} */ (command[0]), command.slice(1), { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(/** @type {string} */ (command[0]), command.slice(1), {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   const status = await new Promise((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code) => resolve(code ?? 1))
@@ -46,7 +49,11 @@ try {
   for (const kernel of (process.env['IPVS_TEST_KERNELS'] ?? '6.1').split(' ').filter(Boolean)) {
     const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--share', results]
     const name = `on Linux ${kernel}`
-    const status = await vitest(name, [...guest, '--limit', '1800', '--'], ['--config', 'vitest.kernel.config.ts'])
+    const status = await vitest(
+      name,
+      [...guest, '--limit', '1800', '--'],
+      ['--config', 'vitest.kernel.config.ts'],
+    )
     if (status === GUEST_UNAVAILABLE) skipped.push(name)
   }
 } finally {

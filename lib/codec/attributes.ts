@@ -23,12 +23,18 @@ const TYPE_MASK = 0x3fff
 
 const utf8 = new TextEncoder()
 
-/** Builds attributes, one after the other. A writer is used once: its bytes are zero until written. */
+/**
+ * Builds the attributes of one request after the other. They share large pieces
+ * of memory, which are only ever written once: a small buffer for each would
+ * cost more than what is written to it.
+ */
 export class AttributeWriter {
   readonly #littleEndian: boolean
-  #bytes = new Uint8Array(256)
+  #bytes = new Uint8Array(0)
   #view = new DataView(this.#bytes.buffer)
-  #length = 0
+  /** Where the request starts that is being written, and where its next attribute goes. */
+  #start = 0
+  #end = 0
 
   constructor(littleEndian: boolean = littleEndianMachine) {
     this.#littleEndian = littleEndian
@@ -75,38 +81,44 @@ export class AttributeWriter {
 
   /** Writes what `members` writes as one attribute. */
   nest(type: number, members: () => void): void {
-    const start = this.#attribute(type, 0)
+    // Counted from the start of the request, which may move to a larger piece of memory.
+    const header = this.#attribute(type, 0) - ATTRIBUTE_HEADER - this.#start
     members()
-    this.#view.setUint16(
-      start - ATTRIBUTE_HEADER,
-      this.#length - start + ATTRIBUTE_HEADER,
-      this.#littleEndian,
-    )
+    const length = this.#end - this.#start - header
+    this.#view.setUint16(this.#start + header, length, this.#littleEndian)
   }
 
-  /** What was written so far. */
-  bytesWritten(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length)
+  /** The attributes written since the last call, in memory that nothing else writes to. */
+  take(): Uint8Array {
+    const taken = this.#bytes.subarray(this.#start, this.#end)
+    this.#start = this.#end
+    return taken
   }
 
   /** Writes a header, leaves zeroed room for the payload and gives its offset. */
   #attribute(type: number, payload: number): number {
-    const start = this.#length
-    const end = start + ATTRIBUTE_HEADER + ((payload + 3) & ~3)
-    if (end > this.#bytes.length) this.#grow(end)
+    const length = ATTRIBUTE_HEADER + ((payload + 3) & ~3)
+    if (this.#end + length > this.#bytes.length) this.#grow(length)
+    const start = this.#end
     this.#view.setUint16(start, ATTRIBUTE_HEADER + payload, this.#littleEndian)
     this.#view.setUint16(start + 2, type, this.#littleEndian)
-    this.#length = end
+    this.#end = start + length
     return start + ATTRIBUTE_HEADER
   }
 
+  /** Takes a new piece of memory, and the unfinished request along. */
   #grow(needed: number): void {
-    const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
-    larger.set(this.#bytes)
-    this.#bytes = larger
-    this.#view = new DataView(larger.buffer)
+    const unfinished = this.#bytes.subarray(this.#start, this.#end)
+    this.#bytes = new Uint8Array(Math.max(PIECE_BYTES, 2 * (unfinished.length + needed)))
+    this.#bytes.set(unfinished)
+    this.#view = new DataView(this.#bytes.buffer)
+    this.#start = 0
+    this.#end = unfinished.length
   }
 }
+
+/** Room for some 400 requests to add a real server. */
+const PIECE_BYTES = 64 * 1024
 
 /**
  * Walks over attributes: `while (reader.next()) switch (reader.type) ...`. What
