@@ -22,7 +22,7 @@ namespace {
 
 // Smaller results are copied into ArrayBuffers that V8 allocates, which is
 // cheaper than to make and to finalize one over memory of ours.
-constexpr size_t kMinExternalBytes = 128 << 10;
+constexpr size_t kMinExternalBytes = 32 << 10;
 
 constexpr size_t kMaxFamilyLength = 15;  // GENL_NAMSIZ - 1
 constexpr double kMaxTimeoutMs = 2147483647;
