@@ -1,0 +1,232 @@
+import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { release } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import fc from 'fast-check'
+import { describe, test } from 'vitest'
+import { Ipvs, type OpenOptions } from '../../lib/ipvs.ts'
+
+/** What the tests of a real kernel share: its network namespaces, and what to do where there is none. */
+
+/** Version of the kernel that runs: 6.12 is [6, 12]. */
+export const KERNEL: readonly [number, number] = ((): [number, number] => {
+  const [major = 0, minor = 0] = release().split('.').map(Number)
+  return [major, minor]
+})()
+
+/** Whether the kernel that runs is this one, or newer. */
+export function kernelSince(major: number, minor: number): boolean {
+  return KERNEL[0] > major || (KERNEL[0] === major && KERNEL[1] >= minor)
+}
+
+/** Whether this machine is one that may be turned upside down: modules unloaded, for example. */
+export const THROWAWAY: boolean = process.env['IPVS_GUEST'] !== undefined
+
+const REQUIRED: boolean = process.env['IPVS_REQUIRE'] === 'kernel' || !['', undefined, 'false', '0'].includes(process.env['CI'])
+
+/** What this machine lacks for these tests. */
+const missing: readonly string[] = await findMissing()
+
+/** Tests that need the real kernel. Where there is none they are skipped, or fail if it is required. */
+export function kernelTests(title: string, body: () => void): void {
+  if (missing.length === 0) {
+    describe(title, body)
+    return
+  }
+  const reason = `the real kernel's tests need ${missing.join('; ')}`
+  if (REQUIRED) {
+    describe(title, () => {
+      test('has the kernel it needs', () => {
+        throw new Error(`${reason}. Run them in the guest: node test/guest/guest.mjs -- npm run ...`)
+      })
+    })
+    return
+  }
+  console.warn(`SKIPPED: ${title}: ${reason}. test/guest/guest.mjs boots a kernel that has it all.`)
+  describe.skip(title, body)
+}
+
+async function findMissing(): Promise<string[]> {
+  const lacks: string[] = []
+  if (process.platform !== 'linux') return [`Linux, and this is ${process.platform}`]
+  // Bit 12 is CAP_NET_ADMIN, bit 21 CAP_SYS_ADMIN.
+  const capabilities = BigInt(`0x${/CapEff:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`)
+  if (((capabilities >> 12n) & (capabilities >> 21n) & 1n) === 0n) lacks.push('root')
+  for (const command of ['ip', 'ipvsadm', 'socat', 'setpriv']) {
+    if (!isCommand(command)) lacks.push(`the command ${command}`)
+  }
+  try {
+    await (await Ipvs.open()).close()
+  } catch (error) {
+    lacks.push(`an IPVS that opens (${(error as Error).message})`)
+  }
+  return lacks
+}
+
+function isCommand(name: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+/** What a command said. */
+export interface CommandResult {
+  /** 0 if it succeeded. */
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command to its end, whatever that is. */
+export function tryCommand(argv: readonly string[], stdin = ''): Promise<CommandResult> {
+  const [file = '', ...args] = argv
+  return new Promise((resolve) => {
+    const child = execFile(file, args, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+      const code = error?.code
+      resolve({ status: error === null ? 0 : typeof code === 'number' ? code : 1, stdout, stderr })
+    })
+    child.stdin?.on('error', () => {}) // one that ends without reading
+    child.stdin?.end(stdin)
+  })
+}
+
+/** Runs a command that succeeds, and gives what it printed. */
+export async function command(argv: readonly string[], stdin?: string): Promise<string> {
+  const { status, stdout, stderr } = await tryCommand(argv, stdin)
+  if (status !== 0) throw new Error(`${argv.join(' ')}: status ${String(status)}: ${stderr}`)
+  return stdout
+}
+
+/** A network namespace of a test's own, with `lo` up. */
+export class Netns {
+  readonly name: string
+  /** The IPVS table of the namespace. */
+  readonly ipvs: Ipvs
+  readonly #opened: Ipvs[]
+  readonly #children: ChildProcessWithoutNullStreams[] = []
+
+  constructor(name: string, ipvs: Ipvs) {
+    this.name = name
+    this.ipvs = ipvs
+    this.#opened = [ipvs]
+  }
+
+  get path(): string {
+    return `/run/netns/${this.name}`
+  }
+
+  /** Another Ipvs on the same namespace, which ends with it. */
+  async open(options: Omit<OpenOptions, 'netns'> = {}): Promise<Ipvs> {
+    const ipvs = await Ipvs.open({ ...options, netns: this.name })
+    this.#opened.push(ipvs)
+    return ipvs
+  }
+
+  /** Runs a command inside, which succeeds. */
+  run(argv: readonly string[], stdin?: string): Promise<string> {
+    return command(this.#inside(argv), stdin)
+  }
+
+  /** Runs a command inside to its end, whatever that is. */
+  tryRun(argv: readonly string[], stdin?: string): Promise<CommandResult> {
+    return tryCommand(this.#inside(argv), stdin)
+  }
+
+  /** Starts a command inside. It is killed with the namespace at the latest. */
+  start(argv: readonly string[]): ChildProcessWithoutNullStreams {
+    const [file = '', ...args] = this.#inside(argv)
+    const child = spawn(file, args, { stdio: 'pipe', detached: true })
+    child.stdin.on('error', () => {}) // one that is gone
+    this.#children.push(child)
+    return child
+  }
+
+  /** Runs lines of ipvsadm's commands, without the word itself, in one process. */
+  async ipvsadm(lines: readonly string[]): Promise<void> {
+    for (const line of lines) await this.run(['ipvsadm', ...line.split(' ')])
+  }
+
+  /** A file below /proc/net or /proc/sys/net as it is inside. */
+  read(path: string): Promise<string> {
+    return this.run(['cat', path])
+  }
+
+  async remove(): Promise<void> {
+    for (const child of this.#children) {
+      if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      // Its children too: socat forks.
+      process.kill(-child.pid, 'SIGKILL')
+      await ended
+    }
+    await Promise.all(this.#opened.map((ipvs) => ipvs.close()))
+    await command(['ip', 'netns', 'delete', this.name])
+  }
+
+  #inside(argv: readonly string[]): string[] {
+    return ['ip', 'netns', 'exec', this.name, ...argv]
+  }
+}
+
+let counter = 0
+
+/** Makes a network namespace with `lo` up (or down) for one test, and takes it away afterwards. */
+export async function withNamespace<T>(body: (netns: Netns) => Promise<T>, { lo = true } = {}): Promise<T> {
+  counter += 1
+  const name = `ipvs-test-${String(process.pid)}-${String(counter)}`
+  await command(['sh', '-c', lo ? 'ip netns add "$1" && ip -n "$1" link set lo up' : 'ip netns add "$1"', 'sh', name])
+  let netns: Netns
+  try {
+    netns = new Netns(name, await Ipvs.open({ netns: name }))
+  } catch (error) {
+    await command(['ip', 'netns', 'delete', name])
+    throw error
+  }
+  try {
+    return await body(netns)
+  } finally {
+    await netns.remove()
+  }
+}
+
+/** Several of them. */
+export function withNamespaces<T>(count: number, body: (...all: Netns[]) => Promise<T>): Promise<T> {
+  const more = (all: Netns[]): Promise<T> =>
+    all.length === count ? body(...all) : withNamespace((netns) => more([...all, netns]))
+  return more([])
+}
+
+/** Waits until something holds, and gives it; looks every few milliseconds, and fails at the limit. */
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  limitMs = 15_000,
+): Promise<T> {
+  const start = performance.now()
+  for (;;) {
+    const found = await look()
+    if (found !== undefined && found !== false) return found
+    if (performance.now() - start > limitMs) throw new Error(`waited ${String(limitMs)} ms in vain: ${what}`)
+    await pause(20)
+  }
+}
+
+/**
+ * Checks a property with a seed that is printed: IPVS_SEED repeats it. Few runs
+ * of many cases each, since each run takes new network namespaces.
+ */
+export async function checkProperty<Ts extends [unknown, ...unknown[]]>(
+  title: string,
+  property: fc.IAsyncProperty<Ts>,
+  numRuns: number,
+): Promise<void> {
+  const seed = process.env['IPVS_SEED'] === undefined ? Date.now() | 0 : Number(process.env['IPVS_SEED'])
+  console.log(`${title}: IPVS_SEED=${String(seed)}`)
+  await fc.assert(property, { seed, numRuns, interruptAfterTimeLimit: 45_000, markInterruptAsFailure: true })
+}

@@ -1,0 +1,24 @@
+import { defineConfig } from 'vitest/config'
+
+/**
+ * The suite that needs a real kernel with ip_vs, and root there:
+ * `node test/guest/guest.mjs -- npx vitest run --config vitest.kernel.config.ts`.
+ *
+ * One process and one worker: starting is most of what vitest costs in a guest.
+ * Every test has network namespaces of its own, so files need no isolation.
+ */
+export default defineConfig({
+  test: {
+    // A kernel without the module is another machine: test/kernel/absent-module.mjs boots one.
+    include: [
+      process.env['IPVS_MODULE'] === 'absent' ? 'test/kernel/absent/*.test.ts' : 'test/kernel/*.test.ts',
+    ],
+    pool: 'forks',
+    maxWorkers: 1,
+    fileParallelism: false,
+    isolate: false,
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    reporters: ['verbose'],
+  },
+})
