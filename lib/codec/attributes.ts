@@ -45,20 +45,26 @@ export class AttributeWriter {
     this.#bytes[at] = value
   }
 
+  // Each of these takes the offset first: #attribute() may replace the memory.
+
   u16(type: number, value: number): void {
-    this.#view.setUint16(this.#attribute(type, 2), value, this.#littleEndian)
+    const at = this.#attribute(type, 2)
+    this.#view.setUint16(at, value, this.#littleEndian)
   }
 
   u16be(type: number, value: number): void {
-    this.#view.setUint16(this.#attribute(type, 2), value, false)
+    const at = this.#attribute(type, 2)
+    this.#view.setUint16(at, value, false)
   }
 
   u32(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, this.#littleEndian)
+    const at = this.#attribute(type, 4)
+    this.#view.setUint32(at, value, this.#littleEndian)
   }
 
   u32be(type: number, value: number): void {
-    this.#view.setUint32(this.#attribute(type, 4), value, false)
+    const at = this.#attribute(type, 4)
+    this.#view.setUint32(at, value, false)
   }
 
   /** Two numbers in one payload, as struct ip_vs_flags has them. */
@@ -69,7 +75,8 @@ export class AttributeWriter {
   }
 
   bytes(type: number, value: Uint8Array): void {
-    this.#bytes.set(value, this.#attribute(type, value.length))
+    const at = this.#attribute(type, value.length)
+    this.#bytes.set(value, at)
   }
 
   /** Text in UTF-8 with a NUL at its end. */
