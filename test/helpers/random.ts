@@ -1,0 +1,45 @@
+import fc from 'fast-check'
+
+/** Random tests print their seed; IPVS_SEED repeats it. */
+export function chooseSeed(title: string): number {
+  const given = process.env.IPVS_SEED
+  const seed = given === undefined ? Date.now() | 0 : Number(given)
+  console.log(`${title}: IPVS_SEED=${String(seed)}`)
+  return seed
+}
+
+/** Checks a property with a seed that is printed. */
+export function holds<Ts extends [unknown, ...unknown[]]>(
+  title: string,
+  property: fc.IProperty<Ts>,
+  numRuns = 1000,
+): void {
+  fc.assert(property, { seed: chooseSeed(title), numRuns })
+}
+
+/** Small, fast and repeatable random numbers: xorshift32. */
+export class Random {
+  #state: number
+
+  constructor(seed: number) {
+    this.#state = seed | 0 || 1
+  }
+
+  /** A whole number from 0 up to, and without, `end`. */
+  below(end: number): number {
+    let state = this.#state
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    this.#state = state
+    return (state >>> 0) % end
+  }
+
+  bytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => this.below(256))
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)] as T
+  }
+}
