@@ -52,6 +52,8 @@ export interface IpvsErrorDetails {
   readonly realServer?: RealServerKey
   /** System call that failed; absent where the kernel answered a request with the errno. */
   readonly syscall?: string
+  /** The errno is that of the search for IPVS in the kernel. */
+  readonly noFamily?: boolean
   /** The kernel's own words, where it sent any. */
   readonly kernelMessage?: string
   /** Text for people. Default: what the errno means for this command, and what to do about it. */
@@ -128,6 +130,12 @@ function nameSubject({ service, realServer }: IpvsErrorDetails): string {
 
 function reasonOf(code: string, details: IpvsErrorDetails): string {
   const { command, syscall } = details
+  if (details.noFamily === true && code === 'ENOENT') {
+    return (
+      'this kernel has no IPVS: load it with `modprobe ip_vs`. If there is no such module, ' +
+      'install the package with the modules of the running kernel (`uname -r`).'
+    )
+  }
   if (syscall !== undefined) {
     const way = reasonOfSystemCall(code, syscall)
     if (way !== undefined) return way
@@ -203,11 +211,6 @@ function reasonOfSystemCall(code: string, syscall: string): string | undefined {
 
 function reasonOfMissing(command: string): string {
   switch (command) {
-    case 'open':
-      return (
-        'this kernel has no IPVS: load it with `modprobe ip_vs`. If there is no such module, ' +
-        'install the package with the modules of the running kernel (`uname -r`).'
-      )
     case 'addService':
     case 'editService':
       return (
@@ -216,7 +219,7 @@ function reasonOfMissing(command: string): string {
       )
     case 'editRealServer':
     case 'deleteRealServer':
-    case 'drain':
+    case 'realServer':
       return 'the virtual service has no such real server (address and port must both match).'
     default:
       return 'not found.'

@@ -115,7 +115,7 @@ export class Ipvs {
   static async probe(options: OpenOptions = {}): Promise<Capabilities> {
     const transport = await connect(options)
     if ('errno' in transport) {
-      if (transport.errno === 2 && transport.syscall === undefined) return probe(undefined)
+      if (transport.errno === 2 && transport.noFamily === true) return probe(undefined)
       throw refusal(transport, 'probe')
     }
     try {
@@ -556,12 +556,13 @@ function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {
   return options.bigint === true ? kernel.bigints : kernel.numbers
 }
 
-function refusal({ errno, syscall, message }: Failure, command: string, subject: Subject = {}): IpvsError {
+function refusal({ errno, syscall, noFamily, message }: Failure, command: string, subject: Subject = {}): IpvsError {
   return new IpvsError({
     errno,
     command,
     ...subject,
     ...(syscall !== undefined && { syscall }),
+    ...(noFamily !== undefined && { noFamily }),
     ...(message !== undefined && { kernelMessage: message }),
   })
 }

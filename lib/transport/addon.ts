@@ -33,7 +33,11 @@ export interface SocketOptions {
 export interface Failure {
   /** Linux errno, positive: 3 is ESRCH. */
   readonly errno: number
-  /** What failed: 'socket', 'setns', 'sendmsg', ..., or 'reply' where the kernel answered with the errno. */
+  /**
+   * What failed: 'socket', 'setns', 'sendmsg', ..., 'reply' where the kernel
+   * answered with the errno, or 'family' where it so answered the search for
+   * the family.
+   */
   readonly operation: string
   /** The kernel's own words (NLMSGERR_ATTR_MSG), where it sent any. */
   readonly message?: string

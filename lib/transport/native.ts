@@ -121,7 +121,7 @@ function dumpOf({ failure, messages, interrupted }: DumpResult): Dump {
 function failureOf({ errno, operation, message }: AddonFailure): Failure {
   return {
     errno,
-    ...(operation !== 'reply' && { syscall: operation }),
+    ...(operation === 'family' ? { noFamily: true } : operation !== 'reply' && { syscall: operation }),
     ...(message !== undefined && { message }),
   }
 }

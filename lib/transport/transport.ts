@@ -43,6 +43,8 @@ export interface Failure {
   readonly errno: number
   /** System call that failed; absent where the kernel answered with the errno. */
   readonly syscall?: string
+  /** The errno is that of the search for the IPVS family: ENOENT says that the kernel has no IPVS. */
+  readonly noFamily?: boolean
   /** The kernel's own words, where it sent any. */
   readonly message?: string
 }
