@@ -556,7 +556,11 @@ function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {
   return options.bigint === true ? kernel.bigints : kernel.numbers
 }
 
-function refusal({ errno, syscall, noFamily, message }: Failure, command: string, subject: Subject = {}): IpvsError {
+function refusal(
+  { errno, syscall, noFamily, message }: Failure,
+  command: string,
+  subject: Subject = {},
+): IpvsError {
   return new IpvsError({
     errno,
     command,
