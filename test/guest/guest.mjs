@@ -69,7 +69,8 @@ function parseOptions(args) {
     if (PASSED_ON.test(name) && value !== undefined) options.env[name] = value
   }
   // The caller's PATH, which has no sbin unless the caller is root.
-  options.env['PATH'] = `${options.env['PATH'] ?? '/usr/local/bin:/usr/bin'}:/usr/local/sbin:/usr/sbin:/sbin`
+  const folders = (options.env['PATH'] || '/usr/local/bin:/usr/bin').split(':')
+  options.env['PATH'] = [...new Set([...folders, '/usr/local/sbin', '/usr/sbin', '/sbin'])].join(':')
 
   const rest = [...args]
   while (rest[0]?.startsWith('-')) {
@@ -157,9 +158,11 @@ ${await readFile(path.join(here, 'init.sh'), 'utf8')}`
 /** @param {Options} options */
 function commandProgram({ env, command }) {
   const variables = Object.entries(env).map(([name, value]) => quote(`${name}=${value}`))
-  // env(1), for a shell cannot set variables whose names it does not like, and npm has such.
+  // env(1), for a shell drops variables with names it does not like, and npm has such. But env takes NAME=VALUE for a
+  // variable even where the command should be.
+  const prefix = command[0]?.includes('=') ? `/bin/sh -c 'exec "$@"' guest` : ''
   return `cd ${quote(process.cwd())} || exit 125
-exec /usr/bin/env -i ${variables.join(' ')} /bin/sh -c 'exec "$@"' guest ${command.map(quote).join(' ')}
+exec /usr/bin/env -i ${variables.join(' ')} ${prefix} ${command.map(quote).join(' ')}
 `
 }
 
@@ -339,26 +342,32 @@ function withResolvers() {
   return parts
 }
 
-for (const [signal, number] of /** @type {const} */ ([
-  ['SIGHUP', 1],
-  ['SIGINT', 2],
-  ['SIGTERM', 15],
-])) {
-  process.on(signal, () => {
-    cleanUp().finally(() => process.exit(128 + number))
-  })
+/**
+ * @param {Options | 'help'} options
+ * @returns {Promise<number>} the exit status
+ */
+async function main(options) {
+  if (options === 'help') {
+    process.stdout.write(USAGE)
+    return 0
+  }
+  await fetchParts(KERNELS[options.kernel]?.parts ?? [], (stop) => cleanUps.push(stop))
+  return options.fetchOnly ? 0 : await run(options)
 }
 
+/** @type {Promise<number>} */
+const interrupted = new Promise((resolve) => {
+  process.on('SIGHUP', () => resolve(128 + 1))
+  process.on('SIGINT', () => resolve(128 + 2))
+  process.on('SIGTERM', () => resolve(128 + 15))
+})
+let status = 125
 try {
-  const options = parseOptions(process.argv.slice(2))
-  if (options === 'help') process.stdout.write(USAGE)
-  else {
-    await fetchParts(KERNELS[options.kernel]?.parts ?? [], (stop) => cleanUps.push(stop))
-    if (!options.fetchOnly) process.exitCode = await run(options)
-  }
+  status = await Promise.race([main(parseOptions(process.argv.slice(2))), interrupted])
 } catch (error) {
   process.stderr.write(`guest: ${error instanceof GuestError ? error.message.trimEnd() : error}\n`)
-  process.exitCode = 125
 } finally {
   await cleanUp()
 }
+// At once, for an interrupted main() may still be at work.
+process.exit(status)

@@ -63,8 +63,9 @@ run_on_pipes() {
   out_copier=$!
   /usr/bin/dd bs=64k </run/guest/err >&9 2>/run/guest/err.count &
   err_copier=$!
-  setsid /bin/sh /run/guest/command </dev/null >/run/guest/out 2>/run/guest/err 7>&- 8>&- 9>&- &
-  wait $!
+  # Not in the background, where the shell would make it ignore SIGINT; but in a subshell, or the shell's own remark on
+  # a command that a signal ended would be among the command's errors.
+  (exec setsid /bin/sh /run/guest/command </dev/null >/run/guest/out 2>/run/guest/err 7>&- 8>&- 9>&-)
   status=$?
   # Nothing that the command left running may hold the pipes open.
   for process in /proc/[0-9]*; do
@@ -84,8 +85,7 @@ run_on_terminal() {
   exec 8<>"$terminal"
   stty sane rows "$rows" cols "$columns" <&8
   while read -r rows columns; do stty rows "$rows" cols "$columns" <&8; done <&7 &
-  setsid -c /bin/sh /run/guest/command <&8 >&8 2>&8 7>&- 8>&- &
-  wait $!
+  (exec setsid -c /bin/sh /run/guest/command <&8 >&8 2>&8 7>&- 8>&-)
   status=$?
   stty sane <&8 # returns when all is written
   finish "$status" 0 0
