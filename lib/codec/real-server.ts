@@ -74,10 +74,11 @@ export function mergeSettings(current: CompleteSettings, changes: RealServerChan
 
 function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
   const type = tunnelTypeNumber(change.type)
-  const tunnel = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
-  checkTunnel(tunnel)
+  const { port = 0, checksum } = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
   // A number for what has a name, or a 0 for what is absent, reads back as that.
-  return tunnelOf(type, tunnel.port ?? 0, checksumNumber(tunnel.checksum))
+  const tunnel = tunnelOf(type, port, checksumNumber(checksum))
+  checkTunnel(tunnel)
+  return tunnel
 }
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */
