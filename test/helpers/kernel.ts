@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
 import { release } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -215,6 +216,24 @@ export async function until<T>(
     if (performance.now() - start > limitMs) throw new Error(`waited ${String(limitMs)} ms in vain: ${what}`)
     await pause(20)
   }
+}
+
+/**
+ * Waits until the kernel thread of a sync daemon runs. A daemon that is stopped
+ * before it ever ran stops, but the kernel says nothing then, neither success
+ * nor failure: kthread_stop() gives EINTR, and netlink_rcv_skb() does not
+ * acknowledge what ends so.
+ */
+export async function untilDaemonRuns(state: 'master' | 'backup'): Promise<void> {
+  const name = state === 'master' ? '(ipvs-m' : '(ipvs-b'
+  await until(`a thread ${name} sleeps`, async () => {
+    for (const process of await readdir('/proc')) {
+      if (!/^\d+$/.test(process)) continue
+      const stat = await readFile(`/proc/${process}/stat`, 'utf8').catch(() => '')
+      if (stat.includes(name) && /^\) [SI] /.test(stat.slice(stat.lastIndexOf(')')))) return true
+    }
+    return false
+  })
 }
 
 /**

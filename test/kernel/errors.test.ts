@@ -1,0 +1,594 @@
+import { writeFile, rm } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { IpvsError } from '../../lib/errors.ts'
+import { Ipvs } from '../../lib/ipvs.ts'
+import { openNative } from '../../lib/transport/native.ts'
+import type { RealServerKey, ServiceKey } from '../../lib/types.ts'
+import {
+  attribute,
+  COMMANDS,
+  destSettings,
+  identity,
+  ipv4,
+  join,
+  nest,
+  serviceSettings,
+  text,
+  u16,
+  u16be,
+  u32,
+  u8,
+} from '../helpers/kernel-bytes.ts'
+import { kernelSince, kernelTests, type Netns, until, untilDaemonRuns, withNamespace } from '../helpers/kernel.ts'
+
+const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
+const OTHER: ServiceKey = { protocol: 'tcp', address: '10.0.0.99', port: 80 }
+const SERVER: Required<RealServerKey> = { address: '10.1.0.1', port: 80 }
+
+/** What an error must say. */
+interface Expected {
+  readonly code: string
+  readonly errno: number
+  readonly command: string
+  readonly service?: ServiceKey
+  readonly realServer?: RealServerKey
+  readonly syscall?: string
+  /** What a person reads. */
+  readonly message: RegExp
+}
+
+/** Waits for a call to fail, and checks every field of what it failed with. */
+async function expectError(call: Promise<unknown>, expected: Expected): Promise<void> {
+  const error: unknown = await call.then(
+    () => {
+      throw new Error(`${expected.command} succeeded instead of failing with ${expected.code}`)
+    },
+    (reason: unknown) => reason,
+  )
+  if (!(error instanceof IpvsError)) throw error
+  const { message, ...fields } = expected
+  expect({ name: error.name, ...error }).toEqual({ name: 'IpvsError', ...fields })
+  expect(error.message).toMatch(message)
+  expect(error.message.startsWith(`${expected.code}: ${expected.command}`)).toBe(true)
+}
+
+/** Runs without the privileges of root, in all threads. */
+async function unprivileged<T>(body: () => Promise<T>): Promise<T> {
+  process.seteuid?.(65534)
+  try {
+    return await body()
+  } finally {
+    process.seteuid?.(0)
+  }
+}
+
+/** A namespace with the service TCP and its real server SERVER. */
+function withRules(body: (netns: Netns, ipvs: Ipvs) => Promise<void>): Promise<void> {
+  return withNamespace(async (netns) => {
+    await netns.ipvs.addService({ ...TCP, scheduler: 'rr' })
+    await netns.ipvs.addRealServer(TCP, SERVER)
+    await body(netns, netns.ipvs)
+  })
+}
+
+kernelTests('errors of the kernel', () => {
+  test('ESRCH: there is no such service, whatever is asked of it', () =>
+    withRules(async (_, ipvs) => {
+      const expected = { code: 'ESRCH', errno: -3, service: OTHER, message: /tcp\/10\.0\.0\.99:80.*no such virtual service/ }
+      const realServer = SERVER
+      await expectError(ipvs.service(OTHER), { ...expected, command: 'service' })
+      await expectError(ipvs.deleteService(OTHER), { ...expected, command: 'deleteService' })
+      await expectError(ipvs.editService(OTHER, { scheduler: 'rr' }), { ...expected, command: 'editService' })
+      await expectError(ipvs.zero(OTHER), { ...expected, command: 'zero' })
+      await expectError(ipvs.realServers(OTHER), { ...expected, command: 'realServers' })
+      const message = /tcp\/10\.0\.0\.99:80 -> 10\.1\.0\.1:80.*no such virtual service/
+      await expectError(ipvs.addRealServer(OTHER, SERVER), { ...expected, realServer, message, command: 'addRealServer' })
+      await expectError(ipvs.editRealServer(OTHER, SERVER, { weight: 1 }), {
+        ...expected,
+        realServer,
+        message,
+        command: 'editRealServer',
+      })
+      await expectError(ipvs.deleteRealServer(OTHER, SERVER), {
+        ...expected,
+        realServer,
+        message,
+        command: 'deleteRealServer',
+      })
+    }))
+
+  test('ESRCH: the same address as another protocol, port or family of mark is another service', () =>
+    withRules(async (_, ipvs) => {
+      await ipvs.addService({ protocol: 'fwmark', fwmark: 7 })
+      const expected = { code: 'ESRCH', errno: -3, command: 'service', message: /no such virtual service/ }
+      for (const service of [
+        { ...TCP, protocol: 'udp' as const },
+        { ...TCP, port: 81 },
+        { protocol: 'fwmark' as const, fwmark: 7, family: 'ipv6' as const },
+      ]) {
+        await expectError(ipvs.service(service), { ...expected, service })
+      }
+    }))
+
+  test('ESRCH: no sync daemon of that state runs', () =>
+    withNamespace(async ({ ipvs }) => {
+      for (const state of ['master', 'backup'] as const) {
+        await expectError(ipvs.stopSyncDaemon(state), {
+          code: 'ESRCH',
+          errno: -3,
+          command: 'stopSyncDaemon',
+          message: /no sync daemon of that state/,
+        })
+      }
+    }))
+
+  test('EEXIST: the service, the real server, the sync daemon is there already', () =>
+    withRules(async (netns, ipvs) => {
+      await expectError(ipvs.addService(TCP), {
+        code: 'EEXIST',
+        errno: -17,
+        command: 'addService',
+        service: TCP,
+        message: /tcp\/10\.0\.0\.1:80.*exists already; change it with editService/,
+      })
+      await expectError(ipvs.addRealServer(TCP, SERVER), {
+        code: 'EEXIST',
+        errno: -17,
+        command: 'addRealServer',
+        service: TCP,
+        realServer: SERVER,
+        message: /10\.1\.0\.1:80.*already; change it with editRealServer/,
+      })
+      await netns.run(['sh', '-c', 'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0'])
+      const daemon = { state: 'master', multicastInterface: 'd0' } as const
+      await ipvs.startSyncDaemon(daemon)
+      await expectError(ipvs.startSyncDaemon({ ...daemon, syncId: 9 }), {
+        code: 'EEXIST',
+        errno: -17,
+        command: 'startSyncDaemon',
+        message: /already running; stop it first/,
+      })
+    }))
+
+  test('ENOENT: no such real server', () =>
+    withRules(async (_, ipvs) => {
+      const realServer = { address: '10.1.0.1', port: 81 }
+      const expected = { code: 'ENOENT', errno: -2, service: TCP, realServer, message: /10\.1\.0\.1:81.*no such real server|not found/ }
+      await expectError(ipvs.editRealServer(TCP, realServer, { weight: 2 }), { ...expected, command: 'editRealServer' })
+      await expectError(ipvs.deleteRealServer(TCP, realServer), { ...expected, command: 'deleteRealServer' })
+      await expectError(ipvs.realServer(TCP, realServer), { ...expected, command: 'realServer' })
+    }))
+
+  test('ENOENT: no such scheduler, no such persistence engine', () =>
+    withRules(async (_, ipvs) => {
+      const expected = { code: 'ENOENT', errno: -2, message: /scheduler or persistence engine not found.*module/ }
+      await expectError(ipvs.addService({ ...OTHER, scheduler: 'nosuch' }), {
+        ...expected,
+        command: 'addService',
+        service: OTHER,
+      })
+      await expectError(ipvs.addService({ ...OTHER, persistenceEngine: 'nosuch' }), {
+        ...expected,
+        command: 'addService',
+        service: OTHER,
+      })
+      const edit = { ...expected, command: 'editService', service: TCP }
+      await expectError(ipvs.editService(TCP, { scheduler: 'nosuch' }), edit)
+      await expectError(ipvs.editService(TCP, { persistenceEngine: 'nosuch' }), edit)
+      // A failed edit changes nothing.
+      expect((await ipvs.service(TCP)).toJSON()).toEqual({ ...TCP, scheduler: 'rr' })
+    }))
+
+  test('EINVAL: an address that is not unicast for the kernel', () =>
+    withRules(async (_, ipvs) => {
+      const ipv6Service: ServiceKey = { ...TCP, address: '2001:db8::1' }
+      await ipvs.addService(ipv6Service)
+      const refused: readonly (readonly [ServiceKey, string])[] = [
+        ...['0.0.0.0', '255.255.255.255', '224.0.0.1', '127.255.255.255'].map((address) => [TCP, address] as const),
+        ...['::', 'ff02::1', 'fe80::1', '::ffff:10.1.0.1'].map((address) => [ipv6Service, address] as const),
+      ]
+      for (const [service, address] of refused) {
+        await expectError(ipvs.addRealServer(service, { address }), {
+          code: 'EINVAL',
+          errno: -22,
+          command: 'addRealServer',
+          service,
+          realServer: { address, port: 80 },
+          message: /must be unicast/,
+        })
+      }
+      for (const address of ['127.0.0.1', '0.1.2.3', '240.0.0.1']) await ipvs.addRealServer(TCP, { address })
+      await ipvs.addRealServer(ipv6Service, { address: '::1' })
+    }))
+
+  test('EINVAL: every address, in a namespace where no interface is up', () =>
+    withNamespace(
+      async ({ ipvs, name }) => {
+        await ipvs.addService(TCP)
+        await expectError(ipvs.addRealServer(TCP, SERVER), {
+          code: 'EINVAL',
+          errno: -22,
+          command: 'addRealServer',
+          service: TCP,
+          realServer: SERVER,
+          message: /ip link set lo up/,
+        })
+        expect(name).toBeTruthy()
+      },
+      { lo: false },
+    ))
+
+  test('EINVAL: a real server of another family while a sync daemon runs, and the other way round', () =>
+    withRules(async (netns, ipvs) => {
+      await netns.run(['ip', 'link', 'add', 'd0', 'type', 'dummy'])
+      await netns.run(['sh', '-c', 'ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0'])
+      const daemon = { state: 'master', multicastInterface: 'd0' } as const
+      const mixed = { address: '2001:db8::7', method: 'tunnel' } as const
+      await ipvs.startSyncDaemon(daemon)
+      await expectError(ipvs.addRealServer(TCP, mixed), {
+        code: 'EINVAL',
+        errno: -22,
+        command: 'addRealServer',
+        service: TCP,
+        realServer: { address: '2001:db8::7', port: 80 },
+        message: /cannot be added while a sync daemon runs/,
+      })
+      await untilDaemonRuns('master')
+      await ipvs.stopSyncDaemon('master')
+      const server = await ipvs.addRealServer(TCP, mixed)
+      await expectError(ipvs.startSyncDaemon(daemon), {
+        code: 'EINVAL',
+        errno: -22,
+        command: 'startSyncDaemon',
+        message: /may have another family/,
+      })
+      await server.delete()
+      await ipvs.startSyncDaemon(daemon)
+    }))
+
+  test('EINVAL: a timeout that the kernel cannot hold', () =>
+    withNamespace(async (netns) => {
+      const { ipvs } = netns
+      await ipvs.addService({ protocol: 'fwmark', fwmark: 1, persistence: { timeoutSeconds: 1 } })
+      // /proc/net/ip_vs has timeouts in jiffies, so this is HZ.
+      const [, hz] = /persistent (\d+)/.exec(await netns.read('/proc/net/ip_vs')) ?? []
+      const most = Math.floor(2147483647 / Number(hz))
+      await ipvs.setTimeouts({ tcpSeconds: most, udpSeconds: most })
+      const before = await ipvs.timeouts()
+      expect(before).toEqual({ tcpSeconds: most, tcpFinSeconds: 120, udpSeconds: most })
+      if (most < 21474836) {
+        await expectError(ipvs.setTimeouts({ tcpFinSeconds: 30, udpSeconds: most + 1 }), {
+          code: 'EINVAL',
+          errno: -22,
+          command: 'setTimeouts',
+          message: /longer than the kernel can hold/,
+        })
+      } else {
+        // At 100 Hz no number that the kernel refuses gets past the library.
+        await expect(ipvs.setTimeouts({ udpSeconds: most + 1 })).rejects.toThrow(RangeError)
+      }
+      expect(await ipvs.timeouts()).toEqual(before)
+    }))
+
+  test('ENODEV: no such interface for a sync daemon', () =>
+    withNamespace(async ({ ipvs }) => {
+      for (const state of ['master', 'backup'] as const) {
+        await expectError(ipvs.startSyncDaemon({ state, multicastInterface: 'nosuch0' }), {
+          code: 'ENODEV',
+          errno: -19,
+          command: 'startSyncDaemon',
+          message: /no interface of that name/,
+        })
+      }
+    }))
+
+  test('ENETUNREACH: no route to the group of a sync daemon', () =>
+    withNamespace(async (netns) => {
+      await netns.run(['ip', 'link', 'add', 'd0', 'type', 'dummy'])
+      for (const multicastGroup of ['224.0.0.81', 'ff05::51']) {
+        await expectError(netns.ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'd0', multicastGroup }), {
+          code: 'ENETUNREACH',
+          errno: -101,
+          command: 'startSyncDaemon',
+          message: /no route to the multicast group/,
+        })
+      }
+      expect(await netns.ipvs.syncDaemons()).toEqual([])
+    }))
+
+  test('EADDRINUSE: the port of a backup daemon is taken', () =>
+    withNamespace(async (netns) => {
+      await netns.run(['sh', '-c', 'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0'])
+      const taker = netns.start(['socat', 'UDP4-RECV:8848', 'STDOUT'])
+      await until('the port is taken', async () => (await netns.read('/proc/net/udp')).includes(':2290 '))
+      await expectError(netns.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0' }), {
+        code: 'EADDRINUSE',
+        errno: -98,
+        command: 'startSyncDaemon',
+        message: /UDP port of the sync daemon is taken/,
+      })
+      await netns.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0', multicastPort: 8849 })
+      expect(taker.exitCode).toBeNull()
+    }))
+
+  test('EPERM: without CAP_NET_ADMIN neither reading nor writing works', () =>
+    withRules(async (_, ipvs) => {
+      const message = /CAP_NET_ADMIN in the initial user namespace/
+      const common = { code: 'EPERM', errno: -1, message }
+      await unprivileged(async () => {
+        // Opening asks for nothing but the family, which anyone may.
+        const own = await Ipvs.open()
+        await expectError(own.info(), { ...common, command: 'info' })
+        await expectError(own.services(), { ...common, command: 'services' })
+        await expectError(own.snapshot(), { ...common, command: 'snapshot' })
+        await expectError(own.flush(), { ...common, command: 'flush' })
+        await own.close()
+        // A socket that root opened is of no use either.
+        await expectError(ipvs.addService(OTHER), { ...common, command: 'addService', service: OTHER })
+        await expectError(ipvs.realServers(TCP), { ...common, command: 'realServers', service: TCP })
+        await expectError(ipvs.editRealServer(TCP, SERVER, { weight: 0 }), {
+          ...common,
+          command: 'editRealServer',
+          service: TCP,
+          realServer: SERVER,
+        })
+        await expectError(ipvs.stopSyncDaemon('master'), { ...common, command: 'stopSyncDaemon' })
+      })
+      // Privileged again, the same socket works again.
+      expect((await ipvs.snapshot()).map(({ realServers }) => realServers.length)).toEqual([1])
+    }))
+
+  test('EPERM: without CAP_SYS_ADMIN another network namespace cannot be entered', () =>
+    withNamespace(async ({ name }) => {
+      await unprivileged(async () => {
+        await expectError(Ipvs.open({ netns: name }), {
+          code: 'EPERM',
+          errno: -1,
+          command: 'open',
+          syscall: 'setns',
+          message: /CAP_SYS_ADMIN/,
+        })
+        await expectError(Ipvs.probe(), {
+          code: 'EPERM',
+          errno: -1,
+          command: 'probe',
+          syscall: 'unshare',
+          message: /CAP_SYS_ADMIN/,
+        })
+      })
+    }))
+
+  test('ENOENT: no network namespace of that name', async () => {
+    for (const netns of ['nosuch', '/run/netns/nosuch', '/proc/1/ns/nosuch']) {
+      await expectError(Ipvs.open({ netns }), {
+        code: 'ENOENT',
+        errno: -2,
+        command: 'open',
+        syscall: 'open',
+        message: /no such network namespace/,
+      })
+    }
+  })
+
+  test('EINVAL: a path that is no network namespace', async () => {
+    const file = `/tmp/ipvs-test-${String(process.pid)}`
+    await writeFile(file, 'no namespace')
+    try {
+      for (const netns of [file, '/proc/self/ns/mnt']) {
+        await expectError(Ipvs.open({ netns }), {
+          code: 'EINVAL',
+          errno: -22,
+          command: 'open',
+          syscall: 'setns',
+          message: /not a network namespace/,
+        })
+      }
+    } finally {
+      await rm(file)
+    }
+  })
+
+  test('EBADF: a call on what was closed', () =>
+    withNamespace(async (netns) => {
+      const ipvs = await netns.open()
+      await ipvs.close()
+      await expectError(ipvs.services(), { code: 'EBADF', errno: -9, command: 'services', message: /closed/ })
+    }))
+})
+
+/** A request that the library would not make, and the errno that it gets. */
+interface RawCase {
+  readonly command: number
+  readonly attributes: Uint8Array
+  readonly errno: number
+}
+
+const SERVICE = nest(1, ...identity('10.0.0.1', 80))
+const FULL_SERVICE = [...identity('10.0.0.2', 80), ...serviceSettings()]
+
+function service(...extra: readonly Uint8Array[]): Uint8Array {
+  return nest(1, ...FULL_SERVICE, ...extra)
+}
+
+function dest(...extra: readonly Uint8Array[]): Uint8Array {
+  return join(SERVICE, nest(2, ...destSettings({ address: '10.1.0.2' }), ...extra))
+}
+
+function daemon(...members: readonly Uint8Array[]): Uint8Array {
+  return nest(3, ...members)
+}
+
+const EINVAL = 22
+const ERANGE = 34
+const EOPNOTSUPP = 95
+const EAFNOSUPPORT = 97
+const { newService, setService, deleteService, newDest, setDest, deleteDest, newDaemon, deleteDaemon, setConfig, zero } = COMMANDS
+
+/** Every request meets a service 10.0.0.1:80 with the real server 10.1.0.1:80. */
+const RAW_CASES: Readonly<Record<string, RawCase>> = {
+  'no service at all': { command: newService, attributes: new Uint8Array(0), errno: EINVAL },
+  'a service without identity': { command: newService, attributes: nest(1, ...serviceSettings()), errno: EINVAL },
+  'a service without port': {
+    command: deleteService,
+    attributes: nest(1, u16(1, 2), u16(2, 6), ipv4(3, '10.0.0.1')),
+    errno: EINVAL,
+  },
+  'a service of an unknown address family': {
+    command: newService,
+    attributes: service(u16(1, 3)),
+    errno: EAFNOSUPPORT,
+  },
+  'a service without scheduler': {
+    command: newService,
+    attributes: nest(1, ...identity('10.0.0.2', 80), u32(7, 0, 0xffffffff), u32(8, 0), u32(9, 0xffffffff)),
+    errno: EINVAL,
+  },
+  'settings missing come before the service that is missing': {
+    command: setService,
+    attributes: nest(1, ...identity('10.0.0.9', 80)),
+    errno: EINVAL,
+  },
+  'a scheduler name of 16 letters': { command: newService, attributes: service(text(6, 'x'.repeat(16))), errno: EINVAL },
+  'a scheduler name without its end': {
+    command: newService,
+    attributes: service(attribute(6, new TextEncoder().encode('rr'))),
+    errno: EINVAL,
+  },
+  'an engine name of 17 letters': { command: newService, attributes: service(text(11, 'x'.repeat(17))), errno: EINVAL },
+  'a prefix length of 129': {
+    command: newService,
+    attributes: nest(1, u16(1, 10), u16(2, 6), attribute(3, new Uint8Array(16)), u16be(4, 80), ...serviceSettings(), u32(9, 129)),
+    errno: EINVAL,
+  },
+  'a prefix length of 0': {
+    command: newService,
+    attributes: nest(1, u16(1, 10), u16(2, 6), attribute(3, new Uint8Array(16)), u16be(4, 80), ...serviceSettings(), u32(9, 0)),
+    errno: EINVAL,
+  },
+  'an address of 17 bytes': {
+    command: newService,
+    attributes: service(attribute(3, new Uint8Array(17))),
+    errno: EINVAL,
+  },
+  'a service cut short': { command: deleteService, attributes: attribute(1, new Uint8Array(3)), errno: ERANGE },
+  'a service with a port cut short': {
+    command: deleteService,
+    attributes: nest(1, ...identity('10.0.0.1', 80), attribute(4, new Uint8Array(1))),
+    errno: EINVAL,
+  },
+  'a real server missing': { command: newDest, attributes: SERVICE, errno: EINVAL },
+  'the missing service comes before the missing real server': {
+    command: newDest,
+    attributes: nest(1, ...identity('10.0.0.9', 80)),
+    errno: 3,
+  },
+  'a real server without weight': {
+    command: newDest,
+    attributes: join(SERVICE, nest(2, ipv4(1, '10.1.0.2'), u16be(2, 80), u32(3, 3), u32(5, 0), u32(6, 0))),
+    errno: EINVAL,
+  },
+  'a real server of an unknown address family': { command: newDest, attributes: dest(u16(11, 3)), errno: EAFNOSUPPORT },
+  'a weight of 2^31': { command: newDest, attributes: dest(u32(4, 2 ** 31)), errno: ERANGE },
+  'a weight of 2^31 at an edit': {
+    command: setDest,
+    attributes: join(SERVICE, nest(2, ...destSettings({ address: '10.1.0.1', weight: 2 ** 31 }))),
+    errno: ERANGE,
+  },
+  'a lower threshold above the upper one': { command: newDest, attributes: dest(u32(5, 1), u32(6, 2)), errno: ERANGE },
+  'a GUE tunnel without port': { command: newDest, attributes: dest(u32(3, 2), u8(13, 1)), errno: EINVAL },
+  'a GUE tunnel without port, for a method that does not tunnel': {
+    command: newDest,
+    attributes: dest(u8(13, 1)),
+    errno: EINVAL,
+  },
+  'another family without a tunnel': {
+    command: newDest,
+    attributes: dest(u16(11, 10), attribute(1, Uint8Array.of(0x20, 1, ...new Array<number>(14).fill(1)))),
+    errno: EINVAL,
+  },
+  'a real server to delete without port': {
+    command: deleteDest,
+    attributes: join(SERVICE, nest(2, ipv4(1, '10.1.0.1'))),
+    errno: EINVAL,
+  },
+  'a sync daemon without members': { command: newDaemon, attributes: daemon(), errno: EINVAL },
+  'a sync daemon of state 3': { command: newDaemon, attributes: daemon(u32(1, 3), text(2, 'lo'), u32(3, 0)), errno: EINVAL },
+  'a sync daemon for a group that is not multicast': {
+    command: newDaemon,
+    attributes: daemon(u32(1, 1), text(2, 'lo'), u32(3, 0), attribute(5, Uint8Array.of(10, 0, 0, 1))),
+    errno: EINVAL,
+  },
+  'a sync daemon for an IPv6 group that is not multicast': {
+    command: newDaemon,
+    attributes: daemon(u32(1, 1), text(2, 'lo'), u32(3, 0), attribute(6, new Uint8Array(16).fill(0x20))),
+    errno: EINVAL,
+  },
+  'an interface name of 16 letters': {
+    command: newDaemon,
+    attributes: daemon(u32(1, 1), text(2, 'x'.repeat(16)), u32(3, 0)),
+    errno: EINVAL,
+  },
+  'a sync daemon of state 0 to stop': { command: deleteDaemon, attributes: daemon(u32(1, 0)), errno: EINVAL },
+  'a negative timeout': { command: setConfig, attributes: u32(4, 2 ** 31), errno: EINVAL },
+  'a timeout that no HZ can hold': { command: setConfig, attributes: u32(6, 2 ** 31 - 1), errno: EINVAL },
+  'a timeout cut short': { command: setConfig, attributes: attribute(4, new Uint8Array(2)), errno: ERANGE },
+  'a service to zero without identity': { command: zero, attributes: nest(1), errno: EINVAL },
+  'a command that only answers': { command: COMMANDS.setInfo, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
+  'a command that there is not': { command: 200, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
+  'command 0': { command: 0, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
+  'a dump only': { command: COMMANDS.getDest, attributes: SERVICE, errno: EOPNOTSUPP },
+}
+
+kernelTests('errors that validation prevents', () => {
+  test('come as the errno that the kernel has for each, and become an IpvsError', () =>
+    withRules(async (netns, ipvs) => {
+      const transport = await openNative({ netns: netns.path, timeoutMs: 5000 })
+      if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
+      const before = JSON.stringify(await ipvs.snapshot())
+      const cases = Object.entries(RAW_CASES)
+      const replies = await transport.batch(cases.map(([, { command, attributes }]) => ({ command, attributes })))
+      const errnos = cases.map(([name], index) => [name, replies[index]?.failure?.errno])
+      expect(Object.fromEntries(errnos)).toEqual(Object.fromEntries(cases.map(([name, { errno }]) => [name, errno])))
+
+      // One at a time they fail alike, and none has changed anything.
+      for (const [name, { command, attributes, errno }] of cases) {
+        const [reply] = await transport.batch([{ command, attributes }])
+        expect(reply?.failure?.errno, name).toBe(errno)
+        // The kernel refused: no system call failed.
+        expect(reply?.failure?.syscall, name).toBeUndefined()
+      }
+      expect(JSON.stringify(await ipvs.snapshot())).toBe(before)
+
+      const error = new IpvsError({ errno: ERANGE, command: 'addRealServer', service: TCP, realServer: SERVER })
+      expect(error.message).toMatch(/^ERANGE: addRealServer tcp\/10\.0\.0\.1:80 -> 10\.1\.0\.1:80: .*weight from 2\^31/)
+      expect(new IpvsError({ errno: EAFNOSUPPORT, command: 'addService' }).message).toMatch(/CONFIG_IP_VS_IPV6/)
+      expect(new IpvsError({ errno: EOPNOTSUPP, command: 'info' }).message).toMatch(/does not have the command/)
+      await transport.close()
+    }))
+
+  test('have the kernel\'s own words where it has some', () =>
+    withNamespace(async ({ path }) => {
+      const transport = await openNative({ netns: path, timeoutMs: 5000 })
+      if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
+      const [reply] = await transport.batch([{ command: setConfig, attributes: attribute(4, new Uint8Array(2)) }])
+      const { failure } = reply ?? {}
+      expect(failure).toEqual({ errno: ERANGE, message: 'Attribute failed policy validation' })
+      const error = new IpvsError({ errno: ERANGE, command: 'setTimeouts', kernelMessage: failure?.message ?? '' })
+      expect(error.message).toContain('The kernel says: Attribute failed policy validation.')
+      await transport.close()
+    }))
+
+  test('depend on the version for an upper threshold from 2^31 on: 6.1 takes it, 6.12 answers EINVAL', () =>
+    withRules(async (netns, ipvs) => {
+      const transport = await openNative({ netns: netns.path, timeoutMs: 5000 })
+      if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
+      const [reply] = await transport.batch([{ command: newDest, attributes: dest(u32(5, 2 ** 31)) }])
+      if (kernelSince(6, 12)) {
+        expect(reply?.failure?.errno).toBe(EINVAL)
+      } else {
+        expect(reply).toEqual({})
+        expect((await ipvs.realServer(TCP, { address: '10.1.0.2' })).upperThreshold).toBe(2 ** 31)
+      }
+      await transport.close()
+    }))
+})

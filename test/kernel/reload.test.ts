@@ -1,0 +1,69 @@
+import { readFile } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { Ipvs } from '../../lib/ipvs.ts'
+import { command, kernelTests, THROWAWAY, tryCommand, until } from '../helpers/kernel.ts'
+
+const KEY = { protocol: 'fwmark', fwmark: 1, family: 'ipv4' } as const
+
+/** Unloads ip_vs with all that builds on it, which works once nobody has a service any more. */
+async function unload(): Promise<void> {
+  await until('ip_vs is unloaded', async () => {
+    const modules = (await readFile('/proc/modules', 'utf8')).split('\n').map((line) => line.split(' ')[0] ?? '')
+    if (!modules.includes('ip_vs')) return true
+    for (const name of modules.filter((module) => module.startsWith('ip_vs_'))) await tryCommand(['rmmod', name])
+    // Namespaces of other tests end in the background.
+    await tryCommand(['rmmod', 'ip_vs'])
+    return false
+  })
+}
+
+/** The number by which requests reach ip_vs. */
+async function familyId(): Promise<string> {
+  const list = await command(['genl', 'ctrl', 'list'])
+  return /Name: IPVS\s+ID: (\w+)/.exec(list)?.[1] ?? 'none'
+}
+
+// Unloading a module ends the work of whoever else is on this machine.
+const inGuest = THROWAWAY ? test : test.skip
+if (!THROWAWAY) console.warn('SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. test/guest/guest.mjs boots one.')
+
+kernelTests('reloading the module', () => {
+  inGuest('gives ip_vs another number, and an open Ipvs goes on, whatever it is asked first', async () => {
+    const asks: readonly ((ipvs: Ipvs) => Promise<unknown>)[] = [
+      (ipvs) => ipvs.info(),
+      (ipvs) => ipvs.services(),
+      (ipvs) => ipvs.snapshot(),
+      (ipvs) => ipvs.realServers(KEY).catch((error: unknown) => expect(error).toMatchObject({ code: 'ESRCH' })),
+      (ipvs) =>
+        Promise.all([
+          ipvs.addService(KEY),
+          ipvs.editService(KEY, { scheduler: 'rr' }),
+          ipvs.addRealServer(KEY, { address: '10.0.0.1' }),
+          ipvs.snapshot().then((table) => {
+            expect(table[0]?.realServers).toHaveLength(1)
+          }),
+          ipvs.deleteService(KEY),
+        ]),
+    ]
+    await using ipvs = await Ipvs.open()
+    await ipvs.info()
+    for (const ask of asks) {
+      const before = await familyId()
+      await unload()
+      await command(['modprobe', 'ip_vs'])
+      expect(await familyId()).not.toBe(before)
+      await ask(ipvs)
+    }
+  })
+
+  inGuest('loads the module by itself when it is gone, as kernels since 5.16 do', async () => {
+    await using ipvs = await Ipvs.open()
+    await unload()
+    expect(await familyId()).toBe('none')
+    expect(await ipvs.services()).toEqual([])
+    expect(await readFile('/proc/modules', 'utf8')).toMatch(/^ip_vs /m)
+    await unload()
+    await (await Ipvs.open()).close()
+    expect(await readFile('/proc/modules', 'utf8')).toMatch(/^ip_vs /m)
+  })
+})
