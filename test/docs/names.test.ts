@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import { Ipvs, RealServer, Service } from '../../lib/index.ts'
+import { addonLoadError, errnoName, platformError } from '../../lib/errors.ts'
+import { brokenLink, codeSpans, headings, links, pages, type Page, prose, tableRows } from './markdown.ts'
+import { typeErrors } from './typescript.ts'
+
+const all = pages()
+
+function page(name: string): Page {
+  const found = all.find((candidate) => candidate.name === name)
+  if (found === undefined) throw new Error(`there is no ${name}`)
+  return found
+}
+
+describe('links', () => {
+  test.each(all)('of $name lead somewhere', (from) => {
+    const broken = links(from).flatMap(({ place, target }) => {
+      const reason = brokenLink(from, target, all)
+      return reason === undefined ? [] : [`${place}: ${target}: ${reason}`]
+    })
+    expect(broken).toEqual([])
+  })
+
+  test('that lead nowhere are found', () => {
+    const from = {
+      name: 'docs/here.md',
+      lines: ['# Here', '[one](#here) [two](errors.md#nothing) [three](gone.md)'],
+    }
+    const targets = links(from).map(({ target }) => target)
+    expect(targets).toEqual(['#here', 'errors.md#nothing', 'gone.md'])
+    expect(targets.map((target) => brokenLink(from, target, [...all, from]))).toEqual([
+      undefined,
+      "docs/errors.md has no heading 'nothing'",
+      'there is no docs/gone.md',
+    ])
+  })
+})
+
+describe('docs/errors.md', () => {
+  const LARGEST_ERRNO = 4095
+  const errnos = Array.from({ length: LARGEST_ERRNO }, (_, index) => errnoName(index + 1))
+  const codes = [
+    ...errnos.filter((name) => !name.startsWith('ERRNO_')),
+    (platformError('plan9') as NodeJS.ErrnoException).code ?? '',
+    (addonLoadError('/', 'linux', undefined) as NodeJS.ErrnoException).code ?? '',
+    'TypeError',
+    'RangeError',
+  ]
+
+  test('has a heading for each code, and none for what is no code', () => {
+    expect(headings(page('docs/errors.md'), '###').sort()).toEqual(codes.sort())
+  })
+})
+
+/** The commands of ipvsadm that are an API here, and all options but -c and those of its help. */
+const IPVSADM = `-A --add-service -E --edit-service -D --delete-service -C --clear -a --add-server -e --edit-server
+  -d --delete-server -L --list -Z --zero --set --start-daemon --stop-daemon
+  -n --numeric -t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler
+  -p --persistent -M --netmask -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight
+  -x --u-threshold -y --l-threshold --mcast-interface --timeout --daemon --stats --rate --thresholds
+  --persistent-conn --sort --nosort --syncid -X --exact -o --ops --pe -b --sched-flags --mcast-group --mcast-port
+  --mcast-ttl --sync-maxlen --tun-info --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum`
+
+describe("README's tables for ipvsadm", () => {
+  const rows = tableRows(page('README.md')).filter(({ cells }) => cells[0]?.startsWith('`-'))
+
+  test('name every command and option', () => {
+    const named = rows.flatMap(({ cells }) => codeSpans(cells[0] ?? '').flatMap((code) => code.split(' ')))
+    expect(IPVSADM.split(/\s+/).filter((option) => !named.includes(option))).toEqual([])
+  })
+
+  test('name only what is there', { timeout: 120_000 }, () => {
+    const examples = rows.flatMap(({ place, cells }) =>
+      codeSpans(cells[1] ?? '').flatMap((code) => {
+        if (code.startsWith('{')) return [{ place, code: `const some: Part = ${code}\n${PART}` }]
+        if (/^(ipvs|service|server)\./.test(code)) return [{ place, code: `${SPECS}\nvoid ${code}` }]
+        return []
+      }),
+    )
+    expect(examples.length).toBeGreaterThan(rows.length - 5)
+    expect(typeErrors(examples)).toEqual([])
+  })
+})
+
+/** A part of what addService(), addRealServer() or startSyncDaemon() takes. */
+const PART = `type Part = Partial<AddressServiceKey & ServiceSettings> | Partial<FwmarkServiceKey & ServiceSettings> |
+  Partial<RealServerSpec> | Partial<SyncDaemonSpec>`
+const SPECS =
+  'const spec = {} as ServiceSpec & RealServerSpec, changes = {} as ServiceChanges & RealServerChanges'
+
+describe('methods', () => {
+  const methods = new Set(
+    [Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype].flatMap((owner) =>
+      Object.getOwnPropertyNames(owner),
+    ),
+  )
+
+  test.each(all)('that $name names are there', (from) => {
+    const unknown = prose(from).flatMap(({ line, number }) =>
+      codeSpans(line).flatMap((code) => {
+        const method = /^(?:(?:Ipvs|ipvs|service|server|realServer|web)\.)?(\w+)\((?:\{.*\})?\)$/.exec(
+          code,
+        )?.[1]
+        return method === undefined || methods.has(method) ? [] : [`${from.name}:${String(number)}: ${code}`]
+      }),
+    )
+    expect(unknown).toEqual([])
+  })
+})
