@@ -117,10 +117,15 @@ part_6.12() {
   unpack "$1" $package || return 1
   mv "$1"/boot/vmlinuz-* "$1/vmlinuz"
   rm -rf "$1/boot"
+  # Four fifths are drivers of devices that the guest has not, and indexing them takes most of a minute.
+  modules=$(echo "$1"/usr/lib/modules/*)
+  rm -rf "$modules/kernel/sound"
+  find "$modules/kernel/drivers" -mindepth 1 -maxdepth 1 ! -name net -exec rm -r {} +
+  find "$modules/kernel/drivers/net" -mindepth 1 -maxdepth 1 -type d -regextype posix-extended \
+    ! -regex '.*/(bonding|ipvlan|team|vxlan|wireguard)' -exec rm -r {} +
   index_modules "$1" || return 1
 
   # The kernel's first root: what it takes to mount the others.
-  modules=$(echo "$1"/usr/lib/modules/*)
   rm -rf "$first"
   mkdir "$first"
   install -m 755 "${0%/*}/initramfs.sh" "$first/init"
@@ -137,22 +142,32 @@ part_6.12() {
   (cd "$first" && "$busybox" find . | "$busybox" cpio -o -H newc) >"$1/initramfs"
 }
 
-# A failed attempt is repeated with fresh lists.
 attempt() {
   rm -rf "$work/part"
   "part_$part" "$work/part"
 }
 
+# With the machine's package lists; then with fresh ones; then, for the kernel that Debian 12 has not always had, with
+# those of its backports.
+fetch() {
+  attempt || { own_lists && attempt; } ||
+    { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && attempt; }
+}
+
+for program in apt-get apt-cache dpkg-deb tar awk; do
+  type "$program" >/dev/null 2>&1 || {
+    echo "guest: there is no $program, and it is made of Debian packages" >&2
+    exit 125
+  }
+done
 for part in "$@"; do
   [ ! -d "$cache/$part" ] || continue
   echo "guest: fetching $part into $cache (once)" >&2
   log=$cache/fetch-$part.log
-  (
-    attempt || { own_lists && attempt; } ||
-      { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && attempt; }
-  ) >"$log" 2>&1 </dev/null || {
-    echo "guest: could not fetch $part; $log ends with" >&2
-    tail -n 15 "$log" >&2
+  fetch >"$log" 2>&1 </dev/null || {
+    tail -n 8 "$log" | sed 's/^/  /' >&2
+    echo "guest: could not fetch $part (all of the log: $log). It takes apt-get and a Debian mirror, but not root." >&2
+    echo "Without a mirror, copy the folder from a machine where \`guest --fetch\` has filled it." >&2
     exit 125
   }
   mv "$work/part" "$cache/$part"

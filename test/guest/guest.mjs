@@ -289,10 +289,7 @@ async function converse(keeper, options) {
 
   if (options.interactive) connectTerminal(keeper)
   const timer = setTimeout(() => {
-    process.stderr.write(
-      `guest: the time limit of ${options.limitSeconds} s has passed, killing everything\n`,
-    )
-    resolve(124)
+    reject(new GuestError(`killed everything at the time limit of ${options.limitSeconds} s`, 124))
   }, options.limitSeconds * 1000)
   try {
     return await promise
@@ -361,13 +358,15 @@ const interrupted = new Promise((resolve) => {
   process.on('SIGINT', () => resolve(128 + 2))
   process.on('SIGTERM', () => resolve(128 + 15))
 })
-let status = 125
+/** @type {number} */
+let status
 try {
   status = await Promise.race([main(parseOptions(process.argv.slice(2))), interrupted])
-} catch (error) {
-  process.stderr.write(`guest: ${error instanceof GuestError ? error.message.trimEnd() : error}\n`)
-} finally {
   await cleanUp()
+} catch (error) {
+  await cleanUp() // first, for it makes the terminal usable again
+  process.stderr.write(`guest: ${error instanceof GuestError ? error.message.trimEnd() : error}\n`)
+  status = error instanceof GuestError ? error.status : 125
 }
 // At once, for an interrupted main() may still be at work.
 process.exit(status)

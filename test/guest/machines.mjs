@@ -8,8 +8,17 @@ import { fileURLToPath } from 'node:url'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
-/** The guest could not run. The message says why; the exit status is 125. */
-export class GuestError extends Error {}
+/** Why the guest did not run its command to the end: 125, it could not run; 124, the time limit. */
+export class GuestError extends Error {
+  /**
+   * @param {string} message
+   * @param {number} status
+   */
+  constructor(message, status = 125) {
+    super(message)
+    this.status = status
+  }
+}
 
 /**
  * The guest's lines to the host: file descriptors, each a socket, that the machine's process inherits.
