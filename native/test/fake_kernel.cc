@@ -111,10 +111,11 @@ FakeKernel::FakeKernel(int timeout_ms) {
   TakeSend();
 }
 
-void FakeKernel::Queue(const ByteVector& datagram) {
-  if (send(fd_.get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) >= 0) return;
+bool FakeKernel::Queue(const ByteVector& datagram) {
+  if (send(fd_.get(), datagram.data(), datagram.size(), MSG_NOSIGNAL) >= 0) return true;
   // The test has ended meanwhile.
   if (errno != EPIPE) Die("send");
+  return false;
 }
 
 FakeKernel::~FakeKernel() {
@@ -122,10 +123,14 @@ FakeKernel::~FakeKernel() {
   if (thread_.joinable()) thread_.join();
 }
 
-void FakeKernel::Plan(const std::vector<ByteVector>& datagrams) {
+void FakeKernel::Plan(const std::vector<ByteVector>& datagrams) { AddAnswer({datagrams, false}); }
+
+void FakeKernel::PlanFlood(const ByteVector& datagram) { AddAnswer({{datagram}, true}); }
+
+void FakeKernel::AddAnswer(Answer answer) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    plan_.push_back(datagrams);
+    plan_.push_back(std::move(answer));
   }
   if (!thread_.joinable()) thread_ = std::thread([this] { AnswerSends(); });
 }
@@ -134,16 +139,19 @@ void FakeKernel::AnswerSends() {
   for (;;) {
     std::vector<SeenRequest> requests = ReadSend(0);
     if (requests.empty()) return;
-    std::vector<ByteVector> datagrams;
+    Answer answer = {};
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       seen_.push_back(std::move(requests));
       if (!plan_.empty()) {
-        datagrams = std::move(plan_.front());
+        answer = std::move(plan_.front());
         plan_.pop_front();
       }
     }
-    for (const ByteVector& datagram : datagrams) Queue(datagram);
+    bool open = true;
+    do {
+      for (const ByteVector& datagram : answer.datagrams) open = Queue(datagram);
+    } while (answer.without_end && open);
   }
 }
 

@@ -59,11 +59,15 @@ class FakeKernel {
 
   // Queues a datagram now, before any request. What a call does not read stays
   // for the next.
-  void Queue(const ByteVector& datagram);
+  // False: the other side is closed.
+  bool Queue(const ByteVector& datagram);
 
   // Queues these datagrams when the next send arrives for which nothing was
   // planned yet. From the first Plan() on a thread of the fake takes the sends.
   void Plan(const std::vector<ByteVector>& datagrams);
+
+  // The same with one datagram again and again until the test ends.
+  void PlanFlood(const ByteVector& datagram);
 
   // The requests of the earliest send that was not taken. Empty: there is none.
   std::vector<SeenRequest> TakeSend();
@@ -71,6 +75,11 @@ class FakeKernel {
  private:
   // Empty at the end of the other side.
   std::vector<SeenRequest> ReadSend(int flags);
+  struct Answer {
+    std::vector<ByteVector> datagrams;
+    bool without_end;
+  };
+  void AddAnswer(Answer answer);
   void AnswerSends();
 
   UniqueFd fd_;
@@ -78,7 +87,7 @@ class FakeKernel {
   std::thread thread_;
   std::mutex mutex_;
   // Guarded by mutex_.
-  std::deque<std::vector<ByteVector>> plan_;
+  std::deque<Answer> plan_;
   std::deque<std::vector<SeenRequest>> seen_;
 };
 
