@@ -3,7 +3,7 @@ import { IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
 import type { RealServer } from './service.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
-import { checkOptions, oneOf, whole } from './validate.ts'
+import { checkOptions, oneOf, show, whole } from './validate.ts'
 
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {
@@ -83,6 +83,9 @@ export async function drain(
   const { signal, onProgress } = options
   const atTimeout = oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete'])
   const waitFor = oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active'])
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`onProgress must be a function, got ${show(onProgress)}`)
+  }
   signal?.throwIfAborted()
 
   const start = performance.now()
@@ -172,7 +175,11 @@ function progressOf(
 
 /** Whether the server, or its service, is no longer there. */
 function isGone(error: unknown): boolean {
-  return error instanceof IpvsError && (error.code === 'ENOENT' || error.code === 'ESRCH')
+  return (
+    error instanceof IpvsError &&
+    error.noFamily !== true &&
+    (error.code === 'ENOENT' || error.code === 'ESRCH')
+  )
 }
 
 /** Gives the weight back that was taken, unless someone else gave one meanwhile. */

@@ -40,6 +40,7 @@ const ERRNO_NAMES: Readonly<Record<number, string>> = {
   110: 'ETIMEDOUT',
   111: 'ECONNREFUSED',
   116: 'ESTALE',
+  125: 'ECANCELED',
 }
 
 /** What an IpvsError was about. */
@@ -78,6 +79,8 @@ export class IpvsError extends Error {
   declare readonly realServer?: RealServerKey
   /** System call that failed; absent where the kernel answered a request with the errno. */
   declare readonly syscall?: string
+  /** True where it is not the table that lacks something: the kernel has no IPVS, or no longer. */
+  declare readonly noFamily?: boolean
   /** The kernel's own words, where it sent any. */
   declare readonly kernelMessage?: string
 
@@ -91,6 +94,7 @@ export class IpvsError extends Error {
     if (details.service !== undefined) this.service = details.service
     if (details.realServer !== undefined) this.realServer = details.realServer
     if (details.syscall !== undefined) this.syscall = details.syscall
+    if (details.noFamily !== undefined) this.noFamily = details.noFamily
     if (details.kernelMessage !== undefined) this.kernelMessage = details.kernelMessage
   }
 }
@@ -180,6 +184,8 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
       return 'a reply of the kernel cannot be read.'
     case 'EBADF':
       return 'this Ipvs is closed; open another with Ipvs.open().'
+    case 'ECANCELED':
+      return 'it was not sent, because the socket failed at a request before it.'
     case 'EBUSY':
       return 'the socket is still busy with another dump.'
     case 'EAGAIN':
@@ -201,7 +207,7 @@ function reasonOfSystemCall(code: string, syscall: string): string | undefined {
     if (code === 'ENOENT')
       return 'there is no such network namespace; `ip netns list` shows those that have a name.'
     if (code === 'EACCES') return 'the file of the network namespace may not be read by this user.'
-    return undefined
+    return 'the file of the network namespace cannot be opened.'
   }
   if (syscall === 'socket' && (code === 'EAFNOSUPPORT' || code === 'EPROTONOSUPPORT')) {
     return 'this kernel has no generic netlink.'
