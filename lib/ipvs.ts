@@ -253,8 +253,8 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<Service> {
     const key = keyOf(service)
-    check.checkServiceChanges(changes, key)
-    const outcome = await this.#join('editService', kernel.editServices, { key, changes }, options)
+    const item = { key, changes: check.checkServiceChanges(changes, key) }
+    const outcome = await this.#join('editService', kernel.editServices, item, options)
     return new Service(this, edited(outcome, 'editService', { service: key }).state)
   }
 
@@ -367,13 +367,8 @@ export class Ipvs {
   ): Promise<RealServer> {
     const key = keyOf(service)
     const realServer = serverKeyOf(server, key)
-    check.checkServerChanges(changes)
-    const outcome = await this.#join(
-      'editRealServer',
-      kernel.editDests,
-      { key, server: realServer, changes },
-      options,
-    )
+    const item = { key, server: realServer, changes: check.checkServerChanges(changes) }
+    const outcome = await this.#join('editRealServer', kernel.editDests, item, options)
     return new RealServer(this, key, edited(outcome, 'editRealServer', { service: key, realServer }))
   }
 
@@ -448,7 +443,8 @@ export class Ipvs {
    *
    * @internal
    */
-  sysctl(name: string): Promise<string | undefined> {
+  async sysctl(name: string): Promise<string | undefined> {
+    this.#checkOpen('sysctl')
     return this.#queue.run((transport) => transport.sysctl(name))
   }
 
@@ -531,10 +527,12 @@ export class Ipvs {
 
 type Subject = { readonly service?: ServiceKey; readonly realServer?: RealServerKey }
 
-async function connect({ netns, timeoutMs, transport, ...rest }: OpenOptions): Promise<Transport | Failure> {
-  check.checkOptions(rest, ['netns', 'timeoutMs', 'transport'])
+async function connect(options: OpenOptions): Promise<Transport | Failure> {
+  check.checkOptions(options, ['netns', 'timeoutMs', 'transport'])
+  const { netns, timeoutMs, transport } = options
   const wait = check.whole(timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 1, 2147483647)
   if (transport !== undefined) {
+    check.object(transport, 'transport')
     if (netns !== undefined) throw new TypeError('netns cannot be chosen together with transport')
     return transport
   }
@@ -574,7 +572,11 @@ function refusal(
 /** The object after an edit, or the error that ended it. */
 function edited<Current>(outcome: EditOutcome<Current>, command: string, subject: Subject): Current {
   if ('failure' in outcome) throw refusal(outcome.failure, command, subject)
-  if ('thrown' in outcome) throw outcome.thrown
+  if ('thrown' in outcome) {
+    // It was made where the edits of many callers are merged; from here its stack shows this one.
+    if (outcome.thrown instanceof Error) Error.captureStackTrace(outcome.thrown)
+    throw outcome.thrown
+  }
   return outcome.edited
 }
 

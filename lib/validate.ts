@@ -3,8 +3,10 @@ import type {
   ForwardingMethod,
   PersistenceSpec,
   Protocol,
+  RealServerChanges,
   RealServerKey,
   RealServerSettings,
+  ServiceChanges,
   ServiceKey,
   ServiceSettings,
   SyncDaemonSpec,
@@ -36,6 +38,7 @@ const ADDRESS_KEY_FIELDS = ['protocol', 'address', 'port']
 const FWMARK_KEY_FIELDS = ['protocol', 'fwmark', 'family']
 const SERVER_FIELDS = ['method', 'weight', 'upperThreshold', 'lowerThreshold', 'tunnel']
 const SERVER_KEY_FIELDS = ['address', 'port']
+const TIMEOUT_FIELDS = ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds']
 const DAEMON_FIELDS = [
   'state',
   'multicastInterface',
@@ -64,7 +67,8 @@ export function checkServiceKey(key: unknown): ServiceKey {
   const { protocol } = fields
   if (protocol === 'fwmark') {
     const fwmark = whole(fields.fwmark, 'fwmark', 1, 0xffffffff)
-    const family = oneOf(fields.family ?? 'ipv4', 'family', ['ipv4', 'ipv6'])
+    if (fields.family === undefined) misspelt(fields, 'family', 'a virtual service')
+    const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', ['ipv4', 'ipv6'])
     return { protocol, fwmark, family }
   }
   return {
@@ -104,24 +108,22 @@ export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSetting
   return settings
 }
 
-/** Checks changes of a virtual service. */
-export function checkServiceChanges(changes: unknown, key: ServiceKey): void {
+/** Checks changes of a virtual service and gives a copy: an edit waits its turn, and the caller may go on with the object. */
+export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceChanges {
   const fields = object(changes, 'changes of a virtual service')
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
-  const { persistence, persistenceEngine, ...others } = fields
-  if (persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
+  const copy = copyOf(fields, SERVICE_FIELDS)
+  if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
     throw new RangeError(
       'persistence cannot be taken from a service with port 0: it works only with persistence',
     )
   }
-  checkServiceSettings(
-    {
-      ...others,
-      ...(persistence != null && { persistence }),
-      ...(persistenceEngine != null && { persistenceEngine }),
-    },
-    key,
-  )
+  // null takes away; everything else is a setting.
+  const settings = { ...copy }
+  if (settings.persistence === null) delete settings.persistence
+  if (settings.persistenceEngine === null) delete settings.persistenceEngine
+  checkServiceSettings(settings, key)
+  return copy
 }
 
 /** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
@@ -135,6 +137,7 @@ export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: s
 /** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
 export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
   const fields = object(key, 'a real server')
+  if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
   const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {
     address: address(fields.address, 'address'),
@@ -153,11 +156,13 @@ export function checkServerSpec(spec: unknown, key: RealServerKey, service: Serv
   return settings
 }
 
-/** Checks changes of a real server. */
-export function checkServerChanges(changes: unknown): void {
+/** Checks changes of a real server and gives a copy, as checkServiceChanges() does. */
+export function checkServerChanges(changes: unknown): RealServerChanges {
   const fields = object(changes, 'changes of a real server')
   known(fields, SERVER_FIELDS, [], 'changes of a real server')
-  checkServerSettings(fields)
+  const copy = copyOf(fields, SERVER_FIELDS)
+  checkServerSettings(copy)
+  return copy
 }
 
 /** ip_vs_add_dest() answers ERANGE. */
@@ -190,8 +195,10 @@ export function checkTunnel(tunnel: Tunnel): void {
 /** Checks timeouts to set and gives those that are named. */
 export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
   const fields = object(timeouts, 'timeouts')
-  known(fields, ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'], [], 'timeouts')
-  for (const [name, value] of Object.entries(fields)) whole(value, name, 1, TIMEOUT_MAX_SECONDS)
+  known(fields, TIMEOUT_FIELDS, [], 'timeouts')
+  for (const name of TIMEOUT_FIELDS) {
+    optional(fields, name, (value) => whole(value, name, 1, TIMEOUT_MAX_SECONDS))
+  }
   return fields
 }
 
@@ -207,7 +214,7 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
   optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
   optional(fields, 'multicastGroup', (value) => {
     const group = address(value, 'multicastGroup')
-    const multicast = group.includes(':') ? /^ff..:/i.test(group) : /^2(2[4-9]|3\d)\./.test(group)
+    const multicast = group.includes(':') ? /^ff[\da-f]{2}:/i.test(group) : /^2(2[4-9]|3\d)\./.test(group)
     if (!multicast) throw new RangeError(`multicastGroup must be a multicast address, got '${group}'`)
   })
   return fields as unknown as SyncDaemonSpec
@@ -222,14 +229,32 @@ export function checkDaemonState(state: unknown): SyncDaemonState {
 export function netnsPath(netns: unknown): string {
   if (typeof netns !== 'string') throw wrong('netns', netns, 'a name or a path')
   if (netns === '' || netns === '.' || netns === '..' || netns.includes('\0')) {
-    throw new RangeError(`netns must be a name under /run/netns or a path, got '${netns}'`)
+    throw new RangeError(`netns must be a name under /run/netns or a path, got ${show(netns)}`)
   }
   return netns.includes('/') ? netns : `/run/netns/${netns}`
 }
 
-/** Checks an object of options: nothing but these names. */
+/** Checks an object of options: nothing but these names, and those that all calls share. */
 export function checkOptions(options: unknown, names: readonly string[]): void {
-  known(object(options, 'options'), names, [], 'options')
+  const fields = object(options, 'options')
+  known(fields, names, [], 'options')
+  const { signal } = fields
+  if (signal !== undefined && !isSignal(signal)) throw wrong('signal', signal, 'an AbortSignal')
+  for (const name of ['bigint', 'stable']) {
+    const value = fields[name]
+    if (value !== undefined && typeof value !== 'boolean') throw wrong(name, value, 'true or false')
+  }
+}
+
+/** An AbortSignal may come from another realm, so its class does not tell. */
+function isSignal(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'aborted' in value &&
+    'addEventListener' in value &&
+    typeof value.addEventListener === 'function'
+  )
 }
 
 /** Checks a whole number within a range; the range is in the message. */
@@ -380,7 +405,8 @@ function isIPv6(text: string): boolean {
 
 type Fields = Readonly<Record<string, unknown>>
 
-function object(value: unknown, what: string): Fields {
+/** Checks that something is an object, and no array. */
+export function object(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new TypeError(`${what} must be an object, got ${show(value)}`)
   }
@@ -397,6 +423,35 @@ function known(fields: Fields, some: readonly string[], more: readonly string[],
         (likely === undefined ? `, only ${list([...some, ...more])}` : `: did you mean '${likely}'?`),
     )
   }
+}
+
+/**
+ * Refuses a field that must be meant for `name`, which is absent. Keys may have
+ * more fields than identify something, but one that has a default must not get
+ * it by a slip.
+ */
+function misspelt(fields: Fields, name: string, what: string): void {
+  for (const field in fields) {
+    if (field !== name && resembles(name, field)) {
+      throw new TypeError(`${what} has no field '${field}': did you mean '${name}'?`)
+    }
+  }
+}
+
+/**
+ * The fields that are there, with a copy of those that are objects themselves:
+ * neither a getter nor what the caller changes later gets past the check.
+ */
+function copyOf(fields: Fields, names: readonly string[]): Record<string, unknown> {
+  const copy: Record<string, unknown> = {}
+  for (const name of names) {
+    if (!(name in fields)) continue
+    const value = fields[name]
+    if (Array.isArray(value)) copy[name] = [...(value as unknown[])]
+    else if (typeof value !== 'object' || value === null) copy[name] = value
+    else copy[name] = { ...value }
+  }
+  return copy
 }
 
 /** Whether two names differ by capitals, by one letter, or by two that changed places. */
@@ -429,8 +484,13 @@ function list(values: readonly unknown[]): string {
   return values.map(show).join(', ')
 }
 
-function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`
+/** More letters of a value than this help nobody. */
+const SHOWN = 100
+
+/** A value as a message shows it. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > SHOWN ? `'${value.slice(0, SHOWN)}...'` : `'${value}'`
+  if (typeof value === 'bigint') return `${String(value)}n`
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   if (typeof value === 'function') return 'a function'
   return String(value)
