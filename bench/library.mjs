@@ -1,0 +1,169 @@
+// The library's part of the benchmark.
+//
+//   node --expose-gc library.mjs WORK SERVICES SERVERS REPEATS NAMESPACE...
+//
+// A fresh process does the work once in each network namespace, or where it only reads, REPEATS times in the first. So
+// the first time is that of a program that has just started, and the last ones those of one that has been running.
+// Prints one line of JSON, a Report. Whatever is not as it should be throws.
+import assert from 'node:assert/strict'
+import { performance } from 'node:perf_hooks'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Ipvs } from 'ipvs'
+import { rules } from './rules.mjs'
+
+/**
+ * @typedef {object} Report
+ * @property {number[]} microseconds how long the work took, each time
+ * @property {number[]} longestTurnMs how long the JS thread was kept at most, each time; see Turns
+ * @property {number} [heapBytes] what the table takes
+ */
+
+const [work = '', services, servers, repeats, ...namespaces] = process.argv.slice(2)
+const size = { services: Number(services), servers: Number(servers), repeats: Number(repeats) }
+
+/** So many calls travel together: the JS thread has other work too, and is kept while it makes them. */
+const CHUNK_CALLS = 500
+
+/**
+ * The longest turn of the event loop, without the time in which it waited for something to happen: for no longer than
+ * that can a timer or a socket have waited for the JS thread. An immediate without a reference runs once in each turn
+ * and does not keep the loop from waiting.
+ */
+class Turns {
+  #longestMs = 0
+  #active = performance.eventLoopUtilization().active
+  #stopped = false
+
+  constructor() {
+    const turn = () => {
+      const { active } = performance.eventLoopUtilization()
+      this.#longestMs = Math.max(this.#longestMs, active - this.#active)
+      this.#active = active
+      if (!this.#stopped) setImmediate(turn).unref()
+    }
+    setImmediate(turn).unref()
+  }
+
+  /** Lets the turn end that this is called in. */
+  async stop() {
+    await nextTurn()
+    await nextTurn()
+    this.#stopped = true
+    return this.#longestMs
+  }
+}
+
+/** @type {Report} */
+const report = { microseconds: [], longestTurnMs: [] }
+
+/**
+ * @template T
+ * @param {() => Promise<T>} task
+ */
+async function measure(task) {
+  await nextTurn()
+  const turns = new Turns()
+  const start = performance.now()
+  const result = await task()
+  report.microseconds.push((performance.now() - start) * 1000)
+  report.longestTurnMs.push(await turns.stop())
+  return result
+}
+
+/** @param {Ipvs} ipvs */
+async function restore(ipvs) {
+  const table = rules(size.services, size.servers)
+  const chunk = Math.max(1, Math.round(CHUNK_CALLS / (1 + size.servers)))
+  await measure(async () => {
+    for (let next = 0; next < table.length; next += chunk) {
+      const calls = table
+        .slice(next, next + chunk)
+        .flatMap(({ service, realServers }) => [
+          ipvs.addService(service),
+          ...realServers.map((server) => ipvs.addRealServer(service, server)),
+        ])
+      await Promise.all(calls)
+    }
+  })
+}
+
+/** @param {Ipvs} ipvs */
+async function read(ipvs) {
+  for (let i = 1; i < size.repeats; i++) await measure(() => ipvs.snapshot())
+  const table = await measure(() => ipvs.snapshot())
+
+  /** @typedef {{ service: { address?: string | undefined } }} Entry */
+  /** @param {Entry} one @param {Entry} other */
+  const byAddress = (one, other) => String(one.service.address).localeCompare(String(other.service.address))
+  assert.deepEqual(
+    JSON.parse(JSON.stringify(table)).sort(byAddress),
+    rules(size.services, size.servers)
+      .map(({ service, realServers }) => ({ service, realServers: realServers.reverse() }))
+      .sort(byAddress),
+  )
+}
+
+/** @param {Ipvs} ipvs */
+async function edit(ipvs) {
+  const table = rules(size.services, size.servers)
+  /** @type {import('ipvs').RealServer[]} */
+  const edited = []
+  for (let i = 0; i < size.repeats; i++) {
+    const { service, realServers } = at(table, i % table.length)
+    edited.push(await ipvs.realServer(service, at(realServers, 0)))
+  }
+  await measure(() => at(edited, 0).edit({ weight: 1000 }))
+  for (const [i, server] of edited.entries()) {
+    const start = performance.now()
+    await server.edit({ weight: 1000 + i })
+    if (i > 0) report.microseconds.push((performance.now() - start) * 1000)
+  }
+  // Again, because to look at the turns of so short a work is itself some work.
+  const turns = new Turns()
+  for (const [i, server] of edited.entries()) await server.edit({ weight: 1000 + i })
+  report.longestTurnMs.push(await turns.stop())
+}
+
+/** @param {Ipvs} ipvs */
+async function memory(ipvs) {
+  // What the first read compiles and keeps for the next is not the table's.
+  await ipvs.snapshot()
+  await collectGarbage()
+  const before = process.memoryUsage().heapUsed
+  const table = await measure(() => ipvs.snapshot())
+  await collectGarbage()
+  report.heapBytes = process.memoryUsage().heapUsed - before
+
+  assert.equal(table.length, size.services)
+  for (const { realServers } of table) assert.equal(realServers.length, size.servers)
+}
+
+async function collectGarbage() {
+  assert(globalThis.gc, 'node wants --expose-gc')
+  // What the turn before has left on the stack, or in a promise, is not garbage yet.
+  await nextTurn()
+  globalThis.gc()
+  await nextTurn()
+  globalThis.gc()
+}
+
+/**
+ * @template T
+ * @param {readonly T[]} list
+ * @param {number} index
+ */
+function at(list, index) {
+  const found = list[index]
+  assert(found !== undefined)
+  return found
+}
+
+const works = { restore, read, edit, memory }
+const run = Object.entries(works).find(([name]) => name === work)?.[1]
+assert(run, `no such work: ${work}`)
+for (const netns of namespaces) {
+  const ipvs = await Ipvs.open({ netns })
+  await run(ipvs)
+  await ipvs.close()
+}
+process.stdout.write(`${JSON.stringify(report)}\n`)

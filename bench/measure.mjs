@@ -1,0 +1,250 @@
+// Runs every contender in turn. Wants to be root on a kernel with ip_vs that does nothing else: bench.mjs starts it in
+// the guest.
+//
+//   node measure.mjs FOLDER PLAN
+//
+// FOLDER has the programs floor and stopwatch, PLAN is JSON. Prints one line of JSON, Measurements.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { release, tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { median } from './median.mjs'
+import { ipvsadmLines, rules } from './rules.mjs'
+
+/**
+ * @typedef {object} Plan
+ * @property {number} services
+ * @property {number} servers real servers of each service
+ * @property {number} memoryServers the same for the table whose memory is measured
+ * @property {number} rounds samples of each contender
+ * @property {number} warmUps how often the library does a work before it counts as running
+ * @property {number} edits edits that a sample is the median of
+ * @property {number} spawns the same for processes, which take longer
+ *
+ * @typedef {object} Measurements
+ * @property {string} kernel
+ * @property {string} node
+ * @property {string} ipvsadm
+ * @property {Record<string, Record<string, number[]>>} microseconds by work and contender, a number for each sample
+ * @property {Record<string, Record<string, number[]>>} longestTurnMs by work and contender
+ * @property {number[]} heapBytes
+ *
+ * @typedef {import('./library.mjs').Report} Report
+ */
+
+const here = import.meta.dirname
+const [folder = '', planText = ''] = process.argv.slice(2)
+/** @type {Plan} */
+const plan = JSON.parse(planText)
+const table = rules(plan.services, plan.servers)
+const sizes = [plan.services, plan.servers]
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'ipvs-bench-'))
+const rulesFile = path.join(scratch, 'rules')
+const savedFile = path.join(scratch, 'saved')
+writeFileSync(rulesFile, `${ipvsadmLines(table).join('\n')}\n`)
+
+/** @param {(string | number)[]} command */
+function run(...command) {
+  const [program = '', ...args] = command.map(String)
+  const { status, error, stdout } = spawnSync(program, args, {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  if (error) throw error
+  if (status !== 0) throw new Error(`${command.join(' ')}: status ${status}`)
+  return stdout
+}
+
+/** @param {string} namespace @param {(string | number)[]} command */
+const runIn = (namespace, ...command) => run('ip', 'netns', 'exec', namespace, ...command)
+
+/** @param {string} namespace @param {(string | number)[]} args */
+const floor = (namespace, ...args) => timesOf(runIn(namespace, path.join(folder, 'floor'), ...args))
+
+/** @param {string} namespace @param {(string | number)[]} args */
+const stopwatch = (namespace, ...args) => timesOf(runIn(namespace, path.join(folder, 'stopwatch'), ...args))
+
+/** @param {string} output */
+const timesOf = (output) => output.trim().split('\n').map(Number)
+
+/** @param {(string | number)[]} args @returns {Report} */
+const library = (...args) =>
+  JSON.parse(run(process.execPath, '--expose-gc', path.join(here, 'library.mjs'), ...args))
+
+let namespaces = 0
+
+/**
+ * Hands over fresh network namespaces. The kernel frees the tables of old ones in the background, on the one processor
+ * that everything here runs on, so that is waited for.
+ *
+ * @param {number} count
+ * @param {(...names: string[]) => void} use
+ */
+async function inFreshNamespaces(count, use) {
+  const names = Array.from({ length: count }, () => `bench${(namespaces += 1)}`)
+  for (const name of names) {
+    run('ip', 'netns', 'add', name)
+    // Without it the kernel takes no address for unicast.
+    run('ip', '-n', name, 'link', 'set', 'lo', 'up')
+  }
+  use(...names)
+  for (const name of names) run('ip', 'netns', 'delete', name)
+  await idle()
+}
+
+/** Waits until nothing has run for half a second, but for what comes every now and then. */
+async function idle() {
+  for (let tries = 0; tries < 240; tries++) {
+    const before = busyTicks()
+    await sleep(500)
+    if (busyTicks() - before <= 5) return
+  }
+  throw new Error('the guest does not come to rest')
+}
+
+/** Hundredths of a second that the processor has worked for. */
+function busyTicks() {
+  const [, user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8').split(/\s+/).map(Number)
+  return Number(user) + Number(nice) + Number(system) + Number(irq) + Number(softirq)
+}
+
+/** @type {Measurements} */
+const measurements = {
+  kernel: release(),
+  node: process.version,
+  ipvsadm: run('ipvsadm', '--version').split(' ')[1] ?? '',
+  microseconds: {},
+  longestTurnMs: {},
+  heapBytes: [],
+}
+
+/** @param {string} work @param {string} contender @param {number[]} microseconds @param {number[]} [longestTurnMs] */
+function note(work, contender, microseconds, longestTurnMs) {
+  ;((measurements.microseconds[work] ??= {})[contender] ??= []).push(...microseconds)
+  if (longestTurnMs) ((measurements.longestTurnMs[work] ??= {})[contender] ??= []).push(...longestTurnMs)
+}
+
+/** The first time is noted as `fresh`, those after the warm-up as `library`. @param {string} work @param {Report} report */
+function noteLibrary(work, { microseconds, longestTurnMs }) {
+  note(work, 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
+  note(work, 'library', microseconds.slice(plan.warmUps), longestTurnMs.slice(plan.warmUps))
+}
+
+/** @param {string} namespace */
+const saved = (namespace) => runIn(namespace, 'ipvsadm', '-Sn')
+
+/** Fails unless a text has every rule of the table and no other. @param {string} text */
+function checkRules(text) {
+  assert.deepEqual(text.trimEnd().split('\n').sort(), ipvsadmLines(table).sort())
+}
+
+/**
+ * Fails unless the edits made the weights of the services' first real servers what they are: that of the last edits.
+ *
+ * @param {string} namespace
+ */
+function checkWeights(namespace) {
+  const rulesNow = new Set(saved(namespace).split('\n'))
+  for (let i = Math.max(0, plan.edits - plan.services); i < plan.edits; i++) {
+    const rule = `${serverWords(i % plan.services)} -m -w ${1000 + i}`
+    assert(rulesNow.has(`-a ${rule}`), rule)
+  }
+}
+
+/** What ipvsadm calls the first real server of a service. @param {number} index */
+function serverWords(index) {
+  const { service, realServers } = table[index] ?? assert.fail()
+  return `-t ${service.address}:${service.port} -r ${realServers[0]?.address}:${realServers[0]?.port}`
+}
+
+/** The works, and in each the contenders in turn. @type {Record<string, (() => Promise<void>)[]>} */
+const works = {
+  restore: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        note('restore', 'floor', floor(name, 'restore', ...sizes))
+        checkRules(saved(name))
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        note('restore', 'ipvsadm', stopwatch(name, 1, rulesFile, '/dev/null', 'ipvsadm', '-R'))
+        checkRules(saved(name))
+      }),
+    () =>
+      inFreshNamespaces(plan.warmUps + 1, (...names) => {
+        noteLibrary('restore', library('restore', ...sizes, 1, ...names))
+        for (const name of names) checkRules(saved(name))
+      }),
+  ],
+  read: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        note('read', 'floor', floor(name, 'read', ...sizes))
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        note('read', 'ipvsadm', stopwatch(name, 1, '/dev/null', savedFile, 'ipvsadm', '-Sn'))
+        checkRules(readFileSync(savedFile, 'utf8'))
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        noteLibrary('read', library('read', ...sizes, plan.warmUps + 1, name))
+      }),
+  ],
+  edit: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        note('edit', 'floor', [median(floor(name, 'edit', ...sizes, plan.edits))])
+        checkWeights(name)
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        const command = ['ipvsadm', '-e', ...serverWords(0).split(' '), '-m', '-w', '%d']
+        note('edit', 'ipvsadm', [median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...command))])
+        assert(saved(name).includes(`-a ${serverWords(0)} -m -w ${plan.spawns - 1}\n`))
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', ...sizes)
+        const { microseconds, longestTurnMs } = library('edit', ...sizes, plan.edits, name)
+        note('edit', 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
+        note('edit', 'library', [median(microseconds.slice(1))], longestTurnMs.slice(1))
+        checkWeights(name)
+      }),
+  ],
+  memory: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        floor(name, 'restore', plan.services, plan.memoryServers)
+        const report = library('memory', plan.services, plan.memoryServers, 1, name)
+        note('memory', 'library', report.microseconds, report.longestTurnMs)
+        measurements.heapBytes.push(report.heapBytes ?? NaN)
+      }),
+  ],
+  startup: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        const command = [process.execPath, path.join(here, 'startup.mjs')]
+        note('startup', 'library', stopwatch(name, 1, '/dev/null', '/dev/null', ...command))
+      }),
+  ],
+}
+
+run('modprobe', 'ip_vs_wrr')
+await idle()
+for (const [work, contenders] of Object.entries(works)) {
+  for (let round = 1; round <= plan.rounds; round++) {
+    process.stderr.write(`${work}: round ${round} of ${plan.rounds}\n`)
+    for (const contender of contenders) await contender()
+  }
+}
+process.stdout.write(`${JSON.stringify(measurements)}\n`)
