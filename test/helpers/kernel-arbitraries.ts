@@ -1,6 +1,13 @@
 import { SocketAddress } from 'node:net'
 import fc from 'fast-check'
-import type { RealServerSpec, SchedulerFlag, ServiceSpec, Tunnel } from '../../lib/types.ts'
+import type {
+  FwmarkServiceKey,
+  PersistenceSpec,
+  RealServerSpec,
+  SchedulerFlag,
+  ServiceSpec,
+  Tunnel,
+} from '../../lib/types.ts'
 import { kernelSince } from './kernel.ts'
 
 /**
@@ -31,7 +38,22 @@ const INT_MAX = 2147483647
 
 /** Numbers where it is easy to go wrong, besides any other. */
 function numberUpTo(most: number, least = 0): fc.Arbitrary<number> {
-  const edges = [least, least + 1, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2 ** 31 - 1, 2 ** 31, most - 1, most]
+  const edges = [
+    least,
+    least + 1,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    32768,
+    65535,
+    65536,
+    2 ** 31 - 1,
+    2 ** 31,
+    most - 1,
+    most,
+  ]
   return fc.oneof(
     { weight: 1, arbitrary: fc.constantFrom(...edges.filter((edge) => edge >= least && edge <= most)) },
     { weight: 2, arbitrary: fc.integer({ min: least, max: Math.min(most, 2 ** 32 - 1) }) },
@@ -102,7 +124,8 @@ function optional<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> {
 }
 
 /** Takes away what is undefined. */
-function present<T extends object>(fields: { readonly [K in keyof T]: T[K] | undefined }): T {
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- what it makes, the caller knows
+function present<T extends object>(fields: object): T {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T
 }
 
@@ -122,12 +145,14 @@ export interface Limits {
 export function serviceSpec({ ipvsadm }: Limits): fc.Arbitrary<ServiceSpec> {
   // ipvsadm has no option for other protocols, and prints firewall marks from 2^31 on as negative numbers.
   const named = fc.constantFrom('tcp', 'udp', 'sctp')
-  const protocol = ipvsadm
-    ? named
-    : fc.oneof(named, numberUpTo(65535), fc.constantFrom(6, 17, 132))
+  const protocol = ipvsadm ? named : fc.oneof(named, numberUpTo(65535), fc.constantFrom(6, 17, 132))
   const address = fc.record({
     protocol,
-    address: fc.oneof(ipv4, ipv6, fc.constantFrom('0.0.0.0', '255.255.255.255', '224.0.0.1', '::', '::1', 'ff02::1')),
+    address: fc.oneof(
+      ipv4,
+      ipv6,
+      fc.constantFrom('0.0.0.0', '255.255.255.255', '224.0.0.1', '::', '::1', 'ff02::1'),
+    ),
     port: numberUpTo(65535),
   })
   const fwmark = fc
@@ -136,8 +161,11 @@ export function serviceSpec({ ipvsadm }: Limits): fc.Arbitrary<ServiceSpec> {
       fwmark: numberUpTo(ipvsadm ? INT_MAX : 2 ** 32 - 1, 1),
       family: optional(fc.constantFrom('ipv4', 'ipv6')),
     })
-    .map(present)
-  const key = fc.oneof({ weight: 3, arbitrary: address }, { weight: 1, arbitrary: fwmark }) as fc.Arbitrary<ServiceSpec>
+    .map(present<FwmarkServiceKey>)
+  const key = fc.oneof(
+    { weight: 3, arbitrary: address },
+    { weight: 1, arbitrary: fwmark },
+  ) as fc.Arbitrary<ServiceSpec>
 
   return key.chain((key) => {
     const ipv6Service = key.protocol === 'fwmark' ? key.family === 'ipv6' : key.address.includes(':')
@@ -149,7 +177,7 @@ export function serviceSpec({ ipvsadm }: Limits): fc.Arbitrary<ServiceSpec> {
           ipv6Service ? fc.integer({ min: 1, max: 128 }) : fc.oneof(ipv4, fc.integer({ min: 0, max: 32 })),
         ),
       })
-      .map(present)
+      .map(present<PersistenceSpec>)
     const portIsAny = key.protocol !== 'fwmark' && key.port === 0
     return fc
       .record({
@@ -168,7 +196,7 @@ export function serviceSpec({ ipvsadm }: Limits): fc.Arbitrary<ServiceSpec> {
           // `ipvsadm -S` prints flag 3 of sh and mh as nothing at all.
           .filter((flag) => !(ipvsadm && own !== undefined && flag === 2))
           .map((flag) => (own !== undefined && flags[1] ? own : FLAG_NAMES)[flag])
-        return { ...key, ...present({ ...fields, schedulerFlags }) } as ServiceSpec
+        return { ...key, ...present({ ...fields, schedulerFlags }) }
       })
   })
 }
@@ -182,7 +210,7 @@ const anyTunnel: fc.Arbitrary<Tunnel> = fc
   .map((fields) => {
     // GUE without a port is what the kernel refuses.
     const needsPort = (fields.type === 'gue' || fields.type === 1) && (fields.port ?? 0) === 0
-    return present({ ...fields, ...(needsPort && { port: 6080 }) })
+    return present<Tunnel>({ ...fields, ...(needsPort && { port: 6080 }) })
   })
 
 /** As ipvsadm has them: a port for GUE alone, checksums by type. */
@@ -194,13 +222,16 @@ const ipvsadmTunnel: fc.Arbitrary<Tunnel> = fc.oneof(
       port: numberUpTo(65535, 1),
       checksum: optional(fc.constantFrom('none', 'csum', 'remcsum')),
     })
-    .map(present),
-  fc.record({ type: fc.constant('gre' as const), checksum: optional(fc.constantFrom('none', 'csum')) }).map(present),
-) as fc.Arbitrary<Tunnel>
+    .map(present<Tunnel>),
+  fc
+    .record({ type: fc.constant('gre' as const), checksum: optional(fc.constantFrom('none', 'csum')) })
+    .map(present<Tunnel>),
+)
 
 /** A real server for a virtual service. */
 export function realServerSpec(service: ServiceSpec, { ipvsadm }: Limits): fc.Arbitrary<RealServerSpec> {
-  const ipv6Service = service.protocol === 'fwmark' ? service.family === 'ipv6' : service.address.includes(':')
+  const ipv6Service =
+    service.protocol === 'fwmark' ? service.family === 'ipv6' : service.address.includes(':')
   // `ipvsadm -S` prints local as -g, and knows no bypass.
   const method = ipvsadm
     ? fc.constantFrom('masquerade', 'tunnel', 'direct')
@@ -215,7 +246,8 @@ export function realServerSpec(service: ServiceSpec, { ipvsadm }: Limits): fc.Ar
       const tunnels = otherFamily || fields.method === 'tunnel'
       const address = otherFamily !== ipv6Service ? unicastIPv6 : unicastIPv4
       // ipvsadm overwrites the port of servers that it does not masquerade, but for those of a firewall mark.
-      const ownPort = !ipvsadm || service.protocol === 'fwmark' || (fields.method === 'masquerade' && !tunnels)
+      const ownPort =
+        !ipvsadm || service.protocol === 'fwmark' || (fields.method === 'masquerade' && !tunnels)
       return fc
         .record({
           address,
@@ -224,7 +256,8 @@ export function realServerSpec(service: ServiceSpec, { ipvsadm }: Limits): fc.Ar
           weight: optional(numberUpTo(INT_MAX)),
           // `ipvsadm -S` prints no thresholds.
           thresholds: optional(fc.tuple(numberUpTo(INT_MAX), numberUpTo(INT_MAX))),
-          tunnel: ipvsadm && !tunnels ? fc.constant(undefined) : optional(ipvsadm ? ipvsadmTunnel : anyTunnel),
+          tunnel:
+            ipvsadm && !tunnels ? fc.constant(undefined) : optional(ipvsadm ? ipvsadmTunnel : anyTunnel),
         })
         .map(({ thresholds, ...rest }) => {
           const [one, other] = thresholds ?? []
@@ -279,7 +312,8 @@ export function canonicalService(spec: ServiceSpec): ServiceSpec {
     ...(spec.protocol === 'fwmark'
       ? { protocol: 'fwmark', fwmark: spec.fwmark, family: spec.family ?? 'ipv4' }
       : {
-          protocol: typeof spec.protocol === 'number' ? (PROTOCOLS[spec.protocol] ?? spec.protocol) : spec.protocol,
+          protocol:
+            typeof spec.protocol === 'number' ? (PROTOCOLS[spec.protocol] ?? spec.protocol) : spec.protocol,
           address: canonicalAddress(spec.address),
           port: spec.port,
         }),
@@ -287,7 +321,10 @@ export function canonicalService(spec: ServiceSpec): ServiceSpec {
     ...(schedulerFlags.length > 0 && { schedulerFlags }),
     ...(spec.onePacket === true && { onePacket: true }),
     ...(spec.persistence !== undefined && {
-      persistence: { timeoutSeconds, netmask: ipv6Service || typeof netmask === 'string' ? netmask : dotted(netmask) },
+      persistence: {
+        timeoutSeconds,
+        netmask: ipv6Service || typeof netmask === 'string' ? netmask : dotted(netmask),
+      },
     }),
     ...(spec.persistenceEngine !== undefined && { persistenceEngine: spec.persistenceEngine }),
   }
@@ -314,7 +351,8 @@ export function canonicalRealServer(spec: RealServerSpec, service: ServiceSpec):
   const method = spec.method ?? 'direct'
   const { type = 'ipip', port = 0, checksum = 'none' } = spec.tunnel ?? {}
   const kind = typeof type === 'number' ? ((['ipip', 'gue', 'gre'] as const)[type] ?? type) : type
-  const sum = typeof checksum === 'number' ? ((['none', 'csum', 'remcsum'] as const)[checksum] ?? checksum) : checksum
+  const sum =
+    typeof checksum === 'number' ? ((['none', 'csum', 'remcsum'] as const)[checksum] ?? checksum) : checksum
   const plain = kind === 'ipip' && port === 0 && sum === 'none'
   return {
     address: canonicalAddress(spec.address),
@@ -326,7 +364,7 @@ export function canonicalRealServer(spec: RealServerSpec, service: ServiceSpec):
     ...((method === 'tunnel' || !plain) && {
       tunnel: { type: kind, ...(port !== 0 && { port }), ...(sum !== 'none' && { checksum: sum }) },
     }),
-  } as RealServerSpec
+  }
 }
 
 /** A table as it must read back, in an order of its own; real servers newest first, as the kernel has them. */

@@ -33,7 +33,9 @@ kernelTests('flush', () => {
       await addInterface(one)
       for (const { ipvs } of [one, two]) {
         await Promise.all(
-          Array.from({ length: 200 }, (_, index) => ipvs.addService({ protocol: 'fwmark', fwmark: index + 1 })),
+          Array.from({ length: 200 }, (_, index) =>
+            ipvs.addService({ protocol: 'fwmark', fwmark: index + 1 }),
+          ),
         )
         await ipvs.setTimeouts({ udpSeconds: 33 })
       }
@@ -110,12 +112,18 @@ kernelTests('sync daemons', () => {
       { syncId: 0, maxLengthBytes: 1452, multicastGroup: 'ff05::51', multicastPort: 9000, multicastTtl: 1 },
     ],
     'a backup of an IPv6 group': [
-      { state: 'backup', multicastInterface: 'd0', multicastGroup: 'ff02::81', syncId: 3, maxLengthBytes: 2000 },
+      {
+        state: 'backup',
+        multicastInterface: 'd0',
+        multicastGroup: 'ff02::81',
+        syncId: 3,
+        maxLengthBytes: 2000,
+      },
       { syncId: 3, maxLengthBytes: 2000, multicastGroup: 'ff02::81', multicastPort: 8848, multicastTtl: 1 },
     ],
   }
 
-  test('read back as they were started, with every option and with the kernel\'s defaults', () =>
+  test("read back as they were started, with every option and with the kernel's defaults", () =>
     withNamespace(async (netns) => {
       await addInterface(netns)
       for (const [name, [spec, difference]] of Object.entries(CASES)) {
@@ -133,13 +141,16 @@ kernelTests('sync daemons', () => {
       const { ipvs } = netns
       await ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0', syncId: 2 })
       await ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'd0', syncId: 1 })
-      const list = async (): Promise<unknown> => (await ipvs.syncDaemons()).map(({ state, syncId }) => [state, syncId])
+      const list = async (): Promise<unknown> =>
+        (await ipvs.syncDaemons()).map(({ state, syncId }) => [state, syncId])
       expect(await list()).toEqual([
         ['master', 1],
         ['backup', 2],
       ])
       for (const state of ['master', 'backup'] as const) {
-        await expect(ipvs.startSyncDaemon({ state, multicastInterface: 'd0' })).rejects.toMatchObject({ code: 'EEXIST' })
+        await expect(ipvs.startSyncDaemon({ state, multicastInterface: 'd0' })).rejects.toMatchObject({
+          code: 'EEXIST',
+        })
       }
       await untilDaemonRuns('master')
       await untilDaemonRuns('backup')
@@ -226,7 +237,9 @@ kernelTests('network namespaces', () => {
             path.addService({ protocol: 'fwmark', fwmark: index + 1, scheduler: 'wrr' }),
           ]).flat(),
         )
-        expect(new Set((await one.ipvs.services()).map(({ scheduler }) => scheduler))).toEqual(new Set(['rr']))
+        expect(new Set((await one.ipvs.services()).map(({ scheduler }) => scheduler))).toEqual(
+          new Set(['rr']),
+        )
         expect(await one.ipvs.services()).toHaveLength(51)
         expect(await two.ipvs.services()).toHaveLength(52)
       } finally {
@@ -254,7 +267,9 @@ kernelTests('network namespaces', () => {
       }
       expect(await namespaces()).toEqual(new Set([own]))
       // Reading files, as the pool's threads do, is not done in there.
-      const tables = await Promise.all(Array.from({ length: 16 }, () => readFile('/proc/thread-self/net/ip_vs', 'utf8')))
+      const tables = await Promise.all(
+        Array.from({ length: 16 }, () => readFile('/proc/thread-self/net/ip_vs', 'utf8')),
+      )
       for (const table of tables) expect(table).not.toContain('00001092')
       expect(await netns.read('/proc/net/ip_vs')).toContain('00001092')
     }))

@@ -2,7 +2,17 @@ import { expect, test } from 'vitest'
 import { openNative } from '../../lib/transport/native.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
 import type { RealServerChanges, RealServerSpec, ServiceChanges, ServiceSpec } from '../../lib/types.ts'
-import { COMMANDS, destSettings, identity, membersOfMessage, nest, readU32, serviceSettings, text, u32 } from '../helpers/kernel-bytes.ts'
+import {
+  COMMANDS,
+  destSettings,
+  identity,
+  membersOfMessage,
+  nest,
+  readU32,
+  serviceSettings,
+  text,
+  u32,
+} from '../helpers/kernel-bytes.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
 
 const TCP = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
@@ -19,7 +29,7 @@ const FULL: ServiceSpec = {
 
 /** What is edited, and what alone is then different. */
 const SERVICE_EDITS: Readonly<Record<string, readonly [ServiceChanges, object]>> = {
-  'nothing': [{}, {}],
+  nothing: [{}, {}],
   'the scheduler': [{ scheduler: 'mh' }, { scheduler: 'mh', schedulerFlags: ['mh-fallback', 'flag-3'] }],
   'the scheduler by one without names for its flags': [
     { scheduler: 'rr' },
@@ -51,7 +61,7 @@ const SERVER: RealServerSpec = {
 }
 
 const SERVER_EDITS: Readonly<Record<string, readonly [RealServerChanges, object]>> = {
-  'nothing': [{}, {}],
+  nothing: [{}, {}],
   'the weight': [{ weight: 0 }, { weight: 0 }],
   'the method': [{ method: 'masquerade' }, { method: 'masquerade' }],
   'the upper threshold': [{ upperThreshold: 60 }, { upperThreshold: 60 }],
@@ -169,16 +179,25 @@ kernelTests('edit', () => {
       )
       const services = await Promise.all(
         numbers.map((number) =>
-          ipvs.editService({ protocol: 'fwmark', fwmark: number }, { persistence: { timeoutSeconds: number } }),
+          ipvs.editService(
+            { protocol: 'fwmark', fwmark: number },
+            { persistence: { timeoutSeconds: number } },
+          ),
         ),
       )
       expect(services.map(({ persistence }) => persistence?.timeoutSeconds)).toEqual(numbers)
       const servers = await Promise.all(
         numbers.map((number) =>
-          ipvs.editRealServer({ protocol: 'fwmark', fwmark: number }, { address: '10.1.0.1' }, { upperThreshold: number }),
+          ipvs.editRealServer(
+            { protocol: 'fwmark', fwmark: number },
+            { address: '10.1.0.1' },
+            { upperThreshold: number },
+          ),
         ),
       )
-      expect(servers.map(({ weight, upperThreshold }) => [weight, upperThreshold])).toEqual(numbers.map((n) => [n, n]))
+      expect(servers.map(({ weight, upperThreshold }) => [weight, upperThreshold])).toEqual(
+        numbers.map((n) => [n, n]),
+      )
       for (const { service, realServers } of await ipvs.snapshot()) {
         const number = service.fwmark
         expect(service.persistence?.timeoutSeconds).toBe(number)
@@ -198,7 +217,11 @@ kernelTests('edit', () => {
         server.edit({ weight: 8 }),
         server.edit({ upperThreshold: 200 }),
       ])
-      const expected = { ...TCP, scheduler: 'wrr', persistence: { timeoutSeconds: 9, netmask: '255.255.255.255' } }
+      const expected = {
+        ...TCP,
+        scheduler: 'wrr',
+        persistence: { timeoutSeconds: 9, netmask: '255.255.255.255' },
+      }
       expect(plain(second)).toEqual(expected)
       expect(plain(await web.refresh())).toEqual(expected)
       expect(plain(await server.refresh())).toEqual({ ...SERVER, weight: 8, upperThreshold: 200 })
@@ -241,8 +264,22 @@ kernelTests('edit', () => {
         outcome.status === 'fulfilled' ? 'done' : (outcome.reason as { code: string }).code,
       )
       expect(codes).toEqual([
-        'ESRCH', 'done', 'done', 'ENOENT', 'done', 'done', 'done', 'ENOENT',
-        'done', 'done', 'done', 'ESRCH', 'done', 'done', 'done', 'done',
+        'ESRCH',
+        'done',
+        'done',
+        'ENOENT',
+        'done',
+        'done',
+        'done',
+        'ENOENT',
+        'done',
+        'done',
+        'done',
+        'ESRCH',
+        'done',
+        'done',
+        'done',
+        'done',
       ])
       expect(plain(await ipvs.snapshot())).toEqual([
         {
@@ -266,7 +303,9 @@ kernelTests('edit', () => {
       ])
       expect(added).toEqual({})
       const flags = async (): Promise<number> => {
-        const [reply] = await transport.batch([{ command: COMMANDS.getService, attributes: nest(1, ...service) }])
+        const [reply] = await transport.batch([
+          { command: COMMANDS.getService, attributes: nest(1, ...service) },
+        ])
         return readU32(membersOfMessage(reply?.messages ?? new Uint8Array(0), 1).get(7))
       }
       // 0x02 says that the kernel has it in its table.
@@ -291,7 +330,9 @@ kernelTests('edit', () => {
       const read = await netns.ipvs.service(TCP)
       expect(plain(read)).toEqual({ ...TCP, scheduler: 'rr' })
       await read.edit({ scheduler: 'wrr' })
-      const [reply] = await transport.batch([{ command: COMMANDS.getService, attributes: nest(1, ...service) }])
+      const [reply] = await transport.batch([
+        { command: COMMANDS.getService, attributes: nest(1, ...service) },
+      ])
       const members = membersOfMessage(reply?.messages ?? new Uint8Array(0), 1)
       expect([readU32(members.get(8)), readU32(members.get(9))]).toEqual([55, 0x0000ffff])
       await transport.close()
@@ -305,7 +346,10 @@ kernelTests('edit', () => {
         { command: COMMANDS.newService, attributes: nest(1, ...service, ...serviceSettings()) },
         {
           command: COMMANDS.newDest,
-          attributes: Uint8Array.from([...nest(1, ...service), ...nest(2, ...destSettings({ method: 0xf5 }))]),
+          attributes: Uint8Array.from([
+            ...nest(1, ...service),
+            ...nest(2, ...destSettings({ method: 0xf5 })),
+          ]),
         },
       ])
       const [server] = await netns.ipvs.realServers(TCP)

@@ -19,7 +19,14 @@ import {
   u32,
   u8,
 } from '../helpers/kernel-bytes.ts'
-import { kernelSince, kernelTests, type Netns, until, untilDaemonRuns, withNamespace } from '../helpers/kernel.ts'
+import {
+  kernelSince,
+  kernelTests,
+  type Netns,
+  until,
+  untilDaemonRuns,
+  withNamespace,
+} from '../helpers/kernel.ts'
 
 const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
 const OTHER: ServiceKey = { protocol: 'tcp', address: '10.0.0.99', port: 80 }
@@ -47,7 +54,7 @@ async function expectError(call: Promise<unknown>, expected: Expected): Promise<
   )
   if (!(error instanceof IpvsError)) throw error
   const { message, ...fields } = expected
-  expect({ name: error.name, ...error }).toEqual({ name: 'IpvsError', ...fields })
+  expect(Object.fromEntries(Object.entries(error))).toEqual({ name: 'IpvsError', ...fields })
   expect(error.message).toMatch(message)
   expect(error.message.startsWith(`${expected.code}: ${expected.command}`)).toBe(true)
 }
@@ -74,7 +81,12 @@ function withRules(body: (netns: Netns, ipvs: Ipvs) => Promise<void>): Promise<v
 kernelTests('errors of the kernel', () => {
   test('ESRCH: there is no such service, whatever is asked of it', () =>
     withRules(async (_, ipvs) => {
-      const expected = { code: 'ESRCH', errno: -3, service: OTHER, message: /tcp\/10\.0\.0\.99:80.*no such virtual service/ }
+      const expected = {
+        code: 'ESRCH',
+        errno: -3,
+        service: OTHER,
+        message: /tcp\/10\.0\.0\.99:80.*no such virtual service/,
+      }
       const realServer = SERVER
       await expectError(ipvs.service(OTHER), { ...expected, command: 'service' })
       await expectError(ipvs.deleteService(OTHER), { ...expected, command: 'deleteService' })
@@ -82,7 +94,12 @@ kernelTests('errors of the kernel', () => {
       await expectError(ipvs.zero(OTHER), { ...expected, command: 'zero' })
       await expectError(ipvs.realServers(OTHER), { ...expected, command: 'realServers' })
       const message = /tcp\/10\.0\.0\.99:80 -> 10\.1\.0\.1:80.*no such virtual service/
-      await expectError(ipvs.addRealServer(OTHER, SERVER), { ...expected, realServer, message, command: 'addRealServer' })
+      await expectError(ipvs.addRealServer(OTHER, SERVER), {
+        ...expected,
+        realServer,
+        message,
+        command: 'addRealServer',
+      })
       await expectError(ipvs.editRealServer(OTHER, SERVER, { weight: 1 }), {
         ...expected,
         realServer,
@@ -139,7 +156,11 @@ kernelTests('errors of the kernel', () => {
         realServer: SERVER,
         message: /10\.1\.0\.1:80.*already; change it with editRealServer/,
       })
-      await netns.run(['sh', '-c', 'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0'])
+      await netns.run([
+        'sh',
+        '-c',
+        'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0',
+      ])
       const daemon = { state: 'master', multicastInterface: 'd0' } as const
       await ipvs.startSyncDaemon(daemon)
       await expectError(ipvs.startSyncDaemon({ ...daemon, syncId: 9 }), {
@@ -153,15 +174,28 @@ kernelTests('errors of the kernel', () => {
   test('ENOENT: no such real server', () =>
     withRules(async (_, ipvs) => {
       const realServer = { address: '10.1.0.1', port: 81 }
-      const expected = { code: 'ENOENT', errno: -2, service: TCP, realServer, message: /10\.1\.0\.1:81.*no such real server|not found/ }
-      await expectError(ipvs.editRealServer(TCP, realServer, { weight: 2 }), { ...expected, command: 'editRealServer' })
+      const expected = {
+        code: 'ENOENT',
+        errno: -2,
+        service: TCP,
+        realServer,
+        message: /10\.1\.0\.1:81.*no such real server|not found/,
+      }
+      await expectError(ipvs.editRealServer(TCP, realServer, { weight: 2 }), {
+        ...expected,
+        command: 'editRealServer',
+      })
       await expectError(ipvs.deleteRealServer(TCP, realServer), { ...expected, command: 'deleteRealServer' })
       await expectError(ipvs.realServer(TCP, realServer), { ...expected, command: 'realServer' })
     }))
 
   test('ENOENT: no such scheduler, no such persistence engine', () =>
     withRules(async (_, ipvs) => {
-      const expected = { code: 'ENOENT', errno: -2, message: /scheduler or persistence engine not found.*module/ }
+      const expected = {
+        code: 'ENOENT',
+        errno: -2,
+        message: /scheduler or persistence engine not found.*module/,
+      }
       await expectError(ipvs.addService({ ...OTHER, scheduler: 'nosuch' }), {
         ...expected,
         command: 'addService',
@@ -184,7 +218,9 @@ kernelTests('errors of the kernel', () => {
       const ipv6Service: ServiceKey = { ...TCP, address: '2001:db8::1' }
       await ipvs.addService(ipv6Service)
       const refused: readonly (readonly [ServiceKey, string])[] = [
-        ...['0.0.0.0', '255.255.255.255', '224.0.0.1', '127.255.255.255'].map((address) => [TCP, address] as const),
+        ...['0.0.0.0', '255.255.255.255', '224.0.0.1', '127.255.255.255'].map(
+          (address) => [TCP, address] as const,
+        ),
         ...['::', 'ff02::1', 'fe80::1', '::ffff:10.1.0.1'].map((address) => [ipv6Service, address] as const),
       ]
       for (const [service, address] of refused) {
@@ -221,7 +257,11 @@ kernelTests('errors of the kernel', () => {
   test('EINVAL: a real server of another family while a sync daemon runs, and the other way round', () =>
     withRules(async (netns, ipvs) => {
       await netns.run(['ip', 'link', 'add', 'd0', 'type', 'dummy'])
-      await netns.run(['sh', '-c', 'ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0'])
+      await netns.run([
+        'sh',
+        '-c',
+        'ip link set d0 up && ip addr add 10.9.9.1/24 dev d0 && ip route add 224.0.0.0/4 dev d0',
+      ])
       const daemon = { state: 'master', multicastInterface: 'd0' } as const
       const mixed = { address: '2001:db8::7', method: 'tunnel' } as const
       await ipvs.startSyncDaemon(daemon)
@@ -286,19 +326,26 @@ kernelTests('errors of the kernel', () => {
     withNamespace(async (netns) => {
       await netns.run(['ip', 'link', 'add', 'd0', 'type', 'dummy'])
       for (const multicastGroup of ['224.0.0.81', 'ff05::51']) {
-        await expectError(netns.ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'd0', multicastGroup }), {
-          code: 'ENETUNREACH',
-          errno: -101,
-          command: 'startSyncDaemon',
-          message: /no route to the multicast group/,
-        })
+        await expectError(
+          netns.ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'd0', multicastGroup }),
+          {
+            code: 'ENETUNREACH',
+            errno: -101,
+            command: 'startSyncDaemon',
+            message: /no route to the multicast group/,
+          },
+        )
       }
       expect(await netns.ipvs.syncDaemons()).toEqual([])
     }))
 
   test('EADDRINUSE: the port of a backup daemon is taken', () =>
     withNamespace(async (netns) => {
-      await netns.run(['sh', '-c', 'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0'])
+      await netns.run([
+        'sh',
+        '-c',
+        'ip link add d0 type dummy && ip link set d0 up && ip addr add 10.9.9.1/24 dev d0',
+      ])
       const taker = netns.start(['socat', 'UDP4-RECV:8848', 'STDOUT'])
       await until('the port is taken', async () => (await netns.read('/proc/net/udp')).includes(':2290 '))
       await expectError(netns.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0' }), {
@@ -422,12 +469,27 @@ const EINVAL = 22
 const ERANGE = 34
 const EOPNOTSUPP = 95
 const EAFNOSUPPORT = 97
-const { newService, setService, deleteService, newDest, setDest, deleteDest, newDaemon, deleteDaemon, setConfig, zero } = COMMANDS
+const {
+  newService,
+  setService,
+  deleteService,
+  newDest,
+  setDest,
+  deleteDest,
+  newDaemon,
+  deleteDaemon,
+  setConfig,
+  zero,
+} = COMMANDS
 
 /** Every request meets a service 10.0.0.1:80 with the real server 10.1.0.1:80. */
 const RAW_CASES: Readonly<Record<string, RawCase>> = {
   'no service at all': { command: newService, attributes: new Uint8Array(0), errno: EINVAL },
-  'a service without identity': { command: newService, attributes: nest(1, ...serviceSettings()), errno: EINVAL },
+  'a service without identity': {
+    command: newService,
+    attributes: nest(1, ...serviceSettings()),
+    errno: EINVAL,
+  },
   'a service without port': {
     command: deleteService,
     attributes: nest(1, u16(1, 2), u16(2, 6), ipv4(3, '10.0.0.1')),
@@ -448,21 +510,45 @@ const RAW_CASES: Readonly<Record<string, RawCase>> = {
     attributes: nest(1, ...identity('10.0.0.9', 80)),
     errno: EINVAL,
   },
-  'a scheduler name of 16 letters': { command: newService, attributes: service(text(6, 'x'.repeat(16))), errno: EINVAL },
+  'a scheduler name of 16 letters': {
+    command: newService,
+    attributes: service(text(6, 'x'.repeat(16))),
+    errno: EINVAL,
+  },
   'a scheduler name without its end': {
     command: newService,
     attributes: service(attribute(6, new TextEncoder().encode('rr'))),
     errno: EINVAL,
   },
-  'an engine name of 17 letters': { command: newService, attributes: service(text(11, 'x'.repeat(17))), errno: EINVAL },
+  'an engine name of 17 letters': {
+    command: newService,
+    attributes: service(text(11, 'x'.repeat(17))),
+    errno: EINVAL,
+  },
   'a prefix length of 129': {
     command: newService,
-    attributes: nest(1, u16(1, 10), u16(2, 6), attribute(3, new Uint8Array(16)), u16be(4, 80), ...serviceSettings(), u32(9, 129)),
+    attributes: nest(
+      1,
+      u16(1, 10),
+      u16(2, 6),
+      attribute(3, new Uint8Array(16)),
+      u16be(4, 80),
+      ...serviceSettings(),
+      u32(9, 129),
+    ),
     errno: EINVAL,
   },
   'a prefix length of 0': {
     command: newService,
-    attributes: nest(1, u16(1, 10), u16(2, 6), attribute(3, new Uint8Array(16)), u16be(4, 80), ...serviceSettings(), u32(9, 0)),
+    attributes: nest(
+      1,
+      u16(1, 10),
+      u16(2, 6),
+      attribute(3, new Uint8Array(16)),
+      u16be(4, 80),
+      ...serviceSettings(),
+      u32(9, 0),
+    ),
     errno: EINVAL,
   },
   'an address of 17 bytes': {
@@ -470,7 +556,11 @@ const RAW_CASES: Readonly<Record<string, RawCase>> = {
     attributes: service(attribute(3, new Uint8Array(17))),
     errno: EINVAL,
   },
-  'a service cut short': { command: deleteService, attributes: attribute(1, new Uint8Array(3)), errno: ERANGE },
+  'a service cut short': {
+    command: deleteService,
+    attributes: attribute(1, new Uint8Array(3)),
+    errno: ERANGE,
+  },
   'a service with a port cut short': {
     command: deleteService,
     attributes: nest(1, ...identity('10.0.0.1', 80), attribute(4, new Uint8Array(1))),
@@ -487,14 +577,22 @@ const RAW_CASES: Readonly<Record<string, RawCase>> = {
     attributes: join(SERVICE, nest(2, ipv4(1, '10.1.0.2'), u16be(2, 80), u32(3, 3), u32(5, 0), u32(6, 0))),
     errno: EINVAL,
   },
-  'a real server of an unknown address family': { command: newDest, attributes: dest(u16(11, 3)), errno: EAFNOSUPPORT },
+  'a real server of an unknown address family': {
+    command: newDest,
+    attributes: dest(u16(11, 3)),
+    errno: EAFNOSUPPORT,
+  },
   'a weight of 2^31': { command: newDest, attributes: dest(u32(4, 2 ** 31)), errno: ERANGE },
   'a weight of 2^31 at an edit': {
     command: setDest,
     attributes: join(SERVICE, nest(2, ...destSettings({ address: '10.1.0.1', weight: 2 ** 31 }))),
     errno: ERANGE,
   },
-  'a lower threshold above the upper one': { command: newDest, attributes: dest(u32(5, 1), u32(6, 2)), errno: ERANGE },
+  'a lower threshold above the upper one': {
+    command: newDest,
+    attributes: dest(u32(5, 1), u32(6, 2)),
+    errno: ERANGE,
+  },
   'a GUE tunnel without port': { command: newDest, attributes: dest(u32(3, 2), u8(13, 1)), errno: EINVAL },
   'a GUE tunnel without port, for a method that does not tunnel': {
     command: newDest,
@@ -512,7 +610,11 @@ const RAW_CASES: Readonly<Record<string, RawCase>> = {
     errno: EINVAL,
   },
   'a sync daemon without members': { command: newDaemon, attributes: daemon(), errno: EINVAL },
-  'a sync daemon of state 3': { command: newDaemon, attributes: daemon(u32(1, 3), text(2, 'lo'), u32(3, 0)), errno: EINVAL },
+  'a sync daemon of state 3': {
+    command: newDaemon,
+    attributes: daemon(u32(1, 3), text(2, 'lo'), u32(3, 0)),
+    errno: EINVAL,
+  },
   'a sync daemon for a group that is not multicast': {
     command: newDaemon,
     attributes: daemon(u32(1, 1), text(2, 'lo'), u32(3, 0), attribute(5, Uint8Array.of(10, 0, 0, 1))),
@@ -533,7 +635,11 @@ const RAW_CASES: Readonly<Record<string, RawCase>> = {
   'a timeout that no HZ can hold': { command: setConfig, attributes: u32(6, 2 ** 31 - 1), errno: EINVAL },
   'a timeout cut short': { command: setConfig, attributes: attribute(4, new Uint8Array(2)), errno: ERANGE },
   'a service to zero without identity': { command: zero, attributes: nest(1), errno: EINVAL },
-  'a command that only answers': { command: COMMANDS.setInfo, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
+  'a command that only answers': {
+    command: COMMANDS.setInfo,
+    attributes: new Uint8Array(0),
+    errno: EOPNOTSUPP,
+  },
   'a command that there is not': { command: 200, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
   'command 0': { command: 0, attributes: new Uint8Array(0), errno: EOPNOTSUPP },
   'a dump only': { command: COMMANDS.getDest, attributes: SERVICE, errno: EOPNOTSUPP },
@@ -546,9 +652,13 @@ kernelTests('errors that validation prevents', () => {
       if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
       const before = JSON.stringify(await ipvs.snapshot())
       const cases = Object.entries(RAW_CASES)
-      const replies = await transport.batch(cases.map(([, { command, attributes }]) => ({ command, attributes })))
+      const replies = await transport.batch(
+        cases.map(([, { command, attributes }]) => ({ command, attributes })),
+      )
       const errnos = cases.map(([name], index) => [name, replies[index]?.failure?.errno])
-      expect(Object.fromEntries(errnos)).toEqual(Object.fromEntries(cases.map(([name, { errno }]) => [name, errno])))
+      expect(Object.fromEntries(errnos)).toEqual(
+        Object.fromEntries(cases.map(([name, { errno }]) => [name, errno])),
+      )
 
       // One at a time they fail alike, and none has changed anything.
       for (const [name, { command, attributes, errno }] of cases) {
@@ -559,21 +669,38 @@ kernelTests('errors that validation prevents', () => {
       }
       expect(JSON.stringify(await ipvs.snapshot())).toBe(before)
 
-      const error = new IpvsError({ errno: ERANGE, command: 'addRealServer', service: TCP, realServer: SERVER })
-      expect(error.message).toMatch(/^ERANGE: addRealServer tcp\/10\.0\.0\.1:80 -> 10\.1\.0\.1:80: .*weight from 2\^31/)
-      expect(new IpvsError({ errno: EAFNOSUPPORT, command: 'addService' }).message).toMatch(/CONFIG_IP_VS_IPV6/)
-      expect(new IpvsError({ errno: EOPNOTSUPP, command: 'info' }).message).toMatch(/does not have the command/)
+      const error = new IpvsError({
+        errno: ERANGE,
+        command: 'addRealServer',
+        service: TCP,
+        realServer: SERVER,
+      })
+      expect(error.message).toMatch(
+        /^ERANGE: addRealServer tcp\/10\.0\.0\.1:80 -> 10\.1\.0\.1:80: .*weight from 2\^31/,
+      )
+      expect(new IpvsError({ errno: EAFNOSUPPORT, command: 'addService' }).message).toMatch(
+        /CONFIG_IP_VS_IPV6/,
+      )
+      expect(new IpvsError({ errno: EOPNOTSUPP, command: 'info' }).message).toMatch(
+        /does not have the command/,
+      )
       await transport.close()
     }))
 
-  test('have the kernel\'s own words where it has some', () =>
+  test("have the kernel's own words where it has some", () =>
     withNamespace(async ({ path }) => {
       const transport = await openNative({ netns: path, timeoutMs: 5000 })
       if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
-      const [reply] = await transport.batch([{ command: setConfig, attributes: attribute(4, new Uint8Array(2)) }])
+      const [reply] = await transport.batch([
+        { command: setConfig, attributes: attribute(4, new Uint8Array(2)) },
+      ])
       const { failure } = reply ?? {}
       expect(failure).toEqual({ errno: ERANGE, message: 'Attribute failed policy validation' })
-      const error = new IpvsError({ errno: ERANGE, command: 'setTimeouts', kernelMessage: failure?.message ?? '' })
+      const error = new IpvsError({
+        errno: ERANGE,
+        command: 'setTimeouts',
+        kernelMessage: failure?.message ?? '',
+      })
       expect(error.message).toContain('The kernel says: Attribute failed policy validation.')
       await transport.close()
     }))

@@ -24,7 +24,9 @@ kernelTests('probe', () => {
     withNamespace(async ({ ipvs }) => {
       const { schedulers } = await Ipvs.probe()
       await Promise.all(
-        schedulers.map((scheduler, index) => ipvs.addService({ protocol: 'fwmark', fwmark: index + 1, scheduler })),
+        schedulers.map((scheduler, index) =>
+          ipvs.addService({ protocol: 'fwmark', fwmark: index + 1, scheduler }),
+        ),
       )
       expect(new Set((await ipvs.services()).map(({ scheduler }) => scheduler))).toEqual(new Set(schedulers))
     }))
@@ -34,7 +36,11 @@ kernelTests('probe', () => {
       const own = await Ipvs.open()
       const left = async (): Promise<unknown> => ({
         names: (await readdir('/run/netns')).sort(),
-        files: (await Promise.all((await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''))))
+        files: (
+          await Promise.all(
+            (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+          )
+        )
           .filter((target) => target.startsWith('net:') || target.startsWith('socket:'))
           .sort(),
         here: await readlink('/proc/self/ns/net'),

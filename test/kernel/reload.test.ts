@@ -8,9 +8,12 @@ const KEY = { protocol: 'fwmark', fwmark: 1, family: 'ipv4' } as const
 /** Unloads ip_vs with all that builds on it, which works once nobody has a service any more. */
 async function unload(): Promise<void> {
   await until('ip_vs is unloaded', async () => {
-    const modules = (await readFile('/proc/modules', 'utf8')).split('\n').map((line) => line.split(' ')[0] ?? '')
+    const modules = (await readFile('/proc/modules', 'utf8'))
+      .split('\n')
+      .map((line) => line.split(' ')[0] ?? '')
     if (!modules.includes('ip_vs')) return true
-    for (const name of modules.filter((module) => module.startsWith('ip_vs_'))) await tryCommand(['rmmod', name])
+    for (const name of modules.filter((module) => module.startsWith('ip_vs_')))
+      await tryCommand(['rmmod', name])
     // Namespaces of other tests end in the background.
     await tryCommand(['rmmod', 'ip_vs'])
     return false
@@ -25,7 +28,10 @@ async function familyId(): Promise<string> {
 
 // Unloading a module ends the work of whoever else is on this machine.
 const inGuest = THROWAWAY ? test : test.skip
-if (!THROWAWAY) console.warn('SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. test/guest/guest.mjs boots one.')
+if (!THROWAWAY)
+  console.warn(
+    'SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. test/guest/guest.mjs boots one.',
+  )
 
 kernelTests('reloading the module', () => {
   inGuest('gives ip_vs another number, and an open Ipvs goes on, whatever it is asked first', async () => {
@@ -33,7 +39,7 @@ kernelTests('reloading the module', () => {
       (ipvs) => ipvs.info(),
       (ipvs) => ipvs.services(),
       (ipvs) => ipvs.snapshot(),
-      (ipvs) => ipvs.realServers(KEY).catch((error: unknown) => expect(error).toMatchObject({ code: 'ESRCH' })),
+      (ipvs) => expect(ipvs.realServers(KEY)).rejects.toMatchObject({ code: 'ESRCH' }),
       (ipvs) =>
         Promise.all([
           ipvs.addService(KEY),

@@ -8,7 +8,11 @@ const SERVERS = 100
 
 /** Services that the kernel's hash spreads: it looks at the low byte of the address, and at the port. */
 function serviceKey(index: number): ServiceKey {
-  return { protocol: 'tcp', address: `10.${String(index >> 8)}.0.${String(index & 255)}`, port: 1000 + (index >> 8) }
+  return {
+    protocol: 'tcp',
+    address: `10.${String(index >> 8)}.0.${String(index & 255)}`,
+    port: 1000 + (index >> 8),
+  }
 }
 
 function serverAddress(index: number): string {
@@ -24,7 +28,14 @@ kernelTests('a hundred thousand real servers', () => {
           const service = serviceKey(index)
           calls.push(ipvs.addService({ ...service, scheduler: 'rr' }))
           for (let server = 0; server < SERVERS; server++) {
-            calls.push(ipvs.addRealServer(service, { address: serverAddress(server), port: 8080, method: 'masquerade', weight: index + server }))
+            calls.push(
+              ipvs.addRealServer(service, {
+                address: serverAddress(server),
+                port: 8080,
+                method: 'masquerade',
+                weight: index + server,
+              }),
+            )
           }
         }
         await Promise.all(calls)
@@ -32,13 +43,20 @@ kernelTests('a hundred thousand real servers', () => {
 
       const table = await ipvs.snapshot()
       expect(table).toHaveLength(SERVICES)
-      const byAddress = new Map(table.map((entry) => [`${String(entry.service.address)}:${String(entry.service.port)}`, entry]))
+      const byAddress = new Map(
+        table.map((entry) => [`${String(entry.service.address)}:${String(entry.service.port)}`, entry]),
+      )
       for (let index = 0; index < SERVICES; index++) {
         const { address, port } = serviceKey(index) as { address: string; port: number }
         const { realServers = [] } = byAddress.get(`${address}:${String(port)}`) ?? {}
         // Newest first. One comparison of text for each service: a hundred thousand of objects take a minute.
-        const expected = Array.from({ length: SERVERS }, (_, server) => `${serverAddress(server)}:8080 masquerade ${String(index + server)}`)
-        const got = realServers.map((server) => `${server.address}:${String(server.port)} ${server.method} ${String(server.weight)}`)
+        const expected = Array.from(
+          { length: SERVERS },
+          (_, server) => `${serverAddress(server)}:8080 masquerade ${String(index + server)}`,
+        )
+        const got = realServers.map(
+          (server) => `${server.address}:${String(server.port)} ${server.method} ${String(server.weight)}`,
+        )
         expect(got.reverse().join('\n')).toBe(expected.join('\n'))
       }
 
@@ -75,7 +93,9 @@ kernelTests('five thousand requests of one tick', () => {
       expect(await ipvs.services()).toHaveLength(keys.filter((_, index) => index % 3 !== 2).length)
 
       const deletions = await Promise.allSettled(keys.map((key) => ipvs.deleteService(key)))
-      const codes = deletions.map((outcome) => (outcome.status === 'fulfilled' ? '' : (outcome.reason as IpvsError).code))
+      const codes = deletions.map((outcome) =>
+        outcome.status === 'fulfilled' ? '' : (outcome.reason as IpvsError).code,
+      )
       expect(codes).toEqual(keys.map((_, index) => (index % 3 === 2 ? 'ESRCH' : '')))
       expect(await ipvs.services()).toEqual([])
     }))

@@ -21,15 +21,15 @@ function startWriter(netns: Netns): { stop: () => Promise<void> } {
 
   const child = netns.start(['ipvsadm', '-R'])
   const ended = once(child, 'exit')
-  let stopped = false
+  const order = { stop: false }
   const feeding = (async (): Promise<void> => {
     // Enough for a while is always in the pipe.
-    while (!stopped) if (!child.stdin.write(round)) await once(child.stdin, 'drain')
+    while (!order.stop) if (!child.stdin.write(round)) await once(child.stdin, 'drain')
     child.stdin.end()
   })()
   return {
     stop: async () => {
-      stopped = true
+      order.stop = true
       await feeding
       await ended
     },
@@ -41,7 +41,12 @@ async function fill({ ipvs }: Netns): Promise<void> {
   for (let fwmark = 1; fwmark <= MARKS; fwmark++) {
     calls.push(ipvs.addService({ protocol: 'fwmark', fwmark, scheduler: 'rr' }))
     for (let last = 1; last <= SERVERS; last++) {
-      calls.push(ipvs.addRealServer({ protocol: 'fwmark', fwmark }, { address: `10.2.0.${String(last)}`, weight: fwmark }))
+      calls.push(
+        ipvs.addRealServer(
+          { protocol: 'fwmark', fwmark },
+          { address: `10.2.0.${String(last)}`, weight: fwmark },
+        ),
+      )
     }
   }
   await Promise.all(calls)
@@ -55,7 +60,9 @@ function expectSound(table: readonly SnapshotEntry[]): void {
     expect(new Set(realServers.map(({ address }) => address)).size).toBe(realServers.length)
     if (service.protocol === 'fwmark') {
       // Nobody touches these, so if one is there it is whole.
-      expect(realServers.map(({ weight }) => weight)).toEqual(Array.from({ length: SERVERS }, () => service.fwmark))
+      expect(realServers.map(({ weight }) => weight)).toEqual(
+        Array.from({ length: SERVERS }, () => service.fwmark),
+      )
     } else {
       expect(realServers.length).toBeLessThanOrEqual(1)
       expect(service.scheduler).toBe('rr')
