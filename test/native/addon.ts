@@ -62,6 +62,14 @@ export function getFamily(name: string): Uint8Array {
   return request(GETFAMILY, attribute(FAMILY_NAME, new TextEncoder().encode(`${name}\0`)))
 }
 
+/**
+ * A request that fails with ENOENT. By number: for a name that it does not
+ * know, the kernel runs modprobe each time.
+ */
+export function getNoFamily(): Uint8Array {
+  return request(GETFAMILY, attribute(FAMILY_ID, Uint8Array.of(0xff, 0xff)))
+}
+
 export function join(requests: readonly Uint8Array[]): Uint8Array {
   return Uint8Array.from(Buffer.concat(requests))
 }

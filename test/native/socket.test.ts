@@ -139,7 +139,7 @@ describe('files', () => {
     const before = openFiles()
     for (let round = 0; round < 200; round += 1) {
       await withSocket((socket) => socket.dump(request(GETFAMILY)))
-      const none = new addon.Socket({ family: 'no such family', timeoutMs: 1000 })
+      const none = new addon.Socket({ family: 'nlctrl', netns: '/proc/self/status', timeoutMs: 1000 })
       await none.open()
     }
     expect(openFiles().length).toBe(before.length)
