@@ -184,7 +184,13 @@ export async function readTable<
   const empty = table.filter((entry) => entry.realServers.length === 0)
   const asked = empty.map((entry) => encodeService(Command.GET_SERVICE, entry.service.key))
   const replies = asked.length === 0 ? [] : await transport.batch(asked)
-  const gone = new Set(empty.filter((_, index) => replies[index]?.failure !== undefined))
+  const gone = new Set<(typeof table)[number]>()
+  for (const [index, entry] of empty.entries()) {
+    const failure = replies[index]?.failure
+    if (failure === undefined) continue
+    if (failure.errno !== ESRCH) return failure
+    gone.add(entry)
+  }
   const there = gone.size === 0 ? table : table.filter((entry) => !gone.has(entry))
   return withoutRepeats(there, (entry) => formatServiceKey(entry.service.key))
 }
@@ -282,6 +288,9 @@ export async function reportedAttributes(transport: Transport): Promise<Reported
   return { service, dest }
 }
 
+/** What the kernel answers to a service that is not there. */
+const ESRCH = 3
+
 const NOTHING = new Uint8Array(0)
 
 /** Every request is written at once and taken, so one writer serves all. */
@@ -295,6 +304,8 @@ function decodeForEdit(message: AttributeReader): services.DecodedService<number
 
 function encode(command: number, write?: (writer: AttributeWriter) => void): Request {
   if (write === undefined) return { command, attributes: NOTHING }
+  // What a request left that was never finished, because a getter of the caller's threw.
+  writer.take()
   write(writer)
   return { command, attributes: writer.take() }
 }

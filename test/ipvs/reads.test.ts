@@ -1,0 +1,430 @@
+import { describe, expect, test } from 'vitest'
+import { Ipvs } from '../../lib/ipvs.ts'
+import { RealServer, Service } from '../../lib/service.ts'
+import { attributes, concat, hex, MACHINE } from '../helpers/bytes.ts'
+import { reply, ScriptedTransport } from '../helpers/scripted-transport.ts'
+import {
+  CMD,
+  destMessage,
+  ENOENT,
+  ESRCH,
+  failure,
+  forbidUnhandledRejections,
+  messages,
+  open,
+  SERVER,
+  serviceMessage,
+  WEB,
+} from './replies.ts'
+
+forbidUnhandledRejections()
+
+const ports = (list: readonly { readonly port?: number | undefined }[]) => list.map(({ port }) => port)
+
+describe('services', () => {
+  test('come in the order of the kernel, over several pieces', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(CMD.GET_SERVICE, {
+      messages: [
+        concat(serviceMessage({ port: 3 }), serviceMessage({ port: 1 })),
+        new Uint8Array(),
+        serviceMessage({ port: 2 }),
+      ],
+      interrupted: false,
+    })
+    const list = await ipvs.services()
+    expect(ports(list)).toEqual([3, 1, 2])
+    expect(list[0]).toBeInstanceOf(Service)
+    expect(transport.log).toEqual(['dump 4'])
+  })
+
+  test('are none where there are none', async () => {
+    const { ipvs, transport } = await open()
+    expect(await ipvs.services()).toEqual([])
+    expect(transport.log).toEqual(['dump 4'])
+  })
+
+  test('that a moving table listed twice come once', async () => {
+    const { ipvs, transport } = await open()
+    const list = Array.from({ length: 40 }, (_, port) => serviceMessage({ port }))
+    transport.answer(CMD.GET_SERVICE, messages(...list, ...list.slice(20, 30)))
+    expect(ports(await ipvs.services())).toEqual(Array.from({ length: 40 }, (_, port) => port))
+  })
+
+  test('have counters as numbers, or as bigint', async () => {
+    const { ipvs, transport } = await open()
+    transport.always(CMD.GET_SERVICE, messages(serviceMessage({ connections: 2n ** 60n + 1n })))
+    expect((await ipvs.services())[0]?.stats.connections).toBe(2 ** 60)
+    expect((await ipvs.services({ bigint: true }))[0]?.stats.connections).toBe(2n ** 60n + 1n)
+    expect((await ipvs.service(WEB, { bigint: true })).stats.connections).toBe(2n ** 60n + 1n)
+    expect((await ipvs.snapshot({ bigint: true }))[0]?.service.stats.connections).toBe(2n ** 60n + 1n)
+  })
+
+  test('a failed dump rejects', async () => {
+    const { ipvs, transport } = await open()
+    transport.always(CMD.GET_SERVICE, failure(1))
+    await expect(ipvs.services()).rejects.toMatchObject({ code: 'EPERM', command: 'services' })
+    await expect(ipvs.snapshot()).rejects.toMatchObject({ code: 'EPERM', command: 'snapshot' })
+  })
+
+  test('one that is not there is ESRCH', async () => {
+    const { ipvs, transport } = await open()
+    transport.always(CMD.GET_SERVICE, ESRCH)
+    await expect(ipvs.service(WEB)).rejects.toMatchObject({ code: 'ESRCH', command: 'service', service: WEB })
+  })
+
+  test('100,000 of them do not keep the JS thread long at a time', async () => {
+    const { ipvs, transport } = await open()
+    const block = concat(...Array.from({ length: 1000 }, (_, port) => serviceMessage({ port })))
+    transport.answer(CMD.GET_SERVICE, { messages: Array<Uint8Array>(100).fill(block), interrupted: false })
+    let turns = 0
+    const count = setInterval(() => (turns += 1), 1)
+    expect(await ipvs.services()).toHaveLength(1000)
+    clearInterval(count)
+    expect(turns).toBeGreaterThan(3)
+  })
+})
+
+describe('real servers', () => {
+  test('come in the order of the kernel, and once each', async () => {
+    const { ipvs, transport } = await open()
+    const list = Array.from({ length: 20 }, (_, host) => destMessage({ host }))
+    transport.answer(CMD.GET_DEST, messages(...list, ...list.slice(3, 6)))
+    const servers = await ipvs.realServers(WEB)
+    expect(servers.map(({ address }) => address)).toEqual(
+      Array.from({ length: 20 }, (_, host) => `10.0.0.${host}`),
+    )
+    expect(servers[0]).toBeInstanceOf(RealServer)
+    expect(servers[0]?.service).toEqual(WEB)
+    expect(transport.log).toEqual(['dump 8'])
+  })
+
+  test('that are none are asked after: an empty service is not a missing one', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()), ESRCH, failure(1))
+    expect(await ipvs.realServers(WEB)).toEqual([])
+    expect(transport.log).toEqual(['dump 8', 'batch 4'])
+    await expect(ipvs.realServers(WEB)).rejects.toMatchObject({
+      code: 'ESRCH',
+      command: 'realServers',
+      service: WEB,
+    })
+    await expect(ipvs.realServers(WEB)).rejects.toMatchObject({ code: 'EPERM' })
+  })
+
+  test('one is found by address and port, however that is spelt', async () => {
+    const { ipvs, transport } = await open()
+    transport.always(CMD.GET_DEST, messages(destMessage({ port: 0 }), destMessage({ port: 80, weight: 7 })))
+    expect(await ipvs.realServer(WEB, SERVER)).toMatchObject({ port: 80, weight: 7 })
+    expect(await ipvs.realServer(WEB, { address: '10.0.0.1' })).toMatchObject({ port: 80 })
+    expect(await ipvs.realServer(WEB, { address: '10.0.0.1', port: 0 })).toMatchObject({ port: 0, weight: 1 })
+    await expect(ipvs.realServer(WEB, { address: '10.0.0.1', port: 81 })).rejects.toMatchObject({
+      code: 'ENOENT',
+      command: 'realServer',
+      service: WEB,
+      realServer: { address: '10.0.0.1', port: 81 },
+    })
+  })
+})
+
+describe('snapshot', () => {
+  test('is one call, every service with its servers', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(
+      CMD.GET_SERVICE,
+      messages(
+        serviceMessage({ port: 1 }),
+        destMessage({ host: 2 }),
+        destMessage({ host: 1 }),
+        serviceMessage({ port: 2 }),
+        destMessage({ host: 3 }),
+      ),
+    )
+    const table = await ipvs.snapshot()
+    expect(transport.log).toEqual(['dumpOfDumps 4 8 1'])
+    expect(JSON.parse(JSON.stringify(table))).toEqual([
+      {
+        service: { ...WEB, port: 1, scheduler: 'wlc' },
+        realServers: [
+          { address: '10.0.0.2', port: 80, method: 'direct', weight: 1 },
+          { address: '10.0.0.1', port: 80, method: 'direct', weight: 1 },
+        ],
+      },
+      {
+        service: { ...WEB, port: 2, scheduler: 'wlc' },
+        realServers: [{ address: '10.0.0.3', port: 80, method: 'direct', weight: 1 }],
+      },
+    ])
+    expect(table[1]?.realServers[0]?.service).toEqual({ ...WEB, port: 2 })
+  })
+
+  test('leaves out what vanished between the dumps, and keeps what is only empty', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(
+      CMD.GET_SERVICE,
+      messages(
+        serviceMessage({ port: 1 }),
+        destMessage(),
+        ...[2, 3, 4].map((port) => serviceMessage({ port })),
+      ),
+      messages(serviceMessage({ port: 2 })),
+      ESRCH,
+      messages(serviceMessage({ port: 4 })),
+    )
+    const table = await ipvs.snapshot()
+    expect(ports(table.map(({ service }) => service))).toEqual([1, 2, 4])
+    // All of them are asked after together.
+    expect(transport.log).toEqual(['dumpOfDumps 4 8 1', 'batch 4 4 4'])
+  })
+
+  test('fails where asking after an empty service fails: that is no proof that it is gone', async () => {
+    for (const errno of [1, 2, 105, 110]) {
+      const { ipvs, transport } = await open()
+      transport.answer(CMD.GET_SERVICE, messages(serviceMessage()), failure(errno))
+      await expect(ipvs.snapshot()).rejects.toMatchObject({ errno: -errno, command: 'snapshot' })
+    }
+  })
+
+  test('has nothing twice', async () => {
+    const { ipvs, transport } = await open()
+    const servers = Array.from({ length: 15 }, (_, host) => destMessage({ host }))
+    const services = Array.from({ length: 15 }, (_, port) => [
+      serviceMessage({ port }),
+      ...servers,
+      ...servers.slice(5),
+    ])
+    transport.answer(CMD.GET_SERVICE, messages(...services.flat(), ...services.slice(3, 5).flat()))
+    const table = await ipvs.snapshot()
+    expect(ports(table.map(({ service }) => service))).toEqual(Array.from({ length: 15 }, (_, port) => port))
+    for (const { realServers } of table) expect(realServers).toHaveLength(15)
+  })
+
+  describe('stable', () => {
+    const version = (weight: number) => messages(serviceMessage(), destMessage({ weight }))
+
+    test('reads until two agree', async () => {
+      const { ipvs, transport } = await open()
+      transport.answer(CMD.GET_SERVICE, version(1), version(2), version(3), version(3))
+      const table = await ipvs.snapshot({ stable: true })
+      expect(table[0]?.realServers[0]?.weight).toBe(3)
+      expect(transport.log).toHaveLength(4)
+    })
+
+    test('does not mind counters', async () => {
+      const { ipvs, transport } = await open()
+      transport.answer(
+        CMD.GET_SERVICE,
+        messages(serviceMessage({ connections: 1 }), destMessage({ active: 1, connections: 1 })),
+        messages(serviceMessage({ connections: 2 }), destMessage({ active: 5, connections: 2 })),
+      )
+      expect((await ipvs.snapshot({ stable: true }))[0]?.service.stats.connections).toBe(2)
+      expect(transport.log).toHaveLength(2)
+    })
+
+    test('gives up after eight reads with EAGAIN', async () => {
+      const { ipvs, transport } = await open()
+      transport.answer(CMD.GET_SERVICE, ...[1, 2, 1, 2, 1, 2, 1, 2].map(version))
+      await expect(ipvs.snapshot({ stable: true })).rejects.toMatchObject({
+        code: 'EAGAIN',
+        command: 'snapshot',
+      })
+      expect(transport.log).toHaveLength(8)
+    })
+
+    test('sees a service or a server come or go', async () => {
+      const { ipvs, transport } = await open()
+      const two = messages(serviceMessage(), destMessage(), serviceMessage({ port: 81 }), destMessage())
+      const more = messages(serviceMessage(), destMessage(), destMessage({ host: 2 }))
+      transport.answer(CMD.GET_SERVICE, version(1), two, more, version(1), version(1))
+      await ipvs.snapshot({ stable: true })
+      expect(transport.log).toHaveLength(5)
+    })
+  })
+})
+
+describe('additions', () => {
+  test('give what was added without asking the kernel', async () => {
+    const { ipvs, transport } = await open()
+    const web = await ipvs.addService({
+      protocol: 17,
+      address: '2001:DB8::1',
+      port: 53,
+      scheduler: 'mh',
+      schedulerFlags: ['mh-port'],
+      onePacket: true,
+      persistence: {},
+    })
+    expect(web.toJSON()).toEqual({
+      protocol: 'udp',
+      address: '2001:db8::1',
+      port: 53,
+      scheduler: 'mh',
+      schedulerFlags: ['mh-port'],
+      onePacket: true,
+      persistence: { timeoutSeconds: 300, netmask: 128 },
+    })
+    const server = await web.addRealServer({ address: '2001:DB8::2', method: 'tunnel', weight: 0 })
+    expect(server.toJSON()).toEqual({
+      address: '2001:db8::2',
+      port: 53,
+      method: 'tunnel',
+      weight: 0,
+      tunnel: { type: 'ipip' },
+    })
+    expect([server.activeConnections, server.stats.connections, server.rates.bytesInPerSecond]).toEqual([
+      0, 0, 0,
+    ])
+    expect(transport.log).toEqual(['batch 1', 'batch 5'])
+  })
+
+  test('to a firewall mark have port 0 by default', async () => {
+    const { ipvs } = await open()
+    const mark = await ipvs.addService({ protocol: 'fwmark', fwmark: 7 })
+    expect(mark).toMatchObject({ fwmark: 7, family: 'ipv4', address: undefined, port: undefined })
+    expect((await mark.addRealServer({ address: '10.0.0.1' })).port).toBe(0)
+    expect(mark.toJSON()).toEqual({ protocol: 'fwmark', fwmark: 7, family: 'ipv4', scheduler: 'wlc' })
+  })
+
+  test('go back in as they came out', async () => {
+    const { ipvs, transport } = await open()
+    const web = await ipvs.addService({
+      ...WEB,
+      scheduler: 'sh',
+      schedulerFlags: ['sh-port'],
+      persistence: { netmask: 24 },
+    })
+    await ipvs.addService(web.toJSON())
+    const server = await web.addRealServer({
+      ...SERVER,
+      tunnel: { type: 'gue', port: 9, checksum: 'csum' },
+      upperThreshold: 5,
+    })
+    await web.addRealServer(server.toJSON())
+    const [one, two, three, four] = transport.sent
+    expect(one).toEqual(two)
+    expect(three).toEqual(four)
+  })
+})
+
+describe('the rest', () => {
+  test('info and timeouts are read out of the reply', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(
+      CMD.GET_INFO,
+      messages(reply.message({ command: 14 }, reply.u32(1, 0x010201), reply.u32(2, 4096))),
+    )
+    transport.answer(
+      CMD.GET_CONFIG,
+      messages(reply.message({ command: 12 }, reply.u32(4, 900), reply.u32(5, 120), reply.u32(6, 300))),
+    )
+    expect(await Promise.all([ipvs.info(), ipvs.timeouts()])).toEqual([
+      { version: '1.2.1', connectionTableSize: 4096 },
+      { tcpSeconds: 900, tcpFinSeconds: 120, udpSeconds: 300 },
+    ])
+    expect(transport.log).toEqual(['batch 15 13'])
+  })
+
+  test('requests carry what was asked for', async () => {
+    const { ipvs, transport } = await open()
+    await Promise.all([
+      ipvs.setTimeouts({ tcpSeconds: 1, udpSeconds: 3 }),
+      ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'lo' }),
+      ipvs.stopSyncDaemon('backup'),
+      ipvs.zero(),
+      ipvs.zero(WEB),
+    ])
+    expect(transport.log).toEqual(['batch 12 9 10 16 16'])
+    const [set, start, stop, all, one] = transport.sent
+    expect(set?.attributes).toEqual(concat(reply.u32(4, 1), reply.u32(6, 3)))
+    expect(start?.attributes).toEqual(reply.nest(3, reply.u32(1, 2), reply.text(2, 'lo'), reply.u32(3, 0)))
+    expect(stop?.attributes).toEqual(reply.nest(3, reply.u32(1, 2)))
+    expect(all?.attributes).toHaveLength(0)
+    expect(attributes(one!.attributes, MACHINE).map(({ type }) => type)).toEqual([1])
+  })
+
+  test('sync daemons come as the kernel lists them', async () => {
+    const { ipvs, transport } = await open()
+    const daemon = (state: number) =>
+      reply.message({ command: 9 }, reply.nest(3, reply.u32(1, state), reply.text(2, 'lo'), reply.u32(3, 5)))
+    transport.answer(CMD.GET_DAEMON, messages(daemon(1), daemon(2)))
+    expect(await ipvs.syncDaemons()).toEqual([
+      { state: 'master', multicastInterface: 'lo', syncId: 5 },
+      { state: 'backup', multicastInterface: 'lo', syncId: 5 },
+    ])
+    expect(await ipvs.syncDaemons()).toEqual([])
+  })
+
+  test('refresh reads the object itself again', async () => {
+    const { ipvs, transport } = await open()
+    const web = await ipvs.addService(WEB)
+    transport.answer(CMD.GET_SERVICE, messages(serviceMessage({ scheduler: 'rr' })))
+    transport.answer(CMD.GET_DEST, messages(destMessage({ weight: 4 })))
+    const server = await web.addRealServer(SERVER)
+    expect((await web.refresh()).scheduler).toBe('rr')
+    expect((await server.refresh()).weight).toBe(4)
+    expect(web.scheduler).toBe('wlc')
+  })
+})
+
+describe('probe', () => {
+  test('works in a scratch namespace, closes that, and leaves a given transport open', async () => {
+    const scratch = new ScriptedTransport()
+    scratch.answer(
+      CMD.GET_INFO,
+      messages(reply.message({ command: 14 }, reply.u32(1, 0x010201), reply.u32(2, 4096))),
+    )
+    // rr, wrr and the rest in order; only the first three are there.
+    scratch.answer(CMD.NEW_SERVICE, {}, {}, {}, ...Array<typeof ENOENT>(11).fill(ENOENT), {}, failure(97), {})
+    scratch.answer(CMD.GET_SERVICE, messages(serviceMessage(), destMessage({ method: 2 })))
+    const transport = new ScriptedTransport()
+    transport.scratch = scratch
+    expect(await Ipvs.probe({ transport })).toEqual({
+      available: true,
+      info: { version: '1.2.1', connectionTableSize: 4096 },
+      ipv6: false,
+      schedulers: ['rr', 'wrr', 'lc'],
+      persistenceEngines: ['sip'],
+      counters64: true,
+      tunnelTypes: ['ipip', 'gue', 'gre'],
+      mixedFamilies: true,
+    })
+    expect(transport.log).toEqual(['openScratch'])
+    expect(scratch.log.at(-1)).toBe('close')
+  })
+
+  test('of an old kernel finds what it lacks', async () => {
+    const scratch = new ScriptedTransport()
+    scratch.answer(CMD.GET_INFO, messages(reply.message({ command: 14 }, reply.u32(1, 0x010201))))
+    const old = reply.message(
+      { command: 5 },
+      reply.nest(2, reply.attr(1, hex('7f000001000000000000000000000000'))),
+    )
+    const service = reply.message(
+      { command: 1 },
+      reply.nest(1, reply.u16(1, 2), reply.u32(5, 1), reply.nest(10)),
+    )
+    scratch.answer(CMD.GET_SERVICE, messages(service, old))
+    const transport = new ScriptedTransport()
+    transport.scratch = scratch
+    expect(await Ipvs.probe({ transport })).toMatchObject({
+      counters64: false,
+      tunnelTypes: ['ipip'],
+      mixedFamilies: false,
+    })
+  })
+
+  test('rejects where the namespace cannot be made, and closes what it opened where it fails', async () => {
+    const transport = new ScriptedTransport()
+    transport.scratch = { errno: 1, syscall: 'unshare' }
+    await expect(Ipvs.probe({ transport })).rejects.toMatchObject({
+      code: 'EPERM',
+      command: 'probe',
+      syscall: 'unshare',
+    })
+    const scratch = new ScriptedTransport()
+    scratch.answer(CMD.GET_INFO, failure(1))
+    transport.scratch = scratch
+    await expect(Ipvs.probe({ transport })).rejects.toMatchObject({ code: 'EPERM' })
+    expect(scratch.log).toEqual(['batch 15', 'close'])
+  })
+})
