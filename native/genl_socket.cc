@@ -202,6 +202,9 @@ BatchResult GenlSocket::Batch(const std::vector<Bytes>& requests) {
 Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vector<size_t>& order,
                             uint16_t type, BatchResult* result) {
   if (leftovers_) DrainLeftovers();
+  size_t total = 0;
+  for (const size_t index : order) total += MessageSpace(requests[index].size);
+  send_buffer_.reserve(std::min(total, socket_.max_send_bytes()));
   size_t next = 0;
   while (next < order.size()) {
     Window window = {&order[next], 0, next_sequence_};
