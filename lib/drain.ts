@@ -16,16 +16,17 @@ export interface DrainOptions {
   readonly atTimeout?: 'keep' | 'delete'
   /**
    * Which connections to wait for. 'all', the default, waits for inactive ones
-   * too: closing connections of TCP, which the kernel remembers for up to two
-   * minutes after their end, and whatever UDP has. 'active' does not: right for
-   * TCP services whose clients do not close one direction early.
+   * too: those of TCP that one side has closed, which the kernel remembers for
+   * up to two minutes after their end, and whatever UDP has. 'active' does not:
+   * a TCP service is then drained when its last connection is closed, but one
+   * whose client closed its side early, and still waits for the answer, is cut off.
    */
   readonly waitFor?: 'all' | 'active'
   /** How often to look, 10 to 2147483647 ms. Default 1000. */
   readonly intervalMs?: number
   /** Gives up: the weight becomes what it was, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** Called after each look. What it throws ends the drain like an abort. */
+  /** Called after each look, first when the weight is 0. What it throws ends the drain like an abort. */
   readonly onProgress?: (progress: DrainProgress) => void
 }
 

@@ -94,7 +94,8 @@ export class Ipvs {
 
   /**
    * Opens a socket to the kernel. Kernels since 5.16 load the module `ip_vs` by
-   * themselves; before that it must have been loaded.
+   * themselves; before that it must have been loaded. Succeeds without the
+   * capability too: the kernel checks at each request, and `info()` is a cheap one.
    *
    * @throws {IpvsError} ENOENT if the kernel has no IPVS or there is no such
    *   network namespace, EPERM if the namespace may not be entered.
@@ -174,7 +175,8 @@ export class Ipvs {
 
   /**
    * Sets counters and rates to 0: those of one service and its real servers, or
-   * without `service` those of all and the totals.
+   * without `service` those of all and the totals. What passed in the last two
+   * seconds may not be counted yet, and is then counted afterwards.
    *
    * @throws {IpvsError} ESRCH if there is no such service.
    */

@@ -83,6 +83,17 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     return this.#ipvs.realServers(this.key, options)
   }
 
+  /** One of its real servers. See {@link Ipvs.realServer}. */
+  realServer(server: RealServerKey, options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer>
+  realServer(
+    server: RealServerKey,
+    options: ReadOptions & { readonly bigint: true },
+  ): Promise<RealServer<bigint>>
+  realServer(server: RealServerKey, options?: ReadOptions): Promise<RealServer<Counter>>
+  realServer(server: RealServerKey, options?: ReadOptions): Promise<RealServer<Counter>> {
+    return this.#ipvs.realServer(this.key, server, options)
+  }
+
   /** Adds a real server. See {@link Ipvs.addRealServer}. */
   addRealServer(spec: RealServerSpec, options?: RequestOptions): Promise<RealServer> {
     return this.#ipvs.addRealServer(this.key, spec, options)
@@ -192,8 +203,9 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
 
   /**
    * Sets its weight to 0, waits until its connections have ended, and deletes
-   * it. TCP connections end when their clients are done, and stay for a while
-   * as inactive ones; those of UDP and of one-packet scheduling only time out.
+   * it. TCP connections end when their clients are done, and stay for two
+   * minutes as inactive ones, which `waitFor: 'active'` does not wait for; those
+   * of UDP and of one-packet scheduling only time out.
    *
    * A client that persistence remembers keeps coming back to a quiescent server
    * as long as the sysctl net.ipv4.vs.expire_quiescent_template is 0, the

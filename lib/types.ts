@@ -189,7 +189,8 @@ export type Counter = number | bigint
 
 /**
  * What passed since the service or server was added, or since zero(). The
- * kernel brings these up to date every two seconds. From kernels without 64-bit
+ * kernel brings these up to date every two seconds, while the numbers of
+ * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
  * statistics (before 4.1) all but the bytes wrap at 2^32.
  */
 export interface Stats<N extends Counter = number> {
