@@ -7,6 +7,8 @@
  */
 export interface Addon {
   readonly Socket: new (options: SocketOptions) => AddonSocket
+  /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of codec/constants.ts. */
+  readonly constants: Readonly<Record<string, number>>
   /**
    * Reads a small file (a sysctl, at most 64 KiB) as it is inside a network
    * namespace: a path below /proc/sys/net or /proc/net differs from one
@@ -51,6 +53,7 @@ export interface AddonOutcome {
 }
 
 export interface BatchResult {
+  /** The call ended early: what was not sent has ECANCELED as its outcome, what was not answered this failure. */
   readonly failure?: Failure
   /** One for each request, in order. `null`: done, nothing sent back. */
   readonly outcomes: readonly (AddonOutcome | null)[]
@@ -83,7 +86,7 @@ export interface FileContent {
  * next multiple of 4.
  */
 export interface AddonSocket {
-  /** Opens the socket and looks up the family. Resolves with why it could not. */
+  /** Opens the socket and looks up the family. Resolves with why it could not; may then be called again. */
   open(): Promise<Failure | undefined>
   /** Many requests, an outcome each. A failed request does not stop the ones after it. */
   batch(requests: Uint8Array, count: number): Promise<BatchResult>

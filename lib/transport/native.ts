@@ -48,12 +48,10 @@ class NativeTransport implements Transport {
   }
 
   async batch(requests: readonly Request[]): Promise<readonly Reply[]> {
-    const { failure, outcomes } = await this.#socket.batch(pack(requests), requests.length)
-    const unanswered = failure === undefined ? DONE : { failure: failureOf(failure) }
+    const { outcomes } = await this.#socket.batch(pack(requests), requests.length)
     return requests.map((request, index) => {
       const outcome = outcomes[index]
-      if (outcome === null) return DONE
-      if (outcome === undefined) return unanswered
+      if (outcome == null) return DONE
       const reply: Reply = {
         ...(outcome.failure !== undefined && { failure: failureOf(outcome.failure) }),
         ...(outcome.data !== undefined && { messages: new Uint8Array(outcome.data) }),
