@@ -1,0 +1,373 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type BuiltLibrary, buildLibrary } from './helpers/built-library.ts'
+
+/** Which room knows which: what a file must never import, read from its imports and includes. */
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+
+function filesUnder(folder: string, extension: RegExp): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && extension.test(entry.name))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    .sort()
+}
+
+interface Import {
+  readonly file: string
+  /** A file below the root, or a package as it is named. */
+  readonly target: string
+  /** Gone when the types are: it loads nothing. */
+  readonly typeOnly: boolean
+}
+
+const lib = filesUnder('lib', /\.ts$/)
+const native = filesUnder('native', /\.(cc|h)$/).filter((file) => !file.startsWith('native/test/'))
+
+/** Imports, re-exports and import() of a TypeScript file. */
+function importsOf(file: string): Import[] {
+  const source = ts.createSourceFile(
+    file,
+    readFileSync(join(root, file), 'utf8'),
+    ts.ScriptTarget.ES2022,
+    true,
+  )
+  const found: Import[] = []
+  const add = (specifier: ts.Expression | undefined, typeOnly: boolean): void => {
+    if (specifier === undefined) return
+    expect(ts.isStringLiteral(specifier), `${file}: a computed import`).toBe(true)
+    const { text } = specifier as ts.StringLiteral
+    found.push({ file, target: text.startsWith('.') ? normalize(join(dirname(file), text)) : text, typeOnly })
+  }
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      const { importClause } = node
+      const bindings = importClause?.namedBindings
+      const allTypes =
+        bindings !== undefined &&
+        ts.isNamedImports(bindings) &&
+        bindings.elements.every((one) => one.isTypeOnly)
+      add(node.moduleSpecifier, importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword || allTypes)
+    } else if (ts.isExportDeclaration(node)) {
+      add(node.moduleSpecifier, node.isTypeOnly)
+    } else if (ts.isImportTypeNode(node)) {
+      if (ts.isLiteralTypeNode(node.argument)) add(node.argument.literal, true)
+    } else if (ts.isCallExpression(node)) {
+      const called = node.expression
+      if (
+        called.kind === ts.SyntaxKind.ImportKeyword ||
+        (ts.isIdentifier(called) && called.text === 'require')
+      ) {
+        add(node.arguments[0], false)
+      }
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(source)
+  return found
+}
+
+const imports = lib.flatMap(importsOf)
+
+const from = (pattern: RegExp): Import[] => imports.filter(({ file }) => pattern.test(file))
+const targets = (list: readonly Import[]): string[] => [...new Set(list.map(({ target }) => target))].sort()
+/** What breaks a rule, as a reader wants to see it. */
+const lines = (list: readonly Import[]): string[] => list.map(({ file, target }) => `${file} -> ${target}`)
+
+const CODEC = /^lib\/codec\//
+const TRANSPORT = /^lib\/transport\//
+const DATA = /^lib\/(types|errors|validate)\.ts$/
+
+describe('lib', () => {
+  test('has the rooms that these rules are about', () => {
+    for (const file of [
+      'lib/index.ts',
+      'lib/ipvs.ts',
+      'lib/kernel.ts',
+      'lib/codec/attributes.ts',
+      'lib/transport/native.ts',
+    ]) {
+      expect(lib).toContain(file)
+    }
+    expect(imports.length).toBeGreaterThan(50)
+  })
+
+  test('codec knows bytes, types and the numbers of ip_vs.h, nothing else', () => {
+    const broken = from(CODEC).filter(({ target }) => !target.startsWith('lib/codec/') && !DATA.test(target))
+    expect(lines(broken)).toEqual([])
+  })
+
+  test('types, errors and validate know each other', () => {
+    expect(lines(from(DATA).filter(({ target }) => !DATA.test(target)))).toEqual([])
+  })
+
+  test('transport knows no IPVS', () => {
+    const broken = from(TRANSPORT).filter(
+      ({ target }) =>
+        !target.startsWith('lib/transport/') &&
+        !DATA.test(target) &&
+        !target.startsWith('node:') &&
+        target !== 'node-gyp-build',
+    )
+    expect(
+      lines(
+        broken.filter(({ file, target }) => !(file.endsWith('memory.ts') && target.startsWith('lib/codec/'))),
+      ),
+    ).toEqual([])
+    expect(targets(from(/^lib\/transport\/transport\.ts$/))).toEqual([])
+    expect(targets(from(/^lib\/transport\/queue\.ts$/))).toEqual(['lib/transport/transport.ts'])
+  })
+
+  test('kernel.ts is the one file that holds both the codec and a transport', () => {
+    const rooms = new Map<string, Set<string>>()
+    for (const { file, target } of imports) {
+      const room = target.startsWith('lib/codec/')
+        ? 'codec'
+        : target.startsWith('lib/transport/')
+          ? 'transport'
+          : undefined
+      if (room === undefined || file.startsWith('lib/codec/') || file.startsWith('lib/transport/')) continue
+      rooms.set(file, (rooms.get(file) ?? new Set<string>()).add(room))
+    }
+    const both = [...rooms].filter(([, known]) => known.size === 2).map(([file]) => file)
+    expect(both).toEqual(['lib/kernel.ts'])
+  })
+
+  test('kernel.ts knows of transports only their types', () => {
+    const known = from(/^lib\/kernel\.ts$/).filter(({ target }) => target.startsWith('lib/transport/'))
+    expect(known.map(({ target, typeOnly }) => [target, typeOnly])).toEqual([
+      ['lib/transport/transport.ts', true],
+    ])
+  })
+
+  test('ipvs.ts knows no bytes', () => {
+    const known = from(/^lib\/ipvs\.ts$/)
+    expect(lines(known.filter(({ target }) => target.startsWith('lib/codec/')))).toEqual([])
+    expect(targets(known.filter(({ target }) => target.startsWith('lib/transport/')))).toEqual([
+      'lib/transport/native.ts',
+      'lib/transport/queue.ts',
+      'lib/transport/transport.ts',
+    ])
+    expect(
+      known.filter(({ target }) => target.endsWith('/transport.ts')).every(({ typeOnly }) => typeOnly),
+    ).toBe(true)
+  })
+
+  test('edits.ts knows of transports only their types, and no bytes', () => {
+    expect(from(/^lib\/edits\.ts$/).map(({ target, typeOnly }) => [target, typeOnly])).toEqual([
+      ['lib/transport/transport.ts', true],
+    ])
+  })
+
+  test('probe.ts knows of the codec only its numbers', () => {
+    expect(targets(from(/^lib\/probe\.ts$/).filter(({ target }) => target.startsWith('lib/codec/')))).toEqual(
+      ['lib/codec/constants.ts'],
+    )
+  })
+
+  test('only kernel.ts and probe.ts know the codec at all', () => {
+    const known = imports.filter(
+      ({ file, target }) => target.startsWith('lib/codec/') && !file.startsWith('lib/codec/'),
+    )
+    const allowed = /^lib\/(kernel|probe|transport\/memory)\.ts$/
+    expect(lines(known.filter(({ file }) => !allowed.test(file)))).toEqual([])
+  })
+
+  test('service.ts and drain.ts reach the kernel through Ipvs alone', () => {
+    for (const file of [/^lib\/service\.ts$/, /^lib\/drain\.ts$/]) {
+      const ways = from(file).filter(
+        ({ target, typeOnly }) =>
+          !typeOnly && (target.startsWith('lib/transport/') || target.startsWith('lib/codec/')),
+      )
+      expect(lines(ways)).toEqual([])
+    }
+  })
+
+  test('text and apply know no kernel and no Node', () => {
+    const broken = from(/^lib\/(text|apply)\//).filter(
+      ({ target, typeOnly }) =>
+        target.startsWith('lib/codec/') ||
+        target.startsWith('lib/transport/') ||
+        target.startsWith('node:') ||
+        (target === 'lib/ipvs.ts' && !typeOnly),
+    )
+    expect(lines(broken)).toEqual([])
+  })
+
+  test('proc reads files, and knows types', () => {
+    const broken = from(/^lib\/proc\//).filter(({ target }) =>
+      /^lib\/(codec|transport|text|apply|cli)\//.test(target),
+    )
+    expect(lines(broken)).toEqual([])
+  })
+
+  test('cli is a customer of index.ts like any other', () => {
+    const broken = from(/^lib\/cli\//).filter(
+      ({ target }) => target.startsWith('lib/') && !/^lib\/(index\.ts|cli\/)/.test(target),
+    )
+    expect(lines(broken)).toEqual([])
+  })
+
+  test('index.ts is named re-exports and nothing else', () => {
+    const text = readFileSync(join(root, 'lib/index.ts'), 'utf8')
+    const source = ts.createSourceFile('index.ts', text, ts.ScriptTarget.ES2022, true)
+    for (const statement of source.statements) {
+      expect(ts.isExportDeclaration(statement)).toBe(true)
+      const clause = (statement as ts.ExportDeclaration).exportClause
+      expect(clause !== undefined && ts.isNamedExports(clause)).toBe(true)
+    }
+  })
+
+  test('only what is erasable, and no default export', () => {
+    for (const file of lib) {
+      const text = readFileSync(join(root, file), 'utf8')
+      expect(text, file).not.toMatch(/^export default/m)
+      expect(text, file).not.toMatch(/^\s*(export )?(const )?enum /m)
+      expect(text, file).not.toMatch(/^\s*(export )?(declare )?namespace /m)
+    }
+  })
+
+  test('the .node file is named by native.ts alone, through node-gyp-build', () => {
+    for (const file of lib) {
+      const text = readFileSync(join(root, file), 'utf8')
+      const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
+      expect(/['"`][^'"`\n]*\.node['"`]|process\.dlopen/.test(code), file).toBe(false)
+      expect(code.includes('node-gyp-build'), file).toBe(file === 'lib/transport/native.ts')
+    }
+  })
+
+  test('debug output goes through util.debuglog alone', () => {
+    for (const file of lib) {
+      if (file.startsWith('lib/cli/')) continue
+      expect(readFileSync(join(root, file), 'utf8'), file).not.toMatch(/\bconsole\.|process\.std(out|err)/)
+    }
+  })
+
+  test('node modules are few, and in few files', () => {
+    const known = imports.filter(({ target }) => target.startsWith('node:'))
+    const allowed: Readonly<Record<string, RegExp>> = {
+      'node:module': /^lib\/transport\/native\.ts$/,
+      'node:path': /^lib\/transport\/native\.ts$/,
+      'node:url': /^lib\/transport\/native\.ts$/,
+      'node:util': /^lib\/transport\/native\.ts$/,
+      'node:timers/promises': /^lib\/drain\.ts$/,
+    }
+    const rooms = /^lib\/(proc|cli|testing)\//
+    expect(
+      lines(known.filter(({ file, target }) => !rooms.test(file) && !(allowed[target]?.test(file) ?? false))),
+    ).toEqual([])
+  })
+})
+
+describe('native', () => {
+  const includes = native.flatMap((file) =>
+    [...readFileSync(join(root, file), 'utf8').matchAll(/^\s*#\s*include\s+([<"])([^>"]+)[>"]/gm)].map(
+      ([, quote, target]): Import => ({
+        file,
+        target: `${quote === '<' ? '' : './'}${target as string}`,
+        typeOnly: false,
+      }),
+    ),
+  )
+  const JS = /^(\.\/)?(napi|node_api|js_native_api|node_api_types|uv|v8|node)(-inl)?\.h$/
+
+  test('is there', () => {
+    expect(native).toContain('native/addon.cc')
+    expect(includes.length).toBeGreaterThan(40)
+  })
+
+  test('JavaScript is known to addon.cc alone', () => {
+    expect(
+      lines(includes.filter(({ file, target }) => JS.test(target) && file !== 'native/addon.cc')),
+    ).toEqual([])
+    expect(lines(includes.filter(({ file }) => file === 'native/addon.cc'))).toContain(
+      'native/addon.cc -> napi.h',
+    )
+    expect(lines(includes.filter(({ target }) => target.endsWith('uv.h')))).toEqual([])
+  })
+
+  test('nobody includes addon.cc', () => {
+    expect(lines(includes.filter(({ target }) => target.includes('addon')))).toEqual([])
+  })
+
+  test('addon.cc makes no system calls', () => {
+    // What is left is the C++ library, whose headers have no suffix.
+    const known = includes.filter(({ file }) => file === 'native/addon.cc').map(({ target }) => target)
+    expect(
+      known.filter((target) => target !== 'napi.h' && !target.startsWith('./') && target.includes('.')),
+    ).toEqual([])
+    expect(known.filter((target) => target.startsWith('./')).sort()).toEqual([
+      './genl_socket.h',
+      './header_constants.h',
+      './netns.h',
+    ])
+  })
+
+  test('ip_vs is known to header_constants.cc alone', () => {
+    expect(lines(includes.filter(({ target }) => target.includes('ip_vs')))).toEqual([
+      'native/header_constants.cc -> linux/ip_vs.h',
+    ])
+    for (const file of native) {
+      if (file === 'native/header_constants.cc') continue
+      expect(readFileSync(join(root, file), 'utf8'), file).not.toMatch(
+        /\bIPVS_(CMD|SVC|DEST|STATS|DAEMON|INFO)_|\bIP_VS_/,
+      )
+    }
+  })
+
+  test('the default event loop and mutable statics are not used', () => {
+    for (const file of native) {
+      const text = readFileSync(join(root, file), 'utf8')
+      expect(text, file).not.toMatch(/uv_default_loop/)
+      expect(text, file).not.toMatch(
+        /^\s*static (?!const|constexpr|inline|bool|void|std::optional<\w+> From|Napi::Function|Result<)\w[\w:<>]* \w+( =|;)/m,
+      )
+    }
+  })
+})
+
+describe('importing the library', () => {
+  let library: BuiltLibrary
+  let loaded: { addon: boolean; handles: string[]; exports: string[] }
+
+  beforeAll(() => {
+    // A child that shows what importing did, in a process where nothing else was imported.
+    const script = `
+      const dlopen = process.dlopen
+      let addon = false
+      process.dlopen = (...values) => { addon = true; return dlopen.apply(process, values) }
+      const handles = process.getActiveResourcesInfo()
+      const ipvs = await import(process.env.IPVS_TEST_LIBRARY)
+      // Reading the files has to end first.
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+      const more = process.getActiveResourcesInfo().filter((name) => !handles.includes(name))
+      console.log(JSON.stringify({ addon, handles: more, exports: Object.keys(ipvs).sort() }))
+    `
+    library = buildLibrary()
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { ...process.env, IPVS_TEST_LIBRARY: library.url, NODE_DEBUG: '' },
+      encoding: 'utf8',
+    })
+    loaded = JSON.parse(output) as typeof loaded
+  })
+
+  afterAll(() => {
+    library.remove()
+  })
+
+  test('does not load the addon', () => {
+    expect(loaded.addon).toBe(false)
+  })
+
+  test('starts nothing', () => {
+    expect(loaded.handles).toEqual([])
+  })
+
+  test('gives these names', () => {
+    expect(loaded.exports).toEqual(expect.arrayContaining(['Ipvs', 'IpvsError', 'RealServer', 'Service']))
+  })
+})
