@@ -2,7 +2,14 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import type { SyncDaemonSpec } from '../../lib/types.ts'
-import { kernelTests, type Netns, untilDaemonRuns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import {
+  kernelTests,
+  type Netns,
+  THROWAWAY,
+  untilDaemonRuns,
+  withNamespace,
+  withNamespaces,
+} from '../helpers/kernel.ts'
 
 const TCP = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 
@@ -160,6 +167,21 @@ kernelTests('sync daemons', () => {
       await ipvs.stopSyncDaemon('master')
       await expect(ipvs.stopSyncDaemon('master')).rejects.toMatchObject({ code: 'ESRCH' })
     }))
+
+  // The kernel does stop it, but answers nothing (see untilDaemonRuns), so this waits in vain and rejects with ETIMEDOUT.
+  // Only with one processor is it certain that the daemon has not run in between.
+  const knownToFail = THROWAWAY ? test.fails : test.skip
+  knownToFail('stop in the very tick in which they start', () =>
+    withNamespace(async (netns) => {
+      await addInterface(netns)
+      const ipvs = await netns.open({ timeoutMs: 500 })
+      await Promise.all([
+        ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0' }),
+        ipvs.stopSyncDaemon('backup'),
+      ])
+      expect(await ipvs.syncDaemons()).toEqual([])
+    }),
+  )
 
   test('read what ipvsadm started', () =>
     withNamespace(async (netns) => {
