@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { GuestError, KERNELS, LINES, fetchParts, quote } from './machines.mjs'
 
@@ -225,10 +226,13 @@ async function converse(keeper, options) {
   /** @type {PromiseWithResolvers<number>} */
   const { promise, resolve, reject } = withResolvers()
   const received = { out: 0, err: 0, terminal: 0 }
+  let started = false
   /** What the guest's last words were. @type {{ status: number, out: number, err: number } | undefined} */
   let exit
   const settle = () => {
-    if (exit && received.out >= exit.out && received.err >= exit.err) resolve(exit.status)
+    if (!exit || received.out < exit.out || received.err < exit.err) return
+    const { status } = exit
+    flush().then(() => resolve(status))
   }
 
   // The kernel's messages matter only when something goes wrong.
@@ -272,6 +276,10 @@ async function converse(keeper, options) {
     for (const said of lines) {
       const [word, ...values] = said.split(' ')
       if (word === 'group') killAtEnd(keeper, Number(values[0]))
+      if (word === 'started') {
+        started = true
+        if (options.interactive) connectTerminal(keeper) // not before: Ctrl-C must be able to end a boot
+      }
       if (word === 'fail') wrong(values.join(' '))
       if (word === 'exit') {
         const [status = 125, out = 0, err = 0] = values.map(Number)
@@ -287,15 +295,22 @@ async function converse(keeper, options) {
   keeper.on('error', (error) => reject(new GuestError(`bash: ${error.message}`)))
   keeper.on('exit', () => wrong('its keeper was killed'))
 
-  if (options.interactive) connectTerminal(keeper)
   const timer = setTimeout(() => {
-    reject(new GuestError(`killed everything at the time limit of ${options.limitSeconds} s`, 124))
+    const when = started ? '' : ', before the guest was up'
+    reject(new GuestError(`killed everything at the time limit of ${options.limitSeconds} s${when}`, 124))
   }, options.limitSeconds * 1000)
   try {
     return await promise
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Waits until our own reader has all: process.exit() would drop what is still to be written. */
+async function flush() {
+  await Promise.all(
+    [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
+  )
 }
 
 /**
@@ -367,6 +382,7 @@ try {
   await cleanUp() // first, for it makes the terminal usable again
   process.stderr.write(`guest: ${error instanceof GuestError ? error.message.trimEnd() : error}\n`)
   status = error instanceof GuestError ? error.status : 125
+  await Promise.race([flush(), pause(1000)]) // but not for ever, if nobody reads
 }
 // At once, for an interrupted main() may still be at work.
 process.exit(status)

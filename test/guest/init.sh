@@ -95,15 +95,15 @@ run_on_terminal() {
 finish() {
   sync
   unmount_shares
-  tell "exit $*"
+  last_word "exit $*"
 }
 
 fail() {
   [ -e /proc/self/fd/7 ] || exec 7<>"$control"
-  tell "fail $*"
+  last_word "fail $*"
 }
 
-tell() {
+last_word() {
   echo "$*" >&7
   sleep 20
   poweroff -f
@@ -114,6 +114,7 @@ case ${1-} in
     exec 7<>"$control"
     stty -echo <&7 2>/dev/null
     set_up
+    echo started >&7
     if $interactive; then run_on_terminal; else run_on_pipes; fi
     ;;
   *) enter_root ;;

@@ -23,7 +23,7 @@ export class GuestError extends Error {
 /**
  * The guest's lines to the host: file descriptors, each a socket, that the machine's process inherits.
  *
- * - `control`: the guest says `exit STATUS BYTES BYTES` or `fail REASON`, the host `ROWS COLUMNS`
+ * - `control`: the guest says `started`, `exit STATUS BYTES BYTES` or `fail REASON`, the host `ROWS COLUMNS`
  * - `out`, `err`: what the command writes, byte for byte
  * - `terminal`: the guest's terminal, when there is one
  */
