@@ -29,12 +29,22 @@ const FULL = {
   servers: 10,
   memoryServers: 110,
   rounds: 5,
-  warmUps: 7,
+  restores: 8,
+  reads: 30,
   edits: 500,
   spawns: 20,
 }
 /** @type {Plan} */
-const QUICK = { services: 20, servers: 3, memoryServers: 5, rounds: 1, warmUps: 1, edits: 30, spawns: 2 }
+const QUICK = {
+  services: 20,
+  servers: 3,
+  memoryServers: 5,
+  rounds: 1,
+  restores: 2,
+  reads: 3,
+  edits: 30,
+  spawns: 2,
+}
 
 const LONGEST_TURN_MS = 10
 const HEAP_BYTES = 64 * 2 ** 20
@@ -136,7 +146,13 @@ function names({ services, servers, memoryServers }) {
     contenders: {
       restore: { floor: 'floor', ipvsadm: 'ipvsadm -R', fresh: 'ipvs, first time', library: 'ipvs' },
       read: { floor: 'floor', ipvsadm: 'ipvsadm -Sn', fresh: 'ipvs, first time', library: 'ipvs' },
-      edit: { floor: 'floor', ipvsadm: 'ipvsadm -e', fresh: 'ipvs, first time', library: 'ipvs' },
+      edit: {
+        floor: 'floor',
+        ipvsadm: 'ipvsadm -e',
+        fresh: 'ipvs, first time',
+        library: 'ipvs',
+        pool: 'the thread pool, twice',
+      },
       memory: { library: 'ipvs' },
       startup: { library: 'ipvs' },
     },
@@ -146,10 +162,17 @@ function names({ services, servers, memoryServers }) {
 /** @param {Plan} plan @param {Measurements} measured */
 function timesTable(plan, { microseconds, longestTurnMs }) {
   const { works, contenders } = names(plan)
-  const rows = [['Work', 'Contender', 'Median', 'Least to most', 'Times the floor', 'Longest turn']]
+  const rows = [
+    ['Work', 'Contender', 'Median', 'Least to most', 'Against the floor', 'Against ipvsadm', 'Longest turn'],
+  ]
   for (const [work, name] of Object.entries(works)) {
     const samples = microseconds[work] ?? {}
-    const floor = samples['floor'] && median(samples['floor'])
+    /** @param {string} other @param {number} time */
+    const against = (other, time) => {
+      const theirs = samples[other] && median(samples[other])
+      if (!theirs) return ''
+      return time > theirs ? `${ratio(time / theirs)}x slower` : `${ratio(theirs / time)}x faster`
+    }
     for (const [contender, called] of Object.entries(
       contenders[/** @type {keyof typeof contenders} */ (work)],
     )) {
@@ -160,7 +183,8 @@ function timesTable(plan, { microseconds, longestTurnMs }) {
         called,
         duration(median(times)),
         `${duration(Math.min(...times))} to ${duration(Math.max(...times))}`,
-        floor && contender !== 'floor' ? ratio(median(times) / floor) : '',
+        contender === 'floor' ? '' : against('floor', median(times)),
+        contender === 'fresh' || contender === 'library' ? against('ipvsadm', median(times)) : '',
         turns ? `${median(turns).toFixed(1)} ms` : '',
       ])
     }

@@ -19,7 +19,8 @@ import { ipvsadmLines, rules } from './rules.mjs'
  * @property {number} servers real servers of each service
  * @property {number} memoryServers the same for the table whose memory is measured
  * @property {number} rounds samples of each contender
- * @property {number} warmUps how often the library does a work before it counts as running
+ * @property {number} restores how often a process of the library restores; the last counts as that of one that runs
+ * @property {number} reads the same for reading, where the median of the last third counts
  * @property {number} edits edits that a sample is the median of
  * @property {number} spawns the same for processes, which take longer
  *
@@ -128,10 +129,16 @@ function note(work, contender, microseconds, longestTurnMs) {
   if (longestTurnMs) ((measurements.longestTurnMs[work] ??= {})[contender] ??= []).push(...longestTurnMs)
 }
 
-/** The first time is noted as `fresh`, those after the warm-up as `library`. @param {string} work @param {Report} report */
-function noteLibrary(work, { microseconds, longestTurnMs }) {
+/**
+ * The first time is noted as `fresh`; the median of the last ones, of a process that has been running, as `library`.
+ *
+ * @param {string} work
+ * @param {Report} report
+ * @param {number} last
+ */
+function noteLibrary(work, { microseconds, longestTurnMs }, last) {
   note(work, 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
-  note(work, 'library', microseconds.slice(plan.warmUps), longestTurnMs.slice(plan.warmUps))
+  note(work, 'library', [median(microseconds.slice(-last))], [Math.max(...longestTurnMs.slice(-last))])
 }
 
 /** @param {string} namespace */
@@ -175,8 +182,8 @@ const works = {
         checkRules(saved(name))
       }),
     () =>
-      inFreshNamespaces(plan.warmUps + 1, (...names) => {
-        noteLibrary('restore', library('restore', ...sizes, 1, ...names))
+      inFreshNamespaces(plan.restores, (...names) => {
+        noteLibrary('restore', library('restore', ...sizes, 1, ...names), 1)
         for (const name of names) checkRules(saved(name))
       }),
   ],
@@ -195,7 +202,7 @@ const works = {
     () =>
       inFreshNamespaces(1, (name) => {
         floor(name, 'restore', ...sizes)
-        noteLibrary('read', library('read', ...sizes, plan.warmUps + 1, name))
+        noteLibrary('read', library('read', ...sizes, plan.reads, name), Math.ceil(plan.reads / 3))
       }),
   ],
   edit: [
@@ -219,6 +226,10 @@ const works = {
         note('edit', 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
         note('edit', 'library', [median(microseconds.slice(1))], longestTurnMs.slice(1))
         checkWeights(name)
+      }),
+    () =>
+      inFreshNamespaces(1, (name) => {
+        note('edit', 'pool', [median(library('pool', ...sizes, plan.edits, name).microseconds)])
       }),
   ],
   memory: [
