@@ -126,21 +126,44 @@ describe('an aborted signal', () => {
     const { ipvs, transport } = await open()
     const controller = new AbortController()
     let listeners = 0
+    let most = 0
     const { signal } = controller
     const add = signal.addEventListener.bind(signal)
     const remove = signal.removeEventListener.bind(signal)
     signal.addEventListener = (...values: Parameters<typeof add>) => {
       listeners += 1
+      most = Math.max(most, listeners)
       add(...values)
     }
     signal.removeEventListener = (...values: Parameters<typeof remove>) => {
       listeners -= 1
       remove(...values)
     }
-    await Promise.all(Array.from({ length: 10 }, () => ipvs.flush({ signal })))
+    await Promise.all(Array.from({ length: 100 }, () => ipvs.flush({ signal })))
     await ipvs.services({ signal })
     expect(listeners).toBe(0)
     expect(transport.log).toHaveLength(2)
+    const dropped = Promise.allSettled(Array.from({ length: 100 }, () => ipvs.flush({ signal })))
+    controller.abort(reason)
+    expect(await dropped).toEqual(Array(100).fill({ status: 'rejected', reason }))
+    expect(listeners).toBe(0)
+    // Node warns of a leak from eleven on.
+    expect(most).toBe(1)
+  })
+
+  test('drops what is still queued of it, and not what was sent', async () => {
+    const { ipvs, transport } = await open()
+    transport.hold()
+    const controller = new AbortController()
+    const { signal } = controller
+    const sent = [ipvs.flush({ signal }), ipvs.zero(undefined, { signal })]
+    await transport.crossed(1)
+    const queued = Promise.allSettled([ipvs.flush({ signal }), ipvs.services({ signal })])
+    controller.abort(reason)
+    expect(await queued).toEqual(Array(2).fill({ status: 'rejected', reason }))
+    transport.release()
+    await Promise.all(sent)
+    expect(transport.log).toEqual(['batch 17 16'])
   })
 })
 
