@@ -71,7 +71,7 @@ describe('Ipvs.open()', () => {
 
 test('Ipvs.probe() on a kernel without IPVS finds nothing', async (context) => {
   const answer = await told('probe')
-  if (answer.available !== false) {
+  if (answer.available === true || answer.code === 'EPERM') {
     console.warn('SKIPPED: Ipvs.probe() on a kernel without IPVS: this one has it')
     context.skip()
   }
