@@ -49,7 +49,8 @@ struct GenlSocket::Window {
   // Indices of the requests, `count` of them.
   const size_t* order;
   size_t count;
-  // Sequence number of the first; the others follow.
+  // Sequence number of the first; the others follow. The NOOP at the end of the
+  // send has that of the last.
   uint32_t first_sequence;
 };
 
@@ -90,7 +91,7 @@ GenlSocket::GenlSocket(NetlinkSocket socket, std::string family, int timeout_ms)
     : socket_(std::move(socket)),
       family_(std::move(family)),
       timeout_ms_(timeout_ms),
-      max_requests_per_send_(std::max<size_t>(1, socket_.receive_buffer_bytes() / kReplyCost)) {}
+      max_requests_per_send_(std::max<size_t>(2, socket_.receive_buffer_bytes() / kReplyCost) - 1) {}
 
 bool GenlSocket::ReserveReceiveRoom() {
   if (receive_room_) return true;
@@ -209,11 +210,10 @@ Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vecto
   while (next < order.size()) {
     Window window = {&order[next], 0, next_sequence_};
     send_buffer_.clear();
-    size_t last_message = 0;
     while (next < order.size() && window.count < max_requests_per_send_) {
       const Bytes& request = requests[order[next]];
-      if (send_buffer_.size() + MessageSpace(request.size) > socket_.max_send_bytes()) break;
-      last_message = send_buffer_.size();
+      const size_t space = MessageSpace(request.size) + MessageSpace(0);
+      if (send_buffer_.size() + space > socket_.max_send_bytes()) break;
       AppendMessage(&send_buffer_, type, NLM_F_REQUEST, TakeSequence(), request);
       ++window.count;
       ++next;
@@ -223,9 +223,11 @@ Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vecto
       ++next;
       continue;
     }
-    const uint16_t flags = NLM_F_REQUEST | NLM_F_ACK;
-    std::memcpy(&send_buffer_[last_message + offsetof(nlmsghdr, nlmsg_flags)], &flags,
-                sizeof(flags));
+    // The one ACK of the send. Not asked of the last request: the kernel sends
+    // no reply at all for a request that ends with EINTR inside the kernel
+    // (netlink_rcv_skb()), as stopping a sync daemon does whose thread has not
+    // run yet. A NOOP does nothing and is always acknowledged.
+    AppendMessage(&send_buffer_, NLMSG_NOOP, NLM_F_REQUEST | NLM_F_ACK, next_sequence_ - 1, {});
 
     Status status = socket_.Send({send_buffer_.data(), send_buffer_.size()});
     if (status.ok()) {
@@ -285,22 +287,21 @@ Status GenlSocket::ReadWindowReplies(const Window& window, BatchResult* result,
 
           progress = true;
           const bool last = index == window.count - 1;
-          const bool ends = message.header.nlmsg_type == NLMSG_ERROR;
           if (malformed) {
             OutcomeAt(result, window.order[index]).failure = Failure{EMSGSIZE, "recvmmsg", {}};
             (*answered)[index] = true;
-            if (ends && last) return {};
             break;
           }
-          if (ends) {
+          if (message.header.nlmsg_type == NLMSG_ERROR) {
             Ending ending;
             if (!ReadEnding(message, &ending)) return Malformed();
+            // The NOOP's ACK: what has no reply by now was done.
+            if (last && ending.error == 0) return {};
             (*answered)[index] = true;
             if (ending.error != 0) {
               OutcomeAt(result, window.order[index]).failure =
                   Failure{ending.error, kReplyOperation, std::move(ending.text)};
             }
-            if (last) return {};
           } else if (message.IsData()) {
             (*answered)[index] = true;
             AppendData(&OutcomeAt(result, window.order[index]).data, message.bytes);

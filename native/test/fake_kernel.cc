@@ -156,11 +156,21 @@ void FakeKernel::AnswerSends() {
 }
 
 std::vector<SeenRequest> FakeKernel::TakeSend() {
-  if (!thread_.joinable()) return ReadSend(MSG_DONTWAIT);
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (seen_.empty()) return {};
-  std::vector<SeenRequest> requests = std::move(seen_.front());
-  seen_.pop_front();
+  std::vector<SeenRequest> requests;
+  if (!thread_.joinable()) {
+    requests = ReadSend(MSG_DONTWAIT);
+  } else {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!seen_.empty()) {
+      requests = std::move(seen_.front());
+      seen_.pop_front();
+    }
+  }
+  end_of_send_ = {};
+  if (!requests.empty() && requests.back().type == 1) {
+    end_of_send_ = std::move(requests.back());
+    requests.pop_back();
+  }
   return requests;
 }
 

@@ -70,7 +70,10 @@ class FakeKernel {
   void PlanFlood(const ByteVector& datagram);
 
   // The requests of the earliest send that was not taken. Empty: there is none.
+  // Without the NOOP that ends a send of a batch, which is taken aside.
   std::vector<SeenRequest> TakeSend();
+  // The NOOP of the send that was taken last. All zero: it had none.
+  const SeenRequest& end_of_send() const { return end_of_send_; }
 
  private:
   // Empty at the end of the other side.
@@ -84,6 +87,7 @@ class FakeKernel {
 
   UniqueFd fd_;
   std::unique_ptr<GenlSocket> genl_;
+  SeenRequest end_of_send_ = {};
   std::thread thread_;
   std::mutex mutex_;
   // Guarded by mutex_.

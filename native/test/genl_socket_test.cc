@@ -49,7 +49,7 @@ TEST("a batch without requests sends nothing") {
   CHECK_EQ(kernel.TakeSend().size(), 0u);
 }
 
-TEST("a batch asks for an ACK of the last request only") {
+TEST("a batch asks for one ACK, of a NOOP behind its last request") {
   FakeKernel kernel;
   kernel.Queue(Ack(3));
   CHECK_EQ(RunBatch(kernel, 3), "0 0 0");
@@ -57,10 +57,14 @@ TEST("a batch asks for an ACK of the last request only") {
   REQUIRE(seen.size() == 3);
   for (uint32_t i = 0; i < 3; ++i) {
     CHECK_EQ(seen[i].type, kFakeFamily);
-    CHECK_EQ(seen[i].flags, i == 2 ? 5 : 1);
+    CHECK_EQ(seen[i].flags, 1);
     CHECK_EQ(seen[i].sequence, i + 1);
     CHECK(seen[i].payload == Commands(3)[i]);
   }
+  CHECK_EQ(kernel.end_of_send().type, 1);
+  CHECK_EQ(kernel.end_of_send().flags, 5);
+  CHECK_EQ(kernel.end_of_send().sequence, 3u);
+  CHECK(kernel.end_of_send().payload.empty());
 }
 
 TEST("each request of a batch has its own outcome") {
@@ -77,13 +81,17 @@ TEST("each request of a batch has its own outcome") {
   CHECK_EQ(std::string(result.outcomes[3]->failure->operation), "reply");
 }
 
-TEST("a batch whose last request fails ends there") {
+TEST("a batch whose last request fails ends with the ACK behind it") {
   FakeKernel kernel;
   kernel.Queue(Error(2, 3));
+  kernel.Queue(Ack(2));
   CHECK_EQ(RunBatch(kernel, 2), "0 3");
+  // Nothing of it is left for the next.
+  kernel.Queue(Ack(3));
+  CHECK_EQ(RunBatch(kernel, 1), "0");
 }
 
-TEST("a last request may have data before its ACK") {
+TEST("a last request may have data before the ACK") {
   FakeKernel kernel;
   kernel.Queue(Data(1, 1));
   kernel.Queue(Data(1, 1));
@@ -105,14 +113,15 @@ TEST("a batch is cut into sends, each with an ACK at its end") {
   CHECK_EQ(kernel.TakeSend().size(), 2u);
   const std::vector<SeenRequest> last = kernel.TakeSend();
   REQUIRE(last.size() == 1);
-  CHECK_EQ(last[0].flags, 5);
+  CHECK_EQ(kernel.end_of_send().sequence, 5u);
 }
 
 TEST("a send is no longer than the send buffer allows, and a request that is fails alone") {
   FakeKernel kernel;
   const ByteVector big = Genl(5, ByteVector(30000));
-  const ByteVector too_big = Genl(5, ByteVector(65536 - 16 - 4 + 1));
-  const ByteVector fits = Genl(5, ByteVector(65536 - 16 - 4));
+  // Beside its own header and genlmsghdr, the NOOP must fit.
+  const ByteVector too_big = Genl(5, ByteVector(65536 - 16 - 16 - 4 + 1));
+  const ByteVector fits = Genl(5, ByteVector(65536 - 16 - 16 - 4));
   kernel.Plan({Ack(2)});
   kernel.Plan({Ack(3)});
   kernel.Plan({Ack(4)});
@@ -152,7 +161,7 @@ TEST("a late reply of one call is never taken for a reply of the next") {
   CHECK_EQ(RunBatch(kernel, 1), "failed 110 poll: 110");
   // Late enough to be dropped before the next request, and later than that.
   kernel.Queue(Error(1, 1));
-  kernel.Plan({Error(1, 1), Error(2, 2), Ack(2), Error(3, 3)});
+  kernel.Plan({Error(1, 1), Error(2, 2), Ack(2), Error(3, 3), Ack(3)});
   CHECK_EQ(RunBatch(kernel, 1), "3");
 }
 
@@ -193,9 +202,10 @@ TEST("a reply that is longer than the room for it is EMSGSIZE for its request al
   CHECK_EQ(RunBatch(kernel, 2), "90 0");
 }
 
-TEST("a last error that is longer than the room for it ends the batch") {
+TEST("a last error that is longer than the room for it is EMSGSIZE for its request") {
   FakeKernel kernel;
   kernel.Queue(RawMessage(2, 0, 1, ByteVector(40000)));
+  kernel.Queue(Ack(1));
   CHECK_EQ(RunBatch(kernel, 1), "90");
 }
 
@@ -233,7 +243,7 @@ TEST("a valid reply cut at any length is EBADMSG or no reply") {
 
 TEST("a stale family id is resolved again and the requests are sent again, once") {
   FakeKernel kernel;
-  kernel.Plan({Error(1, 2), Error(3, 2)});
+  kernel.Plan({Error(1, 2), Error(3, 2), Ack(3)});
   kernel.Plan({FamilyReply(4, 29), Ack(4)});
   kernel.Plan({Error(5, 2), Ack(6)});
   // Of three requests two had ENOENT; they alone are sent again, and an ENOENT
@@ -255,7 +265,7 @@ TEST("a stale family id is resolved again and the requests are sent again, once"
 
 TEST("an ENOENT of a family whose id is the same is an answer") {
   FakeKernel kernel;
-  kernel.Plan({Error(1, 2)});
+  kernel.Plan({Error(1, 2), Ack(1)});
   kernel.Plan({FamilyReply(2, kFakeFamily), Ack(2)});
   CHECK_EQ(RunBatch(kernel, 1), "2");
   kernel.TakeSend();
@@ -265,10 +275,10 @@ TEST("an ENOENT of a family whose id is the same is an answer") {
 
 TEST("a family that is gone is told as that") {
   FakeKernel kernel;
-  kernel.Plan({Error(1, 2)});
-  kernel.Plan({Error(2, 2)});
+  kernel.Plan({Error(1, 2), Ack(1)});
+  kernel.Plan({Error(2, 2), Ack(2)});
   kernel.Plan({Error(3, 2)});
-  kernel.Plan({Error(4, 2)});
+  kernel.Plan({Error(4, 2), Ack(4)});
   const std::vector<ByteVector> requests = Commands(1);
   const BatchResult result = kernel.genl().Batch(View(requests));
   CHECK_EQ(Summary(result), "2");

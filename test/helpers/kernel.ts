@@ -232,24 +232,6 @@ export async function until<T>(
 }
 
 /**
- * Waits until the kernel thread of a sync daemon runs. A daemon that is stopped
- * before it ever ran stops, but the kernel says nothing then, neither success
- * nor failure: kthread_stop() gives EINTR, and netlink_rcv_skb() does not
- * acknowledge what ends so.
- */
-export async function untilDaemonRuns(state: 'master' | 'backup'): Promise<void> {
-  const name = state === 'master' ? '(ipvs-m' : '(ipvs-b'
-  await until(`a thread ${name} sleeps`, async () => {
-    for (const process of await readdir('/proc')) {
-      if (!/^\d+$/.test(process)) continue
-      const stat = await readFile(`/proc/${process}/stat`, 'utf8').catch(() => '')
-      if (stat.includes(name) && /^\) [SI] /.test(stat.slice(stat.lastIndexOf(')')))) return true
-    }
-    return false
-  })
-}
-
-/**
  * Checks a property with a seed that is printed: IPVS_SEED repeats it. Few runs
  * of many cases each, since each run takes new network namespaces.
  */

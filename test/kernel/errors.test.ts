@@ -24,7 +24,6 @@ import {
   kernelTests,
   type Netns,
   until,
-  untilDaemonRuns,
   withNamespace,
 } from '../helpers/kernel.ts'
 
@@ -273,7 +272,6 @@ kernelTests('errors of the kernel', () => {
         realServer: { address: '2001:db8::7', port: 80 },
         message: /cannot be added while a sync daemon runs/,
       })
-      await untilDaemonRuns('master')
       await ipvs.stopSyncDaemon('master')
       const server = await ipvs.addRealServer(TCP, mixed)
       await expectError(ipvs.startSyncDaemon(daemon), {
