@@ -149,7 +149,7 @@ export async function readDests<N extends Counter, S extends Required<RealServer
   await eachMessage(dump, (message) => {
     list.push(make(dests.decodeDest(message.attributes(), family, kind)))
   })
-  return withoutRepeats(list, endpointOf)
+  return withoutRepeatedServers(list)
 }
 
 /** Reads all services, each with its real servers, as `makeService` and `makeServer` have them. */
@@ -167,18 +167,20 @@ export async function readTable<
   if (dump.failure !== undefined) return dump.failure
   const table: { readonly service: Service; realServers: Server[] }[] = []
   await eachMessage(dump, (message) => {
+    const entry = table.at(-1)
     if (message.command === Command.NEW_SERVICE) {
+      if (entry !== undefined) entry.realServers = withoutRepeatedServers(entry.realServers)
       const { state } = services.decodeService(message.attributes(), kind)
       table.push({ service: makeService(state), realServers: [] })
       return
     }
-    const entry = table.at(-1)
     if (entry === undefined) return
     const { key } = entry.service
     const state = dests.decodeDest(message.attributes(), familyOfService(key), kind)
     entry.realServers.push(makeServer(key, state))
   })
-  for (const entry of table) entry.realServers = withoutRepeats(entry.realServers, endpointOf)
+  const last = table.at(-1)
+  if (last !== undefined) last.realServers = withoutRepeatedServers(last.realServers)
 
   // The dump of a service that vanished meanwhile is as empty as that of one without servers.
   const empty = table.filter((entry) => entry.realServers.length === 0)
@@ -358,4 +360,12 @@ function withoutRepeats<T>(list: T[], identify: (entry: T) => string): T[] {
     const before = seen.size
     return seen.add(identify(entry)).size > before
   })
+}
+
+function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S[]): S[] {
+  if (list.length <= ONE_PIECE) return list
+  // Most often each has an address of its own, and then no text need be made for any.
+  const addresses = new Set<string>()
+  for (const { address } of list) addresses.add(address)
+  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf)
 }

@@ -4,12 +4,15 @@
  */
 export class Pace {
   #steps = 0
-  #start: number = performance.now()
+  /** When the slice began. 0: short work never looks at the clock. */
+  #start = 0
 
   /** Whether this slice has lasted long enough. Looks at the clock every 32 steps. */
   due(): boolean {
     this.#steps += 1
-    return this.#steps % STEPS_PER_LOOK === 0 && performance.now() - this.#start > SLICE_MS
+    if (this.#steps % STEPS_PER_LOOK !== 0) return false
+    if (this.#start === 0) this.#start = performance.now()
+    return performance.now() - this.#start > SLICE_MS
   }
 
   async rest(): Promise<void> {

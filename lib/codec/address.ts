@@ -1,6 +1,6 @@
 import type { Family } from '../types.ts'
 import { AddressFamily } from './constants.ts'
-import { malformed } from './attributes.ts'
+import { type AttributeWriter, malformed } from './attributes.ts'
 
 /**
  * Address text and the 16 bytes of union nf_inet_addr: IPv4 in the first four,
@@ -19,6 +19,17 @@ export function parseAddress(text: string): Uint8Array {
   if (text.includes(':')) parseIPv6(text, bytes)
   else parseIPv4(text, bytes, 0)
   return bytes
+}
+
+/** Writes an address attribute. */
+export function writeAddress(writer: AttributeWriter, type: number, text: string): void {
+  if (text.includes(':')) {
+    writer.bytes(type, parseAddress(text))
+    return
+  }
+  writer.room(type, ADDRESS_BYTES, (bytes, at) => {
+    parseIPv4(text, bytes, at)
+  })
 }
 
 /** The same address as the kernel's bytes read back: 2001:DB8:0:0::1 is 2001:db8::1. */

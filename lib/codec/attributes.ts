@@ -81,9 +81,19 @@ export class AttributeWriter {
 
   /** Text in UTF-8 with a NUL at its end. */
   string(type: number, value: string): void {
-    const text = utf8.encode(value)
-    const at = this.#attribute(type, text.length + 1)
-    this.#bytes.set(text, at)
+    // Names of the kernel are short and ASCII; for the others the text is measured first.
+    if (!isAscii(value)) {
+      this.bytes(type, utf8.encode(`${value}\0`))
+      return
+    }
+    const at = this.#attribute(type, value.length + 1)
+    for (let index = 0; index < value.length; index++) this.#bytes[at + index] = value.charCodeAt(index)
+  }
+
+  /** Room of so many zero bytes for `write` to fill, from an offset in an array. */
+  room(type: number, length: number, write: (bytes: Uint8Array, at: number) => void): void {
+    const at = this.#attribute(type, length)
+    write(this.#bytes, at)
   }
 
   /** Writes what `members` writes as one attribute. */
@@ -122,6 +132,11 @@ export class AttributeWriter {
     this.#start = 0
     this.#end = unfinished.length
   }
+}
+
+function isAscii(text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (text.charCodeAt(index) > 0x7f) return false
+  return true
 }
 
 /** Room for some 400 requests to add a real server. */
@@ -210,17 +225,31 @@ export class AttributeReader {
     return this.view.getUint32(this.at(4), this.littleEndian)
   }
 
+  /**
+   * Whether exactly these attributes are next: types 1, 2, ... in turn, each
+   * with a payload of so many bytes, a multiple of 4. Gives where the first
+   * payload starts, and -1 if not. The next one is 4 bytes behind its end.
+   */
+  sequence(count: number, payload: number): number {
+    const step = ATTRIBUTE_HEADER + payload
+    if (this.#end - this.#next !== count * step) return -1
+    for (let type = 1, at = this.#next; type <= count; type++, at += step) {
+      if (this.view.getUint16(at, this.littleEndian) !== step) return -1
+      if (this.view.getUint16(at + 2, this.littleEndian) !== type) return -1
+    }
+    return this.#next + ATTRIBUTE_HEADER
+  }
+
   /** A counter as a number: exact up to 2^53. Payloads may lie at any multiple of 4. */
-  u64(): number {
-    const at = this.at(8)
+  u64(at: number = this.at(8)): number {
     const low = this.view.getUint32(this.littleEndian ? at : at + 4, this.littleEndian)
     const high = this.view.getUint32(this.littleEndian ? at + 4 : at, this.littleEndian)
     // A sum would be a heap number even where it is small, 16 bytes for each counter.
     return high === 0 ? low : high * 0x1_0000_0000 + low
   }
 
-  u64big(): bigint {
-    return this.view.getBigUint64(this.at(8), this.littleEndian)
+  u64big(at: number = this.at(8)): bigint {
+    return this.view.getBigUint64(at, this.littleEndian)
   }
 
   /** Text up to its NUL, or up to the end of the payload if it has none. */

@@ -9,10 +9,10 @@ import type {
   RealServerState,
   Tunnel,
 } from '../types.ts'
-import { canonicalAddress, familyName, familyNumber, formatAddress, parseAddress } from './address.ts'
+import { canonicalAddress, familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { CommandAttribute, DestAttribute, ForwardMethod } from './constants.ts'
-import { type CounterKind, decodeStatistics, noStatistics, numbers } from './stats.ts'
+import { type CounterKind, decodeStatistics, numbers } from './stats.ts'
 
 /** A real server's settings as the kernel's SET wants them: all of them, each time. Without `tunnel`: plain IP-in-IP. */
 export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
@@ -90,7 +90,7 @@ export function encodeDest(
   writer.nest(CommandAttribute.DEST, () => {
     // Without its family the kernel reads the address in the service's.
     writer.u16(DestAttribute.ADDR_FAMILY, familyNumber(familyOfAddress(key.address)))
-    writer.bytes(DestAttribute.ADDR, parseAddress(key.address))
+    writeAddress(writer, DestAttribute.ADDR, key.address)
     writer.u16be(DestAttribute.PORT, key.port)
     if (settings === undefined) return
     const { method, tunnel = IPIP } = settings
@@ -215,7 +215,7 @@ export function canonicalServerKey({ address, port }: Required<RealServerKey>): 
 /** A real server that was just added, without asking the kernel. */
 export function newDest(key: Required<RealServerKey>, settings: CompleteSettings): RealServerState {
   // Spelt out: spreading these into one object costs more than the rest of an addition.
-  const { stats, rates } = NO_STATISTICS
+  const { stats, rates } = numbers.none
   return withSettings(
     {
       address: key.address,
@@ -230,8 +230,6 @@ export function newDest(key: Required<RealServerKey>, settings: CompleteSettings
     settings,
   )
 }
-
-const NO_STATISTICS = noStatistics(numbers)
 
 /** A real server with other settings than were read. */
 export function withSettings<N extends Counter>(

@@ -16,12 +16,12 @@ import {
   familyNumber,
   formatAddress,
   formatIPv4,
-  parseAddress,
   parseIPv4Number,
+  writeAddress,
 } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { CommandAttribute, IpProtocol, ServiceAttribute, ServiceFlag } from './constants.ts'
-import { type CounterKind, decodeStatistics, noStatistics, numbers, type Statistics } from './stats.ts'
+import { type CounterKind, decodeStatistics, numbers, type Statistics } from './stats.ts'
 
 /** A virtual service's settings as the kernel's SET wants them: all of them, each time. */
 export interface KernelService {
@@ -129,7 +129,7 @@ export function encodeService(writer: AttributeWriter, key: ServiceKey, kernel?:
       writer.u32(ServiceAttribute.FWMARK, key.fwmark)
     } else {
       writer.u16(ServiceAttribute.PROTOCOL, protocolNumber(key.protocol))
-      writer.bytes(ServiceAttribute.ADDR, parseAddress(key.address))
+      writeAddress(writer, ServiceAttribute.ADDR, key.address)
       writer.u16be(ServiceAttribute.PORT, key.port)
     }
     if (kernel === undefined) return
@@ -239,7 +239,7 @@ export function canonicalServiceKey(key: ServiceKey): ServiceKey {
 
 /** A service that was just added, without asking the kernel. */
 export function newService(key: ServiceKey, kernel: KernelService): DecodedService<number> {
-  return { state: serviceState(key, familyOfService(key), kernel, noStatistics(numbers)), kernel }
+  return { state: serviceState(key, familyOfService(key), kernel, numbers.none), kernel }
 }
 
 /** A service with other settings than were read. */

@@ -14,36 +14,47 @@ export interface Statistics<N extends Counter> {
  */
 export interface CounterKind<N extends Counter> {
   readonly zero: N
-  /** An IPVS_STATS_ATTR_* of 64 bits. */
-  readonly long: (reader: AttributeReader) => N
+  /**
+   * What a service or server has before anything passed. In most tables most
+   * have these, so they share the objects, which are frozen for that.
+   */
+  readonly none: Statistics<N>
+  /** An IPVS_STATS_ATTR_* of 64 bits: the current one, or one whose payload starts at an offset. */
+  readonly long: (reader: AttributeReader, at?: number) => N
   /** An IPVS_STATS_ATTR_* of 32 bits. */
   readonly short: (reader: AttributeReader) => N
 }
 
 export const numbers: CounterKind<number> = {
   zero: 0,
-  long: (reader) => reader.u64(),
+  none: zeroStatistics(0),
+  long: (reader, at) => reader.u64(at),
   short: (reader) => reader.u32(),
 }
 
 export const bigints: CounterKind<bigint> = {
   zero: 0n,
-  long: (reader) => reader.u64big(),
+  none: zeroStatistics(0n),
+  long: (reader, at) => reader.u64big(at),
   short: (reader) => BigInt(reader.u32()),
 }
 
-/** What a service or server has before anything passed. */
-export function noStatistics<N extends Counter>(kind: CounterKind<N>): Statistics<N> {
-  const none = kind.zero
+function zeroStatistics<N extends Counter>(zero: N): Statistics<N> {
   return {
-    stats: { connections: none, packetsIn: none, packetsOut: none, bytesIn: none, bytesOut: none },
-    rates: {
+    stats: Object.freeze({
+      connections: zero,
+      packetsIn: zero,
+      packetsOut: zero,
+      bytesIn: zero,
+      bytesOut: zero,
+    }),
+    rates: Object.freeze({
       connectionsPerSecond: 0,
       packetsInPerSecond: 0,
       packetsOutPerSecond: 0,
       bytesInPerSecond: 0,
       bytesOutPerSecond: 0,
-    },
+    }),
   }
 }
 
@@ -57,6 +68,8 @@ export function decodeStatistics<N extends Counter>(
   wide: boolean,
   kind: CounterKind<N>,
 ): Statistics<N> {
+  const at = wide ? reader.sequence(StatsAttribute.OUTBPS, 8) : -1
+  if (at >= 0) return decodeSequence(reader, at, kind)
   const count = wide ? kind.long : kind.short
   let connections = kind.zero
   let packetsIn = kind.zero
@@ -102,14 +115,74 @@ export function decodeStatistics<N extends Counter>(
         break
     }
   }
+  return statistics(
+    kind,
+    connections,
+    packetsIn,
+    packetsOut,
+    bytesIn,
+    bytesOut,
+    connectionsPerSecond,
+    packetsInPerSecond,
+    packetsOutPerSecond,
+    bytesInPerSecond,
+    bytesOutPerSecond,
+  )
+}
+
+/** STATS64 as kernels send it that need no padding, from the first payload on: most of what a table consists of. */
+function decodeSequence<N extends Counter>(
+  reader: AttributeReader,
+  at: number,
+  kind: CounterKind<N>,
+): Statistics<N> {
+  return statistics(
+    kind,
+    kind.long(reader, at),
+    kind.long(reader, at + 12),
+    kind.long(reader, at + 24),
+    kind.long(reader, at + 36),
+    kind.long(reader, at + 48),
+    reader.u64(at + 60),
+    reader.u64(at + 72),
+    reader.u64(at + 84),
+    reader.u64(at + 96),
+    reader.u64(at + 108),
+  )
+}
+
+function statistics<N extends Counter>(
+  kind: CounterKind<N>,
+  connections: N,
+  packetsIn: N,
+  packetsOut: N,
+  bytesIn: N,
+  bytesOut: N,
+  connectionsPerSecond: number,
+  packetsInPerSecond: number,
+  packetsOutPerSecond: number,
+  bytesInPerSecond: number,
+  bytesOutPerSecond: number,
+): Statistics<N> {
+  const { zero, none } = kind
+  const idle =
+    connections === zero && packetsIn === zero && packetsOut === zero && bytesIn === zero && bytesOut === zero
+  const still =
+    connectionsPerSecond === 0 &&
+    packetsInPerSecond === 0 &&
+    packetsOutPerSecond === 0 &&
+    bytesInPerSecond === 0 &&
+    bytesOutPerSecond === 0
   return {
-    stats: { connections, packetsIn, packetsOut, bytesIn, bytesOut },
-    rates: {
-      connectionsPerSecond,
-      packetsInPerSecond,
-      packetsOutPerSecond,
-      bytesInPerSecond,
-      bytesOutPerSecond,
-    },
+    stats: idle ? none.stats : { connections, packetsIn, packetsOut, bytesIn, bytesOut },
+    rates: still
+      ? none.rates
+      : {
+          connectionsPerSecond,
+          packetsInPerSecond,
+          packetsOutPerSecond,
+          bytesInPerSecond,
+          bytesOutPerSecond,
+        },
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bigints, decodeStatistics, noStatistics, numbers } from '../../lib/codec/stats.ts'
+import { bigints, decodeStatistics, numbers } from '../../lib/codec/stats.ts'
 import { concat, ORDERS, writer } from '../helpers/bytes.ts'
 import { readerOf } from './helpers.ts'
 
@@ -70,8 +70,8 @@ describe.each(ORDERS)('statistics, %s endian', (order) => {
   })
 
   test('what is not there is 0', () => {
-    expect(decodeStatistics(readerOf(new Uint8Array(), order), true, numbers)).toEqual(noStatistics(numbers))
-    expect(noStatistics(bigints).stats.bytesOut).toBe(0n)
+    expect(decodeStatistics(readerOf(new Uint8Array(), order), true, numbers)).toEqual(numbers.none)
+    expect(bigints.none.stats.bytesOut).toBe(0n)
   })
 
   test('refuses 32 bits where 64 belong', () => {

@@ -223,7 +223,6 @@ function line(keeper, fd) {
  * @returns {Promise<number>} the exit status
  */
 async function converse(keeper, options) {
-  /** @type {PromiseWithResolvers<number>} */
   const { promise, resolve, reject } = withResolvers()
   const received = { out: 0, err: 0, terminal: 0 }
   let started = false
@@ -346,7 +345,11 @@ function connectTerminal(keeper) {
   })
 }
 
-/** Promise.withResolvers() of Node 22. */
+/**
+ * Promise.withResolvers() of Node 22, for an exit status.
+ *
+ * @returns {{ promise: Promise<number>, resolve: (status: number) => void, reject: (reason: unknown) => void }}
+ */
 function withResolvers() {
   /** @type {any} */
   const parts = {}

@@ -84,6 +84,9 @@ async function userModeLinux({ work, memory, shares }) {
   await symlink(path.join(tools, 'usr/bin/busybox'), path.join(work, 'busybox'))
   return {
     argv: [
+      'taskset',
+      '-c',
+      await oneProcessor(),
       path.join(kernel, 'linux'),
       `mem=${memory}`,
       'root=/dev/root rootfstype=hostfs rootflags=/ ro',
@@ -91,7 +94,7 @@ async function userModeLinux({ work, memory, shares }) {
       `uml_dir=${work}/`,
       'con=null ssl=null con0=null,fd:1',
       `ssl0=fd:${LINES.control} ssl1=fd:${LINES.out} ssl2=fd:${LINES.err} con1=fd:${LINES.terminal}`,
-    ].flatMap((text, i) => (i === 0 ? [text] : text.split(' '))),
+    ].flatMap((text, i) => (i <= 3 ? [text] : text.split(' '))),
     env: { TMPDIR: await folderForMemory(memory) },
     settings: `
 control=/dev/ttyS0 out=/dev/ttyS1 err=/dev/ttyS2 terminal=/dev/tty1
@@ -110,6 +113,19 @@ mount_shares() {
 }
 `,
   }
+}
+
+/**
+ * User Mode Linux has one processor, but is several processes of the host that wake one another: on different processors
+ * each of these wake-ups takes up to ten times as long. Guests that run at the same time should not all have the same one.
+ */
+async function oneProcessor() {
+  const status = await readFile('/proc/self/status', 'utf8')
+  const allowed = (/^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1] ?? '0').split(',').flatMap((range) => {
+    const [first = 0, last = first] = range.split('-').map(Number)
+    return Array.from({ length: last - first + 1 }, (_, i) => first + i)
+  })
+  return String(allowed[process.pid % allowed.length])
 }
 
 /**

@@ -19,13 +19,7 @@ import {
   u32,
   u8,
 } from '../helpers/kernel-bytes.ts'
-import {
-  kernelSince,
-  kernelTests,
-  type Netns,
-  until,
-  withNamespace,
-} from '../helpers/kernel.ts'
+import { kernelSince, kernelTests, type Netns, until, withNamespace } from '../helpers/kernel.ts'
 
 const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
 const OTHER: ServiceKey = { protocol: 'tcp', address: '10.0.0.99', port: 80 }
