@@ -14,6 +14,7 @@ import type {
   RealServerChanges,
   RealServerKey,
   RealServerSpec,
+  RealServerState,
   ServiceChanges,
   ServiceKey,
   ServiceSpec,
@@ -196,12 +197,9 @@ export class Ipvs {
   async services(options?: ReadOptions): Promise<Service<Counter>[]>
   async services(options: ReadOptions = {}): Promise<Service<Counter>[]> {
     check.checkOptions(options, READ_OPTIONS)
-    this.#checkOpen('services')
-    const list = await this.#queue.run(
-      (transport) => kernel.readServices(transport, kindOf(options), (state) => new Service(this, state)),
-      options.signal,
+    return this.#list('services', options, (transport) =>
+      kernel.readServices(transport, kindOf(options), (state) => new Service(this, state)),
     )
-    return listOrThrow(list, 'services')
   }
 
   /**
@@ -416,8 +414,7 @@ export class Ipvs {
   /** Lists the sync daemons that run: the master first, then the backup. */
   async syncDaemons(options: RequestOptions = {}): Promise<SyncDaemon[]> {
     check.checkOptions(options, REQUEST_OPTIONS)
-    this.#checkOpen('syncDaemons')
-    return listOrThrow(await this.#queue.run(kernel.readDaemons, options.signal), 'syncDaemons')
+    return this.#list('syncDaemons', options, kernel.readDaemons)
   }
 
   /**
@@ -478,7 +475,28 @@ export class Ipvs {
     check.checkOptions(options, READ_OPTIONS)
     const reply = await this.#send(command, query.request, options)
     if (reply.failure !== undefined) throw refusal(reply.failure, command, subject)
-    return kernel.answer(query, reply)
+    try {
+      return kernel.answer(query, reply)
+    } catch (error) {
+      throw named(error, command, subject)
+    }
+  }
+
+  /** Reads a list, which takes more than one request. */
+  async #list<T>(
+    command: string,
+    { signal }: RequestOptions,
+    read: (transport: Transport) => Promise<T[] | Failure>,
+    subject?: Subject,
+  ): Promise<T[]> {
+    this.#checkOpen(command)
+    try {
+      const list = await this.#queue.run(read, signal)
+      if ('errno' in list) throw refusal(list, command, subject)
+      return list
+    } catch (error) {
+      throw named(error, command, subject)
+    }
   }
 
   #send(command: string, request: Request, { signal }: RequestOptions): Promise<Reply> {
@@ -501,29 +519,25 @@ export class Ipvs {
     if (this.#queue.closed) throw refusal({ errno: 9 }, command)
   }
 
-  async #realServers(command: string, key: ServiceKey, options: ReadOptions): Promise<RealServer<Counter>[]> {
-    this.#checkOpen(command)
-    const list = await this.#queue.run(
-      (transport) =>
-        kernel.readDests(transport, key, kindOf(options), (state) => new RealServer(this, key, state)),
-      options.signal,
+  #realServers(command: string, key: ServiceKey, options: ReadOptions): Promise<RealServer<Counter>[]> {
+    const make = (state: RealServerState<Counter>): RealServer<Counter> => new RealServer(this, key, state)
+    return this.#list(
+      command,
+      options,
+      (transport) => kernel.readDests(transport, key, kindOf(options), make),
+      { service: key },
     )
-    return listOrThrow(list, command, { service: key })
   }
 
-  async #table(options: ReadOptions): Promise<SnapshotEntry<Counter>[]> {
-    this.#checkOpen('snapshot')
-    const table = await this.#queue.run(
-      (transport) =>
-        kernel.readTable(
-          transport,
-          kindOf(options),
-          (state) => new Service(this, state),
-          (key, state) => new RealServer(this, key, state),
-        ),
-      options.signal,
+  #table(options: ReadOptions): Promise<SnapshotEntry<Counter>[]> {
+    return this.#list('snapshot', options, (transport) =>
+      kernel.readTable(
+        transport,
+        kindOf(options),
+        (state) => new Service(this, state),
+        (key, state) => new RealServer(this, key, state),
+      ),
     )
-    return listOrThrow(table, 'snapshot')
   }
 }
 
@@ -582,10 +596,10 @@ function edited<Current>(outcome: EditOutcome<Current>, command: string, subject
   return outcome.edited
 }
 
-/** What was read, or the error that it failed with. */
-function listOrThrow<T>(list: T[] | Failure, command: string, subject?: Subject): T[] {
-  if ('errno' in list) throw refusal(list, command, subject)
-  return list
+/** The codec knows what cannot be read, not what it was read for. */
+function named(error: unknown, command: string, subject: Subject = {}): unknown {
+  if (!(error instanceof IpvsError) || error.command !== 'decode') return error
+  return new IpvsError({ errno: -error.errno, command, ...subject, message: error.message })
 }
 
 /** Whether two reads of the table agree on all that can be configured. */

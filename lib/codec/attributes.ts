@@ -325,6 +325,6 @@ export function malformed(what: string): IpvsError {
   return new IpvsError({
     errno: 74,
     command: 'decode',
-    message: `a reply of the kernel cannot be read: ${what}`,
+    message: `EBADMSG: a reply of the kernel cannot be read: ${what}`,
   })
 }

@@ -189,9 +189,15 @@ describe('a transport that breaks its word', () => {
   test('and answers what cannot be read rejects with EBADMSG', async () => {
     const { ipvs, transport } = await open()
     transport.answer(CMD.GET_INFO, {}, messages(serviceMessage().subarray(0, 30)))
-    await expect(ipvs.info()).rejects.toMatchObject({ code: 'EBADMSG', errno: -74 })
+    await expect(ipvs.info()).rejects.toMatchObject({ code: 'EBADMSG', errno: -74, command: 'info' })
     await expect(ipvs.info()).rejects.toMatchObject({ code: 'EBADMSG' })
     transport.answer(CMD.GET_SERVICE, messages(serviceMessage().subarray(0, 40)))
-    await expect(ipvs.services()).rejects.toMatchObject({ code: 'EBADMSG' })
+    await expect(ipvs.services()).rejects.toMatchObject({ code: 'EBADMSG', command: 'services' })
+    transport.answer(CMD.GET_DEST, messages(serviceMessage().subarray(0, 40)))
+    await expect(ipvs.realServers(WEB)).rejects.toMatchObject({
+      code: 'EBADMSG',
+      command: 'realServers',
+      service: { address: WEB.address, port: WEB.port },
+    })
   })
 })
