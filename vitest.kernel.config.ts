@@ -9,7 +9,7 @@ import { defineConfig } from 'vitest/config'
  */
 export default defineConfig({
   test: {
-    // A kernel without the module is another machine: test/kernel/absent-module.mjs boots one.
+    // A kernel without the module is another machine: scripts/test.mjs boots one.
     include: [
       process.env.IPVS_MODULE === 'absent' ? 'test/kernel/absent/*.test.ts' : 'test/kernel/*.test.ts',
     ],

@@ -1,5 +1,5 @@
 // npm test: everything that can be tested on this machine, and the real kernel in the guest. Ends with a line
-// `N passed, N failed`. IPVS_TEST_KERNELS chooses the kernels: '6.1' (default), '6.1 6.12', or '' for none.
+// `N passed, N failed`. IPVS_TEST_KERNELS chooses the kernels: '6.1' (default), '6.1,6.12', or '' for none.
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const results = await mkdtemp(path.join(tmpdir(), 'ipvs-test-'))
 const total = { passed: 0, failed: 0 }
+/** @type {string[]} */
 const skipped = []
 
 /** The guest's exit status where it could not run. */
@@ -44,17 +45,29 @@ async function vitest(name, before, options) {
   return status
 }
 
+/**
+ * Runs the tests of test/kernel on a kernel of their own.
+ *
+ * @param {string} kernel
+ * @param {string} name
+ * @param {string[]} options of the guest
+ */
+async function inGuest(kernel, name, options) {
+  const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--limit', '1800']
+  guest.push('--share', results, ...options, '--')
+  const status = await vitest(name, guest, ['--config', 'vitest.kernel.config.ts'])
+  if (status === GUEST_UNAVAILABLE) skipped.push(name)
+}
+
 try {
   await vitest('without a kernel', [], [])
-  for (const kernel of (process.env['IPVS_TEST_KERNELS'] ?? '6.1').split(' ').filter(Boolean)) {
-    const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--share', results]
-    const name = `on Linux ${kernel}`
-    const status = await vitest(
-      name,
-      [...guest, '--limit', '1800', '--'],
-      ['--config', 'vitest.kernel.config.ts'],
-    )
-    if (status === GUEST_UNAVAILABLE) skipped.push(name)
+  for (const kernel of (process.env['IPVS_TEST_KERNELS'] ?? '6.1').split(',').filter(Boolean)) {
+    await inGuest(kernel, `on Linux ${kernel}`, [])
+    await inGuest(kernel, `on Linux ${kernel} without ip_vs`, [
+      '--absent-module',
+      '--env',
+      'IPVS_MODULE=absent',
+    ])
   }
 } finally {
   await rm(results, { recursive: true, force: true })

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { IpvsError } from '../../../lib/errors.ts'
 import { Ipvs } from '../../../lib/ipvs.ts'
 
-/** A kernel without ip_vs: test/kernel/absent-module.mjs boots one for these. */
+/** A kernel without ip_vs: scripts/test.mjs boots one for these. */
 
 test('open rejects with ENOENT, and says how to get the module', async () => {
   for (let round = 0; round < 2; round++) {
