@@ -96,7 +96,8 @@ void AppendMessage(std::vector<uint8_t>* out, uint16_t type, uint16_t flags, uin
   const size_t begin = out->size();
   out->resize(begin + MessageSpace(payload.size));
   std::memcpy(out->data() + begin, &header, sizeof(header));
-  std::memcpy(out->data() + begin + NLMSG_HDRLEN, payload.data, payload.size);
+  // memcpy wants pointers even for nothing.
+  if (payload.size != 0) std::memcpy(out->data() + begin + NLMSG_HDRLEN, payload.data, payload.size);
 }
 
 std::vector<uint8_t> MakePayload(uint8_t command, uint8_t version, Bytes attribute) {
