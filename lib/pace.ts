@@ -21,6 +21,6 @@ export class Pace {
   }
 }
 
-/** Half of what the JS thread may be kept at a time: a slice can be followed by the caller's own work. */
-const SLICE_MS = 4
+/** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */
+const SLICE_MS = 2
 const STEPS_PER_LOOK = 32
