@@ -1,0 +1,5 @@
+export type { KernelCommand } from './memory/command-names.ts'
+export type { Fault, Hook } from './memory/faults.ts'
+export { createMemoryKernel, MemoryKernel } from './memory/kernel.ts'
+export type { LogEntry } from './memory/log.ts'
+export type { MemoryInterface, MemoryKernelOptions } from './memory/options.ts'
