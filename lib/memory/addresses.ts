@@ -53,7 +53,7 @@ export function isUsable(
   address: Uint8Array,
   interfaces: readonly MemoryInterface[],
 ): boolean {
-  const own = interfaces.flatMap((one) => (one.addresses ?? []).map(parsePrefix))
+  const own = interfaces.flatMap(({ up, addresses = [] }) => (up === false ? [] : addresses.map(parsePrefix)))
   return family === AddressFamily.INET6 ? isUsableIPv6(address, own) : isUsableIPv4(address, own)
 }
 

@@ -25,10 +25,13 @@ export type Policy = ReadonlyMap<number, Rule>
 
 /** The payloads of a request's attributes, by number. */
 export class Attributes {
+  /** Whether bytes were left that are no attribute: the kernel says so, and goes on. */
+  readonly leftover: boolean
   readonly #payloads: ReadonlyMap<number, Uint8Array>
 
-  constructor(payloads: ReadonlyMap<number, Uint8Array>) {
+  constructor(payloads: ReadonlyMap<number, Uint8Array>, leftover = false) {
     this.#payloads = payloads
+    this.leftover = leftover
   }
 
   has(...types: readonly number[]): boolean {
@@ -84,6 +87,8 @@ const TYPE_MASK = 0x3fff
 
 /** Said beside the errno where an attribute breaks its rule. */
 export const POLICY_TEXT = 'Attribute failed policy validation'
+/** Said beside any errno where bytes were left. */
+export const LEFTOVER_TEXT = 'bytes leftover after parsing attributes'
 
 /** Takes attributes apart. Refuses with the errno of the first rule that is broken. */
 export function parseAttributes(bytes: Uint8Array, policy: Policy): Attributes {
@@ -103,7 +108,7 @@ export function parseAttributes(bytes: Uint8Array, policy: Policy): Attributes {
     }
     at += (length + 3) & ~3
   }
-  return new Attributes(payloads)
+  return new Attributes(payloads, at < bytes.length)
 }
 
 /** The errno for a payload that breaks its rule (validate_nla()), or 0. */

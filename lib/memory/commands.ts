@@ -8,7 +8,7 @@ import {
   ServiceAttribute,
 } from '../codec/constants.ts'
 import { addressOf, IPV4_BYTES } from './addresses.ts'
-import { Attributes, parseAttributes, POLICY_TEXT } from './attributes.ts'
+import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
 import type { DaemonRequest } from './daemons.ts'
 import { Errno, refuse, Refusal } from './errno.ts'
 import type { Namespace } from './namespace.ts'
@@ -32,6 +32,8 @@ import {
 export interface Context {
   readonly namespace: Namespace
   readonly writer: ReplyWriter
+  /** What the kernel would say beside an errno (NLMSGERR_ATTR_MSG). */
+  remark?: string
 }
 
 /** A request that is done in one go. Gives the message that answers it, if one does. */
@@ -75,7 +77,14 @@ const DUMP: ReadonlyMap<number, (context: Context, attributes: Uint8Array) => Lo
 export function execute(context: Context, command: number, attributes: Uint8Array): Uint8Array | undefined {
   const handler = DO.get(command) ?? refuse(Errno.EOPNOTSUPP)
   if (!context.namespace.machine.privileged) refuse(Errno.EPERM)
-  return handler(context, parseAttributes(attributes, topPolicy))
+  const request = parseAttributes(attributes, topPolicy)
+  const asked = { ...context, ...(request.leftover && { remark: LEFTOVER_TEXT }) }
+  try {
+    return handler(asked, request)
+  } catch (error) {
+    if (error instanceof Refusal) refuse(error.errno, error.text ?? asked.remark)
+    throw error
+  }
 }
 
 /** Starts a dump. */
@@ -290,9 +299,17 @@ function dumpDests({ namespace, writer }: Context, attributes: Uint8Array): Look
 
 // Sync daemons
 
-function newDaemon({ namespace }: Context, request: Attributes): undefined {
-  const { STATE, MCAST_IFN, SYNC_ID, SYNC_MAXLEN, MCAST_PORT, MCAST_TTL } = DaemonAttribute
+/** The kernel has words for what is wrong here, unlike in services and real servers. */
+function parseDaemon(context: Context, request: Attributes): Attributes {
   const nest = parseNest(request, CommandAttribute.DAEMON, daemonPolicy, POLICY_TEXT)
+  if (nest.leftover) context.remark = LEFTOVER_TEXT
+  return nest
+}
+
+function newDaemon(context: Context, request: Attributes): undefined {
+  const { namespace } = context
+  const { STATE, MCAST_IFN, SYNC_ID, SYNC_MAXLEN, MCAST_PORT, MCAST_TTL } = DaemonAttribute
+  const nest = parseDaemon(context, request)
   if (!nest.has(STATE, MCAST_IFN, SYNC_ID)) refuse(Errno.EINVAL)
   const daemon: DaemonRequest = {
     state: nest.u32(STATE),
@@ -321,10 +338,10 @@ function parseGroup(nest: Attributes): { family: number; group: Uint8Array } | u
   return { family: AddressFamily.INET6, group }
 }
 
-function deleteDaemon({ namespace }: Context, request: Attributes): undefined {
-  const nest = parseNest(request, CommandAttribute.DAEMON, daemonPolicy, POLICY_TEXT)
+function deleteDaemon(context: Context, request: Attributes): undefined {
+  const nest = parseDaemon(context, request)
   if (!nest.has(DaemonAttribute.STATE)) refuse(Errno.EINVAL)
-  namespace.daemons.stop(nest.u32(DaemonAttribute.STATE))
+  context.namespace.daemons.stop(nest.u32(DaemonAttribute.STATE))
 }
 
 function dumpDaemons({ namespace, writer }: Context): Look {

@@ -44,10 +44,10 @@ export class Daemons {
     const { state, family = AddressFamily.INET, group = DEFAULT_GROUP } = request
     if (this.running.some((daemon) => daemon.state === state)) refuse(Errno.EEXIST)
     if (state !== DaemonState.MASTER && state !== DaemonState.BACKUP) refuse(Errno.EINVAL)
-    // Connecting a socket needs a route; joining a group does not.
-    if (state === DaemonState.MASTER && !interfaces.some(({ multicast = true }) => multicast)) {
-      refuse(Errno.ENETUNREACH)
-    }
+    // A socket connects only where the interface is up; it joins a group anywhere.
+    // The loopback interface has no route to IPv6 groups.
+    const reached = device.up !== false && !(device.name === 'lo' && family === AddressFamily.INET6)
+    if (state === DaemonState.MASTER && !reached) refuse(Errno.ENETUNREACH)
     const daemon: Daemon = {
       ...request,
       family,

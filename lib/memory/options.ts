@@ -6,10 +6,10 @@ export interface MemoryInterface {
   /** Its addresses with their prefix lengths: '10.0.0.1/24', 'fd00::1/64'. Default none. */
   readonly addresses?: readonly string[]
   /**
-   * Whether there is a route to multicast groups through it. Without one a
-   * master sync daemon does not start (ENETUNREACH). Default true.
+   * Whether it is up. The addresses of one that is not count for nothing, and a
+   * master sync daemon does not start on it (ENETUNREACH). Default true.
    */
-  readonly multicast?: boolean
+  readonly up?: boolean
 }
 
 /** What the in-memory kernel is. */
@@ -75,7 +75,6 @@ export const LOOPBACK: MemoryInterface = {
   name: 'lo',
   mtuBytes: 65536,
   addresses: ['127.0.0.1/8', '::1/128'],
-  multicast: false,
 }
 
 const ETHERNET: MemoryInterface = { name: 'eth0', addresses: ['192.168.0.2/24', 'fd00::2/64'] }
