@@ -1,10 +1,12 @@
 import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import type { ServiceKey } from '../types.ts'
 import type { KernelCommand } from './command-names.ts'
 import { Conversation } from './conversation.ts'
 import { type Fault, Faults, type Hook } from './faults.ts'
 import type { LogEntry } from './log.ts'
 import { Namespace } from './namespace.ts'
-import { type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
+import { checkNumber, type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
+import { type ClientOptions, Clients, type MemoryConnection, type TrafficOptions } from './traffic.ts'
 
 /**
  * A kernel in memory for tests: `Ipvs.open({ transport: kernel })`. It answers
@@ -21,12 +23,14 @@ export class MemoryKernel implements Transport {
   readonly #log: LogEntry[] = []
   #namespace: Namespace
   #conversation: Conversation
+  #clients: Clients
 
   /** See {@link createMemoryKernel}. */
   constructor(options: MemoryKernelOptions = {}) {
     this.#machine = machineOf(options)
     this.#namespace = new Namespace(this.#machine)
     this.#conversation = this.#converse()
+    this.#clients = new Clients(this.#namespace)
   }
 
   /** Every request that arrived, oldest first, with what became of it. Those of `Ipvs.probe()` are not among them. */
@@ -59,8 +63,53 @@ export class MemoryKernel implements Transport {
     if (this.#machine.loaded && !loaded) {
       this.#namespace = new Namespace(this.#machine)
       this.#conversation = this.#converse()
+      this.#clients = new Clients(this.#namespace)
     }
     this.#machine.loaded = loaded
+  }
+
+  /** Seconds since the kernel began. Its clock stands still but for `advance()`. */
+  get seconds(): number {
+    return this.#namespace.now
+  }
+
+  /**
+   * Lets time pass: connections and clients that persistence remembers time
+   * out, deleted real servers are forgotten, and every two seconds the counters
+   * that are read catch up with what has passed, as those of Linux do.
+   */
+  advance(seconds: number): void {
+    if (!Number.isFinite(seconds) || seconds < 0) {
+      throw new RangeError(`time goes on by 0 seconds or more, got ${String(seconds)}`)
+    }
+    this.#namespace.advance(seconds)
+  }
+
+  /**
+   * A client connects to a virtual service. Its scheduler chooses the server by
+   * the rules of Linux: rr, wrr, lc, wlc, sed, nq, fo, ovf, dh, sh and mh choose
+   * what the real ones would; lblc, lblcr, twos and any other name choose as wlc does.
+   * Persistence (without engines), weight 0 and thresholds count.
+   *
+   * What a connection begins and ends with is counted as headers without data.
+   * `activeConnections` and the like show at once, counters after `advance(2)`.
+   */
+  connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+    return this.#clients.connect(service, options)
+  }
+
+  /** Connections of many clients, each of which sends and gets so much. */
+  traffic(service: ServiceKey, options: TrafficOptions = {}): MemoryConnection[] {
+    return this.#clients.traffic(service, options)
+  }
+
+  /**
+   * Sets a sysctl of net.ipv4.vs. Of those, `expire_quiescent_template`,
+   * `expire_nodest_conn` and `run_estimation` change what the kernel does.
+   */
+  setSysctl(name: string, value: string | number): void {
+    if (!this.#namespace.sysctls.has(name)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name}`)
+    this.#namespace.sysctls.set(name, String(value))
   }
 
   /**
@@ -99,6 +148,7 @@ export class MemoryKernel implements Transport {
 
   /** Makes the next request, or the next of a command, take so long. */
   delayNext(delay: { readonly ms: number; readonly command?: KernelCommand }): void {
+    checkNumber('ms', delay.ms, 0, 2147483647)
     this.#faults.before(delay.command, () => new Promise((resolve) => setTimeout(resolve, delay.ms)))
   }
 

@@ -1,5 +1,7 @@
 import { ServiceFlag } from '../codec/constants.ts'
 import { isUsable } from './addresses.ts'
+import { Connections } from './connections.ts'
+import { ESTIMATOR_SECONDS } from './counters.ts'
 import { Daemons } from './daemons.ts'
 import { Errno, refuse } from './errno.ts'
 import type { Machine } from './options.ts'
@@ -24,6 +26,7 @@ export class Namespace {
   readonly trash: Trash = new Trash()
   readonly daemons: Daemons = new Daemons()
   readonly timeouts: Timeouts = new Timeouts()
+  readonly connections: Connections = new Connections(this)
   /** net.ipv4.vs, by name. */
   readonly sysctls: Map<string, string>
   /** Seconds since it came to be. */
@@ -33,6 +36,27 @@ export class Namespace {
     this.machine = machine
     this.services = new ServiceTable(machine.hashSeed)
     this.sysctls = sysctlsOf(machine.version, machine.sysctls)
+  }
+
+  /** Lets time pass: what ends ends, and counters are looked at every two seconds. */
+  advance(seconds: number): void {
+    const end = this.now + seconds
+    for (;;) {
+      const estimate = (Math.floor(this.now / ESTIMATOR_SECONDS) + 1) * ESTIMATOR_SECONDS
+      this.now = Math.min(end, estimate, Math.max(this.now, Math.min(this.connections.due, this.trash.due)))
+      if (this.connections.due <= this.now) this.connections.expire()
+      if (this.trash.due <= this.now) this.trash.look(this.now)
+      if (this.now === estimate) this.#estimate()
+      else if (this.now === end) return
+    }
+  }
+
+  #estimate(): void {
+    if (this.sysctls.get('run_estimation') === '0') return
+    for (const { counters, dests } of this.services) {
+      counters.estimate()
+      for (const dest of dests) dest.counters.estimate()
+    }
   }
 
   /** Whether a service has a real server of another family than its own. */
@@ -79,18 +103,19 @@ export class Namespace {
     this.#apply(dest, settings)
     dest.available = true
     service.add(dest)
-    service.schedulerState?.changed?.('add', dest)
+    service.schedulerState?.changed?.()
   }
 
   editDest(dest: Dest, settings: DestSettings): void {
     if (settings.weight !== 0) dest.lastWeight = settings.weight
     this.#apply(dest, settings)
-    dest.service.schedulerState?.changed?.('edit', dest)
+    dest.service.schedulerState?.changed?.()
   }
 
   deleteDest(dest: Dest): void {
+    const place = dest.service.dests.indexOf(dest)
     this.#unlink(dest)
-    dest.service.schedulerState?.changed?.('delete', dest)
+    dest.service.schedulerState?.changed?.({ dest, place })
   }
 
   /** The settings, and what they say of overload (__ip_vs_update_dest()). */
@@ -99,6 +124,9 @@ export class Namespace {
     dest.settings = settings
     const { upperThreshold } = settings
     if (upperThreshold === 0 || upperThreshold > before) dest.overloaded = false
+    // Newer kernels do not wait for the next connection.
+    const newer = this.machine.version !== '6.1'
+    if (newer && upperThreshold !== 0) dest.overloaded = dest.active + dest.inactive >= upperThreshold
   }
 
   #unlink(dest: Dest): void {
