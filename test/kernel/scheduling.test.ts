@@ -68,7 +68,7 @@ const SCENARIOS: readonly Scenario[] = [
     settings: {
       scheduler,
       schedulerFlags: [`${scheduler}-port`, `${scheduler}-fallback`],
-    } as ServiceSettings,
+    },
     servers: weights(1, 100, 7, 2),
     steps: plain,
   })),
@@ -148,8 +148,8 @@ kernelTests('scheduling', () => {
           first += step.clients
           sender.stdin.write(`${JSON.stringify({ ...key, clients })}\n`)
           await once(lines, 'line')
-          const real = await chosen(netns, key.port)
-          const wanted = clients.map(([from, port]) => real.get(`${from}:${String(port)}`) ?? 'none')
+          const there = await chosen(netns, key.port)
+          const wanted = clients.map(([from, port]) => there.get(`${from}:${String(port)}`) ?? 'none')
           const got = clients.map(
             ([clientAddress, clientPort]) =>
               memory.connect(key, { clientAddress, clientPort }).realServer?.address ?? 'none',
