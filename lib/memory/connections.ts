@@ -107,13 +107,13 @@ export class Connections {
     if (chosen === undefined) return undefined
     const { dest, template } = chosen
     const connection = new Connection(flow, dest, template)
-    bind(connection)
+    this.#bind(connection)
     dest.counters.count({ connections: 1 })
     dest.service.counters.count({ connections: 1 })
     if ((service.settings.flags & ServiceFlag.ONEPACKET) !== 0 && flow.protocol === IpProtocol.UDP) {
       // Of one packet nothing is remembered.
       connection.alive = false
-      unbind(connection)
+      this.#unbind(connection)
       return connection
     }
     if (template !== undefined) {
@@ -157,6 +157,20 @@ export class Connections {
     }
   }
 
+  #bind(entry: Entry): void {
+    if (entry.template) entry.dest.persistent += 1
+    else entry.dest.inactive += 1
+    this.#namespace.overload.bound(entry.dest)
+  }
+
+  #unbind(entry: Entry): void {
+    const { dest } = entry
+    if (entry.template) dest.persistent -= 1
+    else if (entry instanceof Connection && entry.active) dest.active -= 1
+    else dest.inactive -= 1
+    this.#namespace.overload.unbound(dest)
+  }
+
   /** Brings a connection into a state, and starts its time anew. */
   #enter(connection: Connection, state: ConnectionState): void {
     const { dest, flow } = connection
@@ -179,7 +193,7 @@ export class Connections {
     } else {
       for (const [key, template] of this.#templates) if (template === entry) this.#templates.delete(key)
     }
-    unbind(entry)
+    this.#unbind(entry)
   }
 
   /** The service for a packet: by mark, by address and port, or the one of port 0 (ip_vs_service_find()). */
@@ -219,7 +233,7 @@ export class Connections {
     const template = new Template(dest, Math.floor(settings.timeoutTicks / this.#namespace.machine.hz))
     this.#templates.set(key, template)
     this.#entries.add(template)
-    bind(template)
+    this.#bind(template)
     return { dest, template }
   }
 
@@ -246,30 +260,6 @@ function schedule(service: VirtualService, flow: Flow): Chosen | undefined {
     virtualAddress: flow.virtualAddress,
   })
   return dest && { dest }
-}
-
-/** ip_vs_bind_dest() */
-function bind(entry: Entry): void {
-  const { dest } = entry
-  if (entry.template) dest.persistent += 1
-  else dest.inactive += 1
-  const { upperThreshold } = dest.settings
-  if (upperThreshold !== 0 && dest.active + dest.inactive >= upperThreshold) dest.overloaded = true
-}
-
-/** ip_vs_unbind_dest() */
-function unbind(entry: Entry): void {
-  const { dest } = entry
-  if (entry.template) dest.persistent -= 1
-  else if (entry instanceof Connection && entry.active) dest.active -= 1
-  else dest.inactive -= 1
-  const { upperThreshold, lowerThreshold } = dest.settings
-  const total = dest.active + dest.inactive
-  if (
-    lowerThreshold !== 0 ? total < lowerThreshold : upperThreshold === 0 || total * 4 < upperThreshold * 3
-  ) {
-    dest.overloaded = false
-  }
 }
 
 function flowKey(flow: Flow): string {

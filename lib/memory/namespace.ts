@@ -5,6 +5,7 @@ import { ESTIMATOR_SECONDS } from './counters.ts'
 import { Daemons } from './daemons.ts'
 import { Errno, refuse } from './errno.ts'
 import type { Machine } from './options.ts'
+import { type OverloadRules, overloadRules } from './overload.ts'
 import { bindScheduler } from './schedulers.ts'
 import {
   Dest,
@@ -27,6 +28,7 @@ export class Namespace {
   readonly daemons: Daemons = new Daemons()
   readonly timeouts: Timeouts = new Timeouts()
   readonly connections: Connections = new Connections(this)
+  readonly overload: OverloadRules
   /** net.ipv4.vs, by name. */
   readonly sysctls: Map<string, string>
   /** Seconds since it came to be. */
@@ -35,6 +37,7 @@ export class Namespace {
   constructor(machine: Machine) {
     this.machine = machine
     this.services = new ServiceTable(machine.hashSeed)
+    this.overload = overloadRules(machine.version)
     this.sysctls = sysctlsOf(machine.version, machine.sysctls)
   }
 
@@ -91,6 +94,7 @@ export class Namespace {
   /** Takes it back from the trash if it is there, or makes a new one if the address will do. */
   addDest(service: VirtualService, identity: DestIdentity, settings: DestSettings): void {
     let dest = this.trash.take(identity, service.identity)
+    const old = dest?.settings
     if (dest === undefined) {
       const { interfaces } = this.machine
       if (!isUsable(identity.family, identity.address, interfaces)) refuse(Errno.EINVAL)
@@ -100,7 +104,8 @@ export class Namespace {
       dest.service = service
     }
     dest.lastWeight = settings.weight
-    this.#apply(dest, settings)
+    dest.settings = settings
+    this.overload.edited(dest, old)
     dest.available = true
     service.add(dest)
     service.schedulerState?.changed?.()
@@ -108,7 +113,9 @@ export class Namespace {
 
   editDest(dest: Dest, settings: DestSettings): void {
     if (settings.weight !== 0) dest.lastWeight = settings.weight
-    this.#apply(dest, settings)
+    const old = dest.settings
+    dest.settings = settings
+    this.overload.edited(dest, old)
     dest.service.schedulerState?.changed?.()
   }
 
@@ -116,17 +123,6 @@ export class Namespace {
     const place = dest.service.dests.indexOf(dest)
     this.#unlink(dest)
     dest.service.schedulerState?.changed?.({ dest, place })
-  }
-
-  /** The settings, and what they say of overload (__ip_vs_update_dest()). */
-  #apply(dest: Dest, settings: DestSettings): void {
-    const before = dest.settings.upperThreshold
-    dest.settings = settings
-    const { upperThreshold } = settings
-    if (upperThreshold === 0 || upperThreshold > before) dest.overloaded = false
-    // Newer kernels do not wait for the next connection.
-    const newer = this.machine.version !== '6.1'
-    if (newer && upperThreshold !== 0) dest.overloaded = dest.active + dest.inactive >= upperThreshold
   }
 
   #unlink(dest: Dest): void {
