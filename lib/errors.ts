@@ -104,6 +104,12 @@ export function errnoName(errno: number): string {
   return ERRNO_NAMES[errno] ?? `ERRNO_${String(errno)}`
 }
 
+/** 3 for 'ESRCH'; `undefined` for a name that is not among those that can reach us. */
+export function errnoNumber(name: string): number | undefined {
+  const found = Object.entries(ERRNO_NAMES).find(([, errnoName]) => errnoName === name)
+  return found === undefined ? undefined : Number(found[0])
+}
+
 /** A virtual service as people write it: tcp/192.0.2.1:80, tcp/[2001:db8::1]:443, fwmark/5, fwmark6/5. */
 export function formatServiceKey(key: ServiceKey): string {
   if (key.protocol === 'fwmark')

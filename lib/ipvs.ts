@@ -117,12 +117,15 @@ export class Ipvs {
   static async probe(options: OpenOptions = {}): Promise<Capabilities> {
     const transport = await connect(options)
     if ('errno' in transport) {
-      if (transport.errno === 2 && transport.noFamily === true) return probe(undefined)
+      if (isAbsent(transport)) return probe(undefined)
       throw refusal(transport, 'probe')
     }
     try {
       const scratch = await transport.openScratch()
-      if ('errno' in scratch) throw refusal(scratch, 'probe')
+      if ('errno' in scratch) {
+        if (isAbsent(scratch)) return await probe(undefined)
+        throw refusal(scratch, 'probe')
+      }
       const ipvs = new Ipvs(scratch)
       try {
         return await probe(ipvs)
@@ -554,6 +557,11 @@ async function connect(options: OpenOptions): Promise<Transport | Failure> {
   }
   if (netns === undefined) return openNative({ timeoutMs: wait })
   return openNative({ netns: check.netnsPath(netns), timeoutMs: wait })
+}
+
+/** Whether a kernel has no IPVS at all. */
+function isAbsent({ errno, noFamily }: Failure): boolean {
+  return errno === 2 && noFamily === true
 }
 
 /** The identity of a service that the caller named, as the kernel's bytes read back. */

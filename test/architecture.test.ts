@@ -80,6 +80,7 @@ const lines = (list: readonly Import[]): string[] => list.map(({ file, target })
 
 const CODEC = /^lib\/codec\//
 const TRANSPORT = /^lib\/transport\//
+const MEMORY = /^lib\/memory\//
 const DATA = /^lib\/(types|errors|validate)\.ts$/
 
 describe('lib', () => {
@@ -113,13 +114,29 @@ describe('lib', () => {
         !target.startsWith('node:') &&
         target !== 'node-gyp-build',
     )
-    expect(
-      lines(
-        broken.filter(({ file, target }) => !(file.endsWith('memory.ts') && target.startsWith('lib/codec/'))),
-      ),
-    ).toEqual([])
+    expect(lines(broken)).toEqual([])
     expect(targets(from(/^lib\/transport\/transport\.ts$/))).toEqual([])
     expect(targets(from(/^lib\/transport\/queue\.ts$/))).toEqual(['lib/transport/transport.ts'])
+  })
+
+  test('the in-memory kernel knows the codec, data, and of transports only their types', () => {
+    const known = from(MEMORY)
+    expect(known.length).toBeGreaterThan(20)
+    const broken = known.filter(
+      ({ target, typeOnly }) =>
+        !target.startsWith('lib/memory/') &&
+        !target.startsWith('lib/codec/') &&
+        !DATA.test(target) &&
+        !(target === 'lib/transport/transport.ts' && typeOnly),
+    )
+    expect(lines(broken)).toEqual([])
+    expect(
+      lines(
+        imports.filter(
+          ({ file, target }) => target.startsWith('lib/memory/') && !file.startsWith('lib/memory/'),
+        ),
+      ),
+    ).toEqual(targets(from(/^lib\/testing\.ts$/)).map((target) => `lib/testing.ts -> ${target}`))
   })
 
   test('kernel.ts is the one file that holds both the codec and a transport', () => {
@@ -131,6 +148,8 @@ describe('lib', () => {
           ? 'transport'
           : undefined
       if (room === undefined || file.startsWith('lib/codec/') || file.startsWith('lib/transport/')) continue
+      // The in-memory kernel is the other end of the conversation.
+      if (file.startsWith('lib/memory/')) continue
       rooms.set(file, (rooms.get(file) ?? new Set<string>()).add(room))
     }
     const both = [...rooms].filter(([, known]) => known.size === 2).map(([file]) => file)
@@ -169,11 +188,11 @@ describe('lib', () => {
     )
   })
 
-  test('only kernel.ts and probe.ts know the codec at all', () => {
+  test('only kernel.ts, probe.ts and the in-memory kernel know the codec at all', () => {
     const known = imports.filter(
       ({ file, target }) => target.startsWith('lib/codec/') && !file.startsWith('lib/codec/'),
     )
-    const allowed = /^lib\/(kernel|probe|transport\/memory)\.ts$/
+    const allowed = /^lib\/(kernel|probe)\.ts$|^lib\/memory\//
     expect(lines(known.filter(({ file }) => !allowed.test(file)))).toEqual([])
   })
 
@@ -212,9 +231,9 @@ describe('lib', () => {
     expect(lines(broken)).toEqual([])
   })
 
-  test('index.ts is named re-exports and nothing else', () => {
-    const text = readFileSync(join(root, 'lib/index.ts'), 'utf8')
-    const source = ts.createSourceFile('index.ts', text, ts.ScriptTarget.ES2022, true)
+  test.each(['index.ts', 'testing.ts'])('%s is named re-exports and nothing else', (door) => {
+    const text = readFileSync(join(root, 'lib', door), 'utf8')
+    const source = ts.createSourceFile(door, text, ts.ScriptTarget.ES2022, true)
     for (const statement of source.statements) {
       expect(ts.isExportDeclaration(statement)).toBe(true)
       const clause = (statement as ts.ExportDeclaration).exportClause

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import * as testing from '../../lib/testing.ts'
 import { Ipvs, RealServer, Service } from '../../lib/index.ts'
 import { addonLoadError, errnoName, platformError } from '../../lib/errors.ts'
 import { brokenLink, codeSpans, headings, links, pages, type Page, prose, tableRows } from './markdown.ts'
@@ -89,11 +90,12 @@ const SPECS =
   'const spec = {} as ServiceSpec & RealServerSpec, changes = {} as ServiceChanges & RealServerChanges'
 
 describe('methods', () => {
-  const methods = new Set(
-    [Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype].flatMap((owner) =>
+  const methods = new Set([
+    ...Object.keys(testing),
+    ...[Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype].flatMap((owner) =>
       Object.getOwnPropertyNames(owner),
     ),
-  )
+  ])
 
   test.each(all)('that $name names are there', (from) => {
     const unknown = prose(from).flatMap(({ line, number }) =>

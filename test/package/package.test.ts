@@ -140,6 +140,19 @@ describe('an installation', () => {
     expect(printed).toMatch(/^(opened|IpvsError)$/)
   })
 
+  test('has the in-memory kernel behind a door of its own, which loads no addon', async () => {
+    const printed = await node(
+      'testing.mjs',
+      `import { Ipvs } from 'ipvs'
+      import { createMemoryKernel } from 'ipvs/testing'
+      process.dlopen = () => { throw new Error('the addon was loaded') }
+      const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
+      await ipvs.addService({ protocol: 'tcp', address: '192.0.2.1', port: 80 })
+      console.log((await ipvs.services()).length)`,
+    )
+    expect(printed).toBe('1')
+  })
+
   test('lets nobody in by another door', async () => {
     const printed = await node(
       'door.mjs',

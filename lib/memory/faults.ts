@@ -1,0 +1,131 @@
+import { errnoNumber } from '../errors.ts'
+import type { Failure } from '../transport/transport.ts'
+import { checkCommand, type KernelCommand } from './command-names.ts'
+import { checkNumber } from './options.ts'
+
+/** A failure to come: see {@link MemoryKernel.failNext}. */
+export interface Fault {
+  /** The request to fail. Default: the next one, whatever it is. */
+  readonly command?: KernelCommand
+  /** Name or number of the errno: 'ENOMEM', 12. */
+  readonly errno: string | number
+  /** How many such requests fail, default 1. */
+  readonly times?: number
+  /**
+   * Whether the kernel does the request all the same, and only its answer is
+   * lost: what ENOBUFS and ETIMEDOUT mean. Default: for these two, true.
+   */
+  readonly executed?: boolean
+  /** The system call that failed, such as 'recvmsg'. Default: for those two 'recvmsg', else none. */
+  readonly syscall?: string
+  /** The kernel's own words. Default none. */
+  readonly kernelMessage?: string
+}
+
+/** Answers that are lost on their way back. */
+const LOST: readonly number[] = [105, 110]
+
+interface Armed<T> {
+  readonly command: KernelCommand | undefined
+  readonly value: T
+  times: number
+}
+
+/** A failure that has come. */
+export interface TakenFault {
+  readonly failure: Failure
+  readonly executed: boolean
+}
+
+/** What a test runs at a point of a conversation. */
+export type Hook = () => void | Promise<void>
+
+/** What a test asked to go wrong, in the order it was asked. */
+export class Faults {
+  readonly #failures: Armed<TakenFault>[] = []
+  readonly #before: Armed<Hook>[] = []
+  readonly #during: Armed<Hook>[] = []
+  readonly #interrupted: Armed<true>[] = []
+  #gate: Promise<void> | undefined
+
+  fail({ command, errno, times = 1, executed, syscall, kernelMessage }: Fault): void {
+    checkNumber('times', times, 1, Number.MAX_SAFE_INTEGER)
+    const number = typeof errno === 'number' ? errno : errnoNumber(errno)
+    if (number === undefined) throw new RangeError(`there is no errno '${String(errno)}'`)
+    checkNumber('errno', number, 1, 4095)
+    const lost = LOST.includes(number)
+    const call = syscall ?? (lost ? 'recvmsg' : undefined)
+    const failure: Failure = {
+      errno: number,
+      ...(call !== undefined && { syscall: call }),
+      ...(kernelMessage !== undefined && { message: kernelMessage }),
+    }
+    arm(this.#failures, command, { failure, executed: executed ?? lost }, times)
+  }
+
+  before(command: KernelCommand | undefined, hook: Hook, times = 1): void {
+    arm(this.#before, command, hook, times)
+  }
+
+  during(command: KernelCommand | undefined, hook: Hook): void {
+    arm(this.#during, command, hook, 1)
+  }
+
+  interrupt(command: KernelCommand | undefined): void {
+    arm(this.#interrupted, command, true, 1)
+  }
+
+  /** Lets nothing through until what it gives is called. */
+  hold(): () => void {
+    let release: (() => void) | undefined
+    const gate = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    this.#gate = gate
+    return () => {
+      if (this.#gate === gate) this.#gate = undefined
+      release?.()
+    }
+  }
+
+  clear(): void {
+    for (const list of [this.#failures, this.#before, this.#during, this.#interrupted]) list.length = 0
+  }
+
+  takeFailure(command: KernelCommand | number): TakenFault | undefined {
+    return take(this.#failures, command)
+  }
+
+  takeInterruption(command: KernelCommand | number): boolean {
+    return take(this.#interrupted, command) ?? false
+  }
+
+  /** Whether a request waits for something: most do not, and a promise for each would cost more than the request. */
+  get waits(): boolean {
+    return this.#gate !== undefined || this.#before.length > 0
+  }
+
+  async wait(command: KernelCommand | number): Promise<void> {
+    while (this.#gate !== undefined) await this.#gate
+    await take(this.#before, command)?.()
+  }
+
+  async betweenChunks(command: KernelCommand | number): Promise<void> {
+    await take(this.#during, command)?.()
+  }
+}
+
+function arm<T>(list: Armed<T>[], command: KernelCommand | undefined, value: T, times: number): void {
+  checkCommand(command)
+  list.push({ command, value, times })
+}
+
+/** The first that is meant for this command, which is then used up once. */
+function take<T>(list: Armed<T>[], command: KernelCommand | number): T | undefined {
+  const index = list.findIndex((armed) => armed.command === undefined || armed.command === command)
+  const armed = list[index]
+  if (armed === undefined) return undefined
+  armed.times -= 1
+  if (armed.times === 0) list.splice(index, 1)
+  return armed.value
+}

@@ -1,0 +1,209 @@
+import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import type { ServiceKey } from '../types.ts'
+import type { KernelCommand } from './command-names.ts'
+import { Conversation } from './conversation.ts'
+import { type Fault, Faults, type Hook } from './faults.ts'
+import type { LogEntry } from './log.ts'
+import { Namespace } from './namespace.ts'
+import { checkNumber, type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
+import { type ClientOptions, Clients, type MemoryConnection, type TrafficOptions } from './traffic.ts'
+
+/**
+ * A kernel in memory for tests: `Ipvs.open({ transport: kernel })`. It answers
+ * the bytes that Linux would, and keeps the same table by the same rules, in any
+ * JavaScript environment and without privileges.
+ *
+ * Any number of Ipvs may be opened on one kernel, at the same time or one after
+ * the other: closing one leaves the kernel as it is. Each sees what the others
+ * do, as several programs on one machine do.
+ */
+export class MemoryKernel implements Transport {
+  readonly #machine: Machine
+  readonly #faults = new Faults()
+  readonly #log: LogEntry[] = []
+  #namespace: Namespace
+  #conversation: Conversation
+  #clients: Clients
+
+  /** See {@link createMemoryKernel}. */
+  constructor(options: MemoryKernelOptions = {}) {
+    this.#machine = machineOf(options)
+    this.#namespace = new Namespace(this.#machine)
+    this.#conversation = this.#converse()
+    this.#clients = new Clients(this.#namespace)
+  }
+
+  /** Every request that arrived, oldest first, with what became of it. Those of `Ipvs.probe()` are not among them. */
+  get log(): readonly LogEntry[] {
+    return this.#log
+  }
+
+  clearLog(): void {
+    this.#log.length = 0
+  }
+
+  /** Whether callers have CAP_NET_ADMIN. Without it every command fails with EPERM. */
+  get privileged(): boolean {
+    return this.#machine.privileged
+  }
+
+  set privileged(privileged: boolean) {
+    this.#machine.privileged = privileged
+  }
+
+  /**
+   * Whether the module ip_vs is loaded. Without it every command fails with
+   * ENOENT, as on a kernel that has no IPVS. What there was is gone after it.
+   */
+  get loaded(): boolean {
+    return this.#machine.loaded
+  }
+
+  set loaded(loaded: boolean) {
+    if (this.#machine.loaded && !loaded) {
+      this.#namespace = new Namespace(this.#machine)
+      this.#conversation = this.#converse()
+      this.#clients = new Clients(this.#namespace)
+    }
+    this.#machine.loaded = loaded
+  }
+
+  /** Seconds since the kernel began. Its clock stands still but for `advance()`. */
+  get seconds(): number {
+    return this.#namespace.now
+  }
+
+  /**
+   * Lets time pass: connections and clients that persistence remembers time
+   * out, deleted real servers are forgotten, and every two seconds the counters
+   * that are read catch up with what has passed, as those of Linux do.
+   */
+  advance(seconds: number): void {
+    if (!Number.isFinite(seconds) || seconds < 0) {
+      throw new RangeError(`time goes on by 0 seconds or more, got ${String(seconds)}`)
+    }
+    this.#namespace.advance(seconds)
+  }
+
+  /**
+   * A client connects to a virtual service. Its scheduler chooses the server by
+   * the rules of Linux: rr, wrr, lc, wlc, sed, nq, fo, ovf, dh, sh and mh choose
+   * what the real ones would; lblc, lblcr, twos and any other name choose as wlc does.
+   * Persistence (without engines), weight 0 and thresholds count.
+   *
+   * What a connection begins and ends with is counted as headers without data.
+   * `activeConnections` and the like show at once, counters after `advance(2)`.
+   */
+  connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+    return this.#clients.connect(service, options)
+  }
+
+  /** Connections of many clients, each of which sends and gets so much. */
+  traffic(service: ServiceKey, options: TrafficOptions = {}): MemoryConnection[] {
+    return this.#clients.traffic(service, options)
+  }
+
+  /**
+   * Sets a sysctl of net.ipv4.vs. Of those, `expire_quiescent_template`,
+   * `expire_nodest_conn` and `run_estimation` change what the kernel does.
+   */
+  setSysctl(name: string, value: string | number): void {
+    if (!this.#namespace.sysctls.has(name)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name}`)
+    this.#namespace.sysctls.set(name, String(value))
+  }
+
+  /**
+   * Fails the next request, or the next of a command. The kernel does not do
+   * it, unless the errno says that only the answer is lost. Several faults come
+   * in the order they were asked for.
+   */
+  failNext(fault: Fault): void {
+    this.#faults.fail(fault)
+  }
+
+  /**
+   * Runs something just before the next request of a command is done: another
+   * program's change through another Ipvs on this kernel, for example. What it
+   * gives is awaited. In a `snapshot()`, 'getRealServers' comes between the dump
+   * of the services and that of the first one's real servers.
+   */
+  beforeNext(command: KernelCommand, run: Hook): void {
+    this.#faults.before(command, run)
+  }
+
+  /**
+   * Runs something in the middle of the next dump of a command, once a first
+   * piece was read: about eleven services, or ten real servers. A list that is
+   * shorter does not come to that point. The kernel only counts how far it is,
+   * so a change in between makes it miss entries, or list some twice.
+   */
+  duringNextDump(command: 'getService' | 'getRealServers', run: Hook): void {
+    this.#faults.during(command, run)
+  }
+
+  /** Marks the next dump as interrupted by a change (NLM_F_DUMP_INTR), which Linux does not do for IPVS up to 7.1. */
+  interruptNextDump(command?: 'getService' | 'getRealServers' | 'getSyncDaemons'): void {
+    this.#faults.interrupt(command)
+  }
+
+  /** Makes the next request, or the next of a command, take so long. */
+  delayNext(delay: { readonly ms: number; readonly command?: KernelCommand }): void {
+    checkNumber('ms', delay.ms, 0, 2147483647)
+    this.#faults.before(delay.command, () => new Promise((resolve) => setTimeout(resolve, delay.ms)))
+  }
+
+  /** Answers nothing more, like a kernel that is busy, until the function that it gives is called. */
+  hold(): () => void {
+    return this.#faults.hold()
+  }
+
+  /** Forgets the faults that did not come yet. */
+  clearFaults(): void {
+    this.#faults.clear()
+  }
+
+  /** @internal */
+  batch(requests: readonly Request[]): Promise<readonly Reply[]> {
+    return this.#conversation.batch(requests)
+  }
+
+  /** @internal */
+  dump(request: Request): Promise<Dump> {
+    return this.#conversation.dump(request)
+  }
+
+  /** @internal */
+  dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump> {
+    return this.#conversation.dumpOfDumps(outer, innerCommand, attribute)
+  }
+
+  /** @internal */
+  sysctl(name: string): Promise<string | undefined> {
+    return this.#conversation.sysctl(name)
+  }
+
+  /** @internal */
+  openScratch(): Promise<Transport | Failure> {
+    return this.#conversation.openScratch()
+  }
+
+  /** @internal */
+  close(): Promise<void> {
+    return this.#conversation.close()
+  }
+
+  #converse(): Conversation {
+    const scratch = (): Transport => new Conversation(new Namespace(this.#machine), scratch)
+    return new Conversation(this.#namespace, scratch, { faults: this.#faults, log: this.#log })
+  }
+}
+
+/**
+ * Makes a kernel in memory, with an empty table.
+ *
+ * @throws {TypeError} if there is no such option.
+ * @throws {RangeError} if a value is out of its range.
+ */
+export function createMemoryKernel(options: MemoryKernelOptions = {}): MemoryKernel {
+  return new MemoryKernel(options)
+}

@@ -1,0 +1,44 @@
+/** The sysctls of net.ipv4.vs with the values that a new namespace has. */
+export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
+  am_droprate: '10',
+  amemthresh: '1024',
+  backup_only: '0',
+  cache_bypass: '0',
+  conn_reuse_mode: '1',
+  conntrack: '0',
+  drop_entry: '0',
+  drop_packet: '0',
+  expire_nodest_conn: '0',
+  expire_quiescent_template: '0',
+  ignore_tunneled: '0',
+  nat_icmp_send: '0',
+  pmtu_disc: '1',
+  run_estimation: '1',
+  schedule_icmp: '0',
+  secure_tcp: '0',
+  sloppy_sctp: '0',
+  sloppy_tcp: '0',
+  snat_reroute: '1',
+  sync_persist_mode: '0',
+  sync_ports: '1',
+  sync_qlen_max: '16384',
+  sync_refresh_period: '0',
+  sync_retries: '0',
+  sync_sock_size: '0',
+  sync_threshold: '3\t50',
+  sync_version: '1',
+}
+
+/** Those that came with Linux 6.2. */
+const SINCE_6_2: Readonly<Record<string, string>> = { est_cpulist: '', est_nice: '0' }
+
+export function sysctlsOf(
+  version: '6.1' | '6.12',
+  given: Readonly<Record<string, string>>,
+): Map<string, string> {
+  const known = { ...SYSCTL_DEFAULTS, ...(version === '6.12' && SINCE_6_2) }
+  for (const name of Object.keys(given)) {
+    if (!(name in known)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name}`)
+  }
+  return new Map(Object.entries({ ...known, ...given }))
+}

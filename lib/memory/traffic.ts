@@ -1,0 +1,214 @@
+import { familyNumber, parseAddress } from '../codec/address.ts'
+import { AddressFamily, IpProtocol } from '../codec/constants.ts'
+import type { RealServerKey, ServiceKey } from '../types.ts'
+import { checkServiceKey, familyOfService } from '../validate.ts'
+import { addressText } from './addresses.ts'
+import type { Connection, Flow } from './connections.ts'
+import type { Namespace } from './namespace.ts'
+import { checkNumber } from './options.ts'
+import type { ConnectionState, Event } from './states.ts'
+
+/** Clients that a test makes: what they send goes through the in-memory kernel as through a director. */
+
+/** Packets and bytes that pass, each default 0. */
+export interface Traffic {
+  readonly packetsIn?: number
+  readonly bytesIn?: number
+  /** Counted only where the answers pass the director: for masquerade. */
+  readonly packetsOut?: number
+  readonly bytesOut?: number
+}
+
+/** A client of {@link MemoryKernel.connect}. */
+export interface ClientOptions {
+  /** Default: another one for each connection, from 198.18.0.0/15 or 2001:2::/48. */
+  readonly clientAddress?: string
+  /** 1 to 65535. Default: another one for each connection, from 32768 on. */
+  readonly clientPort?: number
+  /**
+   * False leaves a TCP connection half open: the client's SYN has come, and
+   * nothing more. Default true.
+   */
+  readonly established?: boolean
+  /** For a firewall mark: the protocol of the packets that have it. Default 'tcp'. */
+  readonly protocol?: 'tcp' | 'udp' | 'sctp'
+  /** For a firewall mark: where these packets go. Default 192.0.2.1 or 2001:db8::1, port 80. */
+  readonly virtualAddress?: string
+  readonly virtualPort?: number
+}
+
+/** Traffic of many clients: see {@link MemoryKernel.traffic}. */
+export interface TrafficOptions extends Traffic, ClientOptions {
+  /** How many connections, default 1. */
+  readonly connections?: number
+  /** Whether each is closed afterwards. Default false. */
+  readonly close?: boolean
+}
+
+/** A connection of a client to a virtual service. */
+export class MemoryConnection {
+  readonly #namespace: Namespace
+  readonly #connection: Connection | undefined
+
+  /** @internal */
+  constructor(namespace: Namespace, connection: Connection | undefined) {
+    this.#namespace = namespace
+    this.#connection = connection
+  }
+
+  /** The real server that got it. `undefined`: it was refused, since no service takes it or no server may have it. */
+  get realServer(): Required<RealServerKey> | undefined {
+    if (this.#connection === undefined) return undefined
+    const { family, address, port } = this.#connection.dest.identity
+    return { address: addressText(family, address), port }
+  }
+
+  /** As /proc/net/ip_vs_conn writes it; 'REFUSED', or 'FORGOTTEN' once the kernel knows it no longer. */
+  get state(): ConnectionState | 'REFUSED' | 'FORGOTTEN' {
+    if (this.#connection === undefined) return 'REFUSED'
+    return this.#connection.alive ? this.#connection.state : 'FORGOTTEN'
+  }
+
+  /** Seconds until the kernel forgets it, if nothing more comes. 0 once it has. */
+  get expiresInSeconds(): number {
+    return this.#connection?.alive === true ? this.#connection.expires - this.#namespace.now : 0
+  }
+
+  /**
+   * Sends data and gets answers, which starts its time anew. Gives whether it
+   * came through: not after the real server was deleted, nor once the connection is forgotten.
+   */
+  send(traffic: Traffic = { packetsIn: 1 }): boolean {
+    for (const [name, value] of Object.entries(traffic) as [string, number][]) {
+      checkNumber(name, value, 0, Number.MAX_SAFE_INTEGER)
+    }
+    return this.#pass('data', traffic)
+  }
+
+  /** Closes it from the client's side only: the answer may still come. */
+  closeHalf(): boolean {
+    return this.#pass('clientCloses', this.#packets(1, 1))
+  }
+
+  /**
+   * Closes it. The kernel remembers that for two minutes; UDP has no end but
+   * its timeout, so nothing happens to it.
+   */
+  close(): boolean {
+    if (this.#connection?.state === 'UDP') return this.#connection.alive
+    return this.#pass('bothClose', this.#packets(2, 2))
+  }
+
+  /** Breaks it off (a TCP RST of the client). */
+  reset(): boolean {
+    return this.#pass('reset', this.#packets(1, 0))
+  }
+
+  /**
+   * The client's first packets, and the answers to them.
+   *
+   * @internal
+   */
+  begin(established: boolean): this {
+    if (this.#connection === undefined) return this
+    const { protocol } = this.#connection.flow
+    if (protocol === IpProtocol.UDP) this.#pass('data', this.#packets(1, 0))
+    else if (established) this.#pass('open', this.#packets(2, protocol === IpProtocol.SCTP ? 2 : 1))
+    else this.#count()
+    return this
+  }
+
+  #count(): void {
+    const { dest } = this.#connection as Connection
+    dest.counters.count(this.#packets(1, 0))
+    dest.service.counters.count(this.#packets(1, 0))
+  }
+
+  #pass(event: Event, traffic: Traffic): boolean {
+    if (this.#connection === undefined) return false
+    return this.#namespace.connections.pass(this.#connection, event, traffic)
+  }
+
+  /** Packets that are headers and nothing else. */
+  #packets(packetsIn: number, packetsOut: number): Required<Traffic> {
+    const { family, protocol } = this.#connection?.flow ?? NO_FLOW
+    const bytes = (family === AddressFamily.INET6 ? 40 : 20) + (protocol === IpProtocol.TCP ? 20 : 8)
+    return { packetsIn, bytesIn: packetsIn * bytes, packetsOut, bytesOut: packetsOut * bytes }
+  }
+}
+
+const NO_FLOW = { family: AddressFamily.INET, protocol: IpProtocol.TCP }
+
+const FIRST_PORT = 32768
+const PROTOCOLS = { tcp: IpProtocol.TCP, udp: IpProtocol.UDP, sctp: IpProtocol.SCTP } as const
+
+/** Opens connections of clients that it makes up. */
+export class Clients {
+  readonly #namespace: Namespace
+  #count = 0
+
+  constructor(namespace: Namespace) {
+    this.#namespace = namespace
+  }
+
+  connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+    const key = checkServiceKey(service)
+    const family = familyNumber(familyOfService(key))
+    const number = this.#count++
+    const client = { address: options.clientAddress ?? clientAddress(family, number) }
+    const flow: Flow = {
+      family,
+      clientAddress: parseAddress(client.address),
+      clientPort: options.clientPort ?? FIRST_PORT + (number % (65536 - FIRST_PORT)),
+      ...(key.protocol === 'fwmark'
+        ? {
+            protocol: PROTOCOLS[options.protocol ?? 'tcp'],
+            virtualAddress: parseAddress(
+              options.virtualAddress ?? (family === AddressFamily.INET6 ? '2001:db8::1' : '192.0.2.1'),
+            ),
+            virtualPort: options.virtualPort ?? 80,
+            fwmark: key.fwmark,
+          }
+        : {
+            protocol: protocolNumber(key.protocol),
+            virtualAddress: parseAddress(key.address),
+            virtualPort: key.port,
+            fwmark: 0,
+          }),
+    }
+    checkNumber('clientPort', flow.clientPort, 1, 65535)
+    if ((family === AddressFamily.INET6) !== client.address.includes(':')) {
+      throw new RangeError(`clientAddress must be of the family of the service, got '${client.address}'`)
+    }
+    const connection = this.#namespace.connections.open(flow)
+    return new MemoryConnection(this.#namespace, connection).begin(options.established ?? true)
+  }
+
+  traffic(service: ServiceKey, options: TrafficOptions): MemoryConnection[] {
+    const { connections = 1, close = false, packetsIn, bytesIn, packetsOut, bytesOut, ...client } = options
+    checkNumber('connections', connections, 0, 1_000_000)
+    const traffic = { packetsIn, bytesIn, packetsOut, bytesOut }
+    const named = Object.entries(traffic).filter(([, value]) => value !== undefined)
+    return Array.from({ length: connections }, () => {
+      const connection = this.connect(service, client)
+      if (named.length > 0) connection.send(Object.fromEntries(named))
+      if (close) connection.close()
+      return connection
+    })
+  }
+}
+
+/** The director forwards no other protocol. */
+function protocolNumber(protocol: string | number): number {
+  const number = typeof protocol === 'number' ? protocol : PROTOCOLS[protocol as keyof typeof PROTOCOLS]
+  if (!Object.values<number>(PROTOCOLS).includes(number)) {
+    throw new RangeError(`connections are of protocol tcp, udp or sctp, got ${String(protocol)}`)
+  }
+  return number
+}
+
+function clientAddress(family: number, number: number): string {
+  const [high, middle, low] = [(number >> 16) & 1, (number >> 8) & 255, number & 255]
+  if (family === AddressFamily.INET) return `198.${18 + high}.${middle}.${low}`
+  return `2001:2::${high}:${(number & 0xffff).toString(16)}`
+}

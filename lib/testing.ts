@@ -1,0 +1,7 @@
+export type { KernelCommand } from './memory/command-names.ts'
+export type { Fault, Hook } from './memory/faults.ts'
+export { createMemoryKernel, MemoryKernel } from './memory/kernel.ts'
+export type { LogEntry } from './memory/log.ts'
+export type { MemoryInterface, MemoryKernelOptions } from './memory/options.ts'
+export type { ConnectionState } from './memory/states.ts'
+export { type ClientOptions, MemoryConnection, type Traffic, type TrafficOptions } from './memory/traffic.ts'
