@@ -139,8 +139,8 @@ const fullService = fc
     scheduler,
     engine,
     flags: fc.tuple(
-      fc.constantFrom(0, 1, 4, 5, 8, 16, 32, 0xffffffff),
-      fc.constantFrom(0, 1, 4, 0x3c, 0xfffffffd),
+      fc.constantFrom(0, 1, 2, 4, 5, 8, 16, 32, 0xffffffff),
+      fc.constantFrom(0, 1, 4, 0x3c, 0xffffffff),
     ),
     timeout: small,
     mask: often(fc.constantFrom(1, 32, 64, 128), number32, 6),
