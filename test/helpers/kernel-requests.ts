@@ -323,3 +323,19 @@ export const anyRequest: fc.Arbitrary<RandomRequest> = fc.oneof(
       .map(({ command, bytes }) => ({ command, dump: false, attributes: [bytes] })),
   },
 )
+
+/** Requests that add the usual services, so that a sequence finds some. */
+export const usualServices: readonly RandomRequest[] = [...IPV4_SERVICES, ...IPV6_SERVICES].map((key) => ({
+  command: newService,
+  dump: false,
+  attributes: [
+    nest(
+      1,
+      ...key.map(([type, bytes]) => attribute(type, bytes)),
+      text(6, 'wlc'),
+      u32(7, 0, 0),
+      u32(8, 0),
+      u32(9, 32),
+    ),
+  ],
+}))
