@@ -27,6 +27,8 @@ export type {
   ServiceSettings,
   ServiceSpec,
   ServiceState,
+  State,
+  StateService,
   Stats,
   SyncDaemon,
   SyncDaemonSpec,

@@ -326,3 +326,24 @@ export interface Capabilities {
   /** Whether a real server may have another family than its virtual service (Linux 3.18). */
   readonly mixedFamilies: boolean
 }
+
+/** A virtual service of a {@link State}, with its real servers in the order in which the kernel lists them. */
+export type StateService = ServiceSpec & {
+  /** Default none. */
+  readonly realServers?: readonly RealServerSpec[]
+}
+
+/**
+ * A table as plain data: what `save()` gives, and what `restore()`, `plan()`
+ * and `apply()` take. What is absent is no part of the state and is left as it is.
+ */
+export interface State {
+  /** Version of this form. Default and only one: 1. */
+  readonly version?: 1
+  readonly services: readonly StateService[]
+  readonly timeouts?: Partial<Timeouts>
+  /** Those that run; an empty list says that none does. */
+  readonly syncDaemons?: readonly SyncDaemonSpec[]
+  /** Values of net.ipv4.vs by name, such as `{ conntrack: '1' }`. */
+  readonly sysctls?: Readonly<Record<string, string>>
+}
