@@ -66,7 +66,9 @@ describe('the package', () => {
   })
 
   test('has what users need, and nothing else', async () => {
-    const lib = (await filesBelow('lib')).map((name) => name.replace(/^lib\/(.*)\.ts$/, 'dist/$1'))
+    const lib = (await filesBelow('lib'))
+      .filter((name) => !name.startsWith('lib/cli/'))
+      .map((name) => name.replace(/^lib\/(.*)\.ts$/, 'dist/$1'))
     const native = (await filesBelow('native')).filter((name) => !name.startsWith('native/test/'))
     const expected = [
       'CHANGELOG.md',
@@ -75,6 +77,7 @@ describe('the package', () => {
       'binding.gyp',
       'package.json',
       ...lib.flatMap((name) => [`${name}.js`, `${name}.d.ts`]),
+      'dist/cli/ipvs.cjs',
       ...native,
     ]
     expect(files.sort()).toEqual(expected.sort())
@@ -151,6 +154,18 @@ describe('an installation', () => {
       console.log((await ipvs.services()).length)`,
     )
     expect(printed).toBe('1')
+  })
+
+  test('has the command, by its own name and by those of ipvsadm, and it finds the addon', async () => {
+    const bin = join(project(), 'node_modules/.bin')
+    const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    expect((await run(join(bin, 'ipvs'), ['--version'], { env })).stdout).toBe(`${version}\n`)
+    await symlink('ipvs', join(bin, 'ipvsadm'))
+    // A machine with IPVS says the version, one without says so as ipvsadm does.
+    const said = await run(join(bin, 'ipvsadm'), ['-v'], { env }).catch(
+      (error: unknown) => error as { stdout: string; stderr: string },
+    )
+    expect(said.stdout + said.stderr).toMatch(/^ipvsadm v1\.31 |^Can't initialize ipvs: P/m)
   })
 
   test('lets nobody in by another door', async () => {
