@@ -44,12 +44,13 @@ export async function readCounters(web, connections) {
  *
  * @param {import('ipvs').RealServer} server
  * @param {(progress: import('ipvs').DrainProgress) => void} onProgress
+ * @param {number} intervalMs
  */
-export async function takeOut(server, onProgress) {
+export async function takeOut(server, onProgress, intervalMs) {
   const { outcome } = await server.drain({
     waitFor: 'active',
     timeoutMs: 30_000,
-    intervalMs: 500,
+    intervalMs,
     onProgress,
   })
   return outcome

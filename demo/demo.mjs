@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The demo: two web servers behind one address, and one of them taken out of service without losing a request.
-// `npm run demo` boots a guest that has ip_vs (test/guest) and runs in there; with --here it runs on this machine.
+// `npm run demo` boots a guest that has ip_vs (test/guest) and runs in there; with --here it runs on this machine, with
+// --memory on a kernel in memory.
 // It is a test as well: the exit status is 0 only if everything it promises came true.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -8,13 +9,14 @@ import { fileURLToPath } from 'node:url'
 import { inspect } from 'node:util'
 import { Failure } from './failure.mjs'
 import { setUpNetwork, tearDownNetwork } from './network.mjs'
-import { bad, line, say, silence } from './print.mjs'
+import { bad, line, notice, say, silence } from './print.mjs'
 import { stopHelpers } from './processes.mjs'
 
-const USAGE = `usage: npm run demo [-- --here]
+const USAGE = `usage: npm run demo [-- --here | --memory]
 
-  --here   on this machine instead of in a guest. Needs root and a kernel with ip_vs. Works in network
-           namespaces of its own, and takes them away at the end.
+  --here     on this machine instead of in a guest. Needs root and a kernel with ip_vs. Works in network
+             namespaces of its own, and takes them away at the end.
+  --memory   on a kernel in memory: any machine, a second, and no packet.
 `
 
 /** The signals that end us, once we have cleaned up. */
@@ -74,10 +76,10 @@ async function runHere() {
     return 1
   }
   try {
-    const { tellStory } = await import('./story.mjs')
+    const { openNamespaces } = await import('./namespaces.mjs')
     // Not in the race: an interrupted set-up would leave things behind.
     await setUpNetwork()
-    await Promise.race([interrupted, tellStory()])
+    await Promise.race([interrupted, play(openNamespaces)])
     line(`\n  All of this was checked as it happened, in ${((Date.now() - began) / 1000).toFixed(0)} s.`)
     return 0
   } catch (error) {
@@ -86,12 +88,52 @@ async function runHere() {
       silence()
       return error.status
     }
-    bad(error instanceof Failure ? error.message : inspect(error))
-    return 1
+    return failed(error)
   } finally {
     await stopHelpers()
     await tearDownNetwork()
   }
+}
+
+/**
+ * Runs the demo on the kernel in memory.
+ *
+ * @returns {Promise<number>} the exit status
+ */
+async function runInMemory() {
+  const began = Date.now()
+  notice('THIS IS THE IN-MEMORY KERNEL, NOT LINUX')
+  try {
+    const { openMemory } = await import('./memory.mjs')
+    await play(openMemory)
+    line(
+      `\n  All of this was checked as it happened, in ${((Date.now() - began) / 1000).toFixed(1)} s, on the in-memory kernel.`,
+    )
+    line('  On a real one, with web servers and packets: npm run demo')
+    return 0
+  } catch (error) {
+    return failed(error)
+  }
+}
+
+/** @param {() => Promise<import('./story.mjs').Stage>} open */
+async function play(open) {
+  const { tellStory } = await import('./story.mjs')
+  const stage = await open()
+  try {
+    await tellStory(stage)
+  } finally {
+    await stage.close()
+  }
+}
+
+/**
+ * @param {unknown} error
+ * @returns {number} the exit status
+ */
+function failed(error) {
+  bad(error instanceof Failure ? error.message : inspect(error))
+  return 1
 }
 
 /**
@@ -116,11 +158,15 @@ async function whatIsMissing() {
   }
 }
 
-const args = process.argv.slice(2)
-if (args.some((arg) => arg !== '--here')) {
+const [arg, ...more] = process.argv.slice(2)
+const run =
+  more.length > 0
+    ? undefined
+    : { none: runInGuest, '--here': runHere, '--memory': runInMemory }[arg ?? 'none']
+if (run === undefined) {
   process.stdout.write(USAGE)
-  process.exitCode = args.includes('--help') ? 0 : 2
+  process.exitCode = arg === '--help' ? 0 : 2
 } else {
   // Not exitCode: an interrupted story may still wait for something.
-  process.exit(await (args.length > 0 ? runHere() : runInGuest()))
+  process.exit(await run())
 }

@@ -41,6 +41,15 @@ export function line(text = '') {
   write(`${text}\n`)
 }
 
+/**
+ * What nobody may miss.
+ *
+ * @param {string} text
+ */
+export function notice(text) {
+  line(`\n${paint(['bold', 'yellow'], text)}`)
+}
+
 /** @param {string} text */
 export function title(text) {
   line(`\n${paint('bold', text)}\n`)
@@ -92,14 +101,19 @@ export function code(example) {
   }
 }
 
-export function picture() {
+/**
+ * The three hosts, and what joins them.
+ *
+ * @param {string} link at most four characters
+ */
+export function picture(link) {
   const [a, b] = SERVERS.map(({ name, address }) => `${name}  ${address}:80`)
   if (width < 76) {
     for (const row of [
       `client    ${CLIENT}`,
-      '   │ veth',
+      `   │ ${link}`.trimEnd(),
       `director  ${VIRTUAL}:80, the virtual service`,
-      '   │ veth',
+      `   │ ${link}`.trimEnd(),
       `servers   ${a}`,
       `          ${b}`,
     ]) {
@@ -111,7 +125,7 @@ export function picture() {
     '      client                    director                       servers',
     '  ┌─────────────┐        ┌─────────────────────┐        ┌──────────────────┐',
     `  │ ${CLIENT} ├────────┤ ${VIRTUAL}:80       ├────────┤ ${a}  │`,
-    `  │             │  veth  │ the virtual service │  veth  │ ${b}  │`,
+    `  │             │  ${link.padEnd(4)}  │ the virtual service │  ${link.padEnd(4)}  │ ${b}  │`,
     '  └─────────────┘        └─────────────────────┘        └──────────────────┘',
   ]) {
     line(colourServers(row))

@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { Failure } from './failure.mjs'
 import { URL as VIRTUAL_URL, netns } from './network.mjs'
 
+/** @import { Answer } from './story.mjs' */
+
 /** @type {Set<Helper>} */
 const helpers = new Set()
 
@@ -87,15 +89,6 @@ export async function startServer({ name, address }) {
   await helper.ready()
   return helper
 }
-
-/**
- * How a request ended.
- *
- * @typedef {object} Answer
- * @property {string} [server] who answered
- * @property {string} [error] why there was no answer, or not all of it
- * @property {number} startedAt as from Date.now()
- */
 
 /** The client. It knows nothing but the virtual address. */
 export class Client {

@@ -1,17 +1,50 @@
 // The demo's story, from an empty table to a server taken out of service. What it does with the library is in
 // balance.mjs.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Ipvs } from 'ipvs'
 import { addService, readCounters, takeOut } from './balance.mjs'
 import { Failure } from './failure.mjs'
-import { SERVERS, netns } from './network.mjs'
+import { SERVERS } from './network.mjs'
 import { AnswerTape, DrainTable, answerTable, code, good, line, picture, say, title } from './print.mjs'
-import { Client, startServer } from './processes.mjs'
 
-/** @import { RealServer, Service } from 'ipvs' */
-/** @import { Answer } from './processes.mjs' */
+/** @import { Ipvs, RealServer, Service } from 'ipvs' */
 
 const [A, B] = SERVERS
+
+/** Time between two looks at a server that is being drained. */
+const LOOK_MS = 500
+
+/**
+ * How a request ended.
+ *
+ * @typedef {object} Answer
+ * @property {string} [server] who answered
+ * @property {string} [error] why there was no answer, or not all of it
+ * @property {number} startedAt as from Date.now()
+ */
+
+/**
+ * Someone who knows nothing but the virtual address.
+ *
+ * @typedef {object} Client
+ * @property {readonly Answer[]} answers all that came, and what was lost
+ * @property {(path?: string) => Promise<Answer>} get sends a request over a new connection
+ * @property {(path?: string) => { begun: Promise<string | undefined>, ended: Promise<Answer> }} download the same for an
+ *   answer that takes a while: `begun` resolves with the server once it begins to answer, and with nothing if it never does
+ */
+
+/**
+ * Where the story takes place: network namespaces (namespaces.mjs), or memory (memory.mjs).
+ *
+ * @typedef {object} Stage
+ * @property {Ipvs} ipvs
+ * @property {Client} client
+ * @property {number} pace how many times faster than a clock its time runs
+ * @property {string} place what it is made of
+ * @property {string} servers what A and B are
+ * @property {string} link what joins the client, the director and the servers
+ * @property {() => Promise<string>} stopA switches A off, and tells it
+ * @property {() => Promise<void>} close
+ */
 
 /**
  * Says what holds, or ends the demo.
@@ -25,38 +58,33 @@ function check(holds, promise, otherwise) {
   good(promise)
 }
 
-export async function tellStory() {
+/** @param {Stage} stage */
+export async function tellStory(stage) {
+  const { ipvs, client } = stage
   title('The Linux Virtual Server, from Node')
   say(
     `Linux can balance load inside its kernel: the module ip_vs takes the connections that arrive at one address and
-     passes each of them on to one of several servers. The Node library ipvs tells it how. To see it at work, here is
-     a network made of three network namespaces: to Linux, each is a network stack of its own, like another computer.`,
+     passes each of them on to one of several servers. The Node library ipvs tells it how. ${stage.place}`,
   )
   line()
-  picture()
+  picture(stage.link)
   line()
   say(
     `The client knows only the virtual address. The director is where ip_vs works. Behind it A and B, the real servers:
-     two web servers, one Node process each, with an address of its own.`,
+     ${stage.servers}`,
   )
-  const [client, serverA] = await Promise.all([Client.start(), startServer(A), startServer(B)])
-  const ipvs = await Ipvs.open({ netns: netns.director })
-  try {
-    title('1  One address for two servers')
-    say(
-      `Connections go to A and B in turn (the scheduler wrr, weighted round robin), three to A for each one to B. The
-       method masquerade is NAT: the director puts a server's address in the place of the virtual one in what the client
-       sends, and the virtual one in the place of the server's in what comes back.`,
-    )
-    code(addService)
-    const web = await addService(ipvs)
-    await askForty(client, web)
-    await drainA(client, web)
-    await serverA.stop()
-    await askTwenty(client, web)
-  } finally {
-    await ipvs.close()
-  }
+
+  title('1  One address for two servers')
+  say(
+    `Connections go to A and B in turn (the scheduler wrr, weighted round robin), three to A for each one to B. The
+     method masquerade is NAT: the director puts a server's address in the place of the virtual one in what the client
+     sends, and the virtual one in the place of the server's in what comes back.`,
+  )
+  code(addService)
+  const web = await addService(ipvs)
+  await askForty(client, web)
+  await drainA(stage, web)
+  await askTwenty(client, web, await stage.stopA())
 }
 
 /**
@@ -79,10 +107,10 @@ async function askForty(client, web) {
 }
 
 /**
- * @param {Client} client
+ * @param {Stage} stage
  * @param {Service} web
  */
-async function drainA(client, web) {
+async function drainA({ client, pace }, web) {
   title('3  A is taken out of service')
   say(
     `To drain a server is to send it no new connections (weight 0), to wait until those that it has are done, and only
@@ -102,19 +130,20 @@ async function drainA(client, web) {
   )
   line()
 
-  const pages = keepFetching(client)
-  await sleep(500)
+  const pages = keepFetching(client, pace)
+  await sleep(500 / pace)
   const server = (await web.realServers()).find(({ address }) => address === A.address)
   if (!server) throw new Failure('The kernel does not list A.')
   const table = new DrainTable()
   let drainedSince = 0
   let left = NaN
-  const outcome = await takeOut(server, ({ elapsedMs, activeConnections }) => {
+  const onProgress = (/** @type {import('ipvs').DrainProgress} */ { elapsedMs, activeConnections }) => {
     drainedSince ||= Date.now()
     left = activeConnections
-    table.add({ elapsedMs, left, seen: tally(pages.answers) })
-  })
-  await sleep(300)
+    table.add({ elapsedMs: elapsedMs * pace, left, seen: tally(pages.answers) })
+  }
+  const outcome = await takeOut(server, onProgress, LOOK_MS / pace)
+  await sleep(300 / pace)
   await pages.stop()
   const files = await Promise.all(downloads.map(({ ended }) => ended))
   line()
@@ -144,11 +173,12 @@ async function drainA(client, web) {
 /**
  * @param {Client} client
  * @param {Service} web
+ * @param {string} before
  */
-async function askTwenty(client, web) {
+async function askTwenty(client, web, before) {
   title('4  B alone')
   say(
-    `A's process has been stopped: nobody needs it any more. The kernel's counters for B are set to 0 (web.zero()), and
+    `${before} The kernel's counters for B are set to 0 (web.zero()), and
      the client fetches the page 20 times.`,
   )
   // What the kernel has not added up yet when they are set to 0 would still come on top.
@@ -188,8 +218,9 @@ async function fetchPages(client, count) {
  * Fetches pages one after the other until it is stopped.
  *
  * @param {Client} client
+ * @param {number} pace
  */
-function keepFetching(client) {
+function keepFetching(client, pace) {
   let stopped = false
   const pages = {
     sent: 0,
@@ -203,7 +234,7 @@ function keepFetching(client) {
     while (!stopped) {
       pages.sent++
       pages.answers.push(await client.get())
-      await sleep(20)
+      await sleep(20 / pace)
     }
   })()
   running.catch(() => {}) // stop() tells

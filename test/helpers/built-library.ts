@@ -20,7 +20,7 @@ export const ADDON: string = process.env.IPVS_ADDON ?? join(root, 'build/Release
 export interface BuiltLibrary {
   /** Of its index.js. */
   readonly url: string
-  /** The folder in which it looks for its addon. */
+  /** The folder in which it looks for its addon. Modules below it import it as 'ipvs'. */
   readonly folder: string
   remove(): void
 }
@@ -29,7 +29,8 @@ export interface BuiltLibrary {
 export function buildLibrary({ addon = true } = {}): BuiltLibrary {
   mkdirSync(join(root, '.cache'), { recursive: true })
   const folder = mkdtempSync(join(root, '.cache/test-library-'))
-  writeFileSync(join(folder, 'package.json'), '{ "name": "ipvs", "type": "module" }\n')
+  const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: unknown }
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ name: 'ipvs', type: 'module', exports }))
   const lib = join(root, 'lib')
   for (const file of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts')) continue
