@@ -6,6 +6,7 @@ export type { Dump, Failure, Reply, Request, RequestOptions, Transport } from '.
 export type {
   AddressServiceKey,
   Capabilities,
+  Connection,
   Counter,
   Family,
   ForwardingMethod,

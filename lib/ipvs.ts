@@ -1,14 +1,17 @@
 import type { EditOutcome } from './edits.ts'
-import { IpvsError } from './errors.ts'
+import { errnoName, IpvsError } from './errors.ts'
 import * as kernel from './kernel.ts'
 import { Pace } from './pace.ts'
 import { probe } from './probe.ts'
+import { parseConnections } from './proc/connections.ts'
+import { SYSCTLS } from './proc/sysctls.ts'
 import { RealServer, Service } from './service.ts'
 import { openNative } from './transport/native.ts'
 import { type Handler, RequestQueue } from './transport/queue.ts'
 import type { Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
 import type {
   Capabilities,
+  Connection,
   Counter,
   Info,
   RealServerChanges,
@@ -441,13 +444,68 @@ export class Ipvs {
   }
 
   /**
-   * Reads a sysctl of net.ipv4.vs in this network namespace.
-   *
-   * @internal
+   * Reads the sysctls of net.ipv4.vs in this network namespace, by name: those
+   * of a fixed list that this kernel has. Needs no capability. In a namespace of
+   * another user namespace Linux before 6.11 shows none.
    */
-  async sysctl(name: string): Promise<string | undefined> {
+  async sysctls(options: RequestOptions = {}): Promise<Record<string, string>> {
+    check.checkOptions(options, REQUEST_OPTIONS)
+    this.#checkOpen('sysctls')
+    return this.#queue.run(async (transport) => {
+      const found: Record<string, string> = {}
+      for (const name of SYSCTLS) {
+        const value = await transport.sysctl(name)
+        if (value !== undefined) found[name] = value
+      }
+      return found
+    }, options.signal)
+  }
+
+  /**
+   * Reads one sysctl of net.ipv4.vs in this network namespace; `undefined` where this kernel has none of that name.
+   */
+  async sysctl(name: string, options: RequestOptions = {}): Promise<string | undefined> {
+    check.checkOptions(options, REQUEST_OPTIONS)
+    check.checkSysctlName(name)
     this.#checkOpen('sysctl')
-    return this.#queue.run((transport) => transport.sysctl(name))
+    return this.#queue.run((transport) => transport.sysctl(name), options.signal)
+  }
+
+  /**
+   * Sets a sysctl of net.ipv4.vs in this network namespace, for new work of the
+   * kernel. The value is text as in the file: most are a whole number,
+   * sync_threshold is two.
+   *
+   * @throws {IpvsError} ENOENT if this kernel has no sysctl of that name, EINVAL
+   *   if it refuses the value, EACCES without the right to write it.
+   */
+  async setSysctl(name: string, value: string | number, options: RequestOptions = {}): Promise<void> {
+    check.checkOptions(options, REQUEST_OPTIONS)
+    check.checkSysctlName(name)
+    const text = check.checkSysctlValue(name, value)
+    this.#checkOpen('setSysctl')
+    const failure = await this.#queue.run((transport) => transport.setSysctl(name, text), options.signal)
+    if (failure !== undefined) throw sysctlRefusal(failure, name, text)
+  }
+
+  /**
+   * Lists the connections that the kernel remembers, templates of persistence
+   * among them, in its own order. Read when the loop begins, up to 256 MiB of
+   * text (about two and a half million connections), and not a snapshot: the
+   * kernel goes on meanwhile. Needs no capability.
+   *
+   * @throws {IpvsError} EFBIG if there are more connections than that.
+   */
+  async *connections(options: RequestOptions = {}): AsyncGenerator<Connection, void, undefined> {
+    check.checkOptions(options, REQUEST_OPTIONS)
+    this.#checkOpen('connections')
+    const text = await this.#queue.run((transport) => transport.connections(), options.signal)
+    if ('errno' in text) throw refusal(text, 'connections')
+    const pace = new Pace()
+    for (const connection of parseConnections(text)) {
+      yield connection
+      if (pace.due()) await pace.rest()
+    }
   }
 
   /**
@@ -591,6 +649,18 @@ function refusal(
     ...(noFamily !== undefined && { noFamily }),
     ...(message !== undefined && { kernelMessage: message }),
   })
+}
+
+function sysctlRefusal({ errno, syscall }: Failure, name: string, value: string): IpvsError {
+  const reasons: Readonly<Record<string, string>> = {
+    ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
+    EINVAL: 'the kernel refuses the value: it is no number, or out of its range.',
+    EACCES: 'permission denied: it takes root in the user namespace that owns the network namespace.',
+  }
+  const code = errnoName(errno)
+  const reason = reasons[code] ?? 'it could not be written.'
+  const message = `${code}: setSysctl net.ipv4.vs.${name} to ${JSON.stringify(value)}: ${reason}`
+  return new IpvsError({ errno, command: 'setSysctl', ...(syscall !== undefined && { syscall }), message })
 }
 
 /** The object after an edit, or the error that ended it. */

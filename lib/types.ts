@@ -347,3 +347,38 @@ export interface State {
   /** Values of net.ipv4.vs by name, such as `{ conntrack: '1' }`. */
   readonly sysctls?: Readonly<Record<string, string>>
 }
+
+/**
+ * A connection that the kernel remembers, as /proc/net/ip_vs_conn has it, or
+ * what persistence remembers of a client: its template.
+ */
+export interface Connection {
+  /**
+   * Of the packets: 'tcp', 'udp', 'sctp', or the number of another protocol. 0
+   * in a template of a firewall mark.
+   */
+  readonly protocol: Protocol
+  /** In a template: the network of the client, by the service's netmask. */
+  readonly clientAddress: string
+  /** 0 in a template. */
+  readonly clientPort: number
+  /** Where the client connected to. In a template of a firewall mark: the mark, written as an address. */
+  readonly virtualAddress: string
+  /** 0 in a template that holds for every port. */
+  readonly virtualPort: number
+  readonly serverAddress: string
+  readonly serverPort: number
+  /**
+   * The kernel's word: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template
+   * 'NONE', and 'ASSURED' once a connection under it was established.
+   */
+  readonly state: string
+  /** Until it is forgotten, if nothing more comes. */
+  readonly expiresSeconds: number
+  /** Whether this is a template. */
+  readonly template: boolean
+  /** Persistence engine of a template, where it knows the client by data of its own. */
+  readonly persistenceEngine?: string
+  /** That data: for 'sip' the Call-ID. */
+  readonly persistenceData?: string
+}

@@ -226,6 +226,26 @@ export function checkDaemonState(state: unknown): SyncDaemonState {
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
+/** Name of a file below /proc/sys/net/ipv4/vs. */
+export function checkSysctlName(name: unknown): void {
+  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) {
+    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
+  }
+}
+
+/** What is written to a sysctl: a number, or the text of several. */
+export function checkSysctlValue(name: string, value: unknown): string {
+  if (typeof value === 'number') {
+    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
+  }
+  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number, or the text of the file')
+  if (!/^[\x20-\x7e\t]*$/.test(value)) {
+    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
+  }
+  return value
+}
+
 export function netnsPath(netns: unknown): string {
   if (typeof netns !== 'string') throw wrong('netns', netns, 'a name or a path')
   if (netns === '' || netns === '.' || netns === '..' || netns.includes('\0')) {

@@ -26,6 +26,8 @@ constexpr size_t kMinExternalBytes = 32 << 10;
 
 constexpr size_t kMaxFamilyLength = 15;  // GENL_NAMSIZ - 1
 constexpr double kMaxTimeoutMs = 2147483647;
+// Longest file that readFile() takes: 2^28.
+constexpr double kMaxFileBytes = 268435456;
 constexpr uint32_t kMaxAttribute = 0x3fff;
 
 // ---- C++ to JavaScript. Once env is terminating, every call fails and nobody
@@ -115,10 +117,25 @@ Napi::Value ToValue(Napi::Env env, DumpResult result) {
   return object;
 }
 
-Napi::Value ToValue(Napi::Env env, const Result<std::vector<uint8_t>>& file) {
+// A list of connections may have hundreds of megabytes, so it is not copied.
+Napi::Value ToArrayBuffer(Napi::Env env, std::vector<uint8_t> bytes) {
+  if (bytes.size() < kMinExternalBytes) return CopyToArrayBuffer(env, bytes.data(), bytes.size());
+  auto owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
+  napi_value buffer;
+  const napi_status status = napi_create_external_arraybuffer(
+      env, owned->data(), owned->size(),
+      [](napi_env, void*, void* vector) { delete static_cast<std::vector<uint8_t>*>(vector); },
+      owned.get(), &buffer);
+  // Not every embedder has them (napi_no_external_buffers_allowed).
+  if (status != napi_ok) return CopyToArrayBuffer(env, owned->data(), owned->size());
+  owned.release();
+  return Napi::Value(env, buffer);
+}
+
+Napi::Value ToValue(Napi::Env env, Result<std::vector<uint8_t>> file) {
   Napi::Object object = Napi::Object::New(env);
   if (file.ok()) {
-    object.Set("bytes", CopyToArrayBuffer(env, file.value().data(), file.value().size()));
+    object.Set("bytes", ToArrayBuffer(env, std::move(file.value())));
   } else {
     object.Set("failure", ToObject(env, file.failure()));
   }
@@ -277,16 +294,40 @@ class PromiseWorker : public Napi::AsyncWorker {
 
 class ReadFileWorker final : public PromiseWorker<Result<std::vector<uint8_t>>> {
  public:
-  ReadFileWorker(Napi::Env env, std::string path, std::string netns)
-      : PromiseWorker(env, "ipvs.readFile"), path_(std::move(path)), netns_(std::move(netns)) {}
+  ReadFileWorker(Napi::Env env, std::string path, std::string netns, size_t max_bytes)
+      : PromiseWorker(env, "ipvs.readFile"),
+        path_(std::move(path)),
+        netns_(std::move(netns)),
+        max_bytes_(max_bytes) {}
 
  private:
   Result<std::vector<uint8_t>> Work() override {
-    return netns_.empty() ? ReadFile(path_) : ReadFileInNamespace(path_, netns_);
+    return ipvs::ReadFile(path_, netns_, max_bytes_);
   }
 
   const std::string path_;
   const std::string netns_;
+  const size_t max_bytes_;
+};
+
+class WriteFileWorker final : public PromiseWorker<std::optional<Failure>> {
+ public:
+  WriteFileWorker(Napi::Env env, std::string path, std::string netns, std::string content)
+      : PromiseWorker(env, "ipvs.writeFile"),
+        path_(std::move(path)),
+        netns_(std::move(netns)),
+        content_(std::move(content)) {}
+
+ private:
+  std::optional<Failure> Work() override {
+    ipvs::Status status = ipvs::WriteFile(path_, netns_, content_);
+    if (status.ok()) return std::nullopt;
+    return status.TakeFailure();
+  }
+
+  const std::string path_;
+  const std::string netns_;
+  const std::string content_;
 };
 
 // What a Socket and its worker share: the worker may outlive the Socket, which
@@ -476,6 +517,7 @@ class Addon : public Napi::Addon<Addon> {
     }
     DefineAddon(exports, {InstanceValue("Socket", Socket::Define(env), napi_enumerable),
                           InstanceMethod<&Addon::ReadFile>("readFile", napi_enumerable),
+                          InstanceMethod<&Addon::WriteFile>("writeFile", napi_enumerable),
                           InstanceValue("constants", constants, napi_enumerable)});
   }
 
@@ -483,13 +525,34 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value ReadFile(const Napi::CallbackInfo& info) {
     std::optional<std::string> path = ToPath(info[0], "path must be a path");
     if (!path) return Napi::Value();
-    std::string netns;
-    if (!info[1].IsUndefined()) {
-      std::optional<std::string> given = ToPath(info[1], "netns must be a path");
-      if (!given) return Napi::Value();
-      netns = std::move(*given);
+    std::optional<std::string> netns = ToNetns(info[1]);
+    if (!netns) return Napi::Value();
+    std::optional<double> max_bytes =
+        ToWhole(info[2], 0, kMaxFileBytes, "maxBytes must be a whole number from 0 to 268435456");
+    if (!max_bytes) return Napi::Value();
+    return (new ReadFileWorker(info.Env(), std::move(*path), std::move(*netns),
+                               static_cast<size_t>(*max_bytes)))
+        ->Start();
+  }
+
+  Napi::Value WriteFile(const Napi::CallbackInfo& info) {
+    std::optional<std::string> path = ToPath(info[0], "path must be a path");
+    if (!path) return Napi::Value();
+    std::optional<std::string> netns = ToNetns(info[1]);
+    if (!netns) return Napi::Value();
+    if (!info[2].IsString()) {
+      ThrowTypeError(info.Env(), "content must be a string");
+      return Napi::Value();
     }
-    return (new ReadFileWorker(info.Env(), std::move(*path), std::move(netns)))->Start();
+    return (new WriteFileWorker(info.Env(), std::move(*path), std::move(*netns),
+                                info[2].As<Napi::String>().Utf8Value()))
+        ->Start();
+  }
+
+  // Empty where none is given.
+  static std::optional<std::string> ToNetns(Napi::Value value) {
+    if (value.IsUndefined()) return std::string();
+    return ToPath(value, "netns must be a path");
   }
 };
 

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -16,6 +17,8 @@
 
 namespace ipvs {
 namespace {
+
+constexpr size_t kFirstReadBytes = 64 * 1024;
 
 extern "C" void* RunWork(void* work) {
   (*static_cast<std::function<void()>*>(work))();
@@ -75,6 +78,44 @@ Result<UniqueFd> OpenAfter(const std::function<Status()>& enter,
   return result;
 }
 
+Result<std::vector<uint8_t>> ReadHere(const std::string& path, size_t max_bytes) {
+  UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file) return Failure{errno, "open", {}};
+  // In one read where the file gives all at once: many files of /proc change
+  // from read to read.
+  std::vector<uint8_t> bytes(std::min(max_bytes + 1, kFirstReadBytes));
+  size_t size = 0;
+  for (;;) {
+    if (size == bytes.size()) {
+      // One byte more than is allowed, to see that there is more.
+      if (size > max_bytes) return Failure{EFBIG, "read", {}};
+      bytes.resize(std::min(max_bytes + 1, 2 * size));
+    }
+    const ssize_t got = read(file.get(), bytes.data() + size, bytes.size() - size);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return Failure{errno, "read", {}};
+    }
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  if (size > max_bytes) return Failure{EFBIG, "read", {}};
+  bytes.resize(size);
+  return bytes;
+}
+
+Status WriteHere(const std::string& path, const std::string& content) {
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file) return Failure{errno, "open", {}};
+  ssize_t done;
+  do {
+    done = write(file.get(), content.data(), content.size());
+  } while (done < 0 && errno == EINTR);
+  if (done < 0) return Failure{errno, "write", {}};
+  if (static_cast<size_t>(done) != content.size()) return Failure{EIO, "write", {}};
+  return {};
+}
+
 }  // namespace
 
 Result<UniqueFd> OpenInNamespace(const std::string& path) {
@@ -90,39 +131,30 @@ Result<UniqueFd> OpenInScratchNamespace() {
       BringLoopbackUp);
 }
 
-Result<std::vector<uint8_t>> ReadFile(const std::string& path) {
-  UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!file) return Failure{errno, "open", {}};
-  // One byte more than is allowed, to see that there is more. In one read where
-  // the file gives all at once: many files of /proc change from read to read.
-  std::vector<uint8_t> bytes(kMaxFileBytes + 1);
-  size_t size = 0;
-  while (size < bytes.size()) {
-    const ssize_t got = read(file.get(), bytes.data() + size, bytes.size() - size);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return Failure{errno, "read", {}};
-    }
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  if (size > kMaxFileBytes) return Failure{EFBIG, "read", {}};
-  bytes.resize(size);
-  return bytes;
-}
-
-Result<std::vector<uint8_t>> ReadFileInNamespace(const std::string& path,
-                                                 const std::string& netns) {
+Result<std::vector<uint8_t>> ReadFile(const std::string& path, const std::string& netns,
+                                      size_t max_bytes) {
+  if (netns.empty()) return ReadHere(path, max_bytes);
   Result<std::vector<uint8_t>> result = std::vector<uint8_t>();
   Status status = RunOnNewThread([&] {
     Status entered = EnterNamespace(netns);
     if (!entered.ok()) {
       result = entered.TakeFailure();
     } else {
-      result = ReadFile(path);
+      result = ReadHere(path, max_bytes);
     }
   });
   if (!status.ok()) return status.TakeFailure();
+  return result;
+}
+
+Status WriteFile(const std::string& path, const std::string& netns, const std::string& content) {
+  if (netns.empty()) return WriteHere(path, content);
+  Status result;
+  Status status = RunOnNewThread([&] {
+    result = EnterNamespace(netns);
+    if (result.ok()) result = WriteHere(path, content);
+  });
+  if (!status.ok()) return status;
   return result;
 }
 

@@ -11,9 +11,6 @@
 
 namespace ipvs {
 
-// Longest file that ReadFile() and ReadFileInNamespace() take.
-inline constexpr size_t kMaxFileBytes = 64 * 1024;
-
 // Opens a generic netlink socket in the network namespace at `path`. A socket
 // stays where it was created, so only creating it needs setns(2), which moves
 // the calling thread. That runs on a new thread which then ends: a libuv pool
@@ -25,13 +22,15 @@ Result<UniqueFd> OpenInNamespace(const std::string& path);
 // kernel takes no address for unicast. The namespace ends with the socket.
 Result<UniqueFd> OpenInScratchNamespace();
 
-// The content of a file. EFBIG above kMaxFileBytes.
-Result<std::vector<uint8_t>> ReadFile(const std::string& path);
-
-// The same as it is for a thread in the network namespace at `netns`. A path
+// The content of a file as it is for a thread in the network namespace at
+// `netns`, or of this one where that is empty. EFBIG above `max_bytes`. A path
 // below /proc/net shows the namespace of the process's main thread even then;
 // /proc/thread-self/net shows the thread's own.
-Result<std::vector<uint8_t>> ReadFileInNamespace(const std::string& path, const std::string& netns);
+Result<std::vector<uint8_t>> ReadFile(const std::string& path, const std::string& netns,
+                                      size_t max_bytes);
+
+// Writes `content` to a file that exists, in one write(2): what a sysctl takes.
+Status WriteFile(const std::string& path, const std::string& netns, const std::string& content);
 
 }  // namespace ipvs
 

@@ -81,6 +81,8 @@ const lines = (list: readonly Import[]): string[] => list.map(({ file, target })
 const CODEC = /^lib\/codec\//
 const TRANSPORT = /^lib\/transport\//
 const MEMORY = /^lib\/memory\//
+/** Text of addresses: the one part of the codec that says nothing of messages. */
+const ADDRESS = 'lib/codec/address.ts'
 const DATA = /^lib\/(types|errors|validate)\.ts$/
 
 describe('lib', () => {
@@ -193,7 +195,8 @@ describe('lib', () => {
       ({ file, target }) => target.startsWith('lib/codec/') && !file.startsWith('lib/codec/'),
     )
     const allowed = /^lib\/(kernel|probe)\.ts$|^lib\/memory\//
-    expect(lines(known.filter(({ file }) => !allowed.test(file)))).toEqual([])
+    const broken = known.filter(({ file, target }) => !allowed.test(file) && target !== ADDRESS)
+    expect(lines(broken)).toEqual([])
   })
 
   test('service.ts and drain.ts reach the kernel through Ipvs alone', () => {
@@ -218,8 +221,8 @@ describe('lib', () => {
   })
 
   test('proc reads files, and knows types', () => {
-    const broken = from(/^lib\/proc\//).filter(({ target }) =>
-      /^lib\/(codec|transport|text|apply|cli)\//.test(target),
+    const broken = from(/^lib\/proc\//).filter(
+      ({ target }) => target !== ADDRESS && /^lib\/(codec|transport|text|apply|cli)\//.test(target),
     )
     expect(lines(broken)).toEqual([])
   })

@@ -3,7 +3,7 @@ import { addressKey, maskAddress } from './addresses.ts'
 import type { Counts } from './counters.ts'
 import type { Namespace } from './namespace.ts'
 import { type ConnectionState, type Event, isActive, nextState, secondsIn } from './states.ts'
-import { type Dest, serviceKey, type ServiceIdentity, type VirtualService } from './table.ts'
+import { type Dest, type ServiceIdentity, type VirtualService } from './table.ts'
 
 /** Packets of a client: where they come from and go to. */
 export interface Flow {
@@ -35,18 +35,40 @@ class Entry {
   }
 }
 
-/** A template of persistence. */
-class Template extends Entry {
-  readonly seconds: number
+/** Who a template is for: clients of a network, and where they connect to. */
+export interface TemplateClient {
+  readonly family: number
+  /** IP (0) for a firewall mark. */
+  readonly protocol: number
+  readonly network: Uint8Array
+  /** A firewall mark in its first word. */
+  readonly virtualAddress: Uint8Array
+  /** 0: every port. */
+  readonly virtualPort: number
+}
 
-  constructor(dest: Dest, seconds: number) {
+/** A template of persistence. */
+export class Template extends Entry {
+  declare readonly template: true
+  readonly client: TemplateClient
+  readonly seconds: number
+  /** Whether a connection under it was established (IP_VS_CTPL_S_ASSURED). */
+  assured = false
+
+  constructor(dest: Dest, client: TemplateClient, seconds: number) {
     super(dest, true)
+    this.client = client
     this.seconds = seconds
+  }
+
+  get family(): number {
+    return this.client.family
   }
 }
 
 /** A connection that a server got. */
 export class Connection extends Entry {
+  declare readonly template: false
   readonly flow: Flow
   /** The method of the server when the connection began: an edit does not change it. */
   readonly method: number
@@ -61,6 +83,10 @@ export class Connection extends Entry {
     this.state = flow.protocol === IpProtocol.UDP ? 'UDP' : 'SYN_RECV'
   }
 
+  get family(): number {
+    return this.flow.family
+  }
+
   /** Whether the answers pass the director. */
   get bothWays(): boolean {
     return this.method === ForwardMethod.MASQ
@@ -68,6 +94,8 @@ export class Connection extends Entry {
 }
 
 const FTP_PORT = 21
+/** IPPROTO_IP: what the template of a firewall mark has for its protocol. */
+const IP_PROTOCOL = 0
 
 /** The connections and templates of one namespace. */
 export class Connections {
@@ -86,6 +114,11 @@ export class Connections {
     let due = Infinity
     for (const { expires } of this.#entries) due = Math.min(due, expires)
     return due
+  }
+
+  /** Connections and templates that packets still find, oldest first. */
+  get entries(): readonly (Connection | Template)[] {
+    return [...this.#entries]
   }
 
   get list(): readonly Connection[] {
@@ -150,7 +183,7 @@ export class Connections {
     for (const entry of [...this.#entries]) {
       if (entry.expires > now) continue
       if (entry.template && entry.controlled > 0) {
-        entry.expires = now + Math.max(1, (entry as Template).seconds)
+        entry.expires = now + Math.max(1, entry.seconds)
       } else {
         this.#remove(entry)
       }
@@ -181,6 +214,9 @@ export class Connections {
       connection.active = active
     }
     connection.state = state
+    if (connection.control instanceof Template && (state === 'ESTABLISHED' || state === 'UDP')) {
+      connection.control.assured = true
+    }
     connection.expires = this.#namespace.now + secondsIn(flow.protocol, state, this.#namespace.timeouts)
   }
 
@@ -219,18 +255,24 @@ export class Connections {
   /** ip_vs_sched_persist(): by the client's template, or by the scheduler, which makes a template. */
   #schedulePersistent(service: VirtualService, flow: Flow): Chosen | undefined {
     const { identity, settings } = service
-    const network = addressKey(maskAddress(flow.family, flow.clientAddress, settings.netmask))
-    const port = flow.virtualPort === identity.port && identity.port !== FTP_PORT ? identity.port : 0
-    const target =
-      identity.fwmark !== 0 && flow.virtualPort !== identity.port
-        ? serviceKey(identity)
-        : `${flow.protocol} ${port} ${addressKey(flow.virtualAddress)}`
-    const key = `${flow.family} ${network} ${target}`
+    const byMark = identity.fwmark !== 0 && flow.virtualPort !== identity.port
+    const client: TemplateClient = {
+      family: flow.family,
+      protocol: byMark ? IP_PROTOCOL : flow.protocol,
+      network: maskAddress(flow.family, flow.clientAddress, settings.netmask),
+      virtualAddress: byMark ? markAddress(identity) : flow.virtualAddress,
+      virtualPort: flow.virtualPort === identity.port && identity.port !== FTP_PORT ? identity.port : 0,
+    }
+    const key = templateKey(client)
     const existing = this.#templates.get(key)
     if (existing !== undefined && this.#isValid(existing)) return { dest: existing.dest, template: existing }
     const dest = schedule(service, flow)?.dest
     if (dest === undefined) return undefined
-    const template = new Template(dest, Math.floor(settings.timeoutTicks / this.#namespace.machine.hz))
+    const template = new Template(
+      dest,
+      client,
+      Math.floor(settings.timeoutTicks / this.#namespace.machine.hz),
+    )
     this.#templates.set(key, template)
     this.#entries.add(template)
     this.#bind(template)
@@ -260,6 +302,17 @@ function schedule(service: VirtualService, flow: Flow): Chosen | undefined {
     virtualAddress: flow.virtualAddress,
   })
   return dest && { dest }
+}
+
+/** A firewall mark where an address stands, in its first word (ip_vs_sched_persist()). */
+function markAddress({ fwmark }: ServiceIdentity): Uint8Array {
+  const address = new Uint8Array(16)
+  new DataView(address.buffer).setUint32(0, fwmark, false)
+  return address
+}
+
+function templateKey({ family, protocol, network, virtualAddress, virtualPort }: TemplateClient): string {
+  return `${family} ${protocol} ${virtualPort} ${addressKey(network)} ${addressKey(virtualAddress)}`
 }
 
 function flowKey(flow: Flow): string {

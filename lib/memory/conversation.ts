@@ -6,7 +6,9 @@ import { Refusal } from './errno.ts'
 import type { Faults } from './faults.ts'
 import { type LogEntry, logEntry } from './log.ts'
 import type { Namespace } from './namespace.ts'
+import { connectionsText } from './proc.ts'
 import { ReplyWriter } from './replies.ts'
+import { writtenSysctl } from './sysctls.ts'
 
 /** What a test listens to and interferes with. */
 export interface Supervision {
@@ -78,6 +80,24 @@ export class Conversation implements Transport {
   sysctl(name: string): Promise<string | undefined> {
     const { namespace } = this.#context
     return Promise.resolve(namespace.machine.loaded ? namespace.sysctls.get(name) : undefined)
+  }
+
+  setSysctl(name: string, value: string): Promise<Failure | undefined> {
+    const { sysctls, machine } = this.#context.namespace
+    const current = machine.loaded ? sysctls.get(name) : undefined
+    if (current === undefined) return Promise.resolve({ errno: 2, syscall: 'open' })
+    // The file belongs to root; the capability is not asked for.
+    if (!machine.privileged) return Promise.resolve({ errno: 13, syscall: 'open' })
+    const written = writtenSysctl(name, value, current)
+    if (written === undefined) return Promise.resolve({ errno: 22, syscall: 'write' })
+    sysctls.set(name, written)
+    return Promise.resolve(undefined)
+  }
+
+  connections(): Promise<Uint8Array | Failure> {
+    const { namespace } = this.#context
+    if (!namespace.machine.loaded) return Promise.resolve({ errno: 2, syscall: 'open' })
+    return Promise.resolve(new TextEncoder().encode(connectionsText(namespace)))
   }
 
   openScratch(): Promise<Transport | Failure> {

@@ -89,7 +89,8 @@ export class MemoryKernel implements Transport {
    * A client connects to a virtual service. Its scheduler chooses the server by
    * the rules of Linux: rr, wrr, lc, wlc, sed, nq, fo, ovf, dh, sh and mh choose
    * what the real ones would; lblc, lblcr, twos and any other name choose as wlc does.
-   * Persistence (without engines), weight 0 and thresholds count.
+   * Persistence (without engines), weight 0 and thresholds count, and of the
+   * sysctls `expire_quiescent_template`, `expire_nodest_conn` and `run_estimation`.
    *
    * What a connection begins and ends with is counted as headers without data.
    * `activeConnections` and the like show at once, counters after `advance(2)`.
@@ -101,15 +102,6 @@ export class MemoryKernel implements Transport {
   /** Connections of many clients, each of which sends and gets so much. */
   traffic(service: ServiceKey, options: TrafficOptions = {}): MemoryConnection[] {
     return this.#clients.traffic(service, options)
-  }
-
-  /**
-   * Sets a sysctl of net.ipv4.vs. Of those, `expire_quiescent_template`,
-   * `expire_nodest_conn` and `run_estimation` change what the kernel does.
-   */
-  setSysctl(name: string, value: string | number): void {
-    if (!this.#namespace.sysctls.has(name)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name}`)
-    this.#namespace.sysctls.set(name, String(value))
   }
 
   /**
@@ -180,6 +172,16 @@ export class MemoryKernel implements Transport {
   /** @internal */
   sysctl(name: string): Promise<string | undefined> {
     return this.#conversation.sysctl(name)
+  }
+
+  /** @internal */
+  setSysctl(name: string, value: string): Promise<Failure | undefined> {
+    return this.#conversation.setSysctl(name, value)
+  }
+
+  /** @internal */
+  connections(): Promise<Uint8Array | Failure> {
+    return this.#conversation.connections()
   }
 
   /** @internal */

@@ -42,3 +42,35 @@ export function sysctlsOf(
   }
   return new Map(Object.entries({ ...known, ...given }))
 }
+
+/** Least and greatest value; others take any 32-bit number. */
+const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  drop_entry: [0, 3],
+  drop_packet: [0, 3],
+  est_nice: [-20, 19],
+  secure_tcp: [0, 3],
+  sync_retries: [0, 3],
+  sync_version: [0, 1],
+}
+
+/** What a sysctl reads after `text` was written to it; `undefined` where the kernel answers EINVAL. */
+export function writtenSysctl(name: string, text: string, current: string): string | undefined {
+  if (name === 'est_cpulist') return text.trim()
+  const numbers = text.trim().split(/\s+/).map(numberOf)
+  if (name === 'sync_threshold') {
+    const [threshold, period] = [...numbers, ...current.split('\t').slice(numbers.length).map(Number)]
+    if (threshold === undefined || period === undefined || threshold < 0 || period < 0) return undefined
+    return threshold < period || period === 0 ? `${String(threshold)}\t${String(period)}` : undefined
+  }
+  const [value] = numbers
+  const [least, most] = RANGES[name] ?? [-2147483648, 2147483647]
+  if (value === undefined || value < least || value > most) return undefined
+  if (name === 'sync_ports' && (value < 1 || (value & (value - 1)) !== 0)) return undefined
+  // Automatic modes read as their standby while memory is not short.
+  if ((name === 'drop_entry' || name === 'drop_packet') && value === 2) return '1'
+  return String(value)
+}
+
+function numberOf(word: string): number | undefined {
+  return /^[-+]?\d+$/.test(word) ? Number(word) : undefined
+}

@@ -10,11 +10,14 @@ export interface Addon {
   /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of codec/constants.ts. */
   readonly constants: Readonly<Record<string, number>>
   /**
-   * Reads a small file (a sysctl, at most 64 KiB) as it is inside a network
-   * namespace: a path below /proc/sys/net or /proc/net differs from one
-   * namespace to the next. Runs on a thread of its own that then ends.
+   * Reads a file of at most `maxBytes` (0 to 2^28) as it is inside a network
+   * namespace, by default that of the process: a path below /proc/sys/net or
+   * /proc/thread-self/net differs from one to the next. In another namespace it
+   * runs on a thread of its own that then ends.
    */
-  readFile(path: string, netns?: string): Promise<FileContent>
+  readFile(path: string, netns: string | undefined, maxBytes: number): Promise<FileContent>
+  /** Writes to a file that exists, in one write(2). Resolves with why it could not. */
+  writeFile(path: string, netns: string | undefined, content: string): Promise<Failure | undefined>
 }
 
 export interface SocketOptions {

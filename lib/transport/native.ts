@@ -72,8 +72,23 @@ class NativeTransport implements Transport {
 
   async sysctl(name: string): Promise<string | undefined> {
     // A namespace of its own holds its defaults: nothing there needs reading.
-    const { bytes } = await this.#addon.readFile(`/proc/sys/net/ipv4/vs/${name}`, this.#options.netns)
+    const { bytes } = await this.#addon.readFile(sysctlPath(name), this.#options.netns, SYSCTL_BYTES)
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes).trim()
+  }
+
+  async setSysctl(name: string, value: string): Promise<Failure | undefined> {
+    debug('set sysctl %s: %s', name, value)
+    const failure = await this.#addon.writeFile(sysctlPath(name), this.#options.netns, value)
+    return failure && failureOf(failure)
+  }
+
+  async connections(): Promise<Uint8Array | Failure> {
+    const { failure, bytes } = await this.#addon.readFile(
+      '/proc/thread-self/net/ip_vs_conn',
+      this.#options.netns,
+      CONNECTIONS_BYTES,
+    )
+    return failure === undefined ? new Uint8Array(bytes ?? new ArrayBuffer(0)) : failureOf(failure)
   }
 
   async openScratch(): Promise<Transport | Failure> {
@@ -87,6 +102,15 @@ class NativeTransport implements Transport {
 }
 
 const DONE: Reply = {}
+
+/** Longest value of a sysctl: a list of CPUs. */
+const SYSCTL_BYTES = 65_536
+/** Longest list of connections: about two and a half millions. */
+const CONNECTIONS_BYTES = 2 ** 28
+
+function sysctlPath(name: string): string {
+  return `/proc/sys/net/ipv4/vs/${name}`
+}
 
 /** Puts requests behind one another as AddonSocket takes them. */
 function pack(requests: readonly Request[]): Uint8Array {

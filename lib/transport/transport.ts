@@ -22,6 +22,10 @@ export interface Transport {
    * transport. `undefined` where the kernel has none of that name.
    */
   sysctl(name: string): Promise<string | undefined>
+  /** Sets a sysctl of net.ipv4.vs there. Resolves with why it could not. */
+  setSysctl(name: string, value: string): Promise<Failure | undefined>
+  /** The text of /proc/net/ip_vs_conn as it is there. */
+  connections(): Promise<Uint8Array | Failure>
   /**
    * A transport to the same kernel in a new, empty network namespace, which
    * ends when that transport is closed.

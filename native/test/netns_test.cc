@@ -59,7 +59,7 @@ TEST("a FIFO for a network namespace does not hang") {
   REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
   CHECK(!OpenInNamespace(fifo).ok());
   // Nor one for a file.
-  const Result<std::vector<uint8_t>> read = ReadFile(fifo);
+  const Result<std::vector<uint8_t>> read = ReadFile(fifo, "", 1);
   CHECK(!read.ok() || read.value().empty());
 }
 
@@ -89,22 +89,23 @@ TEST("a socket or a file can be opened in the own namespace by path") {
   if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
   CHECK(fd.ok());
   const Result<std::vector<uint8_t>> file =
-      ReadFileInNamespace("/proc/sys/net/ipv4/ip_forward", "/proc/self/ns/net");
+      ReadFile("/proc/sys/net/ipv4/ip_forward", "/proc/self/ns/net", 100);
   REQUIRE(file.ok());
   CHECK_EQ(file.value().size(), 2u);
   Result<std::vector<uint8_t>> missing =
-      ReadFileInNamespace("/proc/sys/net/ipv4/no such thing", "/proc/self/ns/net");
+      ReadFile("/proc/sys/net/ipv4/no such thing", "/proc/self/ns/net", 100);
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
 }
 
-TEST("a file of 64 KiB is read whole, one byte more is EFBIG") {
+TEST("a file as long as is allowed is read whole, one byte more is EFBIG") {
   TemporaryDirectory directory;
   const std::string path = directory.File("file");
-  for (const size_t size : {size_t{0}, size_t{1}, kMaxFileBytes, kMaxFileBytes + 1}) {
+  constexpr size_t kMost = 300'000;  // more than one read
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{65'536}, size_t{65'537}, kMost, kMost + 1}) {
     std::ofstream(path, std::ios::trunc) << std::string(size, 'x');
-    const Result<std::vector<uint8_t>> read = ReadFile(path);
-    if (size > kMaxFileBytes) {
+    const Result<std::vector<uint8_t>> read = ReadFile(path, "", kMost);
+    if (size > kMost) {
       REQUIRE(!read.ok());
       CHECK_EQ(read.failure().error, EFBIG);
     } else {
@@ -116,14 +117,30 @@ TEST("a file of 64 KiB is read whole, one byte more is EFBIG") {
 }
 
 TEST("a file that cannot be read has the errno of open or read") {
-  Result<std::vector<uint8_t>> missing = ReadFile("/no such file");
+  Result<std::vector<uint8_t>> missing = ReadFile("/no such file", "", 1);
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
   CHECK_EQ(std::string(missing.failure().operation), "open");
-  Result<std::vector<uint8_t>> directory = ReadFile("/proc");
+  Result<std::vector<uint8_t>> directory = ReadFile("/proc", "", 1);
   REQUIRE(!directory.ok());
   CHECK_EQ(directory.failure().error, EISDIR);
   CHECK_EQ(std::string(directory.failure().operation), "read");
+}
+
+TEST("a file is written, and one that cannot be has the errno of open or write") {
+  TemporaryDirectory directory;
+  const std::string path = directory.File("file");
+  std::ofstream(path) << "0";
+  CHECK(WriteFile(path, "", "1").ok());
+  CHECK_EQ(ReadFile(path, "", 10).value().size(), 1u);
+  const Status missing = WriteFile(directory.File("missing"), "", "1");
+  REQUIRE(!missing.ok());
+  CHECK_EQ(missing.failure().error, ENOENT);
+  CHECK_EQ(std::string(missing.failure().operation), "open");
+  const Status full = WriteFile("/dev/full", "", "1");
+  REQUIRE(!full.ok());
+  CHECK_EQ(full.failure().error, ENOSPC);
+  CHECK_EQ(std::string(full.failure().operation), "write");
 }
 
 }  // namespace

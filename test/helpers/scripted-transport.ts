@@ -18,6 +18,8 @@ export type Call =
       readonly attribute: number
     }
   | { readonly kind: 'sysctl'; readonly name: string }
+  | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
+  | { readonly kind: 'connections' }
   | { readonly kind: 'openScratch' }
   | { readonly kind: 'close' }
 
@@ -30,6 +32,7 @@ export class ScriptedTransport implements Transport {
   readonly #standing = new Map<number, Answer>()
   readonly sysctls: Map<string, string> = new Map<string, string>()
   scratch: Transport | Failure = { errno: 1 }
+  connectionsText: Uint8Array | Failure = new Uint8Array(0)
   #gate: Promise<void> | undefined
   #open: (() => void) | undefined
   #inFlight = 0
@@ -79,6 +82,8 @@ export class ScriptedTransport implements Transport {
           return `dumpOfDumps ${call.outer.command} ${call.innerCommand} ${call.attribute}`
         case 'sysctl':
           return `sysctl ${call.name}`
+        case 'setSysctl':
+          return `setSysctl ${call.name} ${call.value}`
         default:
           return call.kind
       }
@@ -108,6 +113,17 @@ export class ScriptedTransport implements Transport {
 
   sysctl(name: string): Promise<string | undefined> {
     return this.#cross({ kind: 'sysctl', name }, () => this.sysctls.get(name))
+  }
+
+  setSysctl(name: string, value: string): Promise<Failure | undefined> {
+    return this.#cross({ kind: 'setSysctl', name, value }, () => {
+      this.sysctls.set(name, value)
+      return undefined
+    })
+  }
+
+  connections(): Promise<Uint8Array | Failure> {
+    return this.#cross({ kind: 'connections' }, () => this.connectionsText)
   }
 
   openScratch(): Promise<Transport | Failure> {

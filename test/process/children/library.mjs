@@ -55,6 +55,8 @@ const CASES = {
       dump: () => Promise.resolve({ messages: [], interrupted: false }),
       dumpOfDumps: () => Promise.resolve({ messages: [], interrupted: false }),
       sysctl: () => Promise.resolve(undefined),
+      setSysctl: () => Promise.resolve(undefined),
+      connections: () => Promise.resolve(new Uint8Array(0)),
       openScratch: () => Promise.resolve({ errno: 1 }),
       close() {
         calls.push('close')

@@ -98,9 +98,9 @@ export const STAGES = {
     socket.close()
     return [batch]
   },
-  'reading a file': () => [addon.readFile('/proc/sys/net/ipv4/ip_forward')],
+  'reading a file': () => [addon.readFile('/proc/sys/net/ipv4/ip_forward', undefined, 100)],
   'reading a file in a namespace': () => [
-    addon.readFile('/proc/sys/net/ipv4/ip_forward', '/proc/self/ns/net'),
+    addon.readFile('/proc/sys/net/ipv4/ip_forward', '/proc/self/ns/net', 100),
   ],
   'on many sockets at once': async () => {
     const sockets = await Promise.all(Array.from({ length: 20 }, openSocket))

@@ -1,0 +1,126 @@
+import { expect, test } from 'vitest'
+import type { Connection } from '../../lib/types.ts'
+import { command, kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import {
+  Connection as Client,
+  REAL,
+  sendDatagram,
+  startEcho,
+  VIRTUAL,
+  withNetwork,
+} from '../helpers/kernel-traffic.ts'
+
+async function connectionsOf({ ipvs }: Netns): Promise<Connection[]> {
+  const list: Connection[] = []
+  for await (const connection of ipvs.connections()) list.push(connection)
+  return list
+}
+
+kernelTests('sysctls', () => {
+  test('are those of the namespace, whatever that of the process is', () =>
+    withNamespaces(2, async (one, two) => {
+      await one.ipvs.setSysctl('conntrack', 1)
+      await one.ipvs.setSysctl('sync_threshold', '7 70')
+      expect((await one.read('/proc/sys/net/ipv4/vs/conntrack')).trim()).toBe('1')
+      expect(await one.ipvs.sysctl('sync_threshold')).toBe('7\t70')
+      expect(await two.ipvs.sysctls()).toMatchObject({ conntrack: '0', sync_threshold: '3\t50' })
+    }))
+
+  test('are all that the kernel has, but for the debug level', () =>
+    withNamespace(async (netns) => {
+      const names = (await netns.run(['ls', '/proc/sys/net/ipv4/vs'])).trim().split('\n')
+      const read = await netns.ipvs.sysctls()
+      expect(Object.keys(read).sort()).toEqual(names.filter((name) => name !== 'debug_level').sort())
+      for (const name of Object.keys(read)) {
+        expect(read[name], name).toBe((await netns.read(`/proc/sys/net/ipv4/vs/${name}`)).trim())
+      }
+    }))
+
+  test('that the kernel refuses say so', () =>
+    withNamespace(async ({ ipvs }) => {
+      await expect(ipvs.setSysctl('sync_version', 2)).rejects.toMatchObject({
+        code: 'EINVAL',
+        syscall: 'write',
+      })
+      await expect(ipvs.setSysctl('no_such_sysctl', 2)).rejects.toMatchObject({ code: 'ENOENT' })
+    }))
+})
+
+kernelTests('connections', () => {
+  test('are those of the namespace, of both families, with the templates of persistence', () =>
+    withNetwork(async ({ client, director, host }) => {
+      await startEcho(host, 'tcp', 7001)
+      await startEcho(host, 'udp', 5300)
+      const { ipvs } = director
+      const web = { protocol: 'tcp', address: VIRTUAL.ipv4, port: 80 } as const
+      const web6 = { protocol: 'tcp', address: VIRTUAL.ipv6, port: 80 } as const
+      const dns = { protocol: 'udp', address: VIRTUAL.ipv4, port: 53 } as const
+      await ipvs.addService({ ...web, persistence: { timeoutSeconds: 60, netmask: '255.255.255.0' } })
+      await ipvs.addRealServer(web, { address: REAL.ipv4, port: 7001, method: 'masquerade' })
+      await ipvs.addService(web6)
+      await ipvs.addRealServer(web6, { address: REAL.ipv6, port: 7001, method: 'masquerade' })
+      await ipvs.addService(dns)
+      await ipvs.addRealServer(dns, { address: REAL.ipv4, port: 5300, method: 'masquerade' })
+      const open = [await Client.open(client, VIRTUAL.ipv4, 80), await Client.open(client, VIRTUAL.ipv6, 80)]
+      await sendDatagram(client, VIRTUAL.ipv4, 53)
+
+      const list = await connectionsOf(director)
+      const text = await command(['ip', 'netns', 'exec', director.name, 'ipvsadm', '-Lcn'])
+      expect(list).toHaveLength(text.trim().split('\n').length - 2)
+      for (const { expiresSeconds, state } of list) {
+        expect(expiresSeconds, state).toBeGreaterThan(0)
+        expect(expiresSeconds, state).toBeLessThanOrEqual(900)
+      }
+      const { ipv4: server } = REAL
+      expect(list).toEqual(
+        expect.arrayContaining([
+          expect.objectContaining({
+            protocol: 'tcp',
+            clientAddress: '10.1.0.2',
+            virtualAddress: VIRTUAL.ipv4,
+            virtualPort: 80,
+            serverAddress: server,
+            serverPort: 7001,
+            state: 'ESTABLISHED',
+            template: false,
+          }),
+          expect.objectContaining({
+            clientAddress: '10.1.0.0',
+            clientPort: 0,
+            serverPort: 7001,
+            state: 'ASSURED',
+            template: true,
+          }),
+          expect.objectContaining({
+            clientAddress: 'fd01::2',
+            virtualAddress: VIRTUAL.ipv6,
+            serverAddress: REAL.ipv6,
+            state: 'ESTABLISHED',
+          }),
+          expect.objectContaining({ protocol: 'udp', clientPort: 5555, serverPort: 5300, state: 'UDP' }),
+        ]),
+      )
+      // Nobody else's: the client's namespace has none.
+      expect(await connectionsOf(client)).toEqual([])
+      for (const connection of open) await connection.close()
+    }))
+
+  test('of a firewall mark have the mark in their template', () =>
+    withNetwork(async ({ client, director, host }) => {
+      await startEcho(host, 'tcp', 7001)
+      const mark = { protocol: 'fwmark', fwmark: 7 } as const
+      await director.run([
+        'sh',
+        '-c',
+        `iptables-legacy -t mangle -A PREROUTING -d ${VIRTUAL.ipv4} -p tcp --dport 7001 -j MARK --set-mark 7`,
+      ])
+      await director.ipvs.addService({ ...mark, persistence: { timeoutSeconds: 60 } })
+      await director.ipvs.addRealServer(mark, { address: REAL.ipv4, method: 'masquerade' })
+      const connection = await Client.open(client, VIRTUAL.ipv4, 7001)
+      const templates = (await connectionsOf(director)).filter(({ template }) => template)
+      expect(templates).toEqual([
+        expect.objectContaining({ protocol: 0, virtualAddress: '0.0.0.7', virtualPort: 0, serverPort: 0 }),
+      ])
+      await connection.close()
+    }))
+})
