@@ -153,11 +153,13 @@ export class Ipvs {
 
   /** Version of the kernel's IPVS, and the size of its connection table. */
   async info(options: RequestOptions = {}): Promise<Info> {
+    check.checkOptions(options, REQUEST_OPTIONS)
     return this.#ask('info', kernel.queries.info(), options)
   }
 
   /** How long idle connections are remembered. */
   async timeouts(options: RequestOptions = {}): Promise<Timeouts> {
+    check.checkOptions(options, REQUEST_OPTIONS)
     return this.#ask('timeouts', kernel.queries.timeouts(), options)
   }
 
@@ -533,7 +535,6 @@ export class Ipvs {
     options: RequestOptions,
     subject?: Subject,
   ): Promise<T> {
-    check.checkOptions(options, READ_OPTIONS)
     const reply = await this.#send(command, query.request, options)
     if (reply.failure !== undefined) throw refusal(reply.failure, command, subject)
     try {

@@ -52,7 +52,9 @@ export class Template extends Entry {
   declare readonly template: true
   readonly client: TemplateClient
   readonly seconds: number
-  /** Whether a connection under it was established (IP_VS_CTPL_S_ASSURED). */
+  /** Whether clients still find it: one of a server that is gone lives on until its time is over. */
+  found = true
+  /** IP_VS_CTPL_S_ASSURED. */
   assured = false
 
   constructor(dest: Dest, client: TemplateClient, seconds: number) {
@@ -116,7 +118,7 @@ export class Connections {
     return due
   }
 
-  /** Connections and templates that packets still find, oldest first. */
+  /** Connections and templates, oldest first. */
   get entries(): readonly (Connection | Template)[] {
     return [...this.#entries]
   }
@@ -172,6 +174,7 @@ export class Connections {
     dest.counters.count(outside)
     dest.service.counters.count(outside)
     if (!connection.alive) return true
+    if (connection.state === 'UDP' && (outside.packetsOut ?? 0) > 0) assureTemplate(connection)
     const state = nextState(connection.flow.protocol, connection.state, event, connection.bothWays)
     this.#enter(connection, state)
     return true
@@ -214,9 +217,7 @@ export class Connections {
       connection.active = active
     }
     connection.state = state
-    if (connection.control instanceof Template && (state === 'ESTABLISHED' || state === 'UDP')) {
-      connection.control.assured = true
-    }
+    if (state === 'ESTABLISHED') assureTemplate(connection)
     connection.expires = this.#namespace.now + secondsIn(flow.protocol, state, this.#namespace.timeouts)
   }
 
@@ -265,7 +266,11 @@ export class Connections {
     }
     const key = templateKey(client)
     const existing = this.#templates.get(key)
-    if (existing !== undefined && this.#isValid(existing)) return { dest: existing.dest, template: existing }
+    if (existing !== undefined) {
+      if (this.#isValid(existing)) return { dest: existing.dest, template: existing }
+      this.#templates.delete(key)
+      existing.found = false
+    }
     const dest = schedule(service, flow)?.dest
     if (dest === undefined) return undefined
     const template = new Template(
@@ -285,6 +290,11 @@ export class Connections {
     const expires = this.#namespace.sysctls.get('expire_quiescent_template') !== '0'
     return !(expires && dest.settings.weight === 0)
   }
+}
+
+/** ip_vs_control_assure_ct(): by a handshake, or by an answer that passes the director. */
+function assureTemplate({ control }: Connection): void {
+  if (control instanceof Template) control.assured = true
 }
 
 interface Chosen {

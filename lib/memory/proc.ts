@@ -37,6 +37,9 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
   132: 'SCTP',
 }
 
+/** Ports of a template that ip_vs_check_template() hid from clients. */
+const NOT_FOUND = 0xffff
+
 interface Line {
   readonly protocol: number
   readonly client: Uint8Array
@@ -49,14 +52,15 @@ interface Line {
 
 function lineOf(entry: Connection | Template): Line {
   if (entry.template) {
-    const { protocol, network, virtualAddress, virtualPort } = entry.client
+    const { protocol, network, virtualAddress } = entry.client
+    const virtualPort = entry.found ? entry.client.virtualPort : NOT_FOUND
     return {
       protocol,
       client: network,
       clientPort: 0,
       virtual: virtualAddress,
       virtualPort,
-      serverPort: virtualPort === 0 ? 0 : entry.dest.identity.port,
+      serverPort: !entry.found || virtualPort === 0 ? virtualPort : entry.dest.identity.port,
       state: entry.assured ? 'ASSURED' : 'NONE',
     }
   }

@@ -60,6 +60,13 @@ describe('services', () => {
     expect((await ipvs.snapshot({ bigint: true }))[0]?.service.stats.connections).toBe(2n ** 60n + 1n)
   })
 
+  test('have nothing to say of bigint where there are no counters', async () => {
+    const { ipvs } = await open()
+    const options = { bigint: true } as object
+    await expect(ipvs.info(options)).rejects.toThrow(TypeError)
+    await expect(ipvs.timeouts(options)).rejects.toThrow(TypeError)
+  })
+
   test('a failed dump rejects', async () => {
     const { ipvs, transport } = await open()
     transport.always(CMD.GET_SERVICE, failure(1))

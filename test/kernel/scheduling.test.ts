@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
-import type { RealServerChanges, ServiceChanges, ServiceSettings } from '../../lib/types.ts'
-import { kernelTests, type Netns } from '../helpers/kernel.ts'
+import type { Connection, RealServerChanges, ServiceChanges, ServiceSettings } from '../../lib/types.ts'
+import { kernelTests } from '../helpers/kernel.ts'
 import { withKernel } from '../helpers/kernel-conformance.ts'
 import { INTERFACES } from '../helpers/memory.ts'
 
@@ -148,8 +148,15 @@ kernelTests('scheduling', () => {
           first += step.clients
           sender.stdin.write(`${JSON.stringify({ ...key, clients })}\n`)
           await once(lines, 'line')
-          const there = await chosen(netns, key.port)
-          const wanted = clients.map(([from, port]) => there.get(`${from}:${String(port)}`) ?? 'none')
+          const there = new Map(
+            (await connectionsTo(key, real)).map((one) => [
+              `${one.clientAddress}:${String(one.clientPort)}`,
+              one,
+            ]),
+          )
+          const wanted = clients.map(
+            ([from, port]) => there.get(`${from}:${String(port)}`)?.serverAddress ?? 'none',
+          )
           const got = clients.map(
             ([clientAddress, clientPort]) =>
               memory.connect(key, { clientAddress, clientPort }).realServer?.address ?? 'none',
@@ -163,23 +170,17 @@ kernelTests('scheduling', () => {
             server.persistentConnections,
           ])
         expect(await gauges(ipvs), scenario.title).toEqual(await gauges(real))
+        expect(await connectionsTo(key, ipvs), scenario.title).toEqual(await connectionsTo(key, real))
       }
     }),
   )
 })
 
-/** The server of each client of a service, by the kernel's list of connections. */
-async function chosen(netns: Netns, port: number): Promise<Map<string, string>> {
-  const text = await netns.read('/proc/net/ip_vs_conn')
-  const servers = new Map<string, string>()
-  for (const line of text.split('\n')) {
-    const [protocol, from = '', fromPort = '', , toPort = '', server = ''] = line.split(/\s+/)
-    if (protocol !== 'UDP' || parseInt(toPort, 16) !== port) continue
-    servers.set(`${dotted(from)}:${String(parseInt(fromPort, 16))}`, dotted(server))
+/** The connections and templates of a service, without what goes by the clock, in an order of our own. */
+async function connectionsTo({ port }: { readonly port: number }, kernel: Ipvs): Promise<Connection[]> {
+  const list: Connection[] = []
+  for await (const connection of kernel.connections()) {
+    if (connection.virtualPort === port) list.push({ ...connection, expiresSeconds: 0 })
   }
-  return servers
-}
-
-function dotted(hex: string): string {
-  return [0, 2, 4, 6].map((at) => parseInt(hex.slice(at, at + 2), 16)).join('.')
+  return list.sort((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1))
 }
