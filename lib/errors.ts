@@ -281,7 +281,7 @@ function reasonOfInvalid(command: string): string {
 export function platformError(platform: string): Error {
   const message =
     `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
-    'Run this on Linux, or give Ipvs.open() a `transport` of your own.'
+    'Run this on Linux, or give Ipvs.open() the kernel in memory of ipvs/testing as its `transport`.'
   return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
 }
 

@@ -4,6 +4,8 @@ const HELP = `Usage: ipvs COMMAND [ARGUMENT...]
 
 Commands:
   adm ARGUMENT...  what ipvsadm does with these arguments; "ipvs adm -h" has them all
+  guest -- COMMAND [ARGUMENT...]
+                   runs a command on a Linux kernel of its own that has ip_vs, for tests; "ipvs guest --help"
 
 Options:
   -h, --help       this text

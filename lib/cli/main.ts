@@ -13,6 +13,8 @@ async function main(file: string, args: readonly string[]): Promise<number> {
   switch (command) {
     case 'adm':
       return (await import('./ipvsadm/program.ts')).runProgram('ipvs adm', rest)
+    case 'guest':
+      return (await import('./guest.ts')).runGuest(rest)
     default:
       return (await import('./commands.ts')).runCommand(args)
   }

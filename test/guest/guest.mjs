@@ -12,26 +12,38 @@ import { GuestError, KERNELS, LINES, fetchParts, quote } from './machines.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
-const USAGE = `usage: guest [OPTION...] [--] COMMAND [ARGUMENT...]
+/** What users type: of the package that they installed, or in a clone of the repository. */
+const NAME = here.includes('/node_modules/') ? 'npx ipvs guest' : 'npm run guest --'
 
-Runs COMMAND as root on a Linux kernel of its own, with this machine's files at their paths. What it writes is gone
-afterwards. Exits with COMMAND's status; 124 at the time limit, 125 if the guest could not run.
+const USAGE = `usage: ${NAME} [OPTION...] [--] COMMAND [ARGUMENT...]
+
+Runs COMMAND as root on a Linux kernel of its own that has ip_vs, in the current folder and with this machine's files
+at their paths. What it writes is gone afterwards. Exits with COMMAND's status; 124 at the time limit, 125 if the guest
+could not run. Needs x86-64 and Debian, and not root. The first run fetches the kernel, without installing it.
 
   --kernel 6.1|6.12   User Mode Linux 6.1 (the default), or 6.12 in qemu
   --limit SECONDS     end everything after this long; default IPVS_GUEST_LIMIT or 600, on a terminal 8 hours
   --mem SIZE          memory, such as 512M; default 2G
   --share FOLDER      a folder of this machine that COMMAND may write to; can be repeated
-  --env NAME=VALUE    a variable for COMMAND; can be repeated
+  --env NAME=VALUE    a variable for COMMAND, besides those of the caller; can be repeated
   --no-module         do not load ip_vs in advance; it still loads on demand
   --absent-module     as if the kernel had been built without ip_vs
   --verbose           show what the kernel says
   --fetch             only fetch what the guest is made of
   --help
+
+Examples:
+  ${NAME} npm test                            the tests of this folder, on a kernel with ip_vs
+  ${NAME} --kernel 6.12 -- npm test           the same on Linux 6.12
+  ${NAME} --share coverage -- npm test        what they write to ./coverage stays
+  ${NAME} ipvsadm -Ln                         any command; ipvsadm, ip, nft and others are there
+  ${NAME} bash                                on a terminal: a shell
+  IPVS_GUEST_LIMIT=60 ${NAME} npm test        killed after a minute
 `
 
-/** The variables of the caller's environment that COMMAND gets. */
-const PASSED_ON =
-  /^(PATH|HOME|LANG|LC_.*|TZ|TERM|COLORTERM|CI|NO_COLOR|FORCE_COLOR|NODE_(?!CHANNEL_).*|npm_.*|IPVS_.*)$/
+/** The variables of the caller's environment that COMMAND does not get: they name what is not there, or is another's. */
+const LEFT_BEHIND =
+  /^(USER|LOGNAME|MAIL|NODE_CHANNEL_.*|NOTIFY_SOCKET|XDG_RUNTIME_DIR|XDG_SESSION_.*|DBUS_.*|SSH_.*|DISPLAY|WAYLAND_DISPLAY)$/
 
 /**
  * @typedef {object} Options
@@ -59,7 +71,7 @@ function parseOptions(args) {
     limitSeconds: Number(process.env['IPVS_GUEST_LIMIT'] || (interactive ? 8 * 3600 : 600)),
     memory: '2G',
     shares: [],
-    env: { HOME: '/root', USER: 'root', LOGNAME: 'root' },
+    env: { USER: 'root', LOGNAME: 'root', HOME: '/root' },
     module: 'loaded',
     verbose: false,
     fetchOnly: false,
@@ -67,7 +79,7 @@ function parseOptions(args) {
     command: [],
   }
   for (const [name, value] of Object.entries(process.env)) {
-    if (PASSED_ON.test(name) && value !== undefined) options.env[name] = value
+    if (!LEFT_BEHIND.test(name) && value !== undefined) options.env[name] = value
   }
   // The caller's PATH, which has no sbin unless the caller is root.
   const folders = (options.env['PATH'] || '/usr/local/bin:/usr/bin').split(':')
@@ -357,6 +369,15 @@ function withResolvers() {
   return parts
 }
 
+/** The guest's kernels are Linux programs for x86-64, and run this machine's programs. */
+function refuseElsewhere() {
+  if (process.platform === 'linux' && process.arch === 'x64') return
+  throw new GuestError(
+    `it takes Linux on x86-64, and this is ${process.platform} on ${process.arch}. Use a machine or a container with ` +
+      'Debian 12; or test with the kernel in memory (ipvs/testing), which runs anywhere',
+  )
+}
+
 /**
  * @param {Options | 'help'} options
  * @returns {Promise<number>} the exit status
@@ -366,6 +387,7 @@ async function main(options) {
     process.stdout.write(USAGE)
     return 0
   }
+  refuseElsewhere()
   await fetchParts(KERNELS[options.kernel]?.parts ?? [], (stop) => cleanUps.push(stop))
   return options.fetchOnly ? 0 : await run(options)
 }

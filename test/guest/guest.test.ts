@@ -1,13 +1,11 @@
 // What the guest promises to whoever runs tests in it. Runs on the machine, not in the guest.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
-
-const PROGRAM = fileURLToPath(new URL('guest.mjs', import.meta.url))
+import { GUEST, guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
 
 interface Run {
   readonly status: number | null
@@ -26,7 +24,7 @@ function options(environment: Record<string, string> = {}): { env: NodeJS.Proces
 }
 
 function run(args: readonly string[], environment: Record<string, string> = {}): Run {
-  return spawnSync(process.execPath, [PROGRAM, ...args], options(environment))
+  return spawnSync(process.execPath, [GUEST, ...args], options(environment))
 }
 
 /** The processes of guests started here: every one has a path in `temporary` among its arguments. */
@@ -49,20 +47,10 @@ async function expectNothingLeft(): Promise<void> {
 }
 
 const kernels = (process.env.IPVS_TEST_KERNELS ?? '6.1').split(',')
-const required = Boolean(process.env.CI) || (process.env.IPVS_REQUIRE ?? '').split(',').includes('guest')
-const nested = Boolean(process.env.IPVS_GUEST)
-
-/** Why there can be no guest here, or undefined. */
-function missing(kernel: string): string | undefined {
-  if (nested) return 'this is a guest already'
-  const { status, stderr } = run(['--kernel', kernel, 'true'])
-  return status === 0 ? undefined : stderr.toString()
-}
-
 describe.each(kernels)('guest %s', (kernel) => {
-  const reason = missing(kernel)
+  const reason = whyNoGuest(kernel)
   if (reason !== undefined) {
-    if (required && !nested) {
+    if (guestRequired && !inGuest) {
       it('runs on this machine', () => expect.fail(reason))
       return
     }
@@ -94,7 +82,7 @@ describe.each(kernels)('guest %s', (kernel) => {
 
     it('waits for a slow reader', () => {
       const program = `"$1" "$2" --kernel "$3" head -c 1000000 /dev/zero | (sleep 8; wc -c)`
-      const { stdout } = spawnSync('sh', ['-c', program, 'sh', process.execPath, PROGRAM, kernel], options())
+      const { stdout } = spawnSync('sh', ['-c', program, 'sh', process.execPath, GUEST, kernel], options())
       expect(stdout.toString().trim()).toBe('1000000')
     })
 
@@ -104,7 +92,7 @@ describe.each(kernels)('guest %s', (kernel) => {
       expect(JSON.parse(stdout.toString())).toEqual(args)
     })
 
-    it('passes the folder and the variables it should, and no others', () => {
+    it("passes the folder and the caller's variables, but those that name what is not there", () => {
       const { stdout } = run(
         [
           '--kernel',
@@ -116,17 +104,18 @@ describe.each(kernels)('guest %s', (kernel) => {
           '-p',
           'JSON.stringify([process.cwd(), process.env])',
         ],
-        { IPVS_X: "it's", 'npm_config_some-name': '1', SECRET: 'x' },
+        { OWN: "it's", 'npm_config_some-name': '1', NOTIFY_SOCKET: '/run/x', USER: 'x' },
       )
       const [folder, env] = JSON.parse(stdout.toString()) as [string, Record<string, string>]
       expect(folder).toBe(process.cwd())
       expect(env).toMatchObject({
         GIVEN: 'a =b',
-        IPVS_X: "it's",
+        OWN: "it's",
         'npm_config_some-name': '1',
         IPVS_GUEST: kernel,
+        USER: 'root',
       })
-      expect(env).not.toHaveProperty('SECRET')
+      expect(env).not.toHaveProperty('NOTIFY_SOCKET')
     })
 
     it('is root on a writable system, whose changes are gone afterwards', () => {
@@ -214,7 +203,7 @@ describe.each(kernels)('guest %s', (kernel) => {
       async (signal) => {
         const child = spawn(
           process.execPath,
-          [PROGRAM, '--kernel', kernel, 'sh', '-c', 'echo up; sleep 1000'],
+          [GUEST, '--kernel', kernel, 'sh', '-c', 'echo up; sleep 1000'],
           options(),
         )
         const [bytes] = (await once(child.stdout, 'data')) as [Buffer]
@@ -252,5 +241,38 @@ describe('guest', () => {
     const { status, stderr } = run(args)
     expect(status).toBe(125)
     expect(stderr.toString()).toContain(named)
+  })
+
+  it('says how it is used', () => {
+    const { status, stdout } = run(['--help'])
+    expect(status).toBe(0)
+    expect(stdout.toString()).toMatch(/^usage: npm run guest -- \[OPTION/)
+    expect(stdout.toString()).toContain('npm run guest -- npm test')
+  })
+
+  it('elsewhere than on Linux says that it needs it', () => {
+    const preload = new URL('../helpers/platform.mjs', import.meta.url).href
+    const { status, stderr } = run(['true'], {
+      NODE_OPTIONS: `--import=${preload}`,
+      IPVS_TEST_PLATFORM: 'darwin',
+    })
+    expect(status).toBe(125)
+    expect(stderr.toString()).toContain('it takes Linux on x86-64, and this is darwin on')
+    expect(stderr.toString()).toContain('ipvs/testing')
+  })
+
+  it('on a Linux that is not Debian names the programs it misses', () => {
+    const bin = path.join(temporary, 'bin')
+    mkdirSync(bin)
+    for (const program of ['bash', 'dd', 'env', 'setpriv', 'taskset', 'flock', 'tar', 'awk']) {
+      writeFileSync(path.join(bin, program), '', { mode: 0o755 })
+    }
+    const { status, stderr } = run(['true'], { PATH: bin, IPVS_GUEST_CACHE: path.join(temporary, 'cache') })
+    rmSync(bin, { recursive: true })
+    expect(status).toBe(125)
+    expect(stderr.toString()).toMatch(
+      /missing on this machine: apt-get, apt-cache, dpkg-deb\. .*takes Debian/,
+    )
+    expect(readdirSync(temporary)).toEqual([])
   })
 })

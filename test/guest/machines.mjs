@@ -214,6 +214,30 @@ async function accelerator() {
   return helps && mayUse ? 'kvm' : 'tcg'
 }
 
+const PROGRAMS_TO_RUN = ['bash', 'dd', 'env', 'setpriv', 'taskset']
+const PROGRAMS_TO_FETCH = ['apt-get', 'apt-cache', 'dpkg-deb', 'flock', 'tar', 'awk']
+
+/**
+ * Throws with what is missing on this machine.
+ *
+ * @param {readonly string[]} programs
+ * @param {string} remedy
+ */
+async function checkPrograms(programs, remedy) {
+  const folders = [...(process.env['PATH'] || '/usr/bin').split(':'), '/usr/sbin', '/sbin']
+  const missing = []
+  for (const program of programs) {
+    const found = await Promise.any(
+      folders.map((folder) => access(path.join(folder || '.', program), constants.X_OK)),
+    ).then(
+      () => true,
+      () => false,
+    )
+    if (!found) missing.push(program)
+  }
+  if (missing.length > 0) throw new GuestError(`missing on this machine: ${missing.join(', ')}. ${remedy}`)
+}
+
 /**
  * Fills the cache with what is missing. A second caller waits for the first: flock(1), which lets go when that one dies.
  *
@@ -230,7 +254,16 @@ export async function fetchParts(parts, onStart) {
       ),
     ),
   )
+  await checkPrograms(
+    PROGRAMS_TO_RUN,
+    'It takes them to run (Debian packages bash, coreutils and util-linux)',
+  )
   if (present.every(Boolean)) return
+  await checkPrograms(
+    PROGRAMS_TO_FETCH,
+    'The guest is made of Debian packages, which these fetch: it takes Debian, such as a machine or a container with ' +
+      `Debian 12. Or copy the folder ${cacheRoot()} from a machine where --fetch has filled it`,
+  )
   await mkdir(cache, { recursive: true })
   const child = spawn('flock', [path.join(cache, 'lock'), path.join(here, 'fetch.sh'), cache, ...parts], {
     stdio: ['ignore', 2, 2],

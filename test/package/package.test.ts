@@ -1,10 +1,24 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import {
+  access,
+  chmod,
+  chown,
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
 import { PROJECT } from './project.ts'
 
 /** What is published: packs it, installs it as a user does, and uses it there. Needs a registry and a compiler. */
@@ -13,6 +27,9 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
 const INSTALL_MS = 600_000
 const COMPILE_MS = 120_000
+const GUEST_MS = 120_000
+
+const QUIETLY = ['--no-audit', '--no-fund', '--prefer-offline']
 
 const run = promisify(execFile)
 
@@ -26,8 +43,54 @@ const env = Object.fromEntries(
 let work = ''
 let archive = ''
 
+/** Who installs and uses it: nobody who has rights, even where root runs the tests. */
+const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+
+async function give(path: string): Promise<void> {
+  if (user.uid !== undefined) await chown(path, user.uid, user.gid)
+}
+
+/** A folder of that user's. */
+async function makeFolder(name: string): Promise<string> {
+  const folder = join(work, name)
+  await mkdir(folder)
+  await give(folder)
+  return folder
+}
+
+/** A project of that user's. */
+async function makeProject(name: string): Promise<string> {
+  const folder = await makeFolder(name)
+  for (const [file, text] of Object.entries(PROJECT)) {
+    await writeFile(join(folder, file), text)
+    await give(join(folder, file))
+  }
+  return folder
+}
+
+/** The variables of that user, who knows our npm's settings. */
+async function userEnvironment(): Promise<Record<string, string | undefined>> {
+  const home = await makeFolder('home')
+  const settings = join(home, '.npmrc')
+  await copyFile(env.npm_config_userconfig ?? join(homedir(), '.npmrc'), settings).catch(() => undefined)
+  await give(settings).catch(() => undefined)
+  return { ...env, HOME: home, npm_config_userconfig: settings, npm_config_cache: join(home, 'npm') }
+}
+let userEnv: Record<string, string | undefined> = {}
+
+/** Runs a command as that user. */
+function runAsUser(
+  cwd: string,
+  [program = '', ...args]: readonly string[],
+  more: Record<string, string> = {},
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  return run(program, args, { cwd, env: { ...userEnv, ...more }, ...user })
+}
+
 beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ipvs-package-'))
+  await chmod(work, 0o755)
+  userEnv = await userEnvironment()
   // A copy, for packing builds: tests that run at the same time need the dist/ that is there.
   const source = join(work, 'source')
   const left = new Set(['node_modules', '.git', '.cache', 'dist', 'build', 'coverage'])
@@ -79,6 +142,10 @@ describe('the package', () => {
       ...lib.flatMap((name) => [`${name}.js`, `${name}.d.ts`]),
       'dist/cli/ipvs.cjs',
       ...native,
+      'scripts/install.mjs',
+      ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs'].map(
+        (name) => `test/guest/${name}`,
+      ),
     ]
     expect(files.sort()).toEqual(expected.sort())
   })
@@ -101,13 +168,19 @@ describe('the package', () => {
   })
 })
 
+const noGuest = whyNoGuest('6.1')
+if (noGuest !== undefined) {
+  if (guestRequired && !inGuest) test('a guest runs on this machine', () => expect.fail(noGuest))
+  else console.error(`\n*** SKIPPED: the tests of npx ipvs guest. What is missing:\n${noGuest}\n`)
+}
+
 describe('an installation', () => {
   const project = (): string => join(work, 'project')
 
   /** Runs a program in the project's folder and gives what it printed. */
   async function node(name: string, program: string): Promise<string> {
     await writeFile(join(project(), name), program)
-    const { stdout } = await run(process.execPath, [name], { cwd: project(), env })
+    const { stdout } = await runAsUser(project(), [process.execPath, name])
     return stdout.trim()
   }
 
@@ -117,12 +190,8 @@ describe('an installation', () => {
   ).then(console.log)`
 
   beforeAll(async () => {
-    await mkdir(project())
-    for (const [name, text] of Object.entries(PROJECT)) await writeFile(join(project(), name), text)
-    await run('npm', ['install', archive, '--no-audit', '--no-fund', '--prefer-offline'], {
-      cwd: project(),
-      env,
-    })
+    await makeProject('project')
+    await runAsUser(project(), ['npm', 'install', archive, ...QUIETLY])
   }, INSTALL_MS)
 
   test('brings the library and the few packages it needs', async () => {
@@ -191,10 +260,170 @@ describe('an installation', () => {
     },
   )
 
+  describe.skipIf(noGuest !== undefined)('npx ipvs guest', { timeout: GUEST_MS }, () => {
+    beforeAll(async () => {
+      // A copy, for the user may not be able to read ours.
+      const cache = process.env.IPVS_GUEST_CACHE ?? join(ROOT, '.cache/guest')
+      await cp(cache, join(work, 'guest'), {
+        recursive: true,
+        filter: (path) => !/\/(6\.12|qemu)$/.test(path),
+      })
+    })
+
+    function npx(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
+      // npm has remarks of its own on standard error.
+      const settings = { IPVS_GUEST_CACHE: join(work, 'guest'), npm_config_loglevel: 'error' }
+      return runAsUser(project(), ['npx', '--no-install', 'ipvs', 'guest', ...args], {
+        ...settings,
+        OWN: 'mine',
+      })
+    }
+
+    test("opens the real kernel for one without rights, with one's own node, folder, packages and variables", async () => {
+      const program = `
+        import { Ipvs } from 'ipvs'
+        const ipvs = await Ipvs.open()
+        const web = await ipvs.addService({ protocol: 'tcp', address: '192.0.2.1', port: 80 })
+        await web.addRealServer({ address: '10.0.0.7' })
+        const { version } = await ipvs.info()
+        const servers = (await web.realServers()).length
+        console.log(JSON.stringify([version, servers, process.version, process.cwd(), process.env.OWN]))`
+      const { stdout, stderr } = await npx('--', 'node', '--input-type=module', '-e', program)
+      expect(stderr).toBe('')
+      expect(JSON.parse(stdout)).toEqual(['1.2.1', 1, process.version, project(), 'mine'])
+    })
+
+    test("exits with the command's status, and leaves nothing behind", async () => {
+      await expect(npx('--', 'sh', '-c', 'echo told >&2; touch written; exit 3')).rejects.toMatchObject({
+        code: 3,
+        stderr: 'told\n',
+      })
+      expect(await readdir(project())).not.toContain('written')
+    })
+
+    test('says how it is used', async () => {
+      expect((await npx('--help')).stdout).toMatch(
+        /^usage: npx ipvs guest \[OPTION.*^ {2}npx ipvs guest npm test/ms,
+      )
+    })
+  })
+
   test('without its addon says how to build it', async () => {
     await rm(join(project(), 'node_modules/ipvs/build'), { recursive: true })
     const program = `import { Ipvs } from 'ipvs'\nIpvs.open().catch(({ code, message }) => console.log(code, message))`
     const printed = await node('missing.mjs', program)
     expect(printed).toMatch(/^ERR_IPVS_ADDON .*npm rebuild ipvs/)
+  })
+})
+
+describe('an installation without a compiler', () => {
+  const PLATFORM = join(ROOT, 'test/helpers/platform.mjs')
+  let bare: Record<string, string> = {}
+
+  /** The project's folder, with the package installed as on that platform. */
+  async function install(platform: string): Promise<string> {
+    const project = await makeProject(`project-${platform}`)
+    await runAsUser(project, ['npm', 'install', archive, ...QUIETLY], {
+      ...bare,
+      ...elsewhere(platform),
+    })
+    return project
+  }
+
+  /** Every node believes that it runs there, those that npm starts too. */
+  function elsewhere(platform: string): Record<string, string> {
+    return { NODE_OPTIONS: `--import=${join(work, 'platform.mjs')}`, IPVS_TEST_PLATFORM: platform }
+  }
+
+  beforeAll(async () => {
+    await copyFile(PLATFORM, join(work, 'platform.mjs'))
+    // All the programs that there are: no compiler, no make, no Python.
+    const bin = await makeFolder('bin')
+    for (const program of ['sh', 'env', 'npm', 'npx']) {
+      const { stdout } = await run('sh', ['-c', `command -v ${program}`])
+      await symlink(stdout.trim(), join(bin, program))
+    }
+    await symlink(process.execPath, join(bin, 'node'))
+    bare = { PATH: bin }
+  })
+
+  test('fails on Linux, where it has to build the addon', { timeout: INSTALL_MS }, async () => {
+    await expect(install('linux')).rejects.toMatchObject({
+      stderr: expect.stringContaining('gyp ERR!') as string,
+    })
+  })
+
+  describe('on macOS', () => {
+    let project = ''
+    beforeAll(async () => {
+      project = await install('darwin')
+    }, INSTALL_MS)
+
+    /** Runs a program there, or on another platform, with what that installation has. */
+    async function node(name: string, program: string, platform = 'darwin'): Promise<string> {
+      await writeFile(join(project, name), program)
+      const { stdout } = await runAsUser(project, [process.execPath, name], {
+        ...bare,
+        ...elsewhere(platform),
+      })
+      return stdout.trim()
+    }
+
+    test('builds nothing', async () => {
+      await expect(access(join(project, 'node_modules/ipvs/package.json'))).resolves.toBeUndefined()
+      await expect(access(join(project, 'node_modules/ipvs/build'))).rejects.toMatchObject({ code: 'ENOENT' })
+    })
+
+    test.each(['darwin', 'win32'])(
+      'says on %s that a kernel takes Linux, and what works without',
+      async (platform) => {
+        const printed = await node(
+          'open.mjs',
+          `import { Ipvs } from 'ipvs'
+        await Ipvs.open().catch(({ code, message }) => console.log(code, message))`,
+          platform,
+        )
+        expect(printed).toMatch(
+          `ERR_IPVS_PLATFORM ipvs needs Linux to reach a kernel, and this is ${platform}.`,
+        )
+        expect(printed).toContain('ipvs/testing')
+      },
+    )
+
+    test.each(['darwin', 'win32'])('has the kernel in memory and all above it on %s', async (platform) => {
+      const printed = await node(
+        'memory.mjs',
+        `import { Ipvs } from 'ipvs'
+        import { createMemoryKernel } from 'ipvs/testing'
+        const kernel = createMemoryKernel()
+        const ipvs = await Ipvs.open({ transport: kernel })
+        const web = await ipvs.addService({ protocol: 'tcp', address: '192.0.2.1', port: 80, scheduler: 'rr' })
+        await web.addRealServer({ address: '10.0.0.7' })
+        kernel.connect(web.key)
+        kernel.advance(2)
+        const [{ service, realServers: [server] }] = await ipvs.snapshot()
+        console.log(service.stats.connections, server.activeConnections, (await server.drain({ timeoutMs: 0 })).outcome)`,
+        platform,
+      )
+      expect(printed).toBe('1 1 kept')
+    })
+
+    test('runs the demo in memory', async () => {
+      await cp(join(ROOT, 'demo'), join(project, 'demo'), { recursive: true })
+      const demo = [process.execPath, 'demo/demo.mjs', '--memory']
+      const { stdout } = await runAsUser(project, demo, { ...bare, ...elsewhere('darwin') })
+      expect(stdout).toContain('The kernel has only B left, and counted the same')
+    })
+
+    test('has a command that says what it needs', async () => {
+      const guest = runAsUser(project, ['npx', '--no-install', 'ipvs', 'guest', 'true'], {
+        ...bare,
+        ...elsewhere('darwin'),
+      })
+      await expect(guest).rejects.toMatchObject({
+        code: 125,
+        stderr: expect.stringContaining('it takes Linux on x86-64, and this is darwin') as string,
+      })
+    })
   })
 })
