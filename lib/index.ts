@@ -2,6 +2,21 @@ export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
 export { IpvsError, type IpvsErrorDetails } from './errors.ts'
 export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'
 export { RealServer, Service } from './service.ts'
+export {
+  formatEndpoint,
+  formatServiceKey,
+  formatState,
+  type FormatStateOptions,
+  type Lookups,
+  parseEndpoint,
+  parseServiceKey,
+  parseState,
+  type ParseStateOptions,
+  type StateFormat,
+  type StateLoss,
+  StateSyntaxError,
+  type StateSyntaxErrorDetails,
+} from './text.ts'
 export type { Dump, Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
 export type {
   AddressServiceKey,

@@ -16,7 +16,7 @@ export class Pace {
   }
 
   async rest(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     this.#start = performance.now()
   }
 }
@@ -24,3 +24,11 @@ export class Pace {
 /** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */
 const SLICE_MS = 2
 const STEPS_PER_LOOK = 32
+
+/** After timers and sockets had their turn. A browser has no setImmediate(), and a timer that waits four milliseconds will do. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === 'function') setImmediate(resolve)
+    else setTimeout(resolve, 0)
+  })
+}

@@ -33,13 +33,25 @@ const TIMEOUT_MAX_SECONDS = 21474836
 const NAME_MAX_BYTES = 15
 const ENGINE_NAME_MAX_BYTES = 16
 
-const SERVICE_FIELDS = ['scheduler', 'schedulerFlags', 'onePacket', 'persistence', 'persistenceEngine']
-const ADDRESS_KEY_FIELDS = ['protocol', 'address', 'port']
-const FWMARK_KEY_FIELDS = ['protocol', 'fwmark', 'family']
-const SERVER_FIELDS = ['method', 'weight', 'upperThreshold', 'lowerThreshold', 'tunnel']
-const SERVER_KEY_FIELDS = ['address', 'port']
-const TIMEOUT_FIELDS = ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds']
-const DAEMON_FIELDS = [
+export const SERVICE_FIELDS: readonly string[] = [
+  'scheduler',
+  'schedulerFlags',
+  'onePacket',
+  'persistence',
+  'persistenceEngine',
+]
+export const ADDRESS_KEY_FIELDS: readonly string[] = ['protocol', 'address', 'port']
+export const FWMARK_KEY_FIELDS: readonly string[] = ['protocol', 'fwmark', 'family']
+export const SERVER_FIELDS: readonly string[] = [
+  'method',
+  'weight',
+  'upperThreshold',
+  'lowerThreshold',
+  'tunnel',
+]
+export const SERVER_KEY_FIELDS: readonly string[] = ['address', 'port']
+export const TIMEOUT_FIELDS: readonly string[] = ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds']
+export const DAEMON_FIELDS: readonly string[] = [
   'state',
   'multicastInterface',
   'syncId',
@@ -99,8 +111,11 @@ export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSetting
   )
   checkServiceSettings(fields, key)
   if (key.protocol !== 'fwmark' && key.port === 0 && fields.persistence === undefined) {
-    throw new RangeError(
-      'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+    throw about(
+      'port',
+      new RangeError(
+        'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+      ),
     )
   }
   const settings = fields as ServiceSettings
@@ -130,7 +145,10 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
 export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: string): void {
   for (const flag of flags ?? []) {
     if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
-    throw new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`)
+    throw about(
+      'schedulerFlags',
+      new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`),
+    )
   }
 }
 
@@ -168,26 +186,35 @@ export function checkServerChanges(changes: unknown): RealServerChanges {
 /** ip_vs_add_dest() answers ERANGE. */
 export function checkThresholds(upper: number, lower: number): void {
   if (lower <= upper) return
-  throw new RangeError(
-    `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
-      (upper === 0 ? ': name upperThreshold too' : ''),
+  throw about(
+    'lowerThreshold',
+    new RangeError(
+      `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
+        (upper === 0 ? ': name upperThreshold too' : ''),
+    ),
   )
 }
 
 /** ip_vs_genl_set_cmd() answers EINVAL to any other method. */
 export function checkMixedFamily(server: RealServerKey, service: ServiceKey, method: ForwardingMethod): void {
   if (method === 'tunnel' || familyOfAddress(server.address) === familyOfService(service)) return
-  throw new TypeError(
-    `method must be 'tunnel' for a real server of another family than its virtual service ` +
-      `(${server.address}, service ${familyOfService(service)}), got ${show(method)}`,
+  throw about(
+    'method',
+    new TypeError(
+      `method must be 'tunnel' for a real server of another family than its virtual service ` +
+        `(${server.address}, service ${familyOfService(service)}), got ${show(method)}`,
+    ),
   )
 }
 
 /** ip_vs_genl_set_cmd() answers EINVAL. */
 export function checkTunnel(tunnel: Tunnel): void {
   if (tunnel.type === 'gue' && (tunnel.port ?? 0) === 0) {
-    throw new RangeError(
-      `tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`,
+    throw about(
+      'tunnel.port',
+      new RangeError(
+        `tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`,
+      ),
     )
   }
 }
@@ -215,7 +242,12 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
   optional(fields, 'multicastGroup', (value) => {
     const group = address(value, 'multicastGroup')
     const multicast = group.includes(':') ? /^ff[\da-f]{2}:/i.test(group) : /^2(2[4-9]|3\d)\./.test(group)
-    if (!multicast) throw new RangeError(`multicastGroup must be a multicast address, got '${group}'`)
+    if (!multicast) {
+      throw about(
+        'multicastGroup',
+        new RangeError(`multicastGroup must be a multicast address, got '${group}'`),
+      )
+    }
   })
   return fields as unknown as SyncDaemonSpec
 }
@@ -282,8 +314,11 @@ export function whole(value: unknown, field: string, least: number, most: number
   if (typeof value !== 'number')
     throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(
-      `${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`,
+    throw about(
+      field,
+      new RangeError(
+        `${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`,
+      ),
     )
   }
   return value
@@ -327,7 +362,7 @@ function checkServiceSettings(fields: Fields, key: ServiceKey): void {
 
 function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
   const fields = object(value, 'persistence')
-  known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence')
+  known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence', 'persistence.')
   optional(fields, 'timeoutSeconds', (seconds) =>
     whole(seconds, 'persistence.timeoutSeconds', 0, PERSISTENCE_MAX_SECONDS),
   )
@@ -353,7 +388,7 @@ function checkServerSettings(fields: Fields): void {
   optional(fields, 'lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX))
   optional(fields, 'tunnel', (value) => {
     const tunnel = object(value, 'tunnel')
-    known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel')
+    known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel', 'tunnel.')
     named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
     optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
     optional(tunnel, 'checksum', (checksum) => {
@@ -376,7 +411,10 @@ function name(value: unknown, field: string, most: number): void {
   // A name of the kernel is ASCII; anything else is counted as its bytes would be.
   const bytes = new TextEncoder().encode(value).length
   if (bytes === 0 || bytes > most || value.includes('\0')) {
-    throw new RangeError(`${field} must have 1 to ${String(most)} bytes and no NUL, got ${show(value)}`)
+    throw about(
+      field,
+      new RangeError(`${field} must have 1 to ${String(most)} bytes and no NUL, got ${show(value)}`),
+    )
   }
 }
 
@@ -390,17 +428,18 @@ function address(value: unknown, field: string): string {
     else if (/^[\d.]+:\d+$/.test(value)) hint = `: the port is a field of its own`
     else if (/[g-z]/i.test(value)) hint = ': names are not looked up'
   }
-  throw new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`)
+  throw about(field, new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`))
 }
 
 const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
 
-function isIPv4(text: string): boolean {
+/** Whether this is an IPv4 address: four decimal numbers without leading zeros. */
+export function isIPv4(text: string): boolean {
   return IPV4.test(text)
 }
 
 /** RFC 4291, section 2.2: eight groups, one run of them as '::', the last two as an IPv4 address. */
-function isIPv6(text: string): boolean {
+export function isIPv6(text: string): boolean {
   if (!text.includes(':')) return false
   const halves = text.split('::')
   if (halves.length > 2) return false
@@ -423,7 +462,7 @@ function isIPv6(text: string): boolean {
   return halves.length === 2 ? groups <= 7 : groups === 8
 }
 
-type Fields = Readonly<Record<string, unknown>>
+export type Fields = Readonly<Record<string, unknown>>
 
 /** Checks that something is an object, and no array. */
 export function object(value: unknown, what: string): Fields {
@@ -434,13 +473,22 @@ export function object(value: unknown, what: string): Fields {
 }
 
 /** Refuses a field that has no meaning here, most likely misspelt. */
-function known(fields: Fields, some: readonly string[], more: readonly string[], what: string): void {
+export function known(
+  fields: Fields,
+  some: readonly string[],
+  more: readonly string[],
+  what: string,
+  inside = '',
+): void {
   for (const field in fields) {
     if (some.includes(field) || more.includes(field)) continue
     const likely = [...some, ...more].find((candidate) => resembles(candidate, field))
-    throw new TypeError(
-      `${what} has no field '${field}'` +
-        (likely === undefined ? `, only ${list([...some, ...more])}` : `: did you mean '${likely}'?`),
+    throw about(
+      `${inside}${field}`,
+      new TypeError(
+        `${what} has no field '${field}'` +
+          (likely === undefined ? `, only ${list([...some, ...more])}` : `: did you mean '${likely}'?`),
+      ),
     )
   }
 }
@@ -453,7 +501,7 @@ function known(fields: Fields, some: readonly string[], more: readonly string[],
 function misspelt(fields: Fields, name: string, what: string): void {
   for (const field in fields) {
     if (field !== name && resembles(name, field)) {
-      throw new TypeError(`${what} has no field '${field}': did you mean '${name}'?`)
+      throw about(field, new TypeError(`${what} has no field '${field}': did you mean '${name}'?`))
     }
   }
 }
@@ -492,12 +540,29 @@ function resembles(one: string, other: string): boolean {
 function optional(fields: Fields, field: string, check: (value: unknown) => void): void {
   if (!(field in fields)) return
   const value = fields[field]
-  if (value === undefined) throw new TypeError(`${field} is undefined: leave it out, or give it a value`)
-  check(value)
+  if (value === undefined) {
+    throw about(field, new TypeError(`${field} is undefined: leave it out, or give it a value`))
+  }
+  try {
+    check(value)
+  } catch (error) {
+    throw about(field, error as Error)
+  }
 }
 
-function wrong(field: string, value: unknown, expected: string): TypeError {
-  return new TypeError(`${field} must be ${expected}, got ${show(value)}`)
+/** Says which field an error is about: the innermost one that knows. */
+function about(field: string, error: Error): Error {
+  if ('field' in error) return error
+  return Object.assign(error, { field })
+}
+
+/** The field that an error of these checks is about, such as 'tunnel.port'. */
+export function fieldOf(error: Error): string | undefined {
+  return 'field' in error && typeof error.field === 'string' ? error.field : undefined
+}
+
+function wrong(field: string, value: unknown, expected: string): Error {
+  return about(field, new TypeError(`${field} must be ${expected}, got ${show(value)}`))
 }
 
 function list(values: readonly unknown[]): string {

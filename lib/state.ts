@@ -1,0 +1,185 @@
+import { canonicalAddress } from './codec/address.ts'
+import { formatEndpoint, formatServiceKey } from './errors.ts'
+import { Pace } from './pace.ts'
+import type { State } from './types.ts'
+import {
+  checkDaemonSpec,
+  checkServerKey,
+  checkServerSpec,
+  checkServiceKey,
+  checkServiceSpec,
+  checkSysctlName,
+  checkSysctlValue,
+  checkTimeouts,
+  checkTunnel,
+  fieldOf,
+  known,
+  object,
+  show,
+} from './validate.ts'
+
+/** Where something is in a state: `['services', 3, 'realServers', 0, 'weight']`. */
+export type StatePath = readonly (string | number)[]
+
+/** The path as people write it: `services[3].realServers[0].weight`. */
+export function formatStatePath(path: StatePath): string {
+  let text = ''
+  for (const step of path) {
+    if (typeof step === 'number') text += `[${String(step)}]`
+    else text += text === '' ? step : `.${step}`
+  }
+  return text
+}
+
+/** What checkState() may be told. */
+export interface CheckOptions {
+  /** Paces the work; default one of its own. */
+  readonly pace?: Pace
+  /** Makes what is thrown of a refusal. Default: the same error with the path before its words, and as its `path`. */
+  readonly refuse?: (error: Error, path: StatePath) => Error
+}
+
+const STATE_FIELDS = ['version', 'services', 'timeouts', 'syncDaemons', 'sysctls']
+const STATE_VERSION = 1
+
+/**
+ * Checks a whole state as if TypeScript had not been there: every field as
+ * validate.ts does, and that no service, no real server of a service and no
+ * half of synchronisation comes twice. What passes is a state that needs no
+ * further check; it is given back as it came.
+ */
+export async function checkState(value: unknown, options: CheckOptions = {}): Promise<State> {
+  const { pace = new Pace(), refuse = withPath } = options
+
+  const check = <T>(path: StatePath, work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      const field = fieldOf(error as Error)
+      throw refuse(error as Error, field === undefined ? path : [...path, ...field.split('.')])
+    }
+  }
+  const listed = (path: StatePath, list: unknown): readonly unknown[] =>
+    check(path, () => {
+      if (Array.isArray(list)) return list as unknown[]
+      throw new TypeError(`${formatStatePath(path)} must be an array, got ${show(list)}`)
+    })
+
+  const state = check([], () => {
+    const fields = object(value, 'a state')
+    known(fields, STATE_FIELDS, [], 'a state')
+    for (const name of STATE_FIELDS) {
+      if (name in fields && fields[name] === undefined) {
+        throw misuse(name, `${name} is undefined: leave it out, or give it a value`)
+      }
+    }
+    if (fields.version !== undefined && fields.version !== STATE_VERSION) {
+      throw misuse(
+        'version',
+        `version must be ${String(STATE_VERSION)}, got ${show(fields.version)}: a newer ipvs may be able to read it`,
+      )
+    }
+    if (fields.services === undefined) {
+      throw new TypeError('a state must have services: an empty table is `services: []`')
+    }
+    return fields
+  })
+
+  const services = new Map<string, number>()
+  for (const [index, entry] of listed(['services'], state.services).entries()) {
+    const path = ['services', index]
+    const { key, realServers } = check(path, () => {
+      const { realServers, ...spec } = object(entry, 'a virtual service')
+      const key = checkServiceKey(spec)
+      checkServiceSpec(spec, key)
+      return { key, realServers }
+    })
+    check(path, () => {
+      const canonical = key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
+      once(services, formatServiceKey(canonical), index, (first) => `services[${String(first)}]`)
+    })
+    if (pace.due()) await pace.rest()
+    if (realServers === undefined) continue
+
+    const servers = new Map<string, number>()
+    for (const [at, server] of listed([...path, 'realServers'], realServers).entries()) {
+      check([...path, 'realServers', at], () => {
+        const serverKey = checkServerKey(server, key)
+        const { tunnel } = checkServerSpec(server, serverKey, key)
+        if (tunnel !== undefined) checkTunnel(tunnel)
+        const endpoint = formatEndpoint(canonicalAddress(serverKey.address), serverKey.port)
+        once(servers, endpoint, at, (first) => `realServers[${String(first)}] of the same service`)
+      })
+      if (pace.due()) await pace.rest()
+    }
+  }
+
+  if (state.timeouts !== undefined) check(['timeouts'], () => checkTimeouts(state.timeouts))
+  if (state.syncDaemons !== undefined) {
+    const daemons = new Map<string, number>()
+    for (const [index, daemon] of listed(['syncDaemons'], state.syncDaemons).entries()) {
+      check(['syncDaemons', index], () => {
+        once(daemons, checkDaemonSpec(daemon).state, index, (first) => `syncDaemons[${String(first)}]`)
+      })
+    }
+  }
+  if (state.sysctls !== undefined) {
+    check(['sysctls'], () => {
+      checkSysctls(object(state.sysctls, 'sysctls'))
+    })
+  }
+  return value as State
+}
+
+/** Refuses what comes twice, and says where it came first. */
+function once(
+  seen: Map<string, number>,
+  name: string,
+  index: number,
+  where: (first: number) => string,
+): void {
+  const first = seen.get(name)
+  if (first !== undefined) throw new TypeError(`${name} comes twice: it is ${where(first)} already`)
+  seen.set(name, index)
+}
+
+function checkSysctls(sysctls: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(sysctls)) {
+    try {
+      checkSysctlName(name)
+      // A number would be written just as well, but reads back as this.
+      if (typeof value !== 'string') {
+        throw new TypeError(`sysctl ${name} must be a text such as '1', in quotes, got ${show(value)}`)
+      }
+      checkSysctlValue(name, value)
+    } catch (error) {
+      const { message } = error as Error
+      throw misuse(name, message)
+    }
+  }
+}
+
+function misuse(field: string, message: string): Error {
+  return Object.assign(new TypeError(message), { field })
+}
+
+/** services[3].realServers[0].weight must be ..., or services[3]: a virtual service has no field ... */
+function withPath(error: Error, path: StatePath): Error {
+  const text = formatStatePath(path)
+  const message = describeAt(error, path)
+  const Kind = error instanceof RangeError ? RangeError : TypeError
+  return Object.assign(new Kind(message, { cause: error }), { path: text })
+}
+
+/** What was wrong, and where in the state, in one sentence. */
+export function describeAt(error: Error, path: StatePath): string {
+  const field = fieldOf(error)
+  const text = formatStatePath(path)
+  if (text === '' || error.message.startsWith(text)) return error.message
+  if (field !== undefined && error.message.startsWith(`${field} must`)) {
+    return `${text}${error.message.slice(field.length)}`
+  }
+  const owner =
+    field === undefined ? text : formatStatePath(path.slice(0, path.length - field.split('.').length))
+  return owner === '' ? error.message : `${owner}: ${error.message}`
+}

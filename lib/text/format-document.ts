@@ -1,0 +1,133 @@
+import type { Pace } from '../pace.ts'
+import type { State } from '../types.ts'
+import {
+  ADDRESS_KEY_FIELDS,
+  DAEMON_FIELDS,
+  FWMARK_KEY_FIELDS,
+  SERVER_FIELDS,
+  SERVER_KEY_FIELDS,
+  SERVICE_FIELDS,
+  TIMEOUT_FIELDS,
+} from '../validate.ts'
+import { Pieces } from './pieces.ts'
+
+/**
+ * A state as JSON and as YAML: always in the same order and layout, with a line
+ * for each real server, so that a difference of two tables is one of lines.
+ */
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Order within the objects that have one; any other keeps its own. */
+const PART_FIELDS = ['timeoutSeconds', 'netmask', 'type', 'port', 'checksum']
+const SERVICE_ORDER = {
+  address: [...ADDRESS_KEY_FIELDS, ...SERVICE_FIELDS],
+  fwmark: [...FWMARK_KEY_FIELDS, ...SERVICE_FIELDS],
+}
+const SERVER_ORDER = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
+
+function serviceFields(service: State['services'][number]): readonly string[] {
+  return (service.protocol === 'fwmark' ? SERVICE_ORDER.fwmark : SERVICE_ORDER.address).filter(
+    (name) => name in service,
+  )
+}
+
+export async function formatJson(state: State, pace: Pace): Promise<string> {
+  const out = new Pieces()
+  out.add('{\n  "version": 1,\n  "services": [')
+  for (const [index, service] of state.services.entries()) {
+    out.add(index === 0 ? '\n    {' : ',\n    {')
+    for (const [at, name] of serviceFields(service).entries()) {
+      out.add(`${at === 0 ? '' : ','}\n      "${name}": ${json((service as unknown as Fields)[name])}`)
+    }
+    const { realServers } = service
+    if (realServers !== undefined) {
+      out.add(',\n      "realServers": [')
+      for (const [at, server] of realServers.entries()) {
+        out.add(`${at === 0 ? '' : ','}\n        ${json(server, SERVER_ORDER)}`)
+        if (pace.due()) await pace.rest()
+      }
+      out.add(realServers.length === 0 ? ']' : '\n      ]')
+    }
+    out.add('\n    }')
+    if (pace.due()) await pace.rest()
+  }
+  out.add(state.services.length === 0 ? ']' : '\n  ]')
+  if (state.timeouts !== undefined) out.add(`,\n  "timeouts": ${json(state.timeouts, TIMEOUT_FIELDS)}`)
+  if (state.syncDaemons !== undefined) {
+    const list = state.syncDaemons.map((daemon) => `\n    ${json(daemon, DAEMON_FIELDS)}`)
+    out.add(`,\n  "syncDaemons": [${list.join(',')}${list.length === 0 ? ']' : '\n  ]'}`)
+  }
+  if (state.sysctls !== undefined) {
+    const list = sorted(state.sysctls).map(([name, value]) => `\n    ${json(name)}: ${json(value)}`)
+    out.add(`,\n  "sysctls": {${list.join(',')}${list.length === 0 ? '}' : '\n  }'}`)
+  }
+  out.add('\n}\n')
+  return out.text()
+}
+
+export async function formatYaml(state: State, pace: Pace): Promise<string> {
+  const out = new Pieces()
+  out.add(state.services.length === 0 ? 'version: 1\nservices: []\n' : 'version: 1\nservices:\n')
+  for (const service of state.services) {
+    for (const [at, name] of serviceFields(service).entries()) {
+      out.add(`${at === 0 ? '  - ' : '    '}${name}: ${yaml((service as unknown as Fields)[name])}\n`)
+    }
+    const { realServers } = service
+    if (pace.due()) await pace.rest()
+    if (realServers === undefined) continue
+    out.add(realServers.length === 0 ? '    realServers: []\n' : '    realServers:\n')
+    for (const server of realServers) {
+      out.add(`      - ${yaml(server, SERVER_ORDER)}\n`)
+      if (pace.due()) await pace.rest()
+    }
+  }
+  if (state.timeouts !== undefined) out.add(`timeouts: ${yaml(state.timeouts, TIMEOUT_FIELDS)}\n`)
+  if (state.syncDaemons !== undefined) {
+    const list = state.syncDaemons.map((daemon) => `\n  - ${yaml(daemon, DAEMON_FIELDS)}`)
+    out.add(`syncDaemons:${list.length === 0 ? ' []' : list.join('')}\n`)
+  }
+  if (state.sysctls !== undefined) {
+    const list = sorted(state.sysctls).map(([name, value]) => `\n  ${yaml(name)}: ${yaml(value)}`)
+    out.add(`sysctls:${list.length === 0 ? ' {}' : list.join('')}\n`)
+  }
+  return out.text()
+}
+
+function sorted(sysctls: Readonly<Record<string, string>>): [string, string][] {
+  return Object.entries(sysctls).sort(([one], [other]) => (one < other ? -1 : 1))
+}
+
+/** A value on one line, its fields in this order. */
+function json(value: unknown, order: readonly string[] = PART_FIELDS): string {
+  if (Array.isArray(value)) return `[${value.map((item) => json(item)).join(', ')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  let text = ''
+  for (const name of order) {
+    if (!(name in value)) continue
+    text += `${text === '' ? '{ ' : ', '}"${name}": ${json((value as Fields)[name])}`
+  }
+  return text === '' ? '{}' : `${text} }`
+}
+
+/** The same as a flow of YAML. */
+function yaml(value: unknown, order: readonly string[] = PART_FIELDS): string {
+  if (typeof value === 'string') return yamlText(value)
+  if (Array.isArray(value)) return `[${value.map((item) => yaml(item)).join(', ')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  let text = ''
+  for (const name of order) {
+    if (!(name in value)) continue
+    text += `${text === '' ? '{ ' : ', '}${name}: ${yaml((value as Fields)[name])}`
+  }
+  return text === '' ? '{}' : `${text} }`
+}
+
+/** Names and IPv4 addresses need no quotes; what is quoted as JSON is quoted as YAML too. */
+const PLAIN = /^(?:[a-z][a-z\d_-]*|\d+\.\d+\.\d+\.\d+)$/
+/** Words that some reader of YAML takes for something else. */
+const RESERVED = /^(?:true|false|yes|no|on|off|y|n|null)$/
+
+function yamlText(text: string): string {
+  return PLAIN.test(text) && !RESERVED.test(text) ? text : JSON.stringify(text)
+}

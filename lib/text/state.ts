@@ -1,0 +1,210 @@
+import { Pace } from '../pace.ts'
+import { checkState, describeAt, formatStatePath, type StatePath } from '../state.ts'
+import type { State } from '../types.ts'
+import { checkOptions, oneOf, show } from '../validate.ts'
+import { formatJson, formatYaml } from './format-document.ts'
+import { formatLines, type StateLoss } from './format-ipvsadm.ts'
+import { JsonError, locateInJson, parseJson } from './json.ts'
+import { isProgram, type Lookups, parseLines } from './parse-ipvsadm.ts'
+import { parseYaml, YamlError } from './parse-yaml.ts'
+import { placeOf, type StateFormat, StateSyntaxError } from './syntax-error.ts'
+
+/** How a text is read. */
+export interface ParseStateOptions extends Lookups {
+  /**
+   * Form of the text. Default: what the first line that is neither empty nor a
+   * comment (`#`) looks like. JSON begins with `{`; lines of ipvsadm with `-`
+   * and an option, or with `ipvsadm`, a path to it included; all else is YAML.
+   */
+  readonly format?: StateFormat
+  /** Ends the reading, between two pieces of work; parseState() then rejects with its reason. */
+  readonly signal?: AbortSignal
+}
+
+/** How a text is written. */
+export interface FormatStateOptions {
+  /** Form of the text. Default 'json'. */
+  readonly format?: StateFormat
+  /**
+   * Hears of what lines of ipvsadm cannot say, and lets them be written without
+   * it. Default: that is an error, so nothing is lost without a word.
+   */
+  readonly onLoss?: (loss: StateLoss) => void
+  /** Ends the writing, between two pieces of work; formatState() then rejects with its reason. */
+  readonly signal?: AbortSignal
+}
+
+const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
+
+/**
+ * Reads a state from JSON, YAML or lines of ipvsadm. All of it has been read
+ * and checked before anything is returned. JSON and lines are read in slices of
+ * a few milliseconds; YAML holds the JS thread for as long as it takes.
+ *
+ * An empty text is an empty table only if `format` says 'ipvsadm': anything
+ * else may be a file that lost its contents.
+ *
+ * @throws {StateSyntaxError} with line, column and reason.
+ */
+export async function parseState(text: string, options: ParseStateOptions = {}): Promise<State> {
+  checkOptions(options, ['format', 'lookupService', 'lookupHost', 'signal'])
+  if (typeof text !== 'string') throw new TypeError(`a state's text must be a text, got ${show(text)}`)
+  const pace = new StatePace(options.signal)
+  const body = text.startsWith('\uFEFF') ? text.slice(1) : text
+  const { format = recognise(body) } = options
+  oneOf(format, 'format', FORMATS)
+  refuseBinary(body)
+  switch (format) {
+    case 'json':
+      return parseJsonState(body, pace)
+    case 'yaml':
+      return parseYamlState(body, pace)
+    case 'ipvsadm':
+      return parseIpvsadmState(body, options, pace)
+  }
+}
+
+/**
+ * Writes a state as text that ends with a newline. The same state always gives
+ * the same text, and JSON and YAML have a line for each real server. Works in
+ * slices of a few milliseconds.
+ *
+ * @throws {TypeError | RangeError} if the state is none: `services[3].port must be ...`.
+ * @throws {TypeError} if it has what lines of ipvsadm cannot say, unless `onLoss` hears of it.
+ */
+export async function formatState(state: State, options: FormatStateOptions = {}): Promise<string> {
+  checkOptions(options, ['format', 'onLoss', 'signal'])
+  const { format = 'json', onLoss = refuseLoss } = options
+  oneOf(format, 'format', FORMATS)
+  const pace = new StatePace(options.signal)
+  await checkState(state, { pace })
+  switch (format) {
+    case 'json':
+      return formatJson(state, pace)
+    case 'yaml':
+      return formatYaml(state, pace)
+    case 'ipvsadm':
+      return formatLines(state, onLoss, pace)
+  }
+}
+
+function refuseLoss({ path, reason }: StateLoss): never {
+  throw new TypeError(
+    `lines of ipvsadm cannot say ${path}: ${reason}. Choose format 'json' or 'yaml', or give onLoss to go without it.`,
+  )
+}
+
+/** Rests end when the caller aborts. */
+class StatePace extends Pace {
+  readonly #signal: AbortSignal | undefined
+
+  constructor(signal: AbortSignal | undefined) {
+    super()
+    signal?.throwIfAborted()
+    this.#signal = signal
+  }
+
+  override async rest(): Promise<void> {
+    await super.rest()
+    this.#signal?.throwIfAborted()
+  }
+}
+
+function recognise(text: string): StateFormat {
+  const line = /^(?:[^\S\n]*(?:#.*)?\n)*[^\S\n]*(?!#)(\S.*)/.exec(text)?.[1]
+  if (line === undefined) {
+    throw new StateSyntaxError({
+      line: 1,
+      column: 1,
+      reason: "the text is empty; if an empty table is meant, name the format 'ipvsadm'",
+    })
+  }
+  if (line.startsWith('{')) return 'json'
+  const [word = ''] = line.split(/\s/, 1)
+  return isProgram(word) || /^-(?:\w|-\w)/.test(word) ? 'ipvsadm' : 'yaml'
+}
+
+/** What no text has, but a compressed file, a database or UTF-16 does. */
+function refuseBinary(text: string): void {
+  const offset = text.indexOf('\0')
+  if (offset < 0) return
+  throw new StateSyntaxError({
+    ...placeOf(text, offset),
+    reason: 'a NUL: this is no text, or none in UTF-8',
+  })
+}
+
+async function parseJsonState(text: string, pace: Pace): Promise<State> {
+  let value: unknown
+  try {
+    value = await parseJson(text, pace)
+  } catch (error) {
+    if (!(error instanceof JsonError)) throw error
+    throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
+  }
+  return checked('json', value, pace, async (path) => placeOf(text, await locateInJson(text, path, pace)))
+}
+
+async function parseYamlState(text: string, pace: Pace): Promise<State> {
+  let parsed
+  try {
+    parsed = await parseYaml(text)
+  } catch (error) {
+    if (!(error instanceof YamlError)) throw error
+    throw new StateSyntaxError({ format: 'yaml', ...placeOf(text, error.offset), reason: error.message })
+  }
+  const { value, locate } = parsed
+  if (typeof value !== 'object' || value === null) {
+    throw new StateSyntaxError({
+      format: 'yaml',
+      ...placeOf(text, locate([])),
+      reason: text.includes('LocalAddress:Port')
+        ? 'this is what `ipvsadm -L` prints; `ipvsadm -Sn` prints what can be restored'
+        : 'this is neither JSON nor YAML of a state, nor lines of ipvsadm',
+    })
+  }
+  return checked('yaml', value, pace, (path) => placeOf(text, locate(path)))
+}
+
+async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Promise<State> {
+  const lines = await parseLines(
+    text,
+    lookups,
+    pace,
+    ({ column, message }, line) => new StateSyntaxError({ format: 'ipvsadm', line, column, reason: message }),
+  )
+  return checked('ipvsadm', lines.state, pace, lines.placeOf)
+}
+
+/** A refusal of checkState(), before it is known where in the text it is. */
+class Refusal extends Error {
+  readonly refused: Error
+  readonly path: StatePath
+
+  constructor(refused: Error, path: StatePath) {
+    super(refused.message)
+    this.refused = refused
+    this.path = path
+  }
+}
+
+type Locate = (
+  path: StatePath,
+) => { line: number; column: number } | Promise<{ line: number; column: number }>
+
+/** Checks what was read. A line of ipvsadm has its own words for fields, so its number says enough of where. */
+async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
+  try {
+    return await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    const { refused, path } = error
+    throw new StateSyntaxError({
+      format,
+      ...(await locate(path)),
+      reason: format === 'ipvsadm' ? refused.message : describeAt(refused, path),
+      ...(path.length > 0 && { path: formatStatePath(path) }),
+      cause: refused,
+    })
+  }
+}

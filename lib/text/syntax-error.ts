@@ -1,0 +1,51 @@
+/** A form of text that a state has. */
+export type StateFormat = 'json' | 'yaml' | 'ipvsadm'
+
+/** What a StateSyntaxError says. */
+export interface StateSyntaxErrorDetails {
+  readonly format?: StateFormat
+  readonly line: number
+  readonly column: number
+  readonly reason: string
+  /** Where in the state, such as `services[3].realServers[0].weight`. */
+  readonly path?: string
+  readonly cause?: unknown
+}
+
+/** A text is not a state, or not one that the kernel could have. Nothing of it has been used. */
+export class StateSyntaxError extends Error {
+  /** The form that the text was read as; absent where it has none. */
+  declare readonly format?: StateFormat
+  /** Line of the text, from 1. */
+  readonly line: number
+  /** Column of that line in UTF-16 units, as editors count, from 1. */
+  readonly column: number
+  /** What is wrong there, and what would be right. */
+  readonly reason: string
+  /** Where in the state that is, such as `services[3].realServers[0].weight`, if it is in one. */
+  declare readonly path?: string
+
+  constructor({ format, line, column, reason, path, cause }: StateSyntaxErrorDetails) {
+    super(
+      `line ${String(line)}, column ${String(column)}: ${reason}`,
+      cause === undefined ? undefined : { cause },
+    )
+    this.name = 'StateSyntaxError'
+    if (format !== undefined) this.format = format
+    this.line = line
+    this.column = column
+    this.reason = reason
+    if (path !== undefined) this.path = path
+  }
+}
+
+/** Line and column of an offset. A line ends at LF; a CR before it is no column of its own. */
+export function placeOf(text: string, offset: number): { line: number; column: number } {
+  let line = 1
+  let start = 0
+  for (let end = text.indexOf('\n'); end >= 0 && end < offset; end = text.indexOf('\n', start)) {
+    line += 1
+    start = end + 1
+  }
+  return { line, column: offset - start + 1 }
+}
