@@ -71,22 +71,33 @@ const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'o
 const TCP_CLOSED_SECONDS = 120
 const SCTP_CLOSED_SECONDS = 61
 
-/** See RealServer.drain(). */
+/** Checks the options of a drain, and completes them. */
+export function checkDrainOptions(
+  options: DrainOptions,
+): Required<Omit<DrainOptions, 'signal' | 'onProgress'>> {
+  checkOptions(options, OPTIONS)
+  const { onProgress } = options
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`onProgress must be a function, got ${show(onProgress)}`)
+  }
+  return {
+    timeoutMs: whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS),
+    intervalMs: whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS),
+    atTimeout: oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete']),
+    waitFor: oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active']),
+  }
+}
+
+/** See RealServer.drain(). `end` is what is done with a server that waits for nothing more. */
 export async function drain(
   ipvs: Ipvs,
   service: ServiceKey,
   server: Required<RealServerKey>,
   options: DrainOptions = {},
+  end: () => Promise<void> = () => ipvs.deleteRealServer(service, server),
 ): Promise<DrainResult> {
-  checkOptions(options, OPTIONS)
-  const timeoutMs = whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS)
-  const intervalMs = whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS)
+  const { timeoutMs, intervalMs, atTimeout, waitFor } = checkDrainOptions(options)
   const { signal, onProgress } = options
-  const atTimeout = oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete'])
-  const waitFor = oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active'])
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new TypeError(`onProgress must be a function, got ${show(onProgress)}`)
-  }
   signal?.throwIfAborted()
 
   const start = performance.now()
@@ -102,7 +113,7 @@ export async function drain(
       if (now.weight !== 0) return { outcome: 'overruled', last }
       if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
         signal?.throwIfAborted()
-        await ipvs.deleteRealServer(service, server)
+        await end()
         return { outcome: 'deleted', last }
       }
       if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
@@ -175,7 +186,7 @@ function progressOf(
 }
 
 /** Whether the server, or its service, is no longer there. */
-function isGone(error: unknown): boolean {
+export function isGone(error: unknown): boolean {
   return (
     error instanceof IpvsError &&
     error.noFamily !== true &&

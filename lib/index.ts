@@ -1,3 +1,15 @@
+export {
+  ApplyError,
+  type ApplyOptions,
+  type ApplyProgress,
+  type ApplyResult,
+  type FailedStep,
+} from './apply/apply.ts'
+export { formatPlan, type FormatPlanOptions } from './apply/format.ts'
+export { type Differences, type Plan, type PlanOptions, planStates } from './apply/plan.ts'
+export type { RestoreOptions, SaveOptions } from './apply/save.ts'
+export type { Scope } from './apply/scope.ts'
+export type { Step, StepKind } from './apply/steps.ts'
 export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
 export { IpvsError, type IpvsErrorDetails } from './errors.ts'
 export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'

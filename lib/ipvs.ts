@@ -1,3 +1,7 @@
+import { apply, type ApplyOptions, type ApplyResult, plan, type Unit } from './apply/apply.ts'
+import type { Plan, PlanOptions } from './apply/plan.ts'
+import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
+import type { Step } from './apply/steps.ts'
 import type { EditOutcome } from './edits.ts'
 import { errnoName, IpvsError } from './errors.ts'
 import * as kernel from './kernel.ts'
@@ -21,6 +25,7 @@ import type {
   ServiceChanges,
   ServiceKey,
   ServiceSpec,
+  State,
   SyncDaemon,
   SyncDaemonSpec,
   SyncDaemonState,
@@ -419,6 +424,59 @@ export class Ipvs {
     throw refusal({ errno: 11 }, 'snapshot')
   }
 
+  /**
+   * Saves the table as plain data: what `restore()`, `plan()` and `apply()`
+   * take, and `formatState()` makes text of. Reads until two reads agree, so
+   * that a change which someone makes meanwhile shows whole or not at all.
+   *
+   * @throws {IpvsError} EAGAIN if eight reads did not agree.
+   */
+  save(options: SaveOptions = {}): Promise<State> {
+    return save(this, options)
+  }
+
+  /**
+   * Makes the table equal to a saved state, or to what its text says: JSON, YAML
+   * or lines of ipvsadm. A text is read to its end and checked before anything
+   * is sent. Then this is `apply()`: what is equal is not touched, so that its
+   * connections and counters stay. Into an empty table it is exact, the order of
+   * real servers included.
+   *
+   * @throws {StateSyntaxError} with line, column and reason if the text is none of a state.
+   * @throws as `apply()` does.
+   */
+  restore(saved: State | string, options: RestoreOptions = {}): Promise<ApplyResult> {
+    return restore(this, saved, options)
+  }
+
+  /**
+   * Compares the table with a state, and says what `apply()` would do. Changes nothing.
+   *
+   * @throws {TypeError | RangeError} naming the field if it is no state: `services[3].realServers[0].weight`.
+   */
+  plan(wanted: State, options: PlanOptions & RequestOptions = {}): Promise<Plan> {
+    return plan(this, wanted, options)
+  }
+
+  /**
+   * Makes the table equal to a state, or does what a plan says. What exists is
+   * edited in place and what is equal is not touched. New services and real
+   * servers come first, then edits, and deletions only when all else has
+   * succeeded. Where a step fails, what was done is undone in reverse; a real
+   * server that was deleted comes back in front of the others.
+   *
+   * Other calls of this object wait meanwhile, but for the time of a `drain`.
+   *
+   * @throws {TypeError | RangeError} naming the field if it is no state. Nothing was sent.
+   * @throws {ApplyError} ERR_IPVS_GUARD if a guard refuses the plan, and
+   *   ERR_IPVS_STALE_PLAN if the table has changed since it was made; nothing was
+   *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone.
+   * @throws the reason of `signal`, once what was done is undone.
+   */
+  apply(wanted: State | Plan, options: ApplyOptions = {}): Promise<ApplyResult> {
+    return apply(this, wanted, options)
+  }
+
   /** Lists the sync daemons that run: the master first, then the backup. */
   async syncDaemons(options: RequestOptions = {}): Promise<SyncDaemon[]> {
     check.checkOptions(options, REQUEST_OPTIONS)
@@ -519,6 +577,16 @@ export class Ipvs {
     const reported = await this.#queue.run(kernel.reportedAttributes)
     if ('errno' in reported) throw refusal(reported, 'probe')
     return reported
+  }
+
+  /**
+   * Runs a task that has the kernel for itself: no other call of this object comes between its own.
+   *
+   * @internal
+   */
+  async unit<T>(command: string, task: (unit: Unit) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    this.#checkOpen(command)
+    return this.#queue.run((transport) => task(unitOf(new kernel.StateAccess(transport), command)), signal)
   }
 
   /** Sends a command that brings nothing back. */
@@ -649,6 +717,45 @@ function refusal(
     ...(syscall !== undefined && { syscall }),
     ...(noFamily !== undefined && { noFamily }),
     ...(message !== undefined && { kernelMessage: message }),
+  })
+}
+
+/** The kernel as apply/ sees it: failures are errors that name what they are about. */
+function unitOf(access: kernel.StateAccess, command: string): Unit {
+  return {
+    async read(parts) {
+      try {
+        const actual = await access.read(parts)
+        if ('errno' in actual) throw refusal(actual, command)
+        return actual
+      } catch (error) {
+        throw named(error, command)
+      }
+    },
+    async write(steps) {
+      const failures = await access.write(steps)
+      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Step))
+    },
+  }
+}
+
+const STEP_COMMANDS = {
+  'add-service': 'addService',
+  'edit-service': 'editService',
+  'delete-service': 'deleteService',
+  'add-server': 'addRealServer',
+  'edit-server': 'editRealServer',
+  'delete-server': 'deleteRealServer',
+  'set-timeouts': 'setTimeouts',
+  'start-daemon': 'startSyncDaemon',
+  'stop-daemon': 'stopSyncDaemon',
+} as const
+
+function stepRefusal(failure: Failure, step: Step): IpvsError {
+  if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
+  return refusal(failure, STEP_COMMANDS[step.kind], {
+    ...('service' in step && { service: step.service }),
+    ...('server' in step && { realServer: step.server }),
   })
 }
 

@@ -11,9 +11,11 @@ import { decodeDaemon, encodeDaemon, encodeDaemonState } from './codec/daemon.ts
 import * as dests from './codec/real-server.ts'
 import * as services from './codec/service.ts'
 import { type CounterKind, numbers } from './codec/stats.ts'
+import type { Step } from './apply/steps.ts'
 import { type EditOutcome, runEdits } from './edits.ts'
 import { formatEndpoint, formatServiceKey } from './errors.ts'
 import { Pace } from './pace.ts'
+import { type CompleteServer, specOfServer, specOfService } from './specs.ts'
 import type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
 import type {
   Counter,
@@ -25,6 +27,7 @@ import type {
   ServiceChanges,
   ServiceKey,
   ServiceSettings,
+  ServiceSpec,
   ServiceState,
   SyncDaemon,
   SyncDaemonSpec,
@@ -102,6 +105,21 @@ export function addDest(
   }
 }
 
+/** What a service that is added reads back as. */
+export function completeService(key: ServiceKey, settings: ServiceSettings): ServiceSpec {
+  const kernel = services.kernelServiceOf(settings, familyOfService(key))
+  return specOfService(services.newService(key, kernel).state)
+}
+
+/** What a real server that is added reads back as. */
+export function completeServer(
+  server: Required<RealServerKey>,
+  settings: RealServerSettings,
+): CompleteServer {
+  return specOfServer(dests.newDest(server, dests.completeSettings(settings)))
+}
+
+export { canonicalAddress, parseAddress } from './codec/address.ts'
 /** The identity as it is read back: addresses as inet_ntop(3) writes them. */
 export { canonicalServiceKey } from './codec/service.ts'
 export { canonicalServerKey } from './codec/real-server.ts'
@@ -160,7 +178,7 @@ export async function readTable<
 >(
   transport: Transport,
   kind: CounterKind<N>,
-  makeService: (state: ServiceState<N>) => Service,
+  makeService: (state: ServiceState<N>, kernel: services.KernelService) => Service,
   makeServer: (key: ServiceKey, state: RealServerState<N>) => Server,
 ): Promise<{ readonly service: Service; readonly realServers: Server[] }[] | Failure> {
   const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
@@ -170,8 +188,8 @@ export async function readTable<
     const entry = table.at(-1)
     if (message.command === Command.NEW_SERVICE) {
       if (entry !== undefined) entry.realServers = withoutRepeatedServers(entry.realServers)
-      const { state } = services.decodeService(message.attributes(), kind)
-      table.push({ service: makeService(state), realServers: [] })
+      const { state, kernel } = services.decodeService(message.attributes(), kind)
+      table.push({ service: makeService(state, kernel), realServers: [] })
       return
     }
     if (entry === undefined) return
@@ -271,6 +289,129 @@ export function editDests(
   })
 }
 
+/** What else than services a state is read with. */
+export interface Parts {
+  readonly timeouts?: boolean
+  readonly syncDaemons?: boolean
+  /** Names; those that the kernel does not have are left out. */
+  readonly sysctls?: readonly string[]
+}
+
+/** A service as it was read for a state, with its real servers. */
+export interface Rules {
+  readonly service: { readonly key: ServiceKey; readonly spec: ServiceSpec }
+  readonly realServers: readonly CompleteServer[]
+}
+
+/** What a director is, as far as it was asked for. */
+export interface Actual {
+  readonly rules: readonly Rules[]
+  readonly timeouts?: Timeouts
+  readonly syncDaemons?: readonly SyncDaemon[]
+  readonly sysctls?: Readonly<Record<string, string>>
+}
+
+/** Reads and writes what a state is made of, in the time that a task has the transport for itself. */
+export class StateAccess {
+  readonly #transport: Transport
+  /**
+   * What the kernel keeps of services that are not persistent, and a SET would
+   * take away: timeout and netmask of a persistence that they once had.
+   */
+  readonly #hidden = new Map<string, services.KernelService>()
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  async read({ timeouts, syncDaemons, sysctls }: Parts): Promise<Actual | Failure> {
+    const transport = this.#transport
+    const rules = await readTable(
+      transport,
+      numbers,
+      ({ key, ...state }, kernel) => {
+        const spec = specOfService({ key, ...state })
+        const plain = PLAIN[state.family]
+        if (
+          spec.persistence === undefined &&
+          (kernel.timeoutSeconds !== plain.timeoutSeconds || kernel.netmask !== plain.netmask)
+        ) {
+          this.#hidden.set(formatServiceKey(key), kernel)
+        }
+        return { key, spec }
+      },
+      (_, state) => specOfServer(state),
+    )
+    if ('errno' in rules) return rules
+    const daemons = syncDaemons === true ? await readDaemons(transport) : undefined
+    if (daemons !== undefined && 'errno' in daemons) return daemons
+    const query = queries.timeouts()
+    const [reply] = timeouts === true ? await transport.batch([query.request]) : []
+    if (reply?.failure !== undefined) return reply.failure
+    const values: Record<string, string> = {}
+    for (const name of sysctls ?? []) {
+      const value = await transport.sysctl(name)
+      if (value !== undefined) values[name] = value
+    }
+    return {
+      rules,
+      ...(reply !== undefined && { timeouts: answer(query, reply) }),
+      ...(daemons !== undefined && { syncDaemons: daemons }),
+      ...(sysctls !== undefined && { sysctls: values }),
+    }
+  }
+
+  /** Runs steps in order, whatever becomes of those before. Gives what became of each. */
+  async write(steps: readonly Step[]): Promise<(Failure | undefined)[]> {
+    const outcomes: (Failure | undefined)[] = []
+    for (let next = 0; next < steps.length;) {
+      const step = steps[next] as Step
+      if (step.kind === 'set-sysctl') {
+        outcomes.push(await this.#transport.setSysctl(step.name, step.after))
+        next += 1
+        continue
+      }
+      const requests: Request[] = []
+      for (let one = steps[next]; one !== undefined && one.kind !== 'set-sysctl'; one = steps[next]) {
+        requests.push(this.#encode(one))
+        next += 1
+      }
+      for (const { failure } of await this.#transport.batch(requests)) outcomes.push(failure)
+    }
+    return outcomes
+  }
+
+  #encode(step: Exclude<Step, { readonly kind: 'set-sysctl' }>): Request {
+    switch (step.kind) {
+      case 'add-service':
+        return encodeService(Command.NEW_SERVICE, step.service, this.#settings(step.service, step.after))
+      case 'edit-service':
+        return encodeService(Command.SET_SERVICE, step.service, this.#settings(step.service, step.after))
+      case 'delete-service':
+        return commands.deleteService(step.service)
+      case 'add-server':
+        return encodeDest(Command.NEW_DEST, step.service, step.server, dests.completeSettings(step.after))
+      case 'edit-server':
+        return encodeDest(Command.SET_DEST, step.service, step.server, dests.completeSettings(step.after))
+      case 'delete-server':
+        return commands.deleteDest(step.service, step.server)
+      case 'set-timeouts':
+        return commands.setTimeouts(step.after)
+      case 'start-daemon':
+        return commands.startDaemon(step.after)
+      case 'stop-daemon':
+        return commands.stopDaemon(step.state)
+    }
+  }
+
+  #settings(key: ServiceKey, spec: ServiceSettings): services.KernelService {
+    const kernel = services.kernelServiceOf(spec, familyOfService(key))
+    if (spec.persistence !== undefined || this.#hidden.size === 0) return kernel
+    const { timeoutSeconds, netmask } = this.#hidden.get(formatServiceKey(key)) ?? kernel
+    return { ...kernel, timeoutSeconds, netmask }
+  }
+}
+
 /** Numbers of the attributes that the kernel sends: IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*. */
 export interface ReportedAttributes {
   readonly service: ReadonlySet<number>
@@ -289,6 +430,9 @@ export async function reportedAttributes(transport: Transport): Promise<Reported
   })
   return { service, dest }
 }
+
+/** What the kernel gets for a service of which nothing is named. */
+const PLAIN = { ipv4: services.kernelServiceOf({}, 'ipv4'), ipv6: services.kernelServiceOf({}, 'ipv6') }
 
 /** What the kernel answers to a service that is not there. */
 const ESRCH = 3

@@ -1,5 +1,6 @@
 import { drain, type DrainOptions, type DrainResult } from './drain.ts'
 import type { Ipvs, ReadOptions } from './ipvs.ts'
+import { specOfServer, specOfService } from './specs.ts'
 import type { RequestOptions } from './transport/transport.ts'
 import type {
   Counter,
@@ -124,14 +125,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
 
   /** What adds this very service: without counters, and without what is as by default. */
   toJSON(): ServiceSpec {
-    return {
-      ...this.key,
-      scheduler: this.scheduler,
-      ...(this.schedulerFlags.length > 0 && { schedulerFlags: this.schedulerFlags }),
-      ...(this.onePacket && { onePacket: true }),
-      ...(this.persistence !== undefined && { persistence: this.persistence }),
-      ...(this.persistenceEngine !== undefined && { persistenceEngine: this.persistenceEngine }),
-    }
+    return specOfService(this)
   }
 }
 
@@ -234,14 +228,6 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
 
   /** What adds this very real server: without counters, and without what is as by default. */
   toJSON(): RealServerSpec {
-    return {
-      address: this.address,
-      port: this.port,
-      method: this.method,
-      weight: this.weight,
-      ...(this.upperThreshold !== 0 && { upperThreshold: this.upperThreshold }),
-      ...(this.lowerThreshold !== 0 && { lowerThreshold: this.lowerThreshold }),
-      ...(this.tunnel !== undefined && { tunnel: this.tunnel }),
-    }
+    return specOfServer(this)
   }
 }

@@ -324,6 +324,12 @@ export function whole(value: unknown, field: string, least: number, most: number
   return value
 }
 
+/** Checks what is either true or false. */
+export function flag(value: unknown, field: string): boolean {
+  if (typeof value !== 'boolean') throw wrong(field, value, 'true or false')
+  return value
+}
+
 /** Checks a choice among names. */
 export function oneOf<Name extends string>(value: unknown, field: string, names: readonly Name[]): Name {
   if (!(names as readonly unknown[]).includes(value)) throw wrong(field, value, `one of ${list(names)}`)
@@ -418,7 +424,8 @@ function name(value: unknown, field: string, most: number): void {
   }
 }
 
-function address(value: unknown, field: string): string {
+/** Checks an IPv4 or IPv6 address. */
+export function address(value: unknown, field: string): string {
   if (typeof value === 'string' && (isIPv4(value) || isIPv6(value))) return value
   let hint = ''
   if (typeof value === 'string') {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import * as testing from '../../lib/testing.ts'
-import { Ipvs, RealServer, Service } from '../../lib/index.ts'
+import * as library from '../../lib/index.ts'
 import { addonLoadError, errnoName, platformError } from '../../lib/errors.ts'
 import { brokenLink, codeSpans, headings, links, pages, type Page, prose, tableRows } from './markdown.ts'
 import { typeErrors } from './typescript.ts'
@@ -12,6 +12,8 @@ function page(name: string): Page {
   if (found === undefined) throw new Error(`there is no ${name}`)
   return found
 }
+
+const { Ipvs, RealServer, Service } = library
 
 describe('links', () => {
   test.each(all)('of $name lead somewhere', (from) => {
@@ -44,6 +46,9 @@ describe('docs/errors.md', () => {
     ...errnos.filter((name) => !name.startsWith('ERRNO_')),
     (platformError('plan9') as NodeJS.ErrnoException).code ?? '',
     (addonLoadError('/', 'linux', undefined) as NodeJS.ErrnoException).code ?? '',
+    'ERR_IPVS_APPLY',
+    'ERR_IPVS_GUARD',
+    'ERR_IPVS_STALE_PLAN',
     'TypeError',
     'RangeError',
   ]
@@ -92,6 +97,7 @@ const SPECS =
 describe('methods', () => {
   const methods = new Set([
     ...Object.keys(testing),
+    ...Object.keys(library),
     ...[Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype].flatMap((owner) =>
       Object.getOwnPropertyNames(owner),
     ),

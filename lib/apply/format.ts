@@ -1,0 +1,247 @@
+import { formatEndpoint, formatServiceKey } from '../errors.ts'
+import { Pace } from '../pace.ts'
+import type {
+  RealServerKey,
+  RealServerSpec,
+  ServiceKey,
+  ServiceSpec,
+  SyncDaemonSpec,
+  Tunnel,
+} from '../types.ts'
+import * as check from '../validate.ts'
+import type { Plan } from './plan.ts'
+import type { Step } from './steps.ts'
+
+/** How a plan is printed. */
+export interface FormatPlanOptions {
+  /** Whether what is added is green, what is deleted red, and so on, as terminals show it. Default false. */
+  readonly color?: boolean
+}
+
+const COLORS = { '+': '32', '-': '31', '~': '33', '!': '1;31', ' ': '2' } as const
+type Sign = keyof typeof COLORS
+
+interface Line {
+  readonly sign: Sign
+  readonly text: string
+}
+
+/** What a plan does to one service. */
+interface Group {
+  readonly id: string
+  readonly head: Line
+  readonly servers: { readonly id: string; readonly line: Line }[]
+}
+
+/**
+ * Prints a plan as people read a diff: `+` is added, `~` edited, `-` deleted.
+ * Real servers stand below their service, and of what is edited only what
+ * changes: `weight 1 -> 5`. Ends with a summary and a line feed.
+ */
+export async function formatPlan(plan: Plan, options: FormatPlanOptions = {}): Promise<string> {
+  check.checkOptions(options, ['color'])
+  const color = check.flag(options.color ?? false, 'color')
+  const pace = new Pace()
+  const groups = new Map<string, Group>()
+  const group = (key: ServiceKey): Group => {
+    const id = formatServiceKey(key)
+    let known = groups.get(id)
+    if (known === undefined) groups.set(id, (known = { id, head: { sign: ' ', text: id }, servers: [] }))
+    return known
+  }
+  const others: Line[] = []
+  const counts = { '+': 0, '~': 0, '-': 0 }
+  for (const step of plan.steps) {
+    const sign = signOf(step)
+    counts[sign] += 1
+    if (!('service' in step)) {
+      others.push({ sign, text: describeOther(step) })
+      continue
+    }
+    const { id, servers } = group(step.service)
+    if ('server' in step) {
+      servers.push(serverLine(step.server, sign, describeServer(step)))
+    } else {
+      groups.set(id, { id, servers, head: { sign, text: `${id}  ${describeService(step)}` } })
+      const gone = step.kind === 'delete-service' ? step.before.realServers : undefined
+      for (const server of gone ?? []) {
+        servers.push(serverLine(server, sign, serverText(server)))
+        counts['-'] += 1
+        if (pace.due()) await pace.rest()
+      }
+    }
+    if (pace.due()) await pace.rest()
+  }
+
+  const lines: string[] = []
+  const print = ({ sign, text }: Line, indent = ''): void => {
+    const line = `${sign} ${indent}${text}`.trimEnd()
+    lines.push(color ? `\u001B[${COLORS[sign]}m${line}\u001B[0m` : line)
+  }
+  for (const line of others) print(line)
+  for (const { head, servers } of sorted([...groups.values()])) {
+    print(head)
+    for (const { line } of sorted(servers)) {
+      print(line, '  ')
+      if (pace.due()) await pace.rest()
+    }
+  }
+  for (const key of plan.starved) {
+    print({
+      sign: '!',
+      text: `${formatServiceKey(key)} would be left without a real server whose weight is above 0`,
+    })
+  }
+  for (const key of plan.reordered) {
+    print({
+      sign: ' ',
+      text: `${formatServiceKey(key)}: its real servers stay in another order than the state has`,
+    })
+  }
+  if (plan.steps.length === 0) lines.push('Nothing to do.')
+  else
+    lines.push(
+      `${String(counts['+'])} to add, ${String(counts['~'])} to change, ${String(counts['-'])} to delete.`,
+    )
+  return `${lines.join('\n')}\n`
+}
+
+function serverLine(
+  { address, port }: RealServerKey,
+  sign: Sign,
+  text: string,
+): { readonly id: string; readonly line: Line } {
+  const id = formatEndpoint(address, port)
+  return { id, line: { sign, text: `${id}  ${text}` } }
+}
+
+/** Nobody reads so long a list to the end, and to sort it would keep the JS thread. */
+const MOST_TO_SORT = 5000
+
+/** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10. */
+function sorted<T extends { readonly id: string }>(list: readonly T[]): readonly T[] {
+  if (list.length > MOST_TO_SORT) return list
+  const keys = new Map(list.map((one) => [one, one.id.replace(/\d+/g, (digits) => digits.padStart(10, '0'))]))
+  return [...list].sort((a, b) => ((keys.get(a) ?? '') < (keys.get(b) ?? '') ? -1 : 1))
+}
+
+function signOf({ kind }: Step): '+' | '~' | '-' {
+  switch (kind) {
+    case 'add-service':
+    case 'add-server':
+    case 'start-daemon':
+      return '+'
+    case 'delete-service':
+    case 'delete-server':
+    case 'stop-daemon':
+      return '-'
+    case 'edit-service':
+    case 'edit-server':
+    case 'set-timeouts':
+    case 'set-sysctl':
+      return '~'
+  }
+}
+
+function describeService(step: Extract<Step, { readonly kind: `${string}-service` }>): string {
+  if (step.kind === 'edit-service') return changes(serviceFields(step.before), serviceFields(step.after))
+  const spec = step.kind === 'add-service' ? step.after : step.before
+  return present(serviceFields(spec))
+}
+
+function describeServer(step: Extract<Step, { readonly kind: `${string}-server` }>): string {
+  if (step.kind === 'edit-server') return changes(serverFields(step.before), serverFields(step.after))
+  if (step.kind === 'delete-server') return serverText(step.before)
+  const { after, replaces } = step
+  if (replaces === undefined) return serverText(after)
+  const old = formatEndpoint(replaces.address, replaces.port)
+  return `${serverText(after)}  (replaces ${old}: a port cannot be edited)`
+}
+
+function serverText(server: RealServerSpec): string {
+  return present(serverFields(server))
+}
+
+function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): string {
+  switch (step.kind) {
+    case 'set-sysctl':
+      return `sysctl net.ipv4.vs.${step.name}  ${step.before} -> ${step.after}`
+    case 'set-timeouts':
+      return `timeouts  ${changes(Object.entries(step.before).map(field), Object.entries(step.after).map(field))}`
+    case 'stop-daemon':
+      return `${step.state} sync daemon  ${present(daemonFields(step.before))}`
+    case 'start-daemon':
+      return (
+        `${step.state} sync daemon  ${present(daemonFields(step.after))}` +
+        (step.replaces === undefined ? '' : '  (replaces the one that runs: it cannot be edited)')
+      )
+  }
+}
+
+/** A field's name as prose has it, and its value; '' where it is as by default. */
+type Field = readonly [name: string, value: string]
+
+function field([name, value]: readonly [string, number | string]): Field {
+  return [name, String(value)]
+}
+
+function serviceFields(spec: ServiceSpec): readonly Field[] {
+  const { persistence } = spec
+  return [
+    ['scheduler', spec.scheduler ?? 'wlc'],
+    ['schedulerFlags', (spec.schedulerFlags ?? []).join(',')],
+    ['onePacket', spec.onePacket === true ? 'yes' : ''],
+    [
+      'persistence',
+      persistence === undefined
+        ? ''
+        : `${String(persistence.timeoutSeconds)}s/${String(persistence.netmask)}`,
+    ],
+    ['persistenceEngine', spec.persistenceEngine ?? ''],
+  ]
+}
+
+function serverFields(server: RealServerSpec): readonly Field[] {
+  return [
+    ['method', String(server.method)],
+    ['weight', String(server.weight)],
+    ['upperThreshold', thresholdText(server.upperThreshold)],
+    ['lowerThreshold', thresholdText(server.lowerThreshold)],
+    ['tunnel', tunnelText(server.tunnel)],
+  ]
+}
+
+function thresholdText(threshold = 0): string {
+  return threshold === 0 ? '' : String(threshold)
+}
+
+function tunnelText(tunnel: Tunnel = { type: 'ipip' }): string {
+  const { type, port, checksum } = tunnel
+  const text = `${String(type)}${port === undefined ? '' : `:${String(port)}`}${checksum === undefined ? '' : ` ${String(checksum)}`}`
+  return text === 'ipip' ? '' : text
+}
+
+function daemonFields({ state: _, ...rest }: SyncDaemonSpec): readonly Field[] {
+  return Object.entries(rest).map(field)
+}
+
+/** What is not as by default: 'scheduler wrr, onePacket yes'. */
+function present(fields: readonly Field[]): string {
+  return fields
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
+}
+
+/** What changes: 'weight 1 -> 5, onePacket none -> yes'. */
+function changes(before: readonly Field[], after: readonly Field[]): string {
+  const old = new Map(before)
+  return after
+    .filter(([name, value]) => old.get(name) !== value)
+    .map(([name, value]) => `${name} ${shown(old.get(name))} -> ${shown(value)}`)
+    .join(', ')
+}
+
+function shown(value = ''): string {
+  return value === '' ? 'none' : value
+}

@@ -1,0 +1,424 @@
+import { Pace } from '../pace.ts'
+import type { CompleteServer } from '../specs.ts'
+import type {
+  RealServerKey,
+  RealServerSettings,
+  ServiceKey,
+  ServiceSpec,
+  State,
+  SyncDaemonSpec,
+  Timeouts,
+  Tunnel,
+} from '../types.ts'
+import * as check from '../validate.ts'
+import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
+import { additions, type Step } from './steps.ts'
+import {
+  checkWithin,
+  completeDaemon,
+  completeState,
+  completeSysctl,
+  type Entry,
+  stateOf,
+  type Table,
+} from './table.ts'
+
+/** What is compared, and what a difference leads to. */
+export interface PlanOptions {
+  /**
+   * Whether what the state does not name is deleted: services, real servers of
+   * its services and, where it lists sync daemons, those. Default true.
+   */
+  readonly prune?: boolean
+  /**
+   * Leaves the weights of real servers that exist, for something else decides
+   * them, such as health checks. New ones get theirs from the state. Default false.
+   */
+  readonly keepWeights?: boolean
+  /**
+   * Which services the state speaks of. Default: all. What lies outside is
+   * neither looked at nor touched, and may not be in the state.
+   */
+  readonly scope?: Scope
+}
+
+/** How a director differs from what a state wants, and what has to be done. */
+export interface Differences {
+  /** In the order in which they are done. Empty: nothing differs. */
+  readonly steps: readonly Step[]
+  /** How many services and real servers are deleted; those that go with their service count too. */
+  readonly deletions: number
+  /** Services that have real servers with a weight above 0, and would have none. */
+  readonly starved: readonly ServiceKey[]
+  /** Services whose real servers will be the wanted ones, but in another order: no step changes that. */
+  readonly reordered: readonly ServiceKey[]
+}
+
+/** What has to be done so that a director is as a state wants it. Plain data. */
+export interface Plan extends Differences {
+  /** The state that it leads to, complete. */
+  readonly wanted: State
+  /** What it was made with: apply() plans again to see whether it still holds. */
+  readonly options: PlanOptions
+}
+
+export const PLAN_OPTIONS = ['prune', 'keepWeights', 'scope'] as const
+
+/** Checked options. */
+export interface Comparison {
+  readonly prune: boolean
+  readonly keepWeights: boolean
+  readonly scope: ScopeTest
+}
+
+/**
+ * Compares two states and says what leads from the first to the second. Needs
+ * no kernel: `ipvs.plan()` does the same with what the kernel has.
+ *
+ * @throws {TypeError | RangeError} naming the field if a state is not one:
+ *   `services[3].realServers[0].weight`.
+ */
+export async function planStates(actual: State, wanted: State, options: PlanOptions = {}): Promise<Plan> {
+  check.checkOptions(options, PLAN_OPTIONS)
+  const comparison = comparisonOf(options)
+  const goal = await completeState(wanted)
+  const differences = await compare(await completeState(actual), goal, comparison)
+  return planOf(differences, goal, options)
+}
+
+export async function planOf(
+  { steps, deletions, starved, reordered }: Differences,
+  wanted: Table,
+  { prune, keepWeights, scope }: PlanOptions,
+): Promise<Plan> {
+  return {
+    steps,
+    deletions,
+    starved,
+    reordered,
+    wanted: await stateOf(wanted),
+    options: {
+      ...(prune !== undefined && { prune }),
+      ...(keepWeights !== undefined && { keepWeights }),
+      ...(scope !== undefined && { scope }),
+    },
+  }
+}
+
+/** Checks the options of a comparison, and completes them. */
+export function comparisonOf({ prune, keepWeights, scope }: PlanOptions): Comparison {
+  return {
+    prune: check.flag(prune ?? true, 'prune'),
+    keepWeights: check.flag(keepWeights ?? false, 'keepWeights'),
+    scope: scopeTest(scope),
+  }
+}
+
+/**
+ * Compares two tables. The steps come in an order that never leaves a service
+ * without its real servers: what is added, each new service with its servers
+ * behind it; then edits, then what takes something away.
+ */
+export async function compare(actual: Table, wanted: Table, options: Comparison): Promise<Differences> {
+  const { prune, scope } = options
+  if (scope !== undefined) checkWithin(wanted, scope)
+  const pace = new Pace()
+  const before = new Map<string, Entry>()
+  for (const entry of actual.services) {
+    if (inScope(scope, entry.key)) before.set(entry.id, entry)
+    if (pace.due()) await pace.rest()
+  }
+
+  const added: Step[] = []
+  const edited: Step[] = []
+  const quiesced: Step[] = []
+  const deletedServers: Step[] = []
+  const deletedServices: Step[] = []
+  const starved: ServiceKey[] = []
+  const reordered: ServiceKey[] = []
+  let deletions = 0
+
+  // From the end: the kernel puts the newest in front, in its hash table too.
+  for (let index = wanted.services.length - 1; index >= 0; index--) {
+    const entry = wanted.services[index] as Entry
+    const now = before.get(entry.id)
+    if (now === undefined) {
+      added.push({ kind: 'add-service', service: entry.key, after: entry.spec })
+      // One by one: a call with so many arguments as a service may have servers overflows the stack.
+      for (const step of additions(entry.key, entry.servers)) {
+        added.push(step)
+        if (pace.due()) await pace.rest()
+      }
+      continue
+    }
+    before.delete(entry.id)
+    if (!sameService(now.spec, entry.spec)) {
+      edited.push({ kind: 'edit-service', service: entry.key, before: now.spec, after: entry.spec })
+    }
+    const servers = await compareServers(now, entry, options, pace)
+    for (const step of servers.steps) {
+      if (step.kind === 'add-server') added.push(step)
+      else if (step.kind === 'delete-server') deletedServers.push(step)
+      else if (quiesces(step)) quiesced.push(step)
+      else edited.push(step)
+      if (pace.due()) await pace.rest()
+    }
+    if (servers.starved) starved.push(entry.key)
+    if (servers.reordered) reordered.push(entry.key)
+    if (pace.due()) await pace.rest()
+  }
+  deletions += deletedServers.length
+  if (prune) {
+    for (const { key, spec, servers } of before.values()) {
+      const realServers = servers.length > 0 && { realServers: servers }
+      deletedServices.push({ kind: 'delete-service', service: key, before: { ...spec, ...realServers } })
+      deletions += 1 + servers.length
+      if (pace.due()) await pace.rest()
+    }
+  }
+
+  const daemons = compareDaemons(actual.syncDaemons, wanted.syncDaemons, prune)
+  const steps = compareSysctls(actual.sysctls, wanted.sysctls)
+  const parts = [
+    compareTimeouts(actual.timeouts, wanted.timeouts),
+    // No real server of another family can be added before.
+    daemons.stopped,
+    added,
+    edited,
+    quiesced,
+    deletedServers,
+    deletedServices,
+    // And none may be left.
+    daemons.started,
+  ]
+  for (const part of parts) {
+    for (const step of part) {
+      steps.push(step)
+      if (pace.due()) await pace.rest()
+    }
+  }
+  return { steps, deletions, starved: starved.reverse(), reordered: reordered.reverse() }
+}
+
+/** What differs between the real servers of a service that is there, and of the one that is wanted. */
+async function compareServers(
+  now: Entry,
+  wanted: Entry,
+  { prune, keepWeights }: Comparison,
+  pace: Pace,
+): Promise<{ readonly steps: readonly Step[]; readonly starved: boolean; readonly reordered: boolean }> {
+  const { key: service } = wanted
+  const steps: Step[] = []
+  let live = 0
+  const edit = (before: CompleteServer, server: CompleteServer): void => {
+    const after =
+      keepWeights && server.weight !== before.weight ? { ...server, weight: before.weight } : server
+    if (after.weight > 0) live += 1
+    if (sameServer(before, after)) return
+    steps.push({ kind: 'edit-server', service, server: keyOf(before), before, after })
+  }
+  let index = 0
+  for (; index < wanted.servers.length; index++) {
+    const [before, after] = [now.servers[index], wanted.servers[index] as CompleteServer]
+    if (before === undefined || !sameEndpoint(before, after)) break
+    edit(before, after)
+    if (pace.due()) await pace.rest()
+  }
+  // Most often that was all. Otherwise each of the others is looked up.
+  const others = now.servers.slice(index)
+  const left = new Map<string, CompleteServer>()
+  for (const server of others) {
+    left.set(endpointOf(server), server)
+    if (pace.due()) await pace.rest()
+  }
+  const missing: CompleteServer[] = []
+  const kept: CompleteServer[] = []
+  for (; index < wanted.servers.length; index++) {
+    const after = wanted.servers[index] as CompleteServer
+    const endpoint = endpointOf(after)
+    const before = left.get(endpoint)
+    if (before === undefined) {
+      missing.push(after)
+      if (after.weight > 0) live += 1
+    } else {
+      left.delete(endpoint)
+      kept.push(before)
+      edit(before, after)
+    }
+    if (pace.due()) await pace.rest()
+  }
+  const surplus = [...left.values()]
+  for (const step of replacements(additions(service, missing), prune ? surplus : [])) steps.push(step)
+  for (const server of surplus) {
+    if (prune) steps.push({ kind: 'delete-server', service, server: keyOf(server), before: server })
+    else if (server.weight > 0) live += 1
+  }
+  // New ones come in front, and those that were there keep their order.
+  const first = wanted.servers.length - missing.length - kept.length
+  const inFront =
+    missing.length === 0 || (first === 0 && missing.every((server, at) => server === wanted.servers[at]))
+  let place = -1
+  const inOrder = kept.every((server) => (place = others.indexOf(server, place + 1)) >= 0)
+  return {
+    steps,
+    starved: live === 0 && now.servers.some(({ weight }) => weight > 0),
+    reordered: !inFront || !inOrder,
+  }
+}
+
+/** Says of servers to add which others they stand in for: the one that has the same address, and is deleted. */
+function replacements(added: readonly Step[], surplus: readonly CompleteServer[]): readonly Step[] {
+  if (surplus.length === 0) return added
+  const deleted = new Map<string, CompleteServer | undefined>()
+  for (const server of surplus) {
+    deleted.set(server.address, deleted.has(server.address) ? undefined : server)
+  }
+  return added.map((step) => {
+    const old = step.kind === 'add-server' ? deleted.get(step.server.address) : undefined
+    return step.kind === 'add-server' && old !== undefined ? { ...step, replaces: keyOf(old) } : step
+  })
+}
+
+function compareTimeouts(
+  actual: Partial<Timeouts> | undefined,
+  wanted: Partial<Timeouts> | undefined,
+): Step[] {
+  if (wanted === undefined) return []
+  const before: { -readonly [Name in keyof Timeouts]?: number } = {}
+  const after: typeof before = {}
+  for (const name of ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'] as const) {
+    const value = wanted[name]
+    if (value === undefined) continue
+    const now = known(actual?.[name], `timeouts.${name}`)
+    if (now === value) continue
+    before[name] = now
+    after[name] = value
+  }
+  return Object.keys(after).length === 0 ? [] : [{ kind: 'set-timeouts', before, after }]
+}
+
+function compareDaemons(
+  actual: readonly SyncDaemonSpec[] | undefined,
+  wanted: readonly SyncDaemonSpec[] | undefined,
+  prune: boolean,
+): { readonly stopped: readonly Step[]; readonly started: readonly Step[] } {
+  if (wanted === undefined) return { stopped: [], started: [] }
+  const running = known(actual, 'syncDaemons')
+  const stopped: Step[] = []
+  const started: Step[] = []
+  for (const state of ['master', 'backup'] as const) {
+    const before = running.find((daemon) => daemon.state === state)
+    const after = wanted.find((daemon) => daemon.state === state)
+    if (after === undefined) {
+      if (before !== undefined && prune) stopped.push({ kind: 'stop-daemon', state, before })
+    } else if (before === undefined) {
+      started.push({ kind: 'start-daemon', state, after })
+    } else if (!sameDaemon(before, after)) {
+      // Right before the other starts, so that connections go unsynchronised for an instant only.
+      started.push({ kind: 'stop-daemon', state, before })
+      started.push({ kind: 'start-daemon', state, after, replaces: before })
+    }
+  }
+  return { stopped, started }
+}
+
+function compareSysctls(
+  actual: Readonly<Record<string, string>> | undefined,
+  wanted: Readonly<Record<string, string>> | undefined,
+): Step[] {
+  const steps: Step[] = []
+  for (const [name, value] of Object.entries(wanted ?? {})) {
+    const now = known(actual?.[name], `sysctls.${name}`)
+    if (sameSysctl(name, now, value)) continue
+    steps.push({ kind: 'set-sysctl', name, before: completeSysctl(now), after: value })
+  }
+  return steps
+}
+
+function known<T>(value: T | undefined, field: string): T {
+  if (value === undefined)
+    throw new RangeError(`${field}: what is there does not have it, so it cannot be wanted`)
+  return value
+}
+
+export function sameService(one: ServiceSpec, other: ServiceSpec): boolean {
+  return (
+    one.scheduler === other.scheduler &&
+    String(one.schedulerFlags ?? '') === String(other.schedulerFlags ?? '') &&
+    (one.onePacket ?? false) === (other.onePacket ?? false) &&
+    one.persistence?.timeoutSeconds === other.persistence?.timeoutSeconds &&
+    one.persistence?.netmask === other.persistence?.netmask &&
+    one.persistenceEngine === other.persistenceEngine
+  )
+}
+
+export function sameServer(one: RealServerSettings, other: RealServerSettings): boolean {
+  return (
+    one.weight === other.weight &&
+    one.method === other.method &&
+    (one.upperThreshold ?? 0) === (other.upperThreshold ?? 0) &&
+    (one.lowerThreshold ?? 0) === (other.lowerThreshold ?? 0) &&
+    sameTunnel(one.tunnel, other.tunnel)
+  )
+}
+
+/** A kernel before 5.2 reports none, and tunnels by IP-in-IP. */
+const IPIP: Tunnel = { type: 'ipip' }
+
+function sameTunnel(one: Tunnel = IPIP, other: Tunnel = IPIP): boolean {
+  return one.type === other.type && one.port === other.port && one.checksum === other.checksum
+}
+
+/** Whether a daemon that runs is the one that is wanted. What an old kernel does not report cannot differ. */
+export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boolean {
+  const complete = completeDaemon(running)
+  return (
+    complete.multicastInterface === wanted.multicastInterface &&
+    complete.syncId === wanted.syncId &&
+    (['maxLengthBytes', 'multicastGroup', 'multicastPort', 'multicastTtl'] as const).every(
+      (name) => running[name] === undefined || wanted[name] === undefined || complete[name] === wanted[name],
+    )
+  )
+}
+
+/** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
+const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
+
+export function sameSysctl(name: string, one: string, other: string): boolean {
+  const [a, b] = [completeSysctl(one), completeSysctl(other)]
+  if (a === b) return true
+  return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
+}
+
+/** Whether a step takes a real server, or something else that is there, away: these come when all else has succeeded. */
+export function takesAway(step: Step, next: Step | undefined): boolean {
+  switch (step.kind) {
+    case 'delete-service':
+    case 'delete-server':
+    case 'start-daemon':
+      return true
+    case 'edit-server':
+      return quiesces(step)
+    case 'stop-daemon':
+      return next?.kind === 'start-daemon' && next.state === step.state
+    default:
+      return false
+  }
+}
+
+function quiesces(step: Step): boolean {
+  return step.kind === 'edit-server' && step.after.weight === 0 && step.before.weight !== 0
+}
+
+function keyOf({ address, port }: CompleteServer): Required<RealServerKey> {
+  return { address, port }
+}
+
+/** Shorter than formatEndpoint(), and made for each server of a service that changed its list. */
+function endpointOf({ address, port }: CompleteServer): string {
+  return `${address} ${String(port)}`
+}
+
+function sameEndpoint(one: CompleteServer, other: CompleteServer): boolean {
+  return one.address === other.address && one.port === other.port
+}

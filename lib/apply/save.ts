@@ -1,0 +1,93 @@
+import { IpvsError } from '../errors.ts'
+import type { Ipvs } from '../ipvs.ts'
+import { SYSCTLS } from '../proc/sysctls.ts'
+import { type Lookups, parseState, type ParseStateOptions } from '../text.ts'
+import type { RequestOptions } from '../transport/transport.ts'
+import type { State } from '../types.ts'
+import * as check from '../validate.ts'
+import { apply, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
+import { compare } from './plan.ts'
+import { inScope, type Scope, scopeTest } from './scope.ts'
+import { completeDaemon, completeSysctls, stateOf } from './table.ts'
+
+/** What a state is saved with. */
+export interface SaveOptions extends RequestOptions {
+  /** Default true; with a `scope` false, for they belong to the whole director. */
+  readonly timeouts?: boolean
+  /** Default as for `timeouts`. */
+  readonly syncDaemons?: boolean
+  /** All sysctls of net.ipv4.vs, or those of these names. Default none. */
+  readonly sysctls?: boolean | readonly string[]
+  /** Only the services inside. Default all. */
+  readonly scope?: Scope
+}
+
+const SAVE_OPTIONS = ['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal']
+const READS = 8
+const EAGAIN = 11
+
+/** Options of `restore()`: those of `apply()`, and how a text is read. */
+export interface RestoreOptions extends ApplyOptions, Pick<ParseStateOptions, 'format' | keyof Lookups> {}
+
+/** See Ipvs.restore(). */
+export async function restore(
+  ipvs: Ipvs,
+  saved: State | string,
+  { format, lookupService, lookupHost, ...options }: RestoreOptions,
+): Promise<ApplyResult> {
+  if (typeof saved !== 'string') return apply(ipvs, saved, options)
+  const { signal } = options
+  const state = await parseState(saved, {
+    ...(format !== undefined && { format }),
+    ...(lookupService !== undefined && { lookupService }),
+    ...(lookupHost !== undefined && { lookupHost }),
+    ...(signal !== undefined && { signal }),
+  })
+  return apply(ipvs, state, options)
+}
+
+/** See Ipvs.save(). */
+export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
+  check.checkOptions(options, SAVE_OPTIONS)
+  const scope = scopeTest(options.scope)
+  const whole = scope === undefined
+  const sysctls = sysctlNames(options.sysctls ?? false)
+  const parts = {
+    timeouts: check.flag(options.timeouts ?? whole, 'timeouts'),
+    syncDaemons: check.flag(options.syncDaemons ?? whole, 'syncDaemons'),
+    ...(sysctls !== undefined && { sysctls }),
+  }
+  const table = await ipvs.unit(
+    'save',
+    async (unit) => {
+      let last = tableOf(await unit.read(parts))
+      for (let reads = 1; reads < READS; reads++) {
+        options.signal?.throwIfAborted()
+        const again = tableOf(await unit.read(parts))
+        const { steps, reordered } = await compare(last, again, ALL)
+        if (steps.length === 0 && reordered.length === 0) return again
+        last = again
+      }
+      throw new IpvsError({ errno: EAGAIN, command: 'save' })
+    },
+    options.signal,
+  )
+  return stateOf({
+    services: whole ? table.services : table.services.filter(({ key }) => inScope(scope, key)),
+    ...(table.timeouts !== undefined && { timeouts: table.timeouts }),
+    ...(table.syncDaemons !== undefined && { syncDaemons: table.syncDaemons.map(completeDaemon) }),
+    ...(table.sysctls !== undefined && { sysctls: completeSysctls(table.sysctls) }),
+  })
+}
+
+const ALL = { prune: true, keepWeights: false, scope: undefined }
+
+function sysctlNames(sysctls: boolean | readonly string[]): readonly string[] | undefined {
+  if (sysctls === false) return undefined
+  if (sysctls === true) return SYSCTLS
+  if (!Array.isArray(sysctls)) {
+    throw new TypeError(`sysctls must be true, false or an array of names, got ${check.show(sysctls)}`)
+  }
+  for (const name of sysctls as unknown[]) check.checkSysctlName(name)
+  return sysctls as readonly string[]
+}

@@ -1,0 +1,142 @@
+import { formatEndpoint, formatServiceKey } from '../errors.ts'
+import type {
+  RealServerKey,
+  RealServerSpec,
+  ServiceKey,
+  ServiceSpec,
+  StateService,
+  SyncDaemonSpec,
+  SyncDaemonState,
+  Timeouts,
+} from '../types.ts'
+
+/**
+ * One change of a director: what is, and what will be. Both are complete, with
+ * the defaults spelt out, as the kernel reads back. What has no `before` is not
+ * there yet, and what has no `after` will not be there any more.
+ */
+export type Step =
+  | { readonly kind: 'add-service'; readonly service: ServiceKey; readonly after: ServiceSpec }
+  | {
+      readonly kind: 'edit-service'
+      readonly service: ServiceKey
+      readonly before: ServiceSpec
+      readonly after: ServiceSpec
+    }
+  /** Its real servers go with it: they are in `before`, and have no steps of their own. */
+  | { readonly kind: 'delete-service'; readonly service: ServiceKey; readonly before: StateService }
+  | {
+      readonly kind: 'add-server'
+      readonly service: ServiceKey
+      readonly server: Required<RealServerKey>
+      readonly after: RealServerSpec
+      /** The server with another port that this one stands in for: address and port cannot be edited. */
+      readonly replaces?: Required<RealServerKey>
+    }
+  | {
+      readonly kind: 'edit-server'
+      readonly service: ServiceKey
+      readonly server: Required<RealServerKey>
+      readonly before: RealServerSpec
+      readonly after: RealServerSpec
+    }
+  | {
+      readonly kind: 'delete-server'
+      readonly service: ServiceKey
+      readonly server: Required<RealServerKey>
+      readonly before: RealServerSpec
+    }
+  /** Only the timeouts that change. */
+  | {
+      readonly kind: 'set-timeouts'
+      readonly before: Partial<Timeouts>
+      readonly after: Partial<Timeouts>
+    }
+  | {
+      readonly kind: 'start-daemon'
+      readonly state: SyncDaemonState
+      readonly after: SyncDaemonSpec
+      /** The one that was stopped for it: a running daemon cannot be edited. */
+      readonly replaces?: SyncDaemonSpec
+    }
+  | { readonly kind: 'stop-daemon'; readonly state: SyncDaemonState; readonly before: SyncDaemonSpec }
+  | { readonly kind: 'set-sysctl'; readonly name: string; readonly before: string; readonly after: string }
+
+/** The kinds of steps there are. */
+export type StepKind = Step['kind']
+
+export const STEP_KINDS: readonly StepKind[] = [
+  'add-service',
+  'edit-service',
+  'delete-service',
+  'add-server',
+  'edit-server',
+  'delete-server',
+  'set-timeouts',
+  'start-daemon',
+  'stop-daemon',
+  'set-sysctl',
+]
+
+/** What a step changes, as a text that is the same for every step of the same thing. */
+export function subjectOf(step: Step): string {
+  switch (step.kind) {
+    case 'add-service':
+    case 'edit-service':
+    case 'delete-service':
+      return formatServiceKey(step.service)
+    case 'add-server':
+    case 'edit-server':
+    case 'delete-server':
+      return serverSubject(formatServiceKey(step.service), step.server)
+    case 'set-timeouts':
+      return 'timeouts'
+    case 'start-daemon':
+    case 'stop-daemon':
+      return `${step.state} sync daemon`
+    case 'set-sysctl':
+      return `sysctl ${step.name}`
+  }
+}
+
+export function serverSubject(service: string, { address, port }: Required<RealServerKey>): string {
+  return `${service} -> ${formatEndpoint(address, port)}`
+}
+
+/** The steps that bring back what was before a step. */
+export function invert(step: Step): readonly Step[] {
+  switch (step.kind) {
+    case 'add-service':
+      return [{ kind: 'delete-service', service: step.service, before: step.after }]
+    case 'delete-service': {
+      const { realServers = [], ...after } = step.before
+      return [{ kind: 'add-service', service: step.service, after }, ...additions(step.service, realServers)]
+    }
+    case 'add-server':
+      return [{ kind: 'delete-server', service: step.service, server: step.server, before: step.after }]
+    case 'delete-server':
+      return [{ kind: 'add-server', service: step.service, server: step.server, after: step.before }]
+    case 'start-daemon':
+      return [{ kind: 'stop-daemon', state: step.state, before: step.after }]
+    case 'stop-daemon':
+      return [{ kind: 'start-daemon', state: step.state, after: step.before }]
+    case 'edit-service':
+      return [{ ...step, before: step.after, after: step.before }]
+    case 'edit-server':
+      return [{ ...step, before: step.after, after: step.before }]
+    case 'set-timeouts':
+      return [{ ...step, before: step.after, after: step.before }]
+    case 'set-sysctl':
+      return [{ ...step, before: step.after, after: step.before }]
+  }
+}
+
+/** Adds real servers so that they are listed in this order: the kernel puts the newest in front. */
+export function additions(service: ServiceKey, servers: readonly RealServerSpec[]): Step[] {
+  return [...servers].reverse().map((after) => ({
+    kind: 'add-server',
+    service,
+    server: { address: after.address, port: after.port ?? 0 },
+    after,
+  }))
+}

@@ -1,0 +1,119 @@
+import { formatServiceKey } from '../errors.ts'
+import {
+  canonicalAddress,
+  canonicalServerKey,
+  canonicalServiceKey,
+  completeServer,
+  completeService,
+} from '../kernel.ts'
+import { Pace } from '../pace.ts'
+import { checkState } from '../state.ts'
+import type { CompleteServer } from '../specs.ts'
+import type { ServiceKey, ServiceSpec, State, SyncDaemonSpec, Timeouts } from '../types.ts'
+import * as check from '../validate.ts'
+import { inScope, type ScopeTest } from './scope.ts'
+
+/** A state, checked and complete: every default spelt out and every address written as the kernel reads back. */
+export interface Table {
+  readonly services: readonly Entry[]
+  readonly timeouts?: Partial<Timeouts>
+  readonly syncDaemons?: readonly SyncDaemonSpec[]
+  readonly sysctls?: Readonly<Record<string, string>>
+}
+
+export interface Entry {
+  /** formatServiceKey(key). */
+  readonly id: string
+  readonly key: ServiceKey
+  readonly spec: ServiceSpec
+  /** In the kernel's order: newest first. */
+  readonly servers: readonly CompleteServer[]
+}
+
+/**
+ * Checks a state and completes it.
+ *
+ * @throws {TypeError | RangeError} naming the field: `services[3].realServers[0].weight`.
+ */
+export async function completeState(wanted: State): Promise<Table> {
+  const pace = new Pace()
+  const state = await checkState(wanted, { pace })
+  const services: Entry[] = []
+  for (const { realServers = [], ...spec } of state.services) {
+    const key = canonicalServiceKey(check.checkServiceKey(spec))
+    const servers: CompleteServer[] = []
+    for (const server of realServers) {
+      servers.push(completeServer(canonicalServerKey(check.checkServerKey(server, key)), server))
+      if (pace.due()) await pace.rest()
+    }
+    services.push({ id: formatServiceKey(key), key, spec: completeService(key, spec), servers })
+    if (pace.due()) await pace.rest()
+  }
+  const { timeouts, syncDaemons, sysctls } = state
+  return {
+    services,
+    ...(timeouts !== undefined && { timeouts: { ...timeouts } }),
+    ...(syncDaemons !== undefined && { syncDaemons: syncDaemons.map(completeDaemon) }),
+    ...(sysctls !== undefined && { sysctls: completeSysctls(sysctls) }),
+  }
+}
+
+/** The state that a table is of, which shares its objects. */
+export async function stateOf(table: Table): Promise<State> {
+  const pace = new Pace()
+  const services: State['services'][number][] = []
+  for (const { spec, servers } of table.services) {
+    services.push({ ...spec, ...(servers.length > 0 && { realServers: servers }) })
+    if (pace.due()) await pace.rest()
+  }
+  const { timeouts, syncDaemons, sysctls } = table
+  return {
+    version: 1,
+    services,
+    ...(timeouts !== undefined && { timeouts }),
+    ...(syncDaemons !== undefined && { syncDaemons }),
+    ...(sysctls !== undefined && { sysctls }),
+  }
+}
+
+/** Refuses a wanted table that has anything outside of a scope. */
+export function checkWithin(wanted: Table, scope: ScopeTest): void {
+  for (const [index, { id, key }] of wanted.services.entries()) {
+    if (inScope(scope, key)) continue
+    throw new RangeError(`services[${String(index)}]: ${id} is outside of the scope`)
+  }
+  for (const part of ['timeouts', 'syncDaemons', 'sysctls'] as const) {
+    if (wanted[part] === undefined) continue
+    throw new TypeError(
+      `${part} belong to the whole director, and so to no scope: leave them out of the state, or the scope`,
+    )
+  }
+}
+
+/** A sync daemon with what the kernel fills in and adjusts. Its length is absent where the interface decides. */
+export function completeDaemon(spec: SyncDaemonSpec): SyncDaemonSpec {
+  const { state, maxLengthBytes } = spec
+  const multicastGroup = canonicalAddress(spec.multicastGroup ?? '224.0.0.81')
+  // start_sync_thread(): a datagram holds what its headers leave, and a backup's buffer has at least 1024 bytes.
+  const most = multicastGroup.includes(':') ? 65487 : 65507
+  const least = state === 'backup' ? 1024 : 1
+  return {
+    state,
+    multicastInterface: spec.multicastInterface,
+    // Eight of its bits travel.
+    syncId: (spec.syncId ?? 0) & 255,
+    ...(maxLengthBytes !== undefined && { maxLengthBytes: Math.min(Math.max(maxLengthBytes, least), most) }),
+    multicastGroup,
+    multicastPort: spec.multicastPort ?? 8848,
+    multicastTtl: spec.multicastTtl ?? 1,
+  }
+}
+
+/** A sysctl's value as a comparison sees it: numbers stand apart by tabs or by spaces. */
+export function completeSysctl(value: string): string {
+  return value.trim().replace(/\s+/g, ' ')
+}
+
+export function completeSysctls(sysctls: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(sysctls).map(([name, value]) => [name, completeSysctl(value)]))
+}
