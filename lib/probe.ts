@@ -40,10 +40,12 @@ export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
     fwmark,
     scheduler,
   }))
+  // Kernels before 4.2 have no 'none'.
+  const scheduler = schedulers[0] ?? 'none'
   const persistenceEngines = await accepted(ipvs, PERSISTENCE_ENGINES, (persistenceEngine, fwmark) => ({
     protocol: 'fwmark',
     fwmark: 1000 + fwmark,
-    scheduler: 'none',
+    scheduler,
     persistence: {},
     persistenceEngine,
   }))
@@ -51,11 +53,11 @@ export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
     protocol: 'tcp',
     address,
     port: 1,
-    scheduler: 'none',
+    scheduler,
   }))
 
   await ipvs.flush()
-  const service = await ipvs.addService({ protocol: 'tcp', address: '127.0.0.1', port: 1, scheduler: 'none' })
+  const service = await ipvs.addService({ protocol: 'tcp', address: '127.0.0.1', port: 1, scheduler })
   await service.addRealServer({ address: '127.0.0.1', method: 'tunnel' })
   const reported = await ipvs.reportedAttributes()
   return {

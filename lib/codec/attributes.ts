@@ -105,6 +105,11 @@ export class AttributeWriter {
     this.#view.setUint16(this.#start + header, length, this.#littleEndian)
   }
 
+  /** Bytes written since the last take(). */
+  get length(): number {
+    return this.#end - this.#start
+  }
+
   /** The attributes written since the last call, in memory that nothing else writes to. */
   take(): Uint8Array {
     const taken = this.#bytes.subarray(this.#start, this.#end)

@@ -12,7 +12,7 @@ import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attri
 import type { DaemonRequest } from './daemons.ts'
 import { Errno, refuse, Refusal } from './errno.ts'
 import type { Namespace } from './namespace.ts'
-import { daemonPolicy, destPolicy, servicePolicy, topPolicy } from './policies.ts'
+import { servicePolicy, topPolicy } from './policies.ts'
 import type { ReplyWriter } from './replies.ts'
 import {
   type DestIdentity,
@@ -52,7 +52,7 @@ const DO: ReadonlyMap<number, Do> = new Map<number, Do>([
   [Command.DEL_DAEMON, deleteDaemon],
   [Command.SET_CONFIG, setConfig],
   [Command.GET_CONFIG, ({ namespace, writer }) => writer.config(namespace.timeouts)],
-  [Command.GET_INFO, ({ namespace, writer }) => writer.info(namespace.machine.connectionTableSize)],
+  [Command.GET_INFO, getInfo],
   [Command.ZERO, zero],
   [Command.FLUSH, flush],
 ])
@@ -190,7 +190,8 @@ function checkServiceSettings(
   { family }: ServiceIdentity,
   { scheduler, persistenceEngine, netmask }: ServiceSettings,
 ): void {
-  if (scheduler !== 'none' && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
+  const needsNone = scheduler === 'none' && machine.features.has('noScheduler')
+  if (!needsNone && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
   if (persistenceEngine !== '' && !machine.persistenceEngines.has(persistenceEngine)) refuse(Errno.ENOENT)
   if (family === AddressFamily.INET6 && (netmask < 1 || netmask > 128)) refuse(Errno.EINVAL)
 }
@@ -234,7 +235,7 @@ function parseDest(
   request: Attributes,
   full: boolean,
 ): { readonly identity: DestIdentity; readonly nest: Attributes } {
-  const nest = parseNest(request, CommandAttribute.DEST, destPolicy)
+  const nest = parseNest(request, CommandAttribute.DEST, machine.policies.dest)
   const { ADDR, PORT, FWD_METHOD, WEIGHT, U_THRESH, L_THRESH, ADDR_FAMILY } = DestAttribute
   if (!nest.has(ADDR, PORT)) refuse(Errno.EINVAL)
   if (full && !nest.has(FWD_METHOD, WEIGHT, U_THRESH, L_THRESH)) refuse(Errno.EINVAL)
@@ -281,7 +282,7 @@ const GUE = 1
 function checkDestSettings({ machine }: Namespace, settings: DestSettings): void {
   const { weight, upperThreshold, lowerThreshold, tunnelType, tunnelPort } = settings
   if (weight < 0 || lowerThreshold > upperThreshold) refuse(Errno.ERANGE)
-  if (machine.version !== '6.1' && upperThreshold > 0x7fffffff) refuse(Errno.EINVAL)
+  if (machine.features.has('newThresholds') && upperThreshold > 0x7fffffff) refuse(Errno.EINVAL)
   if (tunnelType === GUE && tunnelPort === 0) refuse(Errno.EINVAL)
 }
 
@@ -301,7 +302,8 @@ function dumpDests({ namespace, writer }: Context, attributes: Uint8Array): Look
 
 /** The kernel has words for what is wrong here, unlike in services and real servers. */
 function parseDaemon(context: Context, request: Attributes): Attributes {
-  const nest = parseNest(request, CommandAttribute.DAEMON, daemonPolicy, POLICY_TEXT)
+  const { policies } = context.namespace.machine
+  const nest = parseNest(request, CommandAttribute.DAEMON, policies.daemon, POLICY_TEXT)
   if (nest.leftover) context.remark = LEFTOVER_TEXT
   return nest
 }
@@ -348,7 +350,13 @@ function dumpDaemons({ namespace, writer }: Context): Look {
   return () => namespace.daemons.running.map((daemon) => () => writer.daemon(daemon))
 }
 
-// Timeouts
+// The kernel as a whole
+
+function getInfo({ namespace, writer }: Context): Uint8Array {
+  const { connectionTableSize, features } = namespace.machine
+  const none = features.has('growingTables') && namespace.services.size === 0
+  return writer.info(none ? 0 : connectionTableSize)
+}
 
 function setConfig({ namespace }: Context, request: Attributes): undefined {
   const { TIMEOUT_TCP, TIMEOUT_TCP_FIN, TIMEOUT_UDP } = CommandAttribute

@@ -37,7 +37,7 @@ export class Conversation implements Transport {
   #calls = 0
 
   constructor(namespace: Namespace, scratch: () => Transport, supervision?: Supervision) {
-    this.#context = { namespace, writer: new ReplyWriter() }
+    this.#context = { namespace, writer: new ReplyWriter(namespace.machine.features) }
     this.#supervision = supervision
     this.#scratch = scratch
   }

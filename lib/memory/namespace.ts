@@ -36,8 +36,8 @@ export class Namespace {
 
   constructor(machine: Machine) {
     this.machine = machine
-    this.services = new ServiceTable(machine.hashSeed)
-    this.overload = overloadRules(machine.version)
+    this.services = new ServiceTable(machine.hashSeed, machine.features.has('growingTables'))
+    this.overload = overloadRules(machine.features)
     this.sysctls = sysctlsOf(machine.version, machine.sysctls)
   }
 
@@ -75,7 +75,7 @@ export class Namespace {
       ...settings,
       flags: (settings.flags | ServiceFlag.HASHED) >>> 0,
     })
-    service.schedulerState = bindScheduler(settings.scheduler, service)
+    service.schedulerState = bindScheduler(settings.scheduler, service, this.machine.features)
     this.services.add(service)
   }
 
@@ -83,7 +83,7 @@ export class Namespace {
     const rebind = settings.scheduler !== service.settings.scheduler
     Object.assign(service.settings, settings, { flags: (settings.flags | ServiceFlag.HASHED) >>> 0 })
     // With the same scheduler all that it knows stays.
-    if (rebind) service.schedulerState = bindScheduler(settings.scheduler, service)
+    if (rebind) service.schedulerState = bindScheduler(settings.scheduler, service, this.machine.features)
   }
 
   deleteService(service: VirtualService): void {

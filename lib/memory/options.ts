@@ -1,3 +1,6 @@
+import { type Policies, policiesOf } from './policies.ts'
+import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './versions.ts'
+
 /** A network interface of the in-memory kernel. */
 export interface MemoryInterface {
   readonly name: string
@@ -14,11 +17,16 @@ export interface MemoryInterface {
 
 /** What the in-memory kernel is. */
 export interface MemoryKernelOptions {
-  /** The kernel whose rules hold where two kernels differ. Default '6.12'. */
-  readonly version?: '6.1' | '6.12'
   /**
-   * Schedulers that have a module. Default: all of the kernel's own. A name
-   * that the kernel does not have schedules as 'wlc' does. 'none' needs no module.
+   * The version of Linux, from '3.10' to '7.1', default '6.12'. It decides what
+   * the kernel lacks, ignores or does otherwise, as docs/kernels.md lists it.
+   * 6.1 and 6.12 are compared with the real kernels of these versions; what
+   * others have in common is taken from them.
+   */
+  readonly version?: LinuxVersion
+  /**
+   * Schedulers that have a module. Default: all that this version has. A name
+   * that no version has schedules as 'wlc' does. 'none' needs no module, but Linux 4.2.
    */
   readonly schedulers?: readonly string[]
   /** Persistence engines that have a module. Default ['sip']. */
@@ -42,8 +50,13 @@ export interface MemoryKernelOptions {
   readonly privileged?: boolean
   /** Whether the module ip_vs is there. Default true. See {@link MemoryKernel.loaded}. */
   readonly loaded?: boolean
-  /** Buckets of the connection table, which `info()` tells. Default 4096. */
+  /** Buckets of the connection table, which `info()` tells. Default 4096. With '7.1' it is 0 while there is no service. */
   readonly connectionTableSize?: number
+  /**
+   * Whether 64-bit numbers come with padding (PAD attributes), as on
+   * architectures without efficient unaligned access. From 4.7 on. Default false.
+   */
+  readonly padding?: boolean
   /**
    * A real kernel lists services in the order of a hash, which it mixes with a
    * number of each boot and network namespace. 0 to 255, default 0.
@@ -53,7 +66,9 @@ export interface MemoryKernelOptions {
 
 /** What every network namespace of one in-memory kernel shares. */
 export interface Machine {
-  readonly version: '6.1' | '6.12'
+  readonly version: LinuxVersion
+  readonly features: ReadonlySet<Feature>
+  readonly policies: Policies
   readonly schedulers: ReadonlySet<string>
   readonly persistenceEngines: ReadonlySet<string>
   readonly ipv6: boolean
@@ -66,9 +81,8 @@ export interface Machine {
   loaded: boolean
 }
 
-const SCHEDULERS = [
-  ...['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq', 'fo', 'ovf', 'mh', 'twos'],
-]
+const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq']
+const LATER_SCHEDULERS = { fo: '3.18', ovf: '4.3', mh: '4.18', twos: '5.12' }
 
 /** The loopback interface, as it is in a namespace where it is up. */
 export const LOOPBACK: MemoryInterface = {
@@ -90,6 +104,7 @@ const OPTIONS: readonly (keyof MemoryKernelOptions)[] = [
   'privileged',
   'loaded',
   'connectionTableSize',
+  'padding',
   'hashSeed',
 ]
 
@@ -99,16 +114,16 @@ export function machineOf(options: MemoryKernelOptions): Machine {
     if (!(OPTIONS as readonly string[]).includes(name)) throw new TypeError(`there is no option '${name}'`)
   }
   const { version = '6.12', hz = 250, hashSeed = 0, connectionTableSize = 4096 } = options
-  // Callers without types may say anything.
-  if (!(['6.1', '6.12'] as string[]).includes(version)) {
-    throw new RangeError(`version must be '6.1' or '6.12', got '${version}'`)
-  }
+  checkVersion(version)
+  const features = featuresOf(version, options.padding ?? false)
   checkNumber('hz', hz, 1, 10_000)
   checkNumber('hashSeed', hashSeed, 0, 255)
   checkNumber('connectionTableSize', connectionTableSize, 0, 2 ** 32 - 1)
   return {
     version,
-    schedulers: new Set(options.schedulers ?? SCHEDULERS),
+    features,
+    policies: policiesOf(features),
+    schedulers: new Set(options.schedulers ?? schedulersOf(version)),
     persistenceEngines: new Set(options.persistenceEngines ?? ['sip']),
     ipv6: options.ipv6 ?? true,
     hz,
@@ -119,6 +134,11 @@ export function machineOf(options: MemoryKernelOptions): Machine {
     privileged: options.privileged ?? true,
     loaded: options.loaded ?? true,
   }
+}
+
+function schedulersOf(version: LinuxVersion): string[] {
+  const later = Object.entries(LATER_SCHEDULERS).filter(([, since]) => atLeast(version, since))
+  return [...SCHEDULERS, ...later.map(([name]) => name)]
 }
 
 /** Refuses what is not a whole number in its range. */

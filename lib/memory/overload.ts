@@ -1,4 +1,5 @@
 import type { Dest, DestSettings } from './table.ts'
+import type { Feature } from './versions.ts'
 
 /**
  * When a server has too many connections for new ones: it begins at the upper
@@ -14,8 +15,8 @@ export interface OverloadRules {
   edited(dest: Dest, old: DestSettings | undefined): void
 }
 
-export function overloadRules(version: '6.1' | '6.12'): OverloadRules {
-  return version === '6.1' ? OLDER : NEWER
+export function overloadRules(features: ReadonlySet<Feature>): OverloadRules {
+  return features.has('newThresholds') ? NEWER : OLDER
 }
 
 function total({ active, inactive }: Dest): number {

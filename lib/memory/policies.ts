@@ -1,5 +1,6 @@
 import { CommandAttribute, DaemonAttribute, DestAttribute, ServiceAttribute } from '../codec/constants.ts'
 import type { Policy, Rule } from './attributes.ts'
+import type { Feature } from './versions.ts'
 
 /** The kernel's policies: ip_vs_cmd_policy, ip_vs_svc_policy, ip_vs_dest_policy, ip_vs_daemon_policy. */
 
@@ -65,3 +66,37 @@ export const daemonPolicy: Policy = new Map<number, Rule>([
   [DaemonAttribute.MCAST_PORT, u16],
   [DaemonAttribute.MCAST_TTL, u8],
 ])
+
+export interface Policies {
+  readonly dest: Policy
+  readonly daemon: Policy
+}
+
+/** Attributes that not every kernel knows, and what they came with. One that a kernel does not know it passes over. */
+const LATER: Readonly<Record<keyof Policies, ReadonlyMap<number, Feature>>> = {
+  dest: new Map<number, Feature>([
+    [DestAttribute.ADDR_FAMILY, 'mixedFamilies'],
+    [DestAttribute.TUN_TYPE, 'tunnelTypes'],
+    [DestAttribute.TUN_PORT, 'tunnelTypes'],
+    [DestAttribute.TUN_FLAGS, 'tunnelFlags'],
+  ]),
+  daemon: new Map<number, Feature>([
+    [DaemonAttribute.SYNC_MAXLEN, 'daemonSettings'],
+    [DaemonAttribute.MCAST_GROUP, 'daemonSettings'],
+    [DaemonAttribute.MCAST_GROUP6, 'daemonSettings'],
+    [DaemonAttribute.MCAST_PORT, 'daemonSettings'],
+    [DaemonAttribute.MCAST_TTL, 'daemonSettings'],
+  ]),
+}
+
+/** The policies of a kernel that has these features. */
+export function policiesOf(features: ReadonlySet<Feature>): Policies {
+  const known = (policy: Policy, later: ReadonlyMap<number, Feature>): Policy =>
+    new Map(
+      [...policy].filter(([type]) => {
+        const feature = later.get(type)
+        return feature === undefined || features.has(feature)
+      }),
+    )
+  return { dest: known(destPolicy, LATER.dest), daemon: known(daemonPolicy, LATER.daemon) }
+}

@@ -14,10 +14,11 @@ import type { Counters } from './counters.ts'
 import type { Daemon } from './daemons.ts'
 import type { Dest, VirtualService } from './table.ts'
 import type { Timeouts } from './timeouts.ts'
+import type { Feature } from './versions.ts'
 
 /**
  * Writes what answers: whole messages, with the attributes in the kernel's
- * order. As on x86-64 and arm64, where the kernel needs no padding in front of 64-bit numbers.
+ * order.
  */
 
 /** The netlink type of IPVS: any number of 19 and more would do. */
@@ -48,6 +49,11 @@ const RATES = [
 
 export class ReplyWriter {
   readonly #writer = new AttributeWriter()
+  readonly #features: ReadonlySet<Feature>
+
+  constructor(features: ReadonlySet<Feature>) {
+    this.#features = features
+  }
 
   service({ identity, settings, counters }: VirtualService, hz: number, dump: boolean): Uint8Array {
     const writer = this.#writer
@@ -81,15 +87,17 @@ export class ReplyWriter {
       writer.u16be(DestAttribute.PORT, identity.port)
       writer.u32(DestAttribute.FWD_METHOD, settings.method)
       writer.u32(DestAttribute.WEIGHT, settings.weight)
-      writer.u8(DestAttribute.TUN_TYPE, settings.tunnelType)
-      writer.u16be(DestAttribute.TUN_PORT, settings.tunnelPort)
-      writer.u16(DestAttribute.TUN_FLAGS, settings.tunnelFlags)
+      if (this.#features.has('tunnelTypes')) {
+        writer.u8(DestAttribute.TUN_TYPE, settings.tunnelType)
+        writer.u16be(DestAttribute.TUN_PORT, settings.tunnelPort)
+      }
+      if (this.#features.has('tunnelFlags')) writer.u16(DestAttribute.TUN_FLAGS, settings.tunnelFlags)
       writer.u32(DestAttribute.U_THRESH, settings.upperThreshold)
       writer.u32(DestAttribute.L_THRESH, settings.lowerThreshold)
       writer.u32(DestAttribute.ACTIVE_CONNS, active)
       writer.u32(DestAttribute.INACT_CONNS, inactive)
       writer.u32(DestAttribute.PERSIST_CONNS, persistent)
-      writer.u16(DestAttribute.ADDR_FAMILY, identity.family)
+      if (this.#features.has('mixedFamilies')) writer.u16(DestAttribute.ADDR_FAMILY, identity.family)
       this.#statistics(DestAttribute.STATS, DestAttribute.STATS64, counters)
     })
     return this.#message(Command.NEW_DEST, true)
@@ -101,6 +109,7 @@ export class ReplyWriter {
       writer.u32(DaemonAttribute.STATE, daemon.state)
       writer.string(DaemonAttribute.MCAST_IFN, daemon.interfaceName)
       writer.u32(DaemonAttribute.SYNC_ID, daemon.syncId)
+      if (!this.#features.has('daemonSettings')) return
       writer.u16(DaemonAttribute.SYNC_MAXLEN, daemon.maxLengthBytes)
       writer.u16(DaemonAttribute.MCAST_PORT, daemon.port)
       writer.u8(DaemonAttribute.MCAST_TTL, daemon.ttl)
@@ -128,15 +137,24 @@ export class ReplyWriter {
     const bytes = (name: string): boolean => name.startsWith('bytes')
     writer.nest(narrow, () => {
       for (const [type, name] of COUNTS) {
-        if (bytes(name)) writer.bytes(type, u64(counts[name]))
+        if (bytes(name)) this.#long(type, counts[name])
         else writer.u32(type, counts[name] % 2 ** 32)
       }
       for (const [type, name] of RATES) writer.u32(type, rates[name] % 2 ** 32)
     })
+    if (!this.#features.has('counters64')) return
     writer.nest(wide, () => {
-      for (const [type, name] of COUNTS) writer.bytes(type, u64(counts[name]))
-      for (const [type, name] of RATES) writer.bytes(type, u64(rates[name]))
+      for (const [type, name] of COUNTS) this.#long(type, counts[name])
+      for (const [type, name] of RATES) this.#long(type, rates[name])
     })
+  }
+
+  /** Where padding is wanted, a number of 64 bits lies at a multiple of 8 of the message (nla_align_64bit()). */
+  #long(type: number, value: number): void {
+    const writer = this.#writer
+    const aligned = (HEADERS + writer.length) % 8 === 0
+    if (aligned && this.#features.has('padding')) writer.bytes(StatsAttribute.PAD, NOTHING)
+    writer.bytes(type, u64(value))
   }
 
   /** Puts the headers in front of what was written. */
@@ -153,6 +171,8 @@ export class ReplyWriter {
     return message
   }
 }
+
+const NOTHING = new Uint8Array(0)
 
 function u64(value: number): Uint8Array {
   const bytes = new Uint8Array(8)

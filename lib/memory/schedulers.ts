@@ -3,6 +3,7 @@ import { fold } from './addresses.ts'
 import { hash32 } from './hash.ts'
 import { gcd, Maglev } from './maglev.ts'
 import type { Dest, VirtualService } from './table.ts'
+import type { Feature } from './versions.ts'
 
 /** The schedulers of ip_vs (net/netfilter/ipvs/ip_vs_<name>.c): which server gets a new connection. */
 
@@ -24,12 +25,18 @@ export interface SchedulerState {
 }
 
 /** Starts a scheduler for a service; undefined for 'none', which schedules nothing. */
-export function bindScheduler(name: string, service: VirtualService): SchedulerState | undefined {
+export function bindScheduler(
+  name: string,
+  service: VirtualService,
+  features: ReadonlySet<Feature>,
+): SchedulerState | undefined {
   if (name === 'none') return undefined
-  return (SCHEDULERS.get(name) ?? wlc)(service)
+  return (SCHEDULERS.get(name) ?? wlc)(service, features)
 }
 
-const SCHEDULERS: ReadonlyMap<string, (service: VirtualService) => SchedulerState> = new Map([
+type Bind = (service: VirtualService, features: ReadonlySet<Feature>) => SchedulerState
+
+const SCHEDULERS: ReadonlyMap<string, Bind> = new Map<string, Bind>([
   ['rr', (service): SchedulerState => new RoundRobin(service)],
   ['wrr', (service): SchedulerState => new WeightedRoundRobin(service)],
   ['lc', lc],
@@ -39,7 +46,7 @@ const SCHEDULERS: ReadonlyMap<string, (service: VirtualService) => SchedulerStat
   ['fo', fo],
   ['ovf', ovf],
   ['dh', (service): SchedulerState => new DestinationHash(service)],
-  ['sh', (service): SchedulerState => new SourceHash(service)],
+  ['sh', (service, features): SchedulerState => new SourceHash(service, features)],
   ['mh', (service): SchedulerState => new Maglev(service)],
   // Those of locality and of two random choices have no cache and no chance here.
   ['lblc', wlc],
@@ -219,10 +226,12 @@ class DestinationHash implements SchedulerState {
 /** A table of 256 places, which the servers fill in turn, each as many as its weight. */
 class SourceHash implements SchedulerState {
   readonly #service: VirtualService
+  readonly #hasFlags: boolean
   #table: readonly Dest[] = []
 
-  constructor(service: VirtualService) {
+  constructor(service: VirtualService, features: ReadonlySet<Feature>) {
     this.#service = service
+    this.#hasFlags = features.has('schedulerFlags')
     this.changed()
   }
 
@@ -239,7 +248,7 @@ class SourceHash implements SchedulerState {
   }
 
   schedule({ address, port }: Client): Dest | undefined {
-    const { flags } = this.#service.settings
+    const flags = this.#hasFlags ? this.#service.settings.flags : 0
     const value = (flags & ServiceFlag.SCHED2) === 0 ? fold(address) : fold(address) + port
     const first = hash32(value, TABLE_BITS)
     const dest = this.#table[first]

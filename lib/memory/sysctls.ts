@@ -1,13 +1,18 @@
+import { atLeast, type LinuxVersion } from './versions.ts'
+
 /** The sysctls of net.ipv4.vs with the values that a new namespace has. */
 export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   am_droprate: '10',
   amemthresh: '1024',
   backup_only: '0',
   cache_bypass: '0',
+  conn_lfactor: '-4',
   conn_reuse_mode: '1',
   conntrack: '0',
   drop_entry: '0',
   drop_packet: '0',
+  est_cpulist: '',
+  est_nice: '0',
   expire_nodest_conn: '0',
   expire_quiescent_template: '0',
   ignore_tunneled: '0',
@@ -19,6 +24,7 @@ export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   sloppy_sctp: '0',
   sloppy_tcp: '0',
   snat_reroute: '1',
+  svc_lfactor: '-3',
   sync_persist_mode: '0',
   sync_ports: '1',
   sync_qlen_max: '16384',
@@ -29,26 +35,43 @@ export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   sync_version: '1',
 }
 
-/** Those that came with Linux 6.2. */
-const SINCE_6_2: Readonly<Record<string, string>> = { est_cpulist: '', est_nice: '0' }
+/** What came with which version; the others are older than all. */
+const SINCE: Readonly<Record<string, string>> = {
+  sloppy_sctp: '3.11',
+  sloppy_tcp: '3.11',
+  sync_persist_mode: '3.11',
+  conn_reuse_mode: '4.1',
+  ignore_tunneled: '4.4',
+  schedule_icmp: '4.4',
+  run_estimation: '5.16',
+  est_cpulist: '6.2',
+  est_nice: '6.2',
+  conn_lfactor: '7.1',
+  svc_lfactor: '7.1',
+}
 
 export function sysctlsOf(
-  version: '6.1' | '6.12',
+  version: LinuxVersion,
   given: Readonly<Record<string, string>>,
 ): Map<string, string> {
-  const known = { ...SYSCTL_DEFAULTS, ...(version === '6.12' && SINCE_6_2) }
-  for (const name of Object.keys(given)) {
-    if (!(name in known)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name}`)
+  const known = new Map(
+    Object.entries(SYSCTL_DEFAULTS).filter(([name]) => atLeast(version, SINCE[name] ?? '0.0')),
+  )
+  for (const [name, value] of Object.entries(given)) {
+    if (!known.has(name)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name} in Linux ${version}`)
+    known.set(name, value)
   }
-  return new Map(Object.entries({ ...known, ...given }))
+  return known
 }
 
 /** Least and greatest value; others take any 32-bit number. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
+  conn_lfactor: [-8, 8],
   drop_entry: [0, 3],
   drop_packet: [0, 3],
   est_nice: [-20, 19],
   secure_tcp: [0, 3],
+  svc_lfactor: [-8, 8],
   sync_retries: [0, 3],
   sync_version: [0, 1],
 }

@@ -1,6 +1,7 @@
 import { AddressFamily, IpProtocol, ServiceFlag } from '../codec/constants.ts'
 import { addressKey, fold } from './addresses.ts'
 import { Counters } from './counters.ts'
+import { textHash } from './hash.ts'
 import type { SchedulerState } from './schedulers.ts'
 
 /** Virtual services and real servers as the kernel keeps them (struct ip_vs_service, struct ip_vs_dest). */
@@ -105,16 +106,24 @@ export class Dest {
 
 const TABLE_BITS = 8
 const BUCKETS = 1 << TABLE_BITS
+const LEAST_BUCKETS = 16
 
-/** The services of one namespace, in 256 buckets for addresses and 256 for firewall marks. */
+/**
+ * The services of one namespace: in 256 buckets for addresses and 256 for
+ * firewall marks; or, from Linux 7.1 on, all in one table that grows, by a hash
+ * whose like the real one's order is, but not the same.
+ */
 export class ServiceTable {
   readonly #seed: number
-  readonly #buckets: VirtualService[][] = Array.from({ length: 2 * BUCKETS }, () => [])
+  readonly #grows: boolean
+  #buckets: VirtualService[][]
   readonly #byKey = new Map<string, VirtualService>()
 
   /** `seed`: what the kernel mixes into its hash (ip_vs_svc_hashkey()). */
-  constructor(seed: number) {
+  constructor(seed: number, grows: boolean) {
     this.#seed = seed
+    this.#grows = grows
+    this.#buckets = emptyBuckets(grows ? LEAST_BUCKETS : 2 * BUCKETS)
   }
 
   get size(): number {
@@ -126,8 +135,9 @@ export class ServiceTable {
   }
 
   add(service: VirtualService): void {
-    this.#bucketOf(service.identity).unshift(service)
     this.#byKey.set(serviceKey(service.identity), service)
+    if (this.#grows && this.#byKey.size > this.#buckets.length) this.#grow()
+    else this.#bucketOf(service.identity).unshift(service)
   }
 
   remove(service: VirtualService): void {
@@ -141,11 +151,27 @@ export class ServiceTable {
     for (const bucket of this.#buckets) yield* bucket
   }
 
-  #bucketOf({ fwmark, protocol, address, port }: ServiceIdentity): VirtualService[] {
+  #grow(): void {
+    this.#buckets = emptyBuckets(2 * this.#buckets.length)
+    for (const service of this.#byKey.values()) this.#bucketOf(service.identity).unshift(service)
+  }
+
+  #bucketOf(identity: ServiceIdentity): VirtualService[] {
+    const index = this.#grows
+      ? textHash(serviceKey(identity), this.#seed) % this.#buckets.length
+      : this.#fixedBucket(identity)
+    return this.#buckets[index] as VirtualService[]
+  }
+
+  #fixedBucket({ fwmark, protocol, address, port }: ServiceIdentity): number {
     const mixed = fwmark === 0 ? protocol ^ fold(address) ^ (port >> TABLE_BITS) ^ port : fwmark
     const bucket = (mixed ^ this.#seed) & (BUCKETS - 1)
-    return this.#buckets[fwmark === 0 ? bucket : BUCKETS + bucket] as VirtualService[]
+    return fwmark === 0 ? bucket : BUCKETS + bucket
   }
+}
+
+function emptyBuckets(count: number): VirtualService[][] {
+  return Array.from({ length: count }, () => [])
 }
 
 export function fwmarkIdentity(family: number, fwmark: number): ServiceIdentity {
