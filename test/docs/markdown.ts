@@ -25,6 +25,8 @@ export interface Example {
   /** 'docs/guide.md:17', the line of the fence. */
   readonly place: string
   readonly code: string
+  /** Another example that this one goes on from. */
+  readonly setUp?: string
 }
 
 /** The fenced blocks of one language. */
@@ -39,6 +41,19 @@ export function examples({ name, lines }: Page, language: string): Example[] {
     })
   }
   return found
+}
+
+/** Whether an example stands by itself, rather than going on from something. */
+export function isModule({ code }: Example): boolean {
+  return /^import /m.test(code)
+}
+
+/** The `ts` examples of docs/testing.md: those without an import go on from the first. */
+export function testingExamples(all: readonly Page[]): Example[] {
+  const page = all.find(({ name }) => name === 'docs/testing.md')
+  const [first, ...rest] = page === undefined ? [] : examples(page, 'ts')
+  if (first === undefined) throw new Error('docs/testing.md has no example')
+  return [first, ...rest.map((example) => (isModule(example) ? example : { ...example, setUp: first.code }))]
 }
 
 /** The lines outside of fenced blocks, each with its number. */

@@ -94,11 +94,13 @@ const PART = `type Part = Partial<AddressServiceKey & ServiceSettings> | Partial
 const SPECS =
   'const spec = {} as ServiceSpec & RealServerSpec, changes = {} as ServiceChanges & RealServerChanges'
 
+const KERNEL = [testing.MemoryKernel.prototype, testing.MemoryConnection.prototype]
+
 describe('methods', () => {
   const methods = new Set([
     ...Object.keys(testing),
     ...Object.keys(library),
-    ...[Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype].flatMap((owner) =>
+    ...[Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype, ...KERNEL].flatMap((owner) =>
       Object.getOwnPropertyNames(owner),
     ),
   ])
@@ -106,7 +108,7 @@ describe('methods', () => {
   test.each(all)('that $name names are there', (from) => {
     const unknown = prose(from).flatMap(({ line, number }) =>
       codeSpans(line).flatMap((code) => {
-        const method = /^(?:(?:Ipvs|ipvs|service|server|realServer|web)\.)?(\w+)\((?:\{.*\})?\)$/.exec(
+        const method = /^(?:(?:Ipvs|ipvs|service|server|realServer|web|kernel)\.)?(\w+)\((?:\{.*\})?\)$/.exec(
           code,
         )?.[1]
         return method === undefined || methods.has(method) ? [] : [`${from.name}:${String(number)}: ${code}`]

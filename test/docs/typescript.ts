@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
-import { type Example, ROOT } from './markdown.ts'
+import { type Example, isModule, ROOT } from './markdown.ts'
 
 /**
  * What an example without an import of its own starts with: all that the
@@ -39,10 +39,13 @@ export function typeErrors(examples: readonly Example[]): string[] {
   }
   const before = preamble()
   const files = new Map(
-    examples.map(({ place, code }, index) => [
-      join(ROOT, 'docs', `example-${String(index)}.ts`),
-      { place, text: /^import /m.test(code) ? `\n${code}` : `${before} {\n${code}\n}` },
-    ]),
+    examples.map((example, index) => {
+      const { place, code, setUp = before } = example
+      // The lines in front of the example's own.
+      const front = isModule(example) ? '' : `${setUp}\n;{`
+      const name = join(ROOT, 'docs', `example-${String(index)}.ts`)
+      return [name, { place, text: `${front}\n${code}${front && '\n}'}`, front: front.split('\n').length }]
+    }),
   )
 
   const disk = ts.createCompilerHost(options)
@@ -62,8 +65,8 @@ export function typeErrors(examples: readonly Example[]): string[] {
     const text = ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n')
     const { file, start = 0 } = diagnostic
     if (file === undefined) return text
-    const line = file.getLineAndCharacterOfPosition(start).line
-    const place = files.get(file.fileName)?.place ?? file.fileName
+    const { place, front } = files.get(file.fileName) ?? { place: file.fileName, front: 1 }
+    const line = file.getLineAndCharacterOfPosition(start).line + 1 - front
     return `${place}, line ${String(line)} of the example: ${text}`
   })
 }
