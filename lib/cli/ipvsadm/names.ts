@@ -1,0 +1,120 @@
+import { lookup, lookupService } from 'node:dns/promises'
+import { readFileSync } from 'node:fs'
+
+/** A host that has to be looked up before a line can be read: then read it again. */
+export class HostWanted extends Error {
+  readonly host: string
+
+  constructor(host: string) {
+    super(`the address of ${host} is not known yet`)
+    this.host = host
+  }
+}
+
+/** So many look-ups at a time: most of the time they wait for a name server. */
+const AT_ONCE = 32
+
+/**
+ * After so many addresses for which no name server answered, the others are
+ * written as numbers too: each would have been waited for in vain.
+ */
+const SILENT_ANSWERS = 64
+
+/**
+ * Names of hosts and services, each asked for once. Hosts come from the
+ * system's resolver, services from /etc/services.
+ */
+export class Names {
+  readonly #addresses = new Map<string, string | undefined>()
+  readonly #hosts = new Map<string, string | undefined>()
+  #services: Services | undefined
+  #silent = 0
+
+  /** The IPv4 address of a host, once it was looked up. Throws {@link HostWanted} before that. */
+  addressOf(host: string): string | undefined {
+    if (!this.#addresses.has(host)) throw new HostWanted(host)
+    return this.#addresses.get(host)
+  }
+
+  /** Looks up the IPv4 address of a host. */
+  async findAddress(host: string): Promise<void> {
+    const found = await lookup(host, { family: 4, all: false }).catch(() => undefined)
+    // What is an IPv6 address is answered with itself.
+    this.#addresses.set(host, found?.family === 4 ? found.address : undefined)
+  }
+
+  /** Looks up the names of the hosts with these addresses. */
+  async findHosts(addresses: Iterable<string>): Promise<void> {
+    const wanted = [...new Set(addresses)].filter((address) => !this.#hosts.has(address))
+    const work = async (): Promise<void> => {
+      for (let address = wanted.pop(); address !== undefined; address = wanted.pop()) {
+        this.#hosts.set(address, await this.#findHost(address))
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+  }
+
+  /** The name of the host with an address that was looked up; `undefined` if it has none. */
+  hostOf(address: string): string | undefined {
+    return this.#hosts.get(address)
+  }
+
+  /** The port of a service by its name or one of its other names. */
+  portOf(service: string, protocol: string): number | undefined {
+    return this.#read().ports.get(`${service}/${protocol}`)
+  }
+
+  /** The name of the service on a port. */
+  serviceOf(port: number, protocol: string): string | undefined {
+    return this.#read().names.get(`${String(port)}/${protocol}`)
+  }
+
+  async #findHost(address: string): Promise<string | undefined> {
+    if (this.#silent >= SILENT_ANSWERS) return undefined
+    try {
+      const { hostname } = await lookupService(address, 0)
+      return hostname
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAI_AGAIN') this.#silent += 1
+      return undefined
+    }
+  }
+
+  #read(): Services {
+    if (this.#services === undefined) {
+      let text = ''
+      try {
+        text = readFileSync('/etc/services', 'latin1')
+      } catch {
+        // Without the file no service has a name.
+      }
+      this.#services = readServices(text)
+    }
+    return this.#services
+  }
+}
+
+interface Services {
+  /** 'http/tcp' -> 80 */
+  readonly ports: ReadonlyMap<string, number>
+  /** '80/tcp' -> 'http' */
+  readonly names: ReadonlyMap<string, string>
+}
+
+/** Reads services(5). The first line that names something holds. */
+export function readServices(text: string): Services {
+  const ports = new Map<string, number>()
+  const names = new Map<string, string>()
+  for (const line of text.split('\n')) {
+    const [name, entry, ...aliases] = line.replace(/#.*/, '').trim().split(/\s+/)
+    const [, digits, protocol] = /^(\d+)\/(\S+)$/.exec(entry ?? '') ?? []
+    if (name === undefined || digits === undefined || protocol === undefined) continue
+    const port = Number(digits)
+    const key = `${String(port)}/${protocol}`
+    if (!names.has(key)) names.set(key, name)
+    for (const each of [name, ...aliases]) {
+      if (!ports.has(`${each}/${protocol}`)) ports.set(`${each}/${protocol}`, port)
+    }
+  }
+  return { ports, names }
+}

@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process'
+import { fstatSync, writeSync } from 'node:fs'
+import { Ipvs, IpvsError } from '../../index.ts'
+import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
+
+/** As a shell reports a program that SIGPIPE ended: its reader was gone. */
+const BROKEN_PIPE_STATUS = 141
+
+/** So much is written at once where nobody looks on. */
+const BUFFER_LENGTH = 64 * 1024
+
+/** Runs one of the three programs in this process. Gives the exit status. */
+export async function runProgram(program: string, args: readonly string[]): Promise<number> {
+  const output = new Output()
+  const surroundings: Surroundings = {
+    program,
+    posix: process.env.POSIXLY_CORRECT !== undefined || process.env.POSIX_ME_HARDER !== undefined,
+    input: () => process.stdin,
+    out: (text) => {
+      output.write(text)
+    },
+    err: (text) => {
+      writeAll(2, text)
+    },
+    open: openKernel,
+  }
+  const status = await runNamed(program, args, surroundings)
+  output.flush()
+  return output.broken ? BROKEN_PIPE_STATUS : status
+}
+
+function runNamed(program: string, args: readonly string[], surroundings: Surroundings): Promise<number> {
+  if (program === 'ipvsadm-save') return ipvsadmSave(args, surroundings)
+  if (program === 'ipvsadm-restore') return ipvsadmRestore(surroundings)
+  return ipvsadm(args, surroundings)
+}
+
+/** Opens the kernel's table; loads the module if it is not there, as ipvsadm does. */
+async function openKernel(): Promise<Ipvs> {
+  // Look-ups of names wait for servers on these threads, and take half of them at most.
+  process.env.UV_THREADPOOL_SIZE ??= '64'
+  try {
+    return await Ipvs.open()
+  } catch (error) {
+    if (!(error instanceof IpvsError) || error.noFamily !== true) throw error
+    try {
+      execFileSync('/sbin/modprobe', ['--', 'ip_vs'], { stdio: ['ignore', 'ignore', 'inherit'] })
+    } catch {
+      // What modprobe had to say it has said.
+    }
+    return await Ipvs.open()
+  }
+}
+
+/** Standard output: by the line on a terminal, in large pieces elsewhere. Nothing that goes wrong there counts. */
+class Output {
+  broken = false
+  #text = ''
+  readonly #buffered = !isDevice(1)
+
+  write(text: string): void {
+    this.#text += text
+    if (!this.#buffered || this.#text.length >= BUFFER_LENGTH) this.flush()
+  }
+
+  flush(): void {
+    const text = this.#text
+    this.#text = ''
+    if (!this.broken && writeAll(1, text) === 'EPIPE') this.broken = true
+  }
+}
+
+function isDevice(fd: number): boolean {
+  try {
+    return fstatSync(fd).isCharacterDevice()
+  } catch {
+    return false
+  }
+}
+
+/** Writes all of it before it returns. Gives the code of the error that ended it, if one did. */
+function writeAll(fd: number, text: string): string | undefined {
+  let bytes = Buffer.from(text)
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(fd, bytes))
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'EAGAIN') return code
+      // Another process made this pipe one that does not wait. Wait here.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,128 @@
+import { expect, test } from 'vitest'
+import { command, type CommandResult, kernelTests, type Netns, withNamespaces } from '../helpers/kernel.ts'
+import { GROUPS } from '../helpers/adm-lines.ts'
+import { RealProgram, runOurs, wordsOf } from '../helpers/adm-programs.ts'
+
+/**
+ * The real ipvsadm and ours do the same command lines, each in a network
+ * namespace of its own: what they print, how they end and the table they leave
+ * must be the same.
+ */
+
+/** Two namespaces with an interface that sync daemons can use. */
+async function withPair(
+  body: (real: Netns, ours: Netns, program: RealProgram) => Promise<void>,
+): Promise<void> {
+  await withNamespaces(2, async (real, ours) => {
+    for (const { name } of [real, ours]) {
+      const script = `ip -n "$1" link add dummy0 type dummy; ip -n "$1" link set dummy0 up
+        ip -n "$1" addr add 192.0.2.1/24 dev dummy0; ip -n "$1" -6 addr add 2001:db8:ffff::1/64 dev dummy0 nodad
+        ip -n "$1" route add 224.0.0.0/4 dev dummy0`
+      await command(['sh', '-ec', script, 'sh', name])
+    }
+    const program = new RealProgram(real)
+    await body(real, ours, program)
+    await program.end()
+  })
+}
+
+/** All that can be set of a table, a line for each thing. */
+async function tableOf({ ipvs }: Netns): Promise<string[]> {
+  const [table, timeouts, syncDaemons] = await Promise.all([
+    ipvs.snapshot(),
+    ipvs.timeouts(),
+    ipvs.syncDaemons(),
+  ])
+  const services = table.map(({ service, realServers }) => JSON.stringify([service, ...realServers]))
+  // Where in the list a service stands is decided by a hash, which differs between namespaces.
+  return [
+    ...services.sort(),
+    JSON.stringify(timeouts),
+    ...syncDaemons.map((daemon) => JSON.stringify(daemon)),
+  ]
+}
+
+/** What is in one list and not in the other. */
+function without(list: readonly string[], other: readonly string[]): string[] {
+  return list.filter((line) => !other.includes(line))
+}
+
+/**
+ * Without what differs on purpose (docs/ipvsadm.md): the help's own words, the
+ * lines that a restore names, and marks that a save can read again.
+ */
+function comparable({ status, stdout, stderr }: CommandResult, words: readonly string[]): CommandResult {
+  return {
+    status,
+    stdout: stdout
+      .replace(/^Commands:\n[^]*?^ {2}--mcast-ttl.*\n/m, '(help)\n')
+      .replace(
+        /^(-[Aa] -f )(-\d+)/gm,
+        (_, start: string, mark: string) => `${start}${String(Number(mark) >>> 0)}`,
+      ),
+    stderr: words[0] === '-R' ? stderr.replace(/^ {2}in line \d+: .*\n/gm, '') : stderr,
+  }
+}
+
+/** Whether a command line only reads. Then both read the same table, whose order is that of its namespace. */
+function reads([first = '-L']: readonly string[]): boolean {
+  return /^(-[LlS]|--list$|--save$)/.test(first)
+}
+
+/** Lines that came out differently, in both versions. */
+interface Difference {
+  readonly line: string
+  readonly stdin?: string
+  readonly real: unknown
+  readonly ours: unknown
+}
+
+async function compare(
+  lines: readonly { readonly words: readonly string[]; readonly stdin?: string }[],
+): Promise<Difference[]> {
+  const differences: Difference[] = []
+  await withPair(async (real, ours, program) => {
+    for (const [index, { words, stdin }] of lines.entries()) {
+      const theirs = comparable(await program.run(words, stdin), words)
+      const mine = comparable(
+        await runOurs(reads(words) ? real : ours, words, stdin, { piece: 1 + ((index * 7) % 40) }),
+        words,
+      )
+      const line = words.join(' ')
+      const about = { line, ...(stdin !== undefined && { stdin }) }
+      if (JSON.stringify(theirs) !== JSON.stringify(mine)) {
+        differences.push({ ...about, real: theirs, ours: mine })
+      }
+      const [theirTable, myTable] = await Promise.all([tableOf(real), tableOf(ours)])
+      if (JSON.stringify(theirTable) !== JSON.stringify(myTable)) {
+        differences.push({ ...about, real: without(theirTable, myTable), ours: without(myTable, theirTable) })
+        break
+      }
+    }
+    // And as the real one sees both.
+    for (const view of ['-Sn', '-Ln --thresholds', '-Ln --tun-info', '-L --timeout', '-L --daemon']) {
+      const [theirs, mine] = await Promise.all(
+        [real, ours].map((netns) => netns.run(['ipvsadm', ...view.split(' ')])),
+      )
+      const [theirLines = [], myLines = []] = [theirs, mine].map((text) => text?.split('\n').sort())
+      if (theirLines.join('\n') !== myLines.join('\n')) {
+        const [real, ours] = [without(theirLines, myLines), without(myLines, theirLines)]
+        differences.push({ line: `${view} at the end`, real, ours })
+      }
+    }
+  })
+  return differences
+}
+
+kernelTests('the same command lines as ipvsadm', () => {
+  test('are at least 400', () => {
+    expect(GROUPS.reduce((sum, { lines }) => sum + lines.length, 0)).toBeGreaterThan(400)
+  })
+
+  test.each(GROUPS)('$title', async ({ lines }) => {
+    const all = lines.map((each) =>
+      typeof each === 'string' ? { words: wordsOf(each) } : { words: wordsOf(each.line), stdin: each.stdin },
+    )
+    expect(await compare(all)).toEqual([])
+  })
+})
