@@ -12,7 +12,9 @@ export type { Scope } from './apply/scope.ts'
 export type { Step, StepKind } from './apply/steps.ts'
 export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
 export { IpvsError, type IpvsErrorDetails } from './errors.ts'
+export type { SaveToFileOptions } from './files.ts'
 export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'
+export type { ReconcileOptions, Reconciler, ReconcileSource } from './reconcile.ts'
 export { RealServer, Service } from './service.ts'
 export {
   formatEndpoint,

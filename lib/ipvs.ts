@@ -4,11 +4,13 @@ import { restore, type RestoreOptions, save, type SaveOptions } from './apply/sa
 import type { Step } from './apply/steps.ts'
 import type { EditOutcome } from './edits.ts'
 import { errnoName, IpvsError } from './errors.ts'
+import { restoreFromFile, saveToFile, type SaveToFileOptions } from './files.ts'
 import * as kernel from './kernel.ts'
 import { Pace } from './pace.ts'
 import { probe } from './probe.ts'
 import { parseConnections } from './proc/connections.ts'
 import { SYSCTLS } from './proc/sysctls.ts'
+import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './reconcile.ts'
 import { RealServer, Service } from './service.ts'
 import { openNative } from './transport/native.ts'
 import { type Handler, RequestQueue } from './transport/queue.ts'
@@ -447,6 +449,44 @@ export class Ipvs {
    */
   restore(saved: State | string, options: RestoreOptions = {}): Promise<ApplyResult> {
     return restore(this, saved, options)
+  }
+
+  /**
+   * Saves to a file, and gives what it saved. The file is written whole or not
+   * at all: to a temporary one in the same folder, which then takes its place.
+   * Only its owner may read it (mode 0600), or nobody if that was so before.
+   *
+   * @throws {Error} ELOOP if the path is a symbolic link, which is neither
+   *   followed nor replaced; EINVAL if it is no regular file; those of the file system.
+   * @throws {TypeError} if the name does not tell the format and none is given,
+   *   or lines of ipvsadm cannot say something and there is no `onLoss`.
+   * @throws {IpvsError} as `save()` does.
+   */
+  saveToFile(path: string, options: SaveToFileOptions = {}): Promise<State> {
+    return saveToFile(this, path, options)
+  }
+
+  /**
+   * Restores from a file, in the format that its name tells or, where it tells
+   * none, that it looks like.
+   *
+   * @throws {StateSyntaxError} with the file's name, line, column and reason if it is no state, or seems to be cut off.
+   * @throws as `restore()` does; errors of the file system.
+   */
+  restoreFromFile(path: string, options: RestoreOptions = {}): Promise<ApplyResult> {
+    return restoreFromFile(this, path, options)
+  }
+
+  /**
+   * Keeps the table as a state wants it: applies it now, then every
+   * `intervalMs`, when its file changes and when it is told to. Each run compares
+   * with the kernel and never with memory, so what someone else deleted comes
+   * back. One run at a time; those that fail come further and further apart.
+   *
+   * @throws {TypeError | RangeError} at once, if an option is wrong.
+   */
+  reconcile(source: ReconcileSource, options: ReconcileOptions): Reconciler {
+    return reconcile(this, source, options)
   }
 
   /**

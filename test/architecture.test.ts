@@ -273,10 +273,13 @@ describe('lib', () => {
     const known = imports.filter(({ target }) => target.startsWith('node:'))
     const allowed: Readonly<Record<string, RegExp>> = {
       'node:module': /^lib\/transport\/native\.ts$/,
-      'node:path': /^lib\/transport\/native\.ts$/,
+      'node:path': /^lib\/(transport\/native|files|reconcile)\.ts$/,
       'node:url': /^lib\/transport\/native\.ts$/,
       'node:util': /^lib\/transport\/native\.ts$/,
-      'node:timers/promises': /^lib\/drain\.ts$/,
+      'node:timers/promises': /^lib\/(drain|reconcile)\.ts$/,
+      'node:crypto': /^lib\/files\.ts$/,
+      'node:fs': /^lib\/(files|reconcile)\.ts$/,
+      'node:fs/promises': /^lib\/files\.ts$/,
     }
     const rooms = /^lib\/(proc|cli|testing)\//
     expect(

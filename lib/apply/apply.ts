@@ -400,7 +400,8 @@ async function refuseStale(planned: readonly Step[], found: readonly Step[]): Pr
   for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
 }
 
-function checkApplyOptions(options: ApplyOptions): (found: Differences) => void {
+/** Checks the options of an apply, and gives the guard that they make. */
+export function checkApplyOptions(options: ApplyOptions): (found: Differences) => void {
   check.checkOptions(options, APPLY_OPTIONS)
   const { allow, maxDeletions, onProgress } = options
   if (allow !== undefined) {

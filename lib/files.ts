@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, open, readFile, readlink, rename, unlink } from 'node:fs/promises'
+import { basename, dirname, extname, join } from 'node:path'
+import type { ApplyResult } from './apply/apply.ts'
+import type { RestoreOptions, SaveOptions } from './apply/save.ts'
+import type { Ipvs } from './ipvs.ts'
+import {
+  formatState,
+  type FormatStateOptions,
+  parseState,
+  type ParseStateOptions,
+  type StateFormat,
+  StateSyntaxError,
+} from './text.ts'
+import type { State } from './types.ts'
+import { oneOf, show } from './validate.ts'
+
+/** Options of `saveToFile()`. */
+export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
+  /**
+   * Form of the file. Default, by the end of its name: JSON for .json, YAML for
+   * .yaml and .yml, lines of ipvsadm for .rules, .ipvs and .save.
+   */
+  readonly format?: StateFormat
+}
+
+const FORMATS: Readonly<Record<string, StateFormat>> = {
+  '.json': 'json',
+  '.yaml': 'yaml',
+  '.yml': 'yaml',
+  '.rules': 'ipvsadm',
+  '.ipvs': 'ipvsadm',
+  '.save': 'ipvsadm',
+}
+
+/** Only the owner may read and write: a table tells much of a network. */
+const MODE = 0o600
+
+/** See Ipvs.saveToFile(). */
+export async function saveToFile(
+  ipvs: Ipvs,
+  path: string,
+  { format, onLoss, ...options }: SaveToFileOptions,
+): Promise<State> {
+  checkPath(path)
+  const chosen = format === undefined ? FORMATS[extname(path).toLowerCase()] : checkFormat(format)
+  if (chosen === undefined) {
+    throw new TypeError(
+      `${show(path)} does not tell its format: let it end in ${Object.keys(FORMATS).join(', ')}, or name a format`,
+    )
+  }
+  const { signal } = options
+  const { syncDaemons, ...rest } = await ipvs.save(options)
+  // Lines of ipvsadm have no words for "none runs". Who did not ask for daemons misses nothing.
+  const unsaid = chosen === 'ipvsadm' && syncDaemons?.length === 0 && options.syncDaemons === undefined
+  const state: State = { ...rest, ...(syncDaemons !== undefined && !unsaid && { syncDaemons }) }
+  const text = await formatState(state, {
+    format: chosen,
+    ...(onLoss !== undefined && { onLoss }),
+    ...(signal !== undefined && { signal }),
+  })
+  signal?.throwIfAborted()
+  await replaceFile(path, text)
+  return state
+}
+
+/** See Ipvs.restoreFromFile(). */
+export async function restoreFromFile(
+  ipvs: Ipvs,
+  path: string,
+  { format, lookupService, lookupHost, ...options }: RestoreOptions,
+): Promise<ApplyResult> {
+  const { signal } = options
+  const state = await readState(path, {
+    ...(format !== undefined && { format }),
+    ...(lookupService !== undefined && { lookupService }),
+    ...(lookupHost !== undefined && { lookupHost }),
+    ...(signal !== undefined && { signal }),
+  })
+  return ipvs.apply(state, options)
+}
+
+/**
+ * Reads a state from a file. What went wrong names the file.
+ *
+ * @throws {StateSyntaxError} if it is not one, or seems to be cut off.
+ */
+export async function readState(path: string, options: ParseStateOptions): Promise<State> {
+  checkPath(path)
+  const { signal } = options
+  const bytes = await readFile(path, { ...(signal !== undefined && { signal }) })
+  try {
+    const text = decode(bytes)
+    // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
+    const named = text.trim() === '' ? undefined : FORMATS[extname(path).toLowerCase()]
+    const format = options.format ?? named
+    const state = await parseState(text, { ...options, ...(format !== undefined && { format }) })
+    // JSON knows its end. Elsewhere a number that was cut off is a number too.
+    const json = format === 'json' || (format === undefined && text.trimStart().startsWith('{'))
+    if (!json && text !== '' && !text.endsWith('\n')) refuseCutOff(text, format)
+    return state
+  } catch (error) {
+    if (error instanceof Error) error.message = `${path}: ${error.message}`
+    throw error
+  }
+}
+
+function refuseCutOff(text: string, format: StateFormat | undefined): never {
+  const lines = text.split('\n')
+  throw new StateSyntaxError({
+    ...(format !== undefined && { format }),
+    line: lines.length,
+    column: (lines.at(-1)?.length ?? 0) + 1,
+    reason: 'the last line has no end, so the file may be cut off; if it is whole, end the line',
+  })
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new StateSyntaxError({ line: 1, column: 1, reason: 'the file is no text in UTF-8', cause })
+  }
+}
+
+/**
+ * Puts a file in the place of another, whole or not at all: a reader sees the
+ * old text or the new one, and after a loss of power there is one of the two.
+ */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const folder = dirname(path)
+  const { mode, owner } = await inheritance(path, folder)
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  // O_EXCL: no file and no link that someone put there is opened.
+  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
+  try {
+    try {
+      await file.writeFile(text)
+      if (owner !== undefined) await file.chown(owner.uid, owner.gid)
+      await file.chmod(mode)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined)
+    throw error
+  }
+  await syncFolder(folder)
+}
+
+/** What a new file has from the one whose place it takes. */
+async function inheritance(
+  path: string,
+  folder: string,
+): Promise<{ readonly mode: number; readonly owner?: { readonly uid: number; readonly gid: number } }> {
+  const old = await lstat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  })
+  if (old === undefined) return { mode: MODE }
+  if (old.isSymbolicLink()) {
+    const message = `ELOOP: ${path} is a symbolic link to ${await readlink(path)}: name the file itself, or delete the link`
+    throw Object.assign(new Error(message), { code: 'ELOOP', path })
+  }
+  if (!old.isFile()) {
+    const message = `EINVAL: ${path} is no regular file, and its place is not taken`
+    throw Object.assign(new Error(message), { code: 'EINVAL', path })
+  }
+  const mode = old.mode & MODE
+  const { uid, gid } = old
+  // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
+  // that is open to all, such as /tmp, anyone may have put a file there.
+  if (process.geteuid?.() !== 0 || (await lstat(folder)).uid !== uid) return { mode }
+  return { mode, owner: { uid, gid } }
+}
+
+/** The name too has to reach the disk. Some file systems cannot do that, and say EINVAL. */
+async function syncFolder(folder: string): Promise<void> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+    await handle.sync()
+  } catch (error) {
+    if (!['EINVAL', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await handle?.close()
+  }
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path !== 'string' || path === '') throw new TypeError(`path must be a text, got ${show(path)}`)
+}
+
+function checkFormat(format: unknown): StateFormat {
+  return oneOf(format, 'format', ['json', 'yaml', 'ipvsadm'])
+}

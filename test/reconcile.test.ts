@@ -1,0 +1,236 @@
+import { mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { ApplyResult, Reconciler, ReconcileOptions, ReconcileSource, State } from '../lib/index.ts'
+import { Ipvs } from '../lib/ipvs.ts'
+import { createMemoryKernel } from '../lib/testing.ts'
+
+/** reconcile() over the in-memory kernel. */
+
+const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
+const state = (weight: number): State => ({
+  services: [{ ...WEB, realServers: [{ address: '10.1.0.1', weight }, { address: '10.1.0.2' }] }],
+})
+/** Longer than any test: only what is asked for runs. */
+const NEVER = 1_000_000
+
+const open: Reconciler[] = []
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((one) => one.stop().catch(() => undefined)))
+  vi.restoreAllMocks()
+})
+
+async function begin(
+  source: ReconcileSource,
+  options: Partial<ReconcileOptions> = {},
+): Promise<{
+  readonly ipvs: Ipvs
+  readonly other: Ipvs
+  readonly kernel: ReturnType<typeof createMemoryKernel>
+  readonly reconciler: Reconciler
+  readonly runs: ApplyResult[]
+  readonly errors: unknown[]
+}> {
+  const kernel = createMemoryKernel()
+  const ipvs = await Ipvs.open({ transport: kernel })
+  const other = await Ipvs.open({ transport: kernel })
+  const runs: ApplyResult[] = []
+  const errors: unknown[] = []
+  const reconciler = ipvs.reconcile(source, {
+    intervalMs: NEVER,
+    onRun: (result) => runs.push(result),
+    onError: (error) => errors.push(error),
+    ...options,
+  })
+  open.push(reconciler)
+  return { ipvs, other, kernel, reconciler, runs, errors }
+}
+
+async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  const end = performance.now() + 10_000
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
+    await pause(5)
+  }
+}
+
+describe('reconcile', () => {
+  test('applies at once, and then brings back what someone else deleted or changed', async () => {
+    const { ipvs, other, runs } = await begin(state(5), { intervalMs: 10 })
+    await until('it ran', () => runs.length > 0)
+    expect(runs[0]?.steps.map(({ kind }) => kind)).toEqual(['add-service', 'add-server', 'add-server'])
+    await other.deleteRealServer(WEB, { address: '10.1.0.2' })
+    await until('it is back', async () => (await ipvs.realServers(WEB)).length === 2)
+    await other.editRealServer(WEB, { address: '10.1.0.1' }, { weight: 0 })
+    await until(
+      'it is as it was',
+      async () => (await ipvs.realServer(WEB, { address: '10.1.0.1' })).weight === 5,
+    )
+    await other.flush()
+    await until('all is back', async () => (await ipvs.services()).length === 1)
+  })
+
+  test('writes nothing where nothing differs, however often it runs', async () => {
+    const { kernel, reconciler, runs } = await begin(state(5))
+    await reconciler.runNow()
+    kernel.clearLog()
+    for (let i = 0; i < 5; i++) await reconciler.runNow()
+    expect(runs.slice(-5).every(({ steps }) => steps.length === 0)).toBe(true)
+    expect(kernel.log.filter(({ command }) => !String(command).startsWith('get'))).toEqual([])
+  })
+
+  test('asks a function before each run, for a state or its text', async () => {
+    const answers: (State | string)[] = [
+      state(1),
+      '-A -t 10.0.0.1:80\n-a -t 10.0.0.1:80 -r 10.1.0.1:80 -w 3\n',
+    ]
+    const { ipvs, reconciler, errors } = await begin(() => Promise.resolve(answers.shift() ?? state(9)))
+    await reconciler.runNow()
+    await reconciler.runNow()
+    await reconciler.runNow()
+    expect(errors).toEqual([])
+    expect((await ipvs.realServer(WEB, { address: '10.1.0.1' })).weight).toBe(9)
+  })
+
+  test('makes one run at a time', async () => {
+    let running = 0
+    const { reconciler } = await begin(async () => {
+      expect(++running).toBe(1)
+      await pause(5)
+      running -= 1
+      return state(1)
+    })
+    await Promise.all(Array.from({ length: 20 }, () => reconciler.runNow()))
+  })
+
+  test('backs off while runs fail, by chance too, and comes back to its interval', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5)
+    const { kernel, errors, runs, reconciler } = await begin(state(1), { intervalMs: 20, maxIntervalMs: 80 })
+    await until('it ran', () => runs.length > 0)
+    kernel.privileged = false
+    const times: number[] = []
+    await until('it failed five times', () => {
+      while (times.length < errors.length) times.push(performance.now())
+      return errors.length >= 5
+    })
+    expect(errors[0]).toMatchObject({ code: 'EPERM' })
+    // 20 doubled, less a quarter: 30, 60, 60 ...
+    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0))
+    expect(Math.min(...waits.slice(1))).toBeGreaterThan(40)
+    kernel.privileged = true
+    const before = runs.length
+    await reconciler.runNow()
+    expect(runs.length).toBeGreaterThan(before)
+  })
+
+  test('obeys guards: what they refuse is an error, and touches nothing', async () => {
+    let wanted = state(1)
+    const { ipvs, reconciler, errors } = await begin(() => wanted, { maxDeletions: 0 })
+    await reconciler.runNow()
+    wanted = { services: [] }
+    await reconciler.runNow()
+    expect(errors).toMatchObject([{ code: 'ERR_IPVS_GUARD' }])
+    expect(await ipvs.services()).toHaveLength(1)
+  })
+
+  test('stops when its signal is raised, in the middle of a run too, which is undone', async () => {
+    const controller = new AbortController()
+    const many: State = {
+      services: Array.from({ length: 2000 }, (_, index) => ({ protocol: 'fwmark', fwmark: index + 1 })),
+    }
+    const { ipvs, kernel, reconciler, runs, errors } = await begin(many, { signal: controller.signal })
+    kernel.beforeNext('addService', () => {
+      controller.abort()
+    })
+    await reconciler.stop()
+    expect([runs.length, errors]).toEqual([0, []])
+    expect(await ipvs.services()).toEqual([])
+    await reconciler.runNow()
+    await reconciler.stop()
+  })
+
+  test('leaves no timers, and no listeners on the signal, behind', async () => {
+    const controller = new AbortController()
+    const remove = vi.spyOn(controller.signal, 'removeEventListener')
+    const { reconciler, runs } = await begin(state(1), { signal: controller.signal })
+    await until('it ran', () => runs.length > 0)
+    await reconciler.stop()
+    expect(remove).toHaveBeenCalledWith('abort', expect.anything())
+    const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout')
+    const { reconciler: second } = await begin(state(1))
+    await second.runNow()
+    await second.stop()
+    expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length).toBeLessThanOrEqual(
+      timers.length,
+    )
+  })
+
+  test('ends with what onError throws, which stop() tells', async () => {
+    const thrown = new Error('that is enough')
+    const { reconciler } = await begin(() => Promise.reject(new Error('no state')), {
+      onError: () => {
+        throw thrown
+      },
+    })
+    await expect(reconciler.stop()).rejects.toBe(thrown)
+  })
+
+  test.each<[unknown, object, string]>([
+    [state(1), { onError: undefined }, 'onError must be a function'],
+    [state(1), { intervalMs: 1 }, 'intervalMs must be a whole number 10 to'],
+    [state(1), { dryRun: true }, 'dryRun has no meaning'],
+    [state(1), { prunes: true }, "options has no field 'prunes'"],
+    [state(1), { scope: { addresses: ['nowhere'] } }, 'scope.addresses[0] must be an IPv4 or IPv6 address'],
+    [{ file: '' }, {}, 'file must be a path'],
+    [{ file: 'a', encoding: 'x' }, {}, "has no field 'encoding'"],
+    ['table.json', {}, 'the source of reconcile() must be an object'],
+  ])('refuses at once: %j, %j', async (source, options, message) => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
+    expect(() => ipvs.reconcile(source as State, { onError: () => undefined, ...options })).toThrow(message)
+  })
+})
+
+describe('a file that is watched', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ipvs-reconcile-'))
+  afterEach(() => {
+    for (const name of ['table.json', 'new']) rmSync(join(folder, name), { force: true })
+  })
+  const file = join(folder, 'table.json')
+  const write = (path: string, weight: number): void => {
+    writeFileSync(path, JSON.stringify(state(weight)))
+  }
+  const weight = async (ipvs: Ipvs): Promise<number | undefined> =>
+    (await ipvs.snapshot())[0]?.realServers.find(({ address }) => address === '10.1.0.1')?.weight
+
+  test('is applied when it changes, when it is replaced, and when it comes back', async () => {
+    write(file, 1)
+    const { ipvs, errors } = await begin({ file })
+    await until('it is applied', async () => (await weight(ipvs)) === 1)
+    write(file, 2)
+    await until('the change is', async () => (await weight(ipvs)) === 2)
+    for (const value of [3, 4]) {
+      write(join(folder, 'new'), value)
+      renameSync(join(folder, 'new'), file)
+      await until('the replacement is', async () => (await weight(ipvs)) === value)
+    }
+    unlinkSync(file)
+    await until('its absence is told', () =>
+      errors.some((error) => (error as NodeJS.ErrnoException).code === 'ENOENT'),
+    )
+    expect(await weight(ipvs)).toBe(4)
+    write(file, 5)
+    await until('it is applied again', async () => (await weight(ipvs)) === 5)
+  })
+
+  test('that is broken is told, and touches nothing', async () => {
+    write(file, 1)
+    const { ipvs, errors, reconciler } = await begin({ file })
+    await reconciler.runNow()
+    writeFileSync(file, '{ "services": [')
+    await until('it is told', () => errors.length > 0)
+    expect(errors[0]).toMatchObject({ name: 'StateSyntaxError', line: 1 })
+    expect(await weight(ipvs)).toBe(1)
+  })
+})
