@@ -194,13 +194,13 @@ class LineWriter {
     let text = ` --tun-type ${kind.name}`
     if (kind.port) text += ` --tun-port ${String(port)}`
     else if (port !== 0)
-      this.loseAt([...path, 'port'], `an ${kind.name} tunnel takes no --tun-port: it is left out`)
+      this.loseAt([...path, 'port'], `tunnel type ${kind.name} takes no --tun-port: it is left out`)
     const option = CHECKSUM_OPTIONS[checksum]
     if (option !== undefined && kind.checksums.includes(option)) return `${text} ${option}`
     if (option !== '--tun-nocsum') {
       this.loseAt(
         [...path, 'checksum'],
-        `an ${kind.name} tunnel has no option for checksum ${JSON.stringify(checksum)}: it is left out`,
+        `tunnel type ${kind.name} has no option for checksum ${JSON.stringify(checksum)}: it is left out`,
       )
     }
     return kind.checksums.length === 0 ? text : `${text} --tun-nocsum`

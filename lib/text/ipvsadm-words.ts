@@ -23,31 +23,33 @@ export interface Word {
  */
 export function splitWords(line: string): Word[] {
   const words: Word[] = []
-  // A word is made of quoted and of other parts.
-  const part = /"([^"]*)"|'([^']*)'|([^\s"']+)|(["'])|\s+/g
-  let text: string | undefined
-  let column = 0
-  const end = (): void => {
-    if (text !== undefined) words.push({ text, column })
-    text = undefined
-  }
-  for (const match of line.matchAll(part)) {
-    const [whole, double, single, plain, lone] = match
-    const piece = double ?? single ?? plain
-    if (lone !== undefined) throw new LineError(match.index + 1, `this ${lone} has no end in its line`)
-    if (piece === undefined) {
-      end()
-      continue
+  let at = 0
+  for (;;) {
+    while (isBlank(line.charCodeAt(at))) at += 1
+    if (at >= line.length || line.charCodeAt(at) === HASH) return words
+    const column = at + 1
+    let text = ''
+    let start = at
+    for (; at < line.length && !isBlank(line.charCodeAt(at)); at++) {
+      const code = line.charCodeAt(at)
+      if (code !== DOUBLE_QUOTE && code !== SINGLE_QUOTE) continue
+      const end = line.indexOf(line.charAt(at), at + 1)
+      if (end < 0) throw new LineError(at + 1, `this ${line.charAt(at)} has no end in its line`)
+      text += line.slice(start, at) + line.slice(at + 1, end)
+      start = end + 1
+      at = end
     }
-    if (text === undefined) {
-      if (whole.startsWith('#')) break
-      text = ''
-      column = match.index + 1
-    }
-    text += piece
+    words.push({ text: text + line.slice(start, at), column })
   }
-  end()
-  return words
+}
+
+const HASH = 35
+const DOUBLE_QUOTE = 34
+const SINGLE_QUOTE = 39
+
+/** Blank, tab and CR: what `ipvsadm -R` splits at. */
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9 || code === 13
 }
 
 /** An option, or a command, which is an option too. */

@@ -72,7 +72,7 @@ const ANY_SERVICE: AddressServiceKey = { protocol: 'tcp', address: '0.0.0.0', po
 function splitEndpoint(text: string): { address: string; port?: number } | undefined {
   const bracketed = /^\[([^\]]*)\](?::(\d+))?$/.exec(text)
   // Without brackets an IPv6 address has no port: 2001:db8::1:80 is one address.
-  const plain = /^([^:[\]]+):(\d+)$/.exec(text) ?? /^([^[\]]+)$/.exec(text)
+  const plain = /^([^:[\]]+):(\d+)$/.exec(text) ?? /^([^[\]]*[^[\]:]|[^[\]]*::)$/.exec(text)
   const [, address, port] = bracketed ?? plain ?? []
   if (address === undefined || address === '') return undefined
   return { address, ...(port !== undefined && { port: Number(port) }) }

@@ -321,9 +321,9 @@ class LineReader implements ParsedLines {
     protocol: 'tcp' | 'udp' | 'sctp' | number,
   ): Promise<{ address: string; port?: number }> {
     const { value = '', valueColumn: column, shown } = given
-    if (isIPv6(value)) return { address: canonicalAddress(value) }
-    const brackets = /^\[([^\]]*)\](.*)$/.exec(value)
     const colon = value.lastIndexOf(':')
+    if (value.indexOf(':') < colon && isIPv6(value)) return { address: canonicalAddress(value) }
+    const brackets = /^\[([^\]]*)\](.*)$/.exec(value)
     let host = colon < 0 ? value : value.slice(0, colon)
     let portText = colon < 0 ? undefined : value.slice(colon + 1)
     if (brackets !== null) {
@@ -555,9 +555,9 @@ function readTunnel(given: Given, method: ForwardingMethod): Tunnel | undefined 
         ? (port ?? given.find('tun-remcsum'))
         : undefined
   if (refused !== undefined)
-    throw new LineError(refused.column, `${refused.shown} does not go with a ${typeName} tunnel`)
+    throw new LineError(refused.column, `${refused.shown} does not go with tunnel type ${typeName}`)
   if (typeName === 'gue' && port === undefined) {
-    throw new LineError((type as GivenOption).column, 'a gue tunnel needs --tun-port')
+    throw new LineError((type as GivenOption).column, 'tunnel type gue needs --tun-port')
   }
   return {
     type: typeName,

@@ -111,7 +111,7 @@ class StatePace extends Pace {
 }
 
 function recognise(text: string): StateFormat {
-  const line = /^(?:[^\S\n]*(?:#.*)?\n)*[^\S\n]*(?!#)(\S.*)/.exec(text)?.[1]
+  const line = firstLine(text)
   if (line === undefined) {
     throw new StateSyntaxError({
       line: 1,
@@ -122,6 +122,15 @@ function recognise(text: string): StateFormat {
   if (line.startsWith('{')) return 'json'
   const [word = ''] = line.split(/\s/, 1)
   return isProgram(word) || /^-(?:\w|-\w)/.test(word) ? 'ipvsadm' : 'yaml'
+}
+
+/** The first line that is neither empty nor a comment, without the blanks before it. */
+function firstLine(text: string): string | undefined {
+  const next = /\s*(\S[^\n]*)/y
+  let line: string | undefined
+  do line = next.exec(text)?.[1]
+  while (line?.startsWith('#'))
+  return line
 }
 
 /** What no text has, but a compressed file, a database or UTF-16 does. */

@@ -1,0 +1,228 @@
+import { readFileSync } from 'node:fs'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { formatState, parseState } from '../../lib/text.ts'
+import { checkState } from '../../lib/state.ts'
+import { chooseSeed } from '../helpers/random.ts'
+import { states } from './arbitraries.ts'
+
+/** The published JSON Schema, and the library's own checks: what one refuses, the other refuses. */
+
+const schema = JSON.parse(
+  readFileSync(new URL('../../state.schema.json', import.meta.url), 'utf8'),
+) as Record<string, unknown>
+const ajv = new Ajv2020({ strict: true, strictRequired: false, strictTypes: false, allErrors: true })
+const validate = ajv.compile(schema)
+
+async function accepted(state: unknown): Promise<boolean> {
+  return checkState(state).then(
+    () => true,
+    () => false,
+  )
+}
+
+const tcp = { protocol: 'tcp', address: '192.0.2.1', port: 80 }
+const six = { protocol: 'tcp', address: '2001:db8::1', port: 80 }
+const mark = { protocol: 'fwmark', fwmark: 1 }
+const service = (fields: object): object => ({ services: [{ ...tcp, ...fields }] })
+const server = (fields: object): object => service({ realServers: [{ address: '10.0.0.1', ...fields }] })
+const daemon = (fields: object): object => ({
+  services: [],
+  syncDaemons: [{ state: 'master', multicastInterface: 'eth0', ...fields }],
+})
+
+describe('the schema and the library', () => {
+  test.each<[string, unknown]>([
+    ['an empty table', { services: [] }],
+    ['a version', { version: 1, services: [] }],
+    ['a service', service({})],
+    ['a mark', { services: [mark] }],
+    ['a mark with a family', { services: [{ ...mark, family: 'ipv6', fwmark: 4294967295 }] }],
+    ['a protocol number', service({ protocol: 50 })],
+    ['port 0 with persistence', service({ port: 0, persistence: {} })],
+    ['flags of sh', service({ scheduler: 'sh', schedulerFlags: ['sh-port', 'flag-3'] })],
+    ['flags of mh', service({ scheduler: 'mh', schedulerFlags: ['mh-port'] })],
+    ['masks', service({ persistence: { netmask: '255.255.0.0' } })],
+    ['a length for IPv4', service({ persistence: { netmask: 0 } })],
+    ['a length for IPv6', { services: [{ ...six, persistence: { netmask: 128 } }] }],
+    ['a length for an IPv6 mark', { services: [{ ...mark, family: 'ipv6', persistence: { netmask: 128 } }] }],
+    ['IPv4 in IPv6', { services: [{ ...six, address: '::ffff:192.0.2.1' }] }],
+    ['thresholds', server({ upperThreshold: 5, lowerThreshold: 5 })],
+    ['a GUE tunnel', server({ method: 'tunnel', tunnel: { type: 'gue', port: 1, checksum: 'remcsum' } })],
+    ['a tunnel without a name', server({ tunnel: { type: 255, port: 0, checksum: 65535 } })],
+    ['method 5', server({ method: 5 })],
+    [
+      'everything of a daemon',
+      daemon({
+        syncId: 255,
+        maxLengthBytes: 65507,
+        multicastGroup: 'FF05::51',
+        multicastPort: 1,
+        multicastTtl: 255,
+      }),
+    ],
+    ['timeouts', { services: [], timeouts: { tcpSeconds: 1, udpSeconds: 21474836 } }],
+    ['sysctls', { services: [], sysctls: { conntrack: '1', sync_threshold: '3\t50' } }],
+  ])('both take %s', async (_, state) => {
+    expect(validate(state), JSON.stringify(validate.errors)).toBe(true)
+    expect(await accepted(state)).toBe(true)
+  })
+
+  test.each<[string, unknown]>([
+    ['nothing', {}],
+    ['null', null],
+    ['an array', []],
+    ['another version', { version: 2, services: [] }],
+    ['an unknown field', { services: [], name: 'x' }],
+    ['services that are no array', { services: {} }],
+    ['a service that is none', { services: [1] }],
+    ['no protocol', { services: [{ address: '192.0.2.1', port: 80 }] }],
+    ['a protocol without a name', service({ protocol: 'icmp' })],
+    ['a protocol number', service({ protocol: 65536 })],
+    ['no address', { services: [{ protocol: 'tcp', port: 80 }] }],
+    ['no port', { services: [{ protocol: 'tcp', address: '192.0.2.1' }] }],
+    ['an address', service({ address: '192.0.2.256' })],
+    ['an address with a zero', service({ address: '192.0.2.01' })],
+    ['a name for an address', service({ address: 'example.org' })],
+    ['an address in brackets', service({ address: '[2001:db8::1]' })],
+    ['a zone', service({ address: 'fe80::1%eth0' })],
+    ['a port', service({ port: 65536 })],
+    ['half a port', service({ port: 80.5 })],
+    ['a port in quotes', service({ port: '80' })],
+    ['port 0 without persistence', service({ port: 0 })],
+    ['a mark of 0', { services: [{ ...mark, fwmark: 0 }] }],
+    ['a mark of 2^32', { services: [{ ...mark, fwmark: 4294967296 }] }],
+    ['no mark', { services: [{ protocol: 'fwmark' }] }],
+    ['a family', { services: [{ ...mark, family: 'inet' }] }],
+    ['an address for a mark', { services: [{ ...mark, address: '192.0.2.1' }] }],
+    ['a mark for an address', service({ fwmark: 1 })],
+    ['an unknown field of a service', service({ sheduler: 'rr' })],
+    ['an empty scheduler', service({ scheduler: '' })],
+    ['a long scheduler', service({ scheduler: '1234567890123456' })],
+    ['a NUL in a scheduler', service({ scheduler: 'a\0' })],
+    ['an unknown flag', service({ schedulerFlags: ['flag-4'] })],
+    ['flags that are none', service({ schedulerFlags: 'flag-1' })],
+    ['a flag of another scheduler', service({ scheduler: 'mh', schedulerFlags: ['sh-port'] })],
+    ['a flag of sh without it', service({ schedulerFlags: ['sh-port'] })],
+    ['onePacket that is neither', service({ onePacket: 1 })],
+    ['null for persistence', service({ persistence: null })],
+    ['an unknown field of persistence', service({ persistence: { timeout: 1 } })],
+    ['persistence below 0', service({ persistence: { timeoutSeconds: -1 } })],
+    ['persistence that wraps', service({ persistence: { timeoutSeconds: 4294968 } })],
+    ['a mask', service({ persistence: { netmask: '255.255.255' } })],
+    ['a length beyond IPv4', service({ persistence: { netmask: 33 } })],
+    ['a length of 0 for IPv6', { services: [{ ...six, persistence: { netmask: 0 } }] }],
+    [
+      'a mask for an IPv6 mark',
+      { services: [{ ...mark, family: 'ipv6', persistence: { netmask: '255.0.0.0' } }] },
+    ],
+    ['a long engine', service({ persistenceEngine: '12345678901234567' })],
+    ['servers that are none', service({ realServers: {} })],
+    ['null for servers', service({ realServers: null })],
+    ['a server without address', service({ realServers: [{ port: 80 }] })],
+    ['an unknown field of a server', server({ wieght: 1 })],
+    ['a method', server({ method: 'nat' })],
+    ['method 4', server({ method: 4 })],
+    ['a weight', server({ weight: 2147483648 })],
+    ['a weight below 0', server({ weight: -1 })],
+    ['a threshold alone', server({ lowerThreshold: 1 })],
+    ['a tunnel without type', server({ tunnel: {} })],
+    ['a tunnel type', server({ tunnel: { type: 'vxlan' } })],
+    ['a tunnel type of 256', server({ tunnel: { type: 256 } })],
+    ['GUE without port', server({ tunnel: { type: 'gue' } })],
+    ['GUE with port 0', server({ tunnel: { type: 'gue', port: 0 } })],
+    ['a checksum', server({ tunnel: { type: 'gre', checksum: 'crc' } })],
+    ['an unknown field of a tunnel', server({ tunnel: { type: 'gre', key: 1 } })],
+    ['a timeout of 0', { services: [], timeouts: { tcpSeconds: 0 } }],
+    ['a timeout that is too long', { services: [], timeouts: { tcpSeconds: 21474837 } }],
+    ['an unknown timeout', { services: [], timeouts: { tcp: 1 } }],
+    ['a daemon of no state', daemon({ state: 'both' })],
+    ['a daemon without interface', { services: [], syncDaemons: [{ state: 'master' }] }],
+    ['a long interface', daemon({ multicastInterface: '1234567890123456' })],
+    ['a sync id', daemon({ syncId: 256 })],
+    ['a length', daemon({ maxLengthBytes: 65508 })],
+    ['a group', daemon({ multicastGroup: '10.0.0.1' })],
+    ['a group of IPv6', daemon({ multicastGroup: 'fe80::1' })],
+    ['a port of 0', daemon({ multicastPort: 0 })],
+    ['a time to live', daemon({ multicastTtl: 256 })],
+    ['an unknown field of a daemon', daemon({ interface: 'eth0' })],
+    [
+      'three daemons',
+      { services: [], syncDaemons: Array(3).fill({ state: 'master', multicastInterface: 'a' }) },
+    ],
+    ['a sysctl that is a number', { services: [], sysctls: { conntrack: 1 } }],
+    ['a sysctl elsewhere', { services: [], sysctls: { '../x': '1' } }],
+    ['a sysctl of two lines', { services: [], sysctls: { conntrack: '1\n2' } }],
+  ])('both refuse %s', async (_, state) => {
+    expect(validate(state)).toBe(false)
+    expect(await accepted(state)).toBe(false)
+  })
+
+  test('take what formatState() writes, whatever that is', { timeout: 60_000 }, async () => {
+    await fc.assert(
+      fc.asyncProperty(states(), async (state) => {
+        const text = await formatState(state)
+        expect(validate(JSON.parse(text)), JSON.stringify(validate.errors)).toBe(true)
+        await parseState(text)
+      }),
+      { seed: chooseSeed('schema'), numRuns: 200 },
+    )
+  })
+
+  test('agree on a state of which any one value is another', { timeout: 60_000 }, async () => {
+    const odd: readonly unknown[] = [
+      null,
+      true,
+      -1,
+      0,
+      1,
+      0.5,
+      256,
+      65536,
+      2 ** 32,
+      '',
+      'x',
+      '1',
+      'tcp',
+      [],
+      {},
+    ]
+    // What a schema cannot say: that two things have one identity or do not fit each other.
+    const beyond = /comes twice|must not be above|another family/
+    let compared = 0
+    await fc.assert(
+      fc.asyncProperty(states(), fc.nat(), fc.constantFrom(...odd), async (state, where, value) => {
+        const copy = structuredClone(state) as unknown
+        const places: [Record<string, unknown>, string][] = []
+        const collect = (part: unknown): void => {
+          if (typeof part !== 'object' || part === null) return
+          for (const name of Object.keys(part)) {
+            places.push([part as Record<string, unknown>, name])
+            collect((part as Record<string, unknown>)[name])
+          }
+        }
+        collect(copy)
+        const [owner, name] = places[where % places.length] as [Record<string, unknown>, string]
+        owner[name] = value
+        const refusal: unknown = await checkState(copy).catch((error: unknown) => error)
+        if (refusal instanceof Error && beyond.test(refusal.message)) return
+        compared += 1
+        expect(validate(copy), `${name} ${JSON.stringify(copy)} ${String(refusal)}`).toBe(
+          !(refusal instanceof Error),
+        )
+      }),
+      { seed: chooseSeed('schema and checks'), numRuns: 2000 },
+    )
+    expect(compared).toBeGreaterThan(1000)
+  })
+
+  test('the schema is in the package, under its name', () => {
+    const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      exports: Record<string, unknown>
+      files: string[]
+    }
+    expect(manifest.exports['./state.schema.json']).toBe('./state.schema.json')
+    expect(manifest.files).toContain('state.schema.json')
+  })
+})
