@@ -123,6 +123,17 @@ describe('limits', () => {
     await expect(other.ipvs.addRealServer(WEB, refused)).rejects.toMatchObject({ code: 'EINVAL' })
   })
 
+  test('the addresses of an interface that is down count for nothing', async () => {
+    const interfaces = [{ name: 'd0', addresses: ['10.1.0.9/24'] }]
+    for (const up of [true, false]) {
+      const { ipvs } = await open({ interfaces: interfaces.map((one) => ({ ...one, up })) })
+      await ipvs.addService(WEB)
+      const added = ipvs.addRealServer(WEB, { address: '10.2.0.1' })
+      if (up) await added
+      else await expect(added).rejects.toMatchObject({ code: 'EINVAL' })
+    }
+  })
+
   test('a master sync daemon needs an interface that is up', async () => {
     const { ipvs } = await open({ interfaces: [{ name: 'd0', up: false }] })
     const daemon = { multicastInterface: 'd0' }

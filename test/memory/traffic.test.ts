@@ -263,6 +263,40 @@ describe('persistence', () => {
     expect(again()).toBe('10.1.0.1')
   })
 
+  test('of UDP is sure of a client once an answer has passed the director', async () => {
+    const masqueraded = { ...server(1), method: 'masquerade' as const }
+    const { kernel, ipvs } = await withServers(settings, [masqueraded], { key: DNS })
+    const connection = kernel.connect(DNS)
+    const states = async (): Promise<string[]> => {
+      const found: string[] = []
+      for await (const { template, state } of ipvs.connections()) if (template) found.push(state)
+      return found
+    }
+    expect(await states()).toEqual(['NONE'])
+    connection.send({ packetsIn: 1 })
+    expect(await states()).toEqual(['NONE'])
+    connection.send({ packetsOut: 1 })
+    expect(await states()).toEqual(['ASSURED'])
+  })
+
+  test('lists the template of a server that is gone without its ports, once a client has looked for it', async () => {
+    const { kernel, ipvs } = await withServers(settings, [server(1), server(2)])
+    const client = { clientAddress: '198.51.100.1' }
+    kernel.connect(WEB, client)
+    await ipvs.deleteRealServer(WEB, server(2))
+    const templates = async (): Promise<string[]> => {
+      const found: string[] = []
+      for await (const one of ipvs.connections()) {
+        if (one.template)
+          found.push(`${String(one.virtualPort)} ${one.serverAddress} ${String(one.serverPort)}`)
+      }
+      return found.sort()
+    }
+    expect(await templates()).toEqual(['80 10.1.0.2 80'])
+    expect(kernel.connect(WEB, client).realServer?.address).toBe('10.1.0.1')
+    expect(await templates()).toEqual(['65535 10.1.0.2 65535', '80 10.1.0.1 80'])
+  })
+
   test('of port 0 takes every port that has no service, of a mark every packet that has it', async () => {
     const { kernel, ipvs } = await withServers({ scheduler: 'rr' }, [server(1)])
     const any = { ...WEB, port: 0 }

@@ -143,6 +143,7 @@ describe('the package', () => {
       'dist/cli/ipvs.cjs',
       ...native,
       'scripts/install.mjs',
+      'state.schema.json',
       ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs'].map(
         (name) => `test/guest/${name}`,
       ),
@@ -406,6 +407,21 @@ describe('an installation without a compiler', () => {
         platform,
       )
       expect(printed).toBe('1 1 kept')
+    })
+
+    test.each(['darwin', 'win32'])('reads and writes states, and plans, on %s', async (platform) => {
+      const printed = await node(
+        'text.mjs',
+        `import { formatPlan, planStates } from 'ipvs'
+        import { formatState, parseState } from 'ipvs/text'
+        const actual = await parseState('-A -t 192.0.2.1:80 -s rr')
+        const wanted = await parseState('-A -t 192.0.2.1:80 -s wrr')
+        console.log(await formatState(wanted, { format: 'ipvsadm' }))
+        console.log(formatPlan(await planStates(actual, wanted)))`,
+        platform,
+      )
+      expect(printed).toContain('-A -t 192.0.2.1:80 -s wrr')
+      expect(printed).toMatch(/scheduler.*wrr/)
     })
 
     test('runs the demo in memory', async () => {
