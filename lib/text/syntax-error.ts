@@ -14,6 +14,7 @@ export interface StateSyntaxErrorDetails {
 
 /** A text is not a state, or not one that the kernel could have. Nothing of it has been used. */
 export class StateSyntaxError extends Error {
+  readonly code = 'ERR_IPVS_STATE_SYNTAX'
   /** The form that the text was read as; absent where it has none. */
   declare readonly format?: StateFormat
   /** Line of the text, from 1. */

@@ -13,7 +13,7 @@ function page(name: string): Page {
   return found
 }
 
-const { Ipvs, RealServer, Service } = library
+const { Ipvs, RealServer, Service, StateSyntaxError } = library
 
 describe('links', () => {
   test.each(all)('of $name lead somewhere', (from) => {
@@ -49,6 +49,7 @@ describe('docs/errors.md', () => {
     'ERR_IPVS_APPLY',
     'ERR_IPVS_GUARD',
     'ERR_IPVS_STALE_PLAN',
+    new StateSyntaxError({ line: 1, column: 1, reason: '' }).code,
     'TypeError',
     'RangeError',
   ]

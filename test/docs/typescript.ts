@@ -30,7 +30,11 @@ export function typeErrors(examples: readonly Example[]): string[] {
   }
   const options: ts.CompilerOptions = {
     ...ts.parseJsonConfigFileContent(config, ts.sys, ROOT).options,
-    paths: { ipvs: [join(ROOT, 'lib/index.ts')], 'ipvs/testing': [join(ROOT, 'lib/testing.ts')] },
+    paths: {
+      ipvs: [join(ROOT, 'lib/index.ts')],
+      'ipvs/testing': [join(ROOT, 'lib/testing.ts')],
+      'ipvs/text': [join(ROOT, 'lib/text.ts')],
+    },
     // An example shows what a value is called, and imports everything.
     noUnusedLocals: false,
     verbatimModuleSyntax: false,
