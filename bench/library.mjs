@@ -89,6 +89,65 @@ async function restore(ipvs) {
   })
 }
 
+/** What the table is as a state, which is how restore() gets it. @returns {import('ipvs').State} */
+function state() {
+  return {
+    services: rules(size.services, size.servers).map(({ service, realServers }) => ({
+      ...service,
+      realServers,
+    })),
+  }
+}
+
+/** Another weight for one real server in each of so many services. @param {import('ipvs').State} from @param {number} count */
+function differing(from, count) {
+  const step = Math.floor(from.services.length / count)
+  return {
+    ...from,
+    services: from.services.map(({ realServers = [], ...service }, index) => ({
+      ...service,
+      realServers: realServers.map((server, at) =>
+        at === 1 && index % step === 0 && index / step < count ? { ...server, weight: 5000 } : server,
+      ),
+    })),
+  }
+}
+
+/** @param {Ipvs} ipvs */
+async function restoreState(ipvs) {
+  const wanted = state()
+  const { steps } = await measure(() => ipvs.restore(wanted))
+  assert.equal(steps.length, size.services * (1 + size.servers))
+}
+
+/** @param {Ipvs} ipvs */
+async function apply(ipvs) {
+  const states = [state(), differing(state(), 10)]
+  await ipvs.restore(at(states, 0))
+  for (let i = 1; i <= size.repeats; i++) {
+    const { steps } = await measure(() => ipvs.apply(at(states, i % 2)))
+    assert.equal(steps.length, 10)
+    assert.equal((await ipvs.apply(at(states, i % 2))).steps.length, 0)
+  }
+}
+
+/** All of a large table, once each. @param {Ipvs} ipvs */
+async function large(ipvs) {
+  const wanted = state()
+  await collectGarbage()
+  const before = process.memoryUsage().heapUsed
+  const { steps } = await measure(() => ipvs.restore(wanted))
+  assert.equal(steps.length, size.services * (1 + size.servers))
+  const saved = await measure(() => ipvs.save())
+  const other = differing(saved, Math.min(100, size.services))
+  const plan = await measure(() => ipvs.plan(other))
+  assert.equal(plan.steps.length, Math.min(100, size.services))
+  await collectGarbage()
+  report.heapBytes = process.memoryUsage().heapUsed - before
+  // Held until here: the steps of the restore, what was saved, and the plan.
+  assert(steps.length + saved.services.length + plan.steps.length > 0)
+}
+
 /** @param {Ipvs} ipvs */
 async function read(ipvs) {
   for (let i = 1; i < size.repeats; i++) await measure(() => ipvs.snapshot())
@@ -170,7 +229,7 @@ function at(list, index) {
   return found
 }
 
-const works = { restore, read, edit, pool, memory }
+const works = { restore, restoreState, apply, large, read, edit, pool, memory }
 const run = Object.entries(works).find(([name]) => name === work)?.[1]
 assert(run, `no such work: ${work}`)
 for (const netns of namespaces) {

@@ -31,6 +31,7 @@ import { ipvsadmLines, rules } from './rules.mjs'
  * @property {Record<string, Record<string, number[]>>} microseconds by work and contender, a number for each sample
  * @property {Record<string, Record<string, number[]>>} longestTurnMs by work and contender
  * @property {number[]} heapBytes
+ * @property {number[]} largeHeapBytes of a large table that was restored and saved, with a plan
  *
  * @typedef {import('./library.mjs').Report} Report
  */
@@ -121,6 +122,7 @@ const measurements = {
   microseconds: {},
   longestTurnMs: {},
   heapBytes: [],
+  largeHeapBytes: [],
 }
 
 /** @param {string} work @param {string} contender @param {number[]} microseconds @param {number[]} [longestTurnMs] */
@@ -186,6 +188,19 @@ const works = {
         noteLibrary('restore', library('restore', ...sizes, 1, ...names), 1)
         for (const name of names) checkRules(saved(name))
       }),
+    () =>
+      inFreshNamespaces(plan.restores, (...names) => {
+        const { microseconds, longestTurnMs } = library('restoreState', ...sizes, 1, ...names)
+        note('restore', 'stateFresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
+        note('restore', 'state', microseconds.slice(-1), longestTurnMs.slice(-1))
+        for (const name of names) checkRules(saved(name))
+      }),
+  ],
+  apply: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        noteLibrary('apply', library('apply', ...sizes, plan.reads, name), Math.ceil(plan.reads / 3))
+      }),
   ],
   read: [
     () =>
@@ -239,6 +254,21 @@ const works = {
         const report = library('memory', plan.services, plan.memoryServers, 1, name)
         note('memory', 'library', report.microseconds, report.longestTurnMs)
         measurements.heapBytes.push(report.heapBytes ?? NaN)
+      }),
+  ],
+  large: [
+    () =>
+      inFreshNamespaces(1, (name) => {
+        const report = library('large', plan.services, plan.memoryServers - 1, 1, name)
+        for (const [index, work] of ['largeRestore', 'largeSave', 'largePlan'].entries()) {
+          note(
+            work,
+            'library',
+            report.microseconds.slice(index, index + 1),
+            report.longestTurnMs.slice(index, index + 1),
+          )
+        }
+        measurements.largeHeapBytes.push(report.heapBytes ?? NaN)
       }),
   ],
   startup: [
