@@ -190,8 +190,8 @@ function checkServiceSettings(
   { family }: ServiceIdentity,
   { scheduler, persistenceEngine, netmask }: ServiceSettings,
 ): void {
-  const needsNone = scheduler === 'none' && machine.features.has('noScheduler')
-  if (!needsNone && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
+  const without = scheduler === 'none' && machine.features.has('noScheduler')
+  if (!without && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
   if (persistenceEngine !== '' && !machine.persistenceEngines.has(persistenceEngine)) refuse(Errno.ENOENT)
   if (family === AddressFamily.INET6 && (netmask < 1 || netmask > 128)) refuse(Errno.EINVAL)
 }

@@ -110,8 +110,8 @@ const LEAST_BUCKETS = 16
 
 /**
  * The services of one namespace: in 256 buckets for addresses and 256 for
- * firewall marks; or, from Linux 7.1 on, all in one table that grows, by a hash
- * whose like the real one's order is, but not the same.
+ * firewall marks; from Linux 7.1 on in one table that grows with them, whose
+ * order here is as arbitrary as there, and another one.
  */
 export class ServiceTable {
   readonly #seed: number

@@ -71,7 +71,7 @@ function parseOptions(args) {
     limitSeconds: Number(process.env['IPVS_GUEST_LIMIT'] || (interactive ? 8 * 3600 : 600)),
     memory: '2G',
     shares: [],
-    env: { USER: 'root', LOGNAME: 'root', HOME: '/root' },
+    env: { HOME: '/root', USER: 'root', LOGNAME: 'root' },
     module: 'loaded',
     verbose: false,
     fetchOnly: false,

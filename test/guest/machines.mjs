@@ -265,7 +265,8 @@ export async function fetchParts(parts, onStart) {
       `Debian 12. Or copy the folder ${cacheRoot()} from a machine where --fetch has filled it`,
   )
   await mkdir(cache, { recursive: true })
-  const child = spawn('flock', [path.join(cache, 'lock'), path.join(here, 'fetch.sh'), cache, ...parts], {
+  const fetch = ['bash', path.join(here, 'fetch.sh'), cache, ...parts]
+  const child = spawn('flock', [path.join(cache, 'lock'), ...fetch], {
     stdio: ['ignore', 2, 2],
     detached: true,
   })
