@@ -9,7 +9,7 @@ import type {
   Tunnel,
 } from '../types.ts'
 import * as check from '../validate.ts'
-import type { Plan } from './plan.ts'
+import type { Differences } from './plan.ts'
 import type { Step } from './steps.ts'
 
 /** How a plan is printed. */
@@ -38,7 +38,7 @@ interface Group {
  * Real servers stand below their service, and of what is edited only what
  * changes: `weight 1 -> 5`. Ends with a summary and a line feed.
  */
-export async function formatPlan(plan: Plan, options: FormatPlanOptions = {}): Promise<string> {
+export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
   check.checkOptions(options, ['color'])
   const color = check.flag(options.color ?? false, 'color')
   const pace = new Pace()

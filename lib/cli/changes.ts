@@ -1,0 +1,298 @@
+import {
+  type ApplyOptions,
+  type ApplyProgress,
+  type Differences,
+  formatPlan,
+  formatState,
+  type Ipvs,
+  type PlanOptions,
+  planStates,
+  type SaveOptions,
+  type Scope,
+  type State,
+  type StateFormat,
+  type StepKind,
+} from '../index.ts'
+import { asUsage, Refused, STATUS, UsageError } from './errors.ts'
+import { formatOfName, readState, STDIN, writeText } from './files.ts'
+import type { Session } from './session.ts'
+import { ask, hasColor, Progress } from './terminal.ts'
+
+/** Whether what the state does not name is deleted, and the like, as the options of commands have it. */
+export interface CompareOptions {
+  readonly prune?: boolean
+  readonly keepWeights?: boolean
+  readonly scope?: readonly string[]
+  readonly format?: StateFormat
+}
+
+/** Options of `ipvs apply` and `ipvs restore`. */
+export interface ChangeOptions extends CompareOptions {
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+  readonly force?: boolean
+  readonly allow?: readonly StepKind[]
+  readonly maxDeletions?: number
+  /** Seconds. */
+  readonly drain?: number
+}
+
+/** `ipvs plan FILE` */
+export async function plan(session: Session, file: string, options: CompareOptions): Promise<number> {
+  const state = await readFrom(session, file, options)
+  const found = await session.withTable((ipvs) => misuse(ipvs.plan(state, planOptions(options))))
+  await print(session, found)
+  return found.steps.length === 0 ? STATUS.done : STATUS.differs
+}
+
+/** `ipvs apply FILE` and `ipvs restore FILE` */
+export async function apply(session: Session, file: string, options: ChangeOptions): Promise<number> {
+  const state = await readFrom(session, file, options)
+  return session.withTable((ipvs) =>
+    session.interruptible((signal) => applyState(session, ipvs, state, file, options, signal)),
+  )
+}
+
+async function applyState(
+  session: Session,
+  ipvs: Ipvs,
+  state: State,
+  file: string,
+  options: ChangeOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  const how = { ...planOptions(options), signal }
+  const guards: ApplyOptions = {
+    signal,
+    ...(options.allow !== undefined && { allow: options.allow }),
+    ...(options.maxDeletions !== undefined && { maxDeletions: options.maxDeletions }),
+    ...(options.force !== undefined && { force: options.force }),
+    ...(options.drain !== undefined && { drain: { timeoutMs: options.drain * 1000 } }),
+  }
+  const progress = new Progress(session.surroundings)
+  const onProgress = ({ phase, done, total }: ApplyProgress): void => {
+    progress.bar(PHASES[phase], done, total)
+  }
+
+  if (options.yes === true && options.dryRun !== true) {
+    // Whatever it finds then, it may do.
+    const result = await misuse(ipvs.apply(state, { ...how, ...guards, onProgress })).finally(() => {
+      progress.clear()
+    })
+    await print(session, result, { applied: true })
+    return STATUS.done
+  }
+
+  const found = await misuse(ipvs.plan(state, how))
+  if (!session.json) await print(session, found)
+  // Guards come before the question, and what they say stands below what they are about.
+  const { applied: _, ...dry } = await misuse(ipvs.apply(state, { ...how, ...guards, dryRun: true }))
+  if (options.dryRun === true) {
+    if (session.json) await print(session, dry, { applied: false })
+    return dry.steps.length === 0 ? STATUS.done : STATUS.differs
+  }
+  if (takesAway(found)) await askFor(session, found, file, signal)
+  // Only what was shown: where the table has changed since, this is refused.
+  const result = await ipvs.apply(found, { ...guards, onProgress }).finally(() => {
+    progress.clear()
+  })
+  if (session.json) await print(session, result, { applied: true })
+  else if (result.steps.length > 0) session.print('Applied.\n')
+  return STATUS.done
+}
+
+const PHASES: Readonly<Record<ApplyProgress['phase'], string>> = {
+  apply: 'applying',
+  drain: 'draining',
+  'roll-back': 'undoing',
+}
+
+/** Whether anything is there that will not be: a daemon that is replaced will. */
+function takesAway({ steps, deletions }: Differences): boolean {
+  return (
+    deletions > 0 ||
+    steps.some(
+      (step) =>
+        step.kind === 'stop-daemon' &&
+        !steps.some((other) => other.kind === 'start-daemon' && other.state === step.state),
+    )
+  )
+}
+
+/** Asks whether to go on, where there is somebody to ask. */
+async function askFor(
+  session: Session,
+  { deletions }: Differences,
+  file: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stdin, stderr } = session.surroundings
+  const what =
+    deletions === 0 ? 'stops a sync daemon' : `deletes ${String(deletions)} services and real servers`
+  if (stdin.isTTY !== true || stderr.isTTY !== true || file === STDIN || session.json) {
+    throw new Refused(
+      `this ${what}, and there is nobody to ask: give --yes if that is meant; nothing was changed`,
+    )
+  }
+  const answer = await ask(`This ${what}. Go on? [y/N] `, session.surroundings, signal)
+  signal.throwIfAborted()
+  if (answer !== 'yes') throw new Refused('nothing was changed')
+}
+
+/** Options of `ipvs save`. */
+export interface SaveCommandOptions {
+  readonly format?: StateFormat
+  readonly timeouts?: boolean
+  readonly syncDaemons?: boolean
+  readonly sysctls?: boolean
+  readonly sysctl?: readonly string[]
+  readonly scope?: readonly string[]
+  readonly lossy?: boolean
+}
+
+/** `ipvs save [FILE]` */
+export async function save(
+  session: Session,
+  file: string | undefined,
+  options: SaveCommandOptions,
+): Promise<number> {
+  const { scope, lossy, timeouts, syncDaemons } = options
+  const sysctls = options.sysctl ?? options.sysctls
+  const format = options.format ?? (session.json ? 'json' : formatOfName(file ?? '')) ?? 'json'
+  const parts: SaveOptions = {
+    // An option that says no is the only one to say something.
+    ...(timeouts === false && { timeouts }),
+    ...(syncDaemons === false && { syncDaemons }),
+    ...(sysctls !== undefined && { sysctls }),
+    ...(scope !== undefined && { scope: scopeOf(scope) }),
+  }
+  const text = await session.withTable(async (ipvs) => {
+    const state = await misuse(ipvs.save(parts))
+    return misuse(
+      formatState(state, {
+        format,
+        ...(lossy === true && {
+          onLoss: ({ path, reason }) => {
+            session.note(`${path}: ${reason}`)
+          },
+        }),
+      }),
+      lossy === true ? '' : ' Or give --lossy to go without it.',
+    )
+  })
+  if (file === undefined || file === STDIN) session.print(text)
+  else await writeText(file, text)
+  return STATUS.done
+}
+
+/** What `ipvs diff` calls the table. */
+const LIVE = 'live'
+
+/** `ipvs diff A B` */
+export async function diff(session: Session, a: string, b: string, options: CompareOptions): Promise<number> {
+  if (a === b && (a === LIVE || a === STDIN)) {
+    throw new UsageError(`'${a}' can be one of the two: the other is a file`)
+  }
+  const read = (file: string): Promise<State> => readFrom(session, file, options)
+  const live = (other: State): Promise<State> =>
+    session.withTable((ipvs) =>
+      ipvs.save({
+        timeouts: other.timeouts !== undefined,
+        syncDaemons: other.syncDaemons !== undefined,
+        ...(other.sysctls !== undefined && { sysctls: Object.keys(other.sysctls) }),
+      }),
+    )
+  let before: State
+  let after: State
+  if (a === LIVE) {
+    after = await read(b)
+    before = await live(after)
+  } else {
+    before = await read(a)
+    after = b === LIVE ? await live(before) : await read(b)
+  }
+  const { one, other, left } = inCommon(before, after)
+  // Half of what the table has says nothing of the file: it was only read along with the rest.
+  if (a !== LIVE && b !== LIVE)
+    for (const part of left) session.note(`only one of the two has ${part}: not compared`)
+  const found = await misuse(planStates(one, other, planOptions(options)))
+  if (session.json || found.steps.length > 0) await print(session, found)
+  return found.steps.length === 0 ? STATUS.done : STATUS.differs
+}
+
+/** What two states both speak of, and the names of what only one does. */
+function inCommon(
+  one: State,
+  other: State,
+): { readonly one: State; readonly other: State; readonly left: string[] } {
+  const left: string[] = []
+  const both = <T extends object>(part: string, a: T | undefined, b: T | undefined): [T?, T?] => {
+    if (a === undefined && b === undefined) return []
+    if (a === undefined || b === undefined) {
+      left.push(part)
+      return []
+    }
+    const keep = (from: T, by: T): T =>
+      Object.fromEntries(
+        Object.entries(from).filter(([name]) => {
+          const known = name in by
+          if (!known) left.push(`${part}.${name}`)
+          return known
+        }),
+      ) as T
+    return [keep(a, b), keep(b, a)]
+  }
+  const timeouts = both('timeouts', one.timeouts, other.timeouts)
+  const sysctls = both('sysctls', one.sysctls, other.sysctls)
+  const daemons = [one.syncDaemons, other.syncDaemons]
+  if ((daemons[0] === undefined) !== (daemons[1] === undefined)) left.push('syncDaemons')
+  const compared = daemons[0] !== undefined && daemons[1] !== undefined
+  const restrict = ({ services, syncDaemons }: State, at: 0 | 1): State => ({
+    services,
+    ...(timeouts[at] !== undefined && { timeouts: timeouts[at] }),
+    ...(sysctls[at] !== undefined && { sysctls: sysctls[at] }),
+    ...(compared && syncDaemons !== undefined && { syncDaemons }),
+  })
+  return { one: restrict(one, 0), other: restrict(other, 1), left }
+}
+
+function readFrom({ surroundings }: Session, file: string, { format }: CompareOptions): Promise<State> {
+  return readState(file, surroundings.stdin, format === undefined ? {} : { format })
+}
+
+function planOptions({ prune, keepWeights, scope }: CompareOptions): PlanOptions {
+  return {
+    ...(prune !== undefined && { prune }),
+    ...(keepWeights !== undefined && { keepWeights }),
+    ...(scope !== undefined && { scope: scopeOf(scope) }),
+  }
+}
+
+/** Addresses and networks, and firewall marks as `fwmark/5`. */
+function scopeOf(words: readonly string[]): Scope {
+  const mark = /^fwmark\/(\d+)$/
+  return {
+    addresses: words.filter((word) => !mark.test(word)),
+    fwmarks: words.flatMap((word) => mark.exec(word)?.[1] ?? []).map(Number),
+  }
+}
+
+/** Misuse that the library finds in what the command line says is the command line's. */
+async function misuse<T>(work: Promise<T>, remedy = ''): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    const found = asUsage(error)
+    throw found instanceof UsageError && remedy !== '' ? new UsageError(found.message + remedy) : found
+  }
+}
+
+async function print(session: Session, found: Differences, more: object = {}): Promise<void> {
+  const { steps, deletions, starved, reordered } = found
+  if (session.json) {
+    session.printJson({ ...more, deletions, starved, reordered, steps })
+    return
+  }
+  const { stdout, env } = session.surroundings
+  session.print(await formatPlan(found, { color: hasColor(stdout, env) }))
+}
