@@ -82,11 +82,12 @@ export async function restoreFromFile(
 }
 
 /**
- * Reads a state from a file. What went wrong names the file.
+ * Reads a state from a file, in the format that its name tells or, where it
+ * tells none, that it looks like. What went wrong names the file.
  *
- * @throws {StateSyntaxError} if it is not one, or seems to be cut off.
+ * @throws {StateSyntaxError} if it is not one, or seems to be cut off; errors of the file system.
  */
-export async function readState(path: string, options: ParseStateOptions): Promise<State> {
+export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
   checkPath(path)
   const { signal } = options
   const bytes = await readFile(path, { ...(signal !== undefined && { signal }) })

@@ -11,10 +11,11 @@ import {
   type Scope,
   type State,
   type StateFormat,
+  type StateLoss,
   type StepKind,
 } from '../index.ts'
 import { asUsage, Refused, STATUS, UsageError } from './errors.ts'
-import { formatOfName, readState, STDIN, writeText } from './files.ts'
+import { fileError, readStateOf, STDIN } from './files.ts'
 import type { Session } from './session.ts'
 import { ask, hasColor, Progress } from './terminal.ts'
 
@@ -122,13 +123,12 @@ function takesAway({ steps, deletions }: Differences): boolean {
 /** Asks whether to go on, where there is somebody to ask. */
 async function askFor(
   session: Session,
-  { deletions }: Differences,
+  found: Differences,
   file: string,
   signal: AbortSignal,
 ): Promise<void> {
   const { stdin, stderr } = session.surroundings
-  const what =
-    deletions === 0 ? 'stops a sync daemon' : `deletes ${String(deletions)} services and real servers`
+  const what = lossOf(found)
   if (stdin.isTTY !== true || stderr.isTTY !== true || file === STDIN || session.json) {
     throw new Refused(
       `this ${what}, and there is nobody to ask: give --yes if that is meant; nothing was changed`,
@@ -137,6 +137,15 @@ async function askFor(
   const answer = await ask(`This ${what}. Go on? [y/N] `, session.surroundings, signal)
   signal.throwIfAborted()
   if (answer !== 'yes') throw new Refused('nothing was changed')
+}
+
+/** What a plan takes away, as a person reads it. */
+function lossOf({ steps, deletions }: Differences): string {
+  const services = steps.filter(({ kind }) => kind === 'delete-service').length
+  const count = (number: number, thing: string): string[] =>
+    number === 0 ? [] : [`${String(number)} ${thing}${number === 1 ? '' : 's'}`]
+  const parts = [...count(services, 'service'), ...count(deletions - services, 'real server')]
+  return parts.length === 0 ? 'stops a sync daemon' : `deletes ${parts.join(' and ')}`
 }
 
 /** Options of `ipvs save`. */
@@ -157,31 +166,40 @@ export async function save(
   options: SaveCommandOptions,
 ): Promise<number> {
   const { scope, lossy, timeouts, syncDaemons } = options
+  const format = options.format ?? (session.json ? 'json' : undefined)
   const sysctls = options.sysctl ?? options.sysctls
-  const format = options.format ?? (session.json ? 'json' : formatOfName(file ?? '')) ?? 'json'
   const parts: SaveOptions = {
-    // An option that says no is the only one to say something.
+    // To say yes is to say nothing: it is so by default.
     ...(timeouts === false && { timeouts }),
     ...(syncDaemons === false && { syncDaemons }),
     ...(sysctls !== undefined && { sysctls }),
     ...(scope !== undefined && { scope: scopeOf(scope) }),
   }
-  const text = await session.withTable(async (ipvs) => {
-    const state = await misuse(ipvs.save(parts))
-    return misuse(
-      formatState(state, {
-        format,
-        ...(lossy === true && {
-          onLoss: ({ path, reason }) => {
-            session.note(`${path}: ${reason}`)
-          },
-        }),
-      }),
-      lossy === true ? '' : ' Or give --lossy to go without it.',
-    )
+  const how = {
+    ...(format !== undefined && { format }),
+    ...(lossy === true && {
+      onLoss: ({ path, reason }: StateLoss) => {
+        session.note(`${path}: ${reason}`)
+      },
+    }),
+  }
+  await session.withTable(async (ipvs) => {
+    try {
+      if (file !== undefined && file !== STDIN) {
+        await ipvs.saveToFile(file, { ...parts, ...how })
+        return
+      }
+      const { syncDaemons: running, ...rest } = await ipvs.save(parts)
+      // Lines of ipvsadm have no words for "none runs".
+      const unsaid = format === 'ipvsadm' && running?.length === 0
+      const state = { ...rest, ...(running !== undefined && !unsaid && { syncDaemons: running }) }
+      session.print(await formatState(state, how))
+    } catch (error) {
+      if (error instanceof TypeError && format === 'ipvsadm')
+        throw new UsageError(`${error.message} Or give --lossy.`)
+      throw fileError('write', file ?? '', asUsage(error))
+    }
   })
-  if (file === undefined || file === STDIN) session.print(text)
-  else await writeText(file, text)
   return STATUS.done
 }
 
@@ -257,7 +275,7 @@ function inCommon(
 }
 
 function readFrom({ surroundings }: Session, file: string, { format }: CompareOptions): Promise<State> {
-  return readState(file, surroundings.stdin, format === undefined ? {} : { format })
+  return readStateOf(file, surroundings.stdin, format)
 }
 
 function planOptions({ prune, keepWeights, scope }: CompareOptions): PlanOptions {
@@ -278,12 +296,11 @@ function scopeOf(words: readonly string[]): Scope {
 }
 
 /** Misuse that the library finds in what the command line says is the command line's. */
-async function misuse<T>(work: Promise<T>, remedy = ''): Promise<T> {
+async function misuse<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    const found = asUsage(error)
-    throw found instanceof UsageError && remedy !== '' ? new UsageError(found.message + remedy) : found
+    throw asUsage(error)
   }
 }
 

@@ -9,7 +9,7 @@ import { info } from './info.ts'
 import { list, type ListOptions, show } from './list.ts'
 import { withTable } from './open.ts'
 import { type CommonOptions, Session } from './session.ts'
-import { hasColor, processSurroundings, styleFor, type Surroundings } from './terminal.ts'
+import { hasColor, type Output, processSurroundings, styleFor, type Surroundings } from './terminal.ts'
 
 /** Our own commands. Gives the exit status. */
 export async function runCommand(
@@ -68,7 +68,7 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
   const help = error.code === 'commander.unknownCommand' || command === undefined ? 'ipvs' : `ipvs ${command}`
   return {
     status: STATUS.usage,
-    message: `${error.message.replace(/^error: /, '')}; "${help} --help" says more`,
+    message: `${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}; "${help} --help" says more`,
   }
 }
 
@@ -114,8 +114,8 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
       writeErr: (text) => stderr.write(text),
       // It is said where all errors are.
       outputError: () => undefined,
-      getOutHelpWidth: () => stdout.columns ?? 80,
-      getErrHelpWidth: () => stderr.columns ?? 80,
+      getOutHelpWidth: () => widthOf(stdout),
+      getErrHelpWidth: () => widthOf(stderr),
       getOutHasColors: () => hasColor(stdout, env),
       getErrHasColors: () => hasColor(stderr, env),
     })
@@ -188,7 +188,10 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
   ])
     .argument('[file]', 'written whole or not at all; default standard output')
     .addOption(
-      new Option('--format <format>', "default: what the file's name ends in, or json").choices(FORMATS),
+      new Option(
+        '--format <format>',
+        "default: what the file's name ends in; json on standard output",
+      ).choices(FORMATS),
     )
     .option('--no-timeouts', 'leave out the timeouts')
     .option('--no-sync-daemons', 'leave out the sync daemons')
@@ -330,6 +333,11 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
 const PROGRAM_HELP = `Every command has examples: ipvs apply --help
 Colours are for terminals alone; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.
 A symbolic link to this program under the name ipvsadm, ipvsadm-save or ipvsadm-restore does what those programs do.`
+
+/** A terminal that does not know its width says 0. */
+function widthOf({ columns = 0 }: Output): number {
+  return columns > 0 ? columns : 80
+}
 
 function argumentTerm(argument: Argument): string {
   const name = argument.name().toUpperCase() + (argument.variadic ? '...' : '')

@@ -225,7 +225,7 @@ function picture(table: readonly SnapshotEntry[], columns: readonly Column[], se
     return result
   }
   let lines = draw(BAR_WIDTH)
-  const most = stdout.columns ?? Infinity
+  const most = stdout.columns === undefined || stdout.columns === 0 ? Infinity : stdout.columns
   if (lines.some((line) => stripVTControlCharacters(line).length > most)) lines = draw(0)
   return `${lines.join('\n')}\n`
 }
@@ -264,23 +264,28 @@ function details(entry: SnapshotEntry, style: Style): string {
       `${String(stats.packetsOut)} packets, ${String(stats.bytesOut)} bytes; ${String(rates.packetsOutPerSecond)} and ${String(rates.bytesOutPerSecond)}/s`,
     ],
   ]
-  const columns = [...WEIGHTS, ...COUNTERS]
-  const rows = [
-    ['  SERVER', 'METHOD', ...columns.map(({ title }) => title), 'OPTIONS'].map(style.dim),
-    ...realServers.map((server) => [
-      `  ${formatEndpoint(server.key)}`,
-      String(server.method),
-      ...columns.map((column) => quiet(column, column.server(server), String(column.server(server)), style)),
-      word(serverOptions(server)),
-    ]),
-  ]
-  return (
-    `${style.bold(formatServiceKey(service.key))}\n` +
-    facts.map(([name, value]) => `  ${name.padEnd(11)}  ${value}\n`).join('') +
-    (realServers.length === 0
-      ? `\n  ${style.yellow('no real servers')}\n`
-      : `\n${align(rows, [false, false, ...columns.map(() => true), false])}`)
-  )
+  const table = (columns: readonly Column[]): string =>
+    align(
+      [
+        ['  SERVER', 'METHOD', ...columns.map(({ title }) => title), 'OPTIONS'].map(style.dim),
+        ...realServers.map((server) => [
+          `  ${formatEndpoint(server.key)}`,
+          String(server.method),
+          ...columns.map((column) =>
+            quiet(column, column.server(server), String(column.server(server)), style),
+          ),
+          word(serverOptions(server)),
+        ]),
+      ],
+      [false, false, ...columns.map(() => true), false],
+    )
+  const head = facts.map(([name, value]) => `  ${name.padEnd(11)}  ${value}\n`).join('')
+  // Two narrow tables fit where a wide one does not.
+  const servers =
+    realServers.length === 0
+      ? `  ${style.yellow('no real servers')}\n`
+      : `${table(WEIGHTS)}\n${table(COUNTERS)}`
+  return `${style.bold(formatServiceKey(service.key))}\n${head}\n${servers}`
 }
 
 /** What a service has that is not as by default, a word each. */
@@ -326,7 +331,7 @@ function word(options: readonly string[]): string {
 /** Columns of equal width, two blanks between them; nothing at the end of a line. */
 function align(rows: readonly (readonly string[])[], right: readonly boolean[]): string {
   const width = (text: string): number => stripVTControlCharacters(text).length
-  const widths = right.map((_, index) =>
+  const widths = (rows[0] ?? []).map((_, index) =>
     rows.reduce((most, row) => Math.max(most, width(row[index] ?? '')), 0),
   )
   let text = ''

@@ -1,84 +1,95 @@
 import { readFile } from 'node:fs/promises'
-import { formatState, Ipvs, type State, type StateFormat } from '../index.ts'
+import { Ipvs, type SaveToFileOptions, type State, type StateFormat } from '../index.ts'
 import { createMemoryKernel, type MemoryInterface } from '../testing.ts'
 import { FileError } from './errors.ts'
-import { formatOfName, parseText, writeText } from './files.ts'
+import { fileError, readStateOf } from './files.ts'
 
 /** The in-memory kernel with the table of a file. */
 export interface MemoryTable {
-  readonly ipvs: Ipvs
-  /** Writes the table to the file, whole or not at all, if it is no longer what the file says. */
+  /** Opens the table; closing it leaves the kernel as it is. */
+  open(): Promise<Ipvs>
+  /** Writes the table to the file, whole or not at all, if it is no longer what it was. */
   writeBack(): Promise<void>
 }
 
 /** Opens it. A file that is empty, or not there, is an empty table, and written when that changes. */
 export async function openMemory(file: string): Promise<MemoryTable> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    const { code, message } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT') return undefined
-    throw new FileError(`cannot read ${file}: ${message}`)
-  })
-  const state = isBlank(text) ? { services: [] } : await parseText(text, file)
-  const ipvs = await Ipvs.open({ transport: createMemoryKernel({ interfaces: interfacesFor(state) }) })
-  const fresh = await ipvs.save({ sysctls: true })
+  const text = await readText(file)
+  const blank = text.trim() === ''
+  // Of a file, standard input is never asked.
+  const state = blank ? { services: [] } : await readStateOf(file, process.stdin, undefined)
+  const transport = createMemoryKernel({ interfaces: interfacesFor(state) })
+  const open = (): Promise<Ipvs> => Ipvs.open({ transport })
+  const ours = await open()
+  const fresh = await ours.save({ sysctls: true })
   try {
-    await ipvs.restore(state)
+    await ours.restore(state)
   } catch (error) {
     throw new FileError(`${file} does not go into the in-memory kernel: ${(error as Error).message}`)
   }
-  const format = formatOf(file, text)
-  const now = async (): Promise<string> => {
-    try {
-      return await formatState(without(await ipvs.save({ sysctls: true }), fresh, state), { format })
-    } catch (error) {
-      if (!(error instanceof TypeError)) throw error
-      throw new FileError(`${file} cannot be written as it was: ${error.message}`)
-    }
-  }
-  const before = await now()
+  const before = JSON.stringify(await ours.save({ sysctls: true }))
+  const format = blank ? formatOfNew(file) : formatOf(text)
   return {
-    ipvs,
+    open,
     async writeBack() {
-      const after = await now()
-      if (after === before) return
-      const there = await readFile(file, 'utf8').catch(() => undefined)
-      if (there !== text) {
-        throw new FileError(`${file} was changed by someone else meanwhile, so it was left as it is`)
+      const after = await ours.save({ sysctls: true })
+      if (JSON.stringify(after) === before) return
+      if ((await readText(file)) !== text) {
+        throw new FileError(`${file} was changed by someone else meanwhile, and is left as it is`)
       }
-      await writeText(file, after)
+      try {
+        await ours.saveToFile(file, {
+          ...partsOf(after, fresh, state),
+          ...(format !== undefined && { format }),
+        })
+      } catch (error) {
+        if (error instanceof TypeError) throw new FileError(`${file} cannot be written: ${error.message}`)
+        throw fileError('write', file, error)
+      }
     },
   }
 }
 
-/** Leaves out what nobody has set: what is as in a kernel that has just started, and not named by the file. */
-function without({ services, timeouts, syncDaemons, sysctls }: State, fresh: State, named: State): State {
-  const set = Object.entries(sysctls ?? {}).filter(
-    ([name, value]) => value !== fresh.sysctls?.[name] || named.sysctls?.[name] !== undefined,
-  )
-  const same = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)
-  return {
-    services,
-    ...(timeouts !== undefined &&
-      (named.timeouts !== undefined || !same(timeouts, fresh.timeouts)) && { timeouts }),
-    ...(syncDaemons !== undefined &&
-      (named.syncDaemons !== undefined || syncDaemons.length > 0) && { syncDaemons }),
-    ...(set.length > 0 && { sysctls: Object.fromEntries(set) }),
+/** Whoever looks on must know that nothing here is real. */
+export function memoryNote(file: string): string {
+  return `ipvs: in-memory kernel, no real one is touched; its table is ${file}\n`
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    throw fileError('read', file, error)
   }
 }
 
-/** A file keeps the form it has. */
-function formatOf(file: string, text: string | undefined): StateFormat {
-  if (isBlank(text)) return formatOfName(file) ?? 'json'
+/** The parts to write: those that the file has, and those that are not as in a kernel that has just started. */
+function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
+  const { timeouts, syncDaemons = [], sysctls = {} } = now
+  const names = Object.keys(sysctls).filter(
+    (name) => sysctls[name] !== fresh.sysctls?.[name] || file.sysctls?.[name] !== undefined,
+  )
+  return {
+    timeouts: file.timeouts !== undefined || JSON.stringify(timeouts) !== JSON.stringify(fresh.timeouts),
+    syncDaemons: file.syncDaemons !== undefined || syncDaemons.length > 0,
+    ...(names.length > 0 && { sysctls: names }),
+  }
+}
+
+/** A file keeps the form that it has. */
+function formatOf(text: string): StateFormat {
   const line = /^(?:\s|#.*\n)*(.*)/.exec(text)?.[1] ?? ''
   if (line.startsWith('{')) return 'json'
   return /^--?[a-z]|^(\S*\/)?ipvsadm\s/i.test(line) ? 'ipvsadm' : 'yaml'
 }
 
-function isBlank(text: string | undefined): text is undefined | '' {
-  return text === undefined || text.trim() === ''
+/** A new one has the form that its name tells; `undefined` leaves that to what writes it. */
+function formatOfNew(file: string): StateFormat | undefined {
+  return /\.(json|ya?ml|rules|ipvs|save)$/i.test(file) ? undefined : 'json'
 }
 
-/** As many interfaces as the table needs; each sync daemon has its own. */
+/** As many interfaces as the table needs: each sync daemon has one. */
 function interfacesFor({ syncDaemons = [] }: State): MemoryInterface[] {
   const names = new Set(['eth0', ...syncDaemons.map(({ multicastInterface }) => multicastInterface)])
   names.delete('lo')

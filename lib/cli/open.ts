@@ -36,14 +36,15 @@ export async function withTable<T>(
     const by = memory === undefined ? 'IPVS_MEMORY' : '--memory'
     throw new UsageError(`--netns is about the real kernel, and ${by} chooses the one in memory`)
   }
-  const { openMemory } = await import('./memory.ts')
+  const { memoryNote, openMemory } = await import('./memory.ts')
   const table = await openMemory(file)
-  if (!quiet) stderr.write(`ipvs: in-memory kernel, no real one is touched; its table is ${file}\n`)
+  if (!quiet) stderr.write(memoryNote(file))
+  const ipvs = await table.open()
   try {
-    return await body(table.ipvs)
+    return await body(ipvs)
   } finally {
+    await ipvs.close()
     // What was done before an error is done here too.
     await table.writeBack()
-    await table.ipvs.close()
   }
 }

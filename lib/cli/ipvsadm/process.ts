@@ -9,8 +9,30 @@ const BROKEN_PIPE_STATUS = 141
 /** So much is written at once where nobody looks on. */
 const BUFFER_LENGTH = 64 * 1024
 
-/** Runs one of the three programs in this process. Gives the exit status. */
+/** The file of the in-memory kernel's table cannot be read or written. */
+const MEMORY_FAILED_STATUS = 2
+
+/**
+ * Runs one of the three programs in this process. Gives the exit status.
+ * IPVS_MEMORY names a file whose table, on a kernel in memory, takes the place of the real one.
+ */
 export async function runProgram(program: string, args: readonly string[]): Promise<number> {
+  const file = process.env.IPVS_MEMORY
+  if (file === undefined || file === '') return runOn(openKernel, program, args)
+  const { memoryNote, openMemory } = await import('../memory.ts')
+  try {
+    const table = await openMemory(file)
+    writeAll(2, memoryNote(file))
+    const status = await runOn(() => table.open(), program, args)
+    await table.writeBack()
+    return status
+  } catch (error) {
+    writeAll(2, `${program}: ${error instanceof Error ? error.message : String(error)}\n`)
+    return MEMORY_FAILED_STATUS
+  }
+}
+
+async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly string[]): Promise<number> {
   const output = new Output()
   const surroundings: Surroundings = {
     program,
@@ -22,7 +44,7 @@ export async function runProgram(program: string, args: readonly string[]): Prom
     err: (text) => {
       writeAll(2, text)
     },
-    open: openKernel,
+    open,
   }
   const status = await runNamed(program, args, surroundings)
   output.flush()
