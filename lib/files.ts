@@ -174,7 +174,7 @@ async function inheritance(
   const { uid, gid } = old
   // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
   // that is open to all, such as /tmp, anyone may have put a file there.
-  if (process.geteuid?.() !== 0 || (await lstat(folder)).uid !== uid) return { mode }
+  if (uid === 0 || process.geteuid?.() !== 0 || (await lstat(folder)).uid !== uid) return { mode }
   return { mode, owner: { uid, gid } }
 }
 
