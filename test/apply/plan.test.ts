@@ -1,0 +1,259 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { formatPlan, type Plan, planStates, type PlanOptions, type State } from '../../lib/index.ts'
+import { canonicalTable, table } from '../helpers/kernel-arbitraries.ts'
+import { chooseSeed } from '../helpers/random.ts'
+
+/** planStates() and formatPlan(): no kernel anywhere. */
+
+const WEB = { protocol: 'tcp', address: '10.0.0.2', port: 80 } as const
+const real = (last: number, more: object = {}) =>
+  ({ address: `10.1.0.${String(last)}`, port: 8080, method: 'masquerade', weight: 1, ...more }) as const
+const web = (...realServers: State['services'][number]['realServers'] & object): State => ({
+  services: [{ ...WEB, realServers }],
+})
+
+const kinds = ({ steps }: Plan): string[] => steps.map(({ kind }) => kind)
+
+describe('planStates', () => {
+  test('finds nothing between two ways of saying the same', async () => {
+    const short: State = {
+      services: [
+        {
+          protocol: 'tcp',
+          address: '2001:DB8:0:0::1',
+          port: 80,
+          realServers: [{ address: '2001:db8::0:2' }],
+        },
+        { protocol: 6, address: '10.0.0.1', port: 0, persistence: { netmask: 24 } },
+        { protocol: 'fwmark', fwmark: 3, scheduler: 'sh', schedulerFlags: ['flag-2'] },
+      ],
+      syncDaemons: [{ state: 'backup', multicastInterface: 'eth0', maxLengthBytes: 100 }],
+      sysctls: { sync_threshold: ' 3\t50', secure_tcp: '2' },
+    }
+    const long: State = {
+      version: 1,
+      services: [
+        {
+          protocol: 'fwmark',
+          fwmark: 3,
+          family: 'ipv4',
+          scheduler: 'sh',
+          schedulerFlags: ['sh-port'],
+          onePacket: false,
+          realServers: [],
+        },
+        {
+          protocol: 'tcp',
+          address: '10.0.0.1',
+          port: 0,
+          scheduler: 'wlc',
+          persistence: { timeoutSeconds: 300, netmask: '255.255.255.0' },
+        },
+        {
+          protocol: 'tcp',
+          address: '2001:db8::1',
+          port: 80,
+          realServers: [
+            { address: '2001:db8::2', port: 80, method: 'direct', weight: 1, tunnel: { type: 'ipip' } },
+          ],
+        },
+      ],
+      // What the kernel reports: it raises a backup's length to 1024.
+      syncDaemons: [
+        {
+          state: 'backup',
+          multicastInterface: 'eth0',
+          syncId: 0,
+          maxLengthBytes: 1024,
+          multicastGroup: '224.0.0.81',
+          multicastPort: 8848,
+          multicastTtl: 1,
+        },
+      ],
+      sysctls: { sync_threshold: '3 50', secure_tcp: '1' },
+    }
+    for (const [actual, wanted] of [
+      [short, long],
+      [long, short],
+    ] as const) {
+      const plan = await planStates(actual, wanted)
+      expect([plan.steps, plan.reordered, plan.deletions, plan.starved]).toEqual([[], [], 0, []])
+    }
+  })
+
+  test('leads from any state to any other, and back', async () => {
+    await fc.assert(
+      fc.asyncProperty(table({ ipvsadm: false }, 4), table({ ipvsadm: false }, 4), async (one, two) => {
+        const state = (rules: typeof one): State => ({
+          services: canonicalTable(rules).map(({ service, realServers }) => ({ ...service, realServers })),
+        })
+        const [from, to] = [state(one), state(two)]
+        const plan = await planStates(from, to)
+        const again = await planStates(to, from)
+        const count = (name: string, { steps }: Plan): number =>
+          steps.filter(({ kind }) => kind === name).length
+        expect(count('add-service', plan)).toBe(count('delete-service', again))
+        expect(count('edit-server', plan)).toBe(count('edit-server', again))
+        expect((await planStates(to, plan.wanted)).steps).toEqual([])
+      }),
+      { seed: chooseSeed('plans'), numRuns: 100 },
+    )
+  })
+
+  test('raises weights before it takes any to 0, and deletes last', async () => {
+    const plan = await planStates(
+      web(real(1), real(2, { weight: 0 }), real(3)),
+      web(real(1, { weight: 0 }), real(2, { weight: 4 }), real(4)),
+    )
+    expect(plan.steps.map((step) => [step.kind, 'server' in step && step.server.address])).toEqual([
+      ['add-server', '10.1.0.4'],
+      ['edit-server', '10.1.0.2'],
+      ['edit-server', '10.1.0.1'],
+      ['delete-server', '10.1.0.3'],
+    ])
+  })
+
+  test('says of a server with another port, and of a sync daemon, that it is replaced', async () => {
+    const daemon = { state: 'master', multicastInterface: 'eth0' } as const
+    const plan = await planStates(
+      { ...web(real(1), real(2)), syncDaemons: [{ ...daemon, syncId: 1 }] },
+      { ...web(real(1, { port: 9090 }), real(2)), syncDaemons: [{ ...daemon, syncId: 2 }] },
+    )
+    expect(kinds(plan)).toEqual(['add-server', 'delete-server', 'stop-daemon', 'start-daemon'])
+    expect(plan.steps[0]).toMatchObject({ replaces: { address: '10.1.0.1', port: 8080 } })
+    expect(plan.steps[3]).toMatchObject({ replaces: { syncId: 1 } })
+  })
+
+  test('stops a daemon before it adds a tunnel to another family, and starts one after the last is gone', async () => {
+    const mixed = web({ address: '2001:db8::1', method: 'tunnel' })
+    const daemons: State['syncDaemons'] = [{ state: 'master', multicastInterface: 'eth0' }]
+    const to = await planStates({ ...web(), syncDaemons: daemons }, { ...mixed, syncDaemons: [] })
+    expect(kinds(to)).toEqual(['stop-daemon', 'add-server'])
+    const back = await planStates({ ...mixed, syncDaemons: [] }, { ...web(), syncDaemons: daemons })
+    expect(kinds(back)).toEqual(['delete-server', 'start-daemon'])
+  })
+
+  test.each<[string, State, State, boolean]>([
+    ['the same order', web(real(1), real(2), real(3)), web(real(1), real(2), real(3)), false],
+    ['another order', web(real(1), real(2)), web(real(2), real(1)), true],
+    ['one that is gone', web(real(1), real(2), real(3)), web(real(1), real(3)), false],
+    ['a new one in front', web(real(1), real(2)), web(real(3), real(1), real(2)), false],
+    ['a new one behind', web(real(1), real(2)), web(real(1), real(2), real(3)), true],
+    ['a new one in front of a gone one', web(real(1), real(2)), web(real(3), real(2)), false],
+    ['new ones alone', web(real(1)), web(real(2), real(3)), false],
+  ])('knows whether the order will be the wanted one: %s', async (_, from, to, reordered) => {
+    expect((await planStates(from, to)).reordered).toEqual(reordered ? [WEB] : [])
+  })
+
+  const two: State = {
+    services: [
+      { ...WEB, realServers: [real(1)] },
+      { protocol: 'tcp', address: '192.0.2.1', port: 80 },
+      { protocol: 'tcp', address: '2001:db8::1', port: 80 },
+      { protocol: 'fwmark', fwmark: 5 },
+    ],
+  }
+  test.each<[string, PlanOptions['scope'], number[]]>([
+    ['an address', { addresses: ['192.0.2.1'] }, [1]],
+    ['networks', { addresses: ['10.0.0.0/8', '2001:db8::/32'] }, [0, 2]],
+    ['all of one family', { addresses: ['0.0.0.0/0'] }, [0, 1]],
+    ['a network with odd bits', { addresses: ['10.0.0.3/31', '192.0.2.2/31'] }, [0]],
+    ['a mark', { fwmarks: [5] }, [3]],
+    ['a mark and an address', { fwmarks: [4, 5], addresses: ['::/0'] }, [2, 3]],
+    ['nothing', {}, []],
+    ['a function', ({ protocol }) => protocol === 'fwmark', [3]],
+  ])('looks only at what is inside of a scope: %s', async (_, scope, inside) => {
+    const plan = await planStates(two, { services: [] }, scope === undefined ? {} : { scope })
+    const ids = (keys: readonly object[]): string[] => keys.map((key) => JSON.stringify(key)).sort()
+    expect(
+      ids(plan.steps.map((step) => ('service' in step ? { ...step.service, family: undefined } : {}))),
+    ).toEqual(ids(inside.map((index) => ({ ...two.services[index], realServers: undefined }))))
+  })
+
+  test.each<[State, PlanOptions, string]>([
+    [two, { scope: { addresses: ['10.0.0.0/8'] } }, 'services[1]: tcp/192.0.2.1:80 is outside of the scope'],
+    [{ services: [], timeouts: { tcpSeconds: 1 } }, { scope: {} }, 'timeouts belong to the whole director'],
+    [{ services: [], sysctls: { conntrack: '1' } }, {}, 'sysctls.conntrack: what is there does not have it'],
+    [
+      { services: [{ ...WEB, realServers: [real(1), real(2, { weight: -1 })] }] },
+      {},
+      'services[0].realServers[1].weight must be a whole number 0 to 2147483647, got -1',
+    ],
+    [web(real(1), real(1)), {}, 'comes twice'],
+    [{ services: [], sysctls: { '../../kernel/panic': '1' } }, {}, 'sysctls'],
+    [two, { scope: (() => 'yes') as never }, "scope must give true or false, got 'yes' for"],
+  ])('refuses %j with %j', async (wanted, options, message) => {
+    await expect(planStates({ services: [] }, wanted, options)).rejects.toThrow(message)
+  })
+})
+
+describe('formatPlan', () => {
+  const from: State = {
+    services: [
+      { ...WEB, realServers: [real(9), real(10), real(11, { weight: 3 })] },
+      { protocol: 'udp', address: '10.0.0.10', port: 53, scheduler: 'rr', realServers: [real(1), real(2)] },
+    ],
+    timeouts: { tcpSeconds: 900, udpSeconds: 300 },
+    syncDaemons: [{ state: 'master', multicastInterface: 'eth0', syncId: 1 }],
+    sysctls: { conntrack: '0' },
+  }
+  const to: State = {
+    services: [
+      {
+        ...WEB,
+        scheduler: 'sh',
+        schedulerFlags: ['sh-port'],
+        realServers: [
+          real(10, { weight: 0, upperThreshold: 100 }),
+          real(9, { port: 9090, weight: 0 }),
+          real(11, { weight: 0, method: 'tunnel', tunnel: { type: 'gue', port: 6080, checksum: 'csum' } }),
+        ],
+      },
+      { protocol: 'fwmark', fwmark: 7, persistence: { netmask: 24 }, realServers: [real(3, { weight: 5 })] },
+    ],
+    timeouts: { tcpSeconds: 1000, udpSeconds: 300 },
+    syncDaemons: [{ state: 'master', multicastInterface: 'eth1' }],
+    sysctls: { conntrack: '1' },
+  }
+  const EXPECTED = `
+~ sysctl net.ipv4.vs.conntrack  0 -> 1
+~ timeouts  tcpSeconds 900 -> 1000
+- master sync daemon  multicastInterface eth0, syncId 1, multicastGroup 224.0.0.81, multicastPort 8848, multicastTtl 1
++ master sync daemon  multicastInterface eth1, syncId 0, multicastGroup 224.0.0.81, multicastPort 8848, multicastTtl 1  (replaces the one that runs: it cannot be edited)
++ fwmark/7  scheduler wlc, persistence 300s/255.255.255.0
++   10.1.0.3:8080  method masquerade, weight 5
+~ tcp/10.0.0.2:80  scheduler wlc -> sh, schedulerFlags none -> sh-port
+-   10.1.0.9:8080  method masquerade, weight 1
++   10.1.0.9:9090  method masquerade, weight 0  (replaces 10.1.0.9:8080: a port cannot be edited)
+~   10.1.0.10:8080  weight 1 -> 0, upperThreshold none -> 100
+~   10.1.0.11:8080  method masquerade -> tunnel, weight 3 -> 0, tunnel none -> gue:6080 csum
+- udp/10.0.0.10:53  scheduler rr
+-   10.1.0.1:8080  method masquerade, weight 1
+-   10.1.0.2:8080  method masquerade, weight 1
+! tcp/10.0.0.2:80 would be left without a real server whose weight is above 0
+  tcp/10.0.0.2:80: its real servers stay in another order than the state has
+4 to add, 5 to change, 5 to delete.
+`.slice(1)
+
+  test('prints what a person reads at a glance', async () => {
+    expect(await formatPlan(await planStates(from, to))).toBe(EXPECTED)
+  })
+
+  test('prints the same in colour, if asked', async () => {
+    const text = await formatPlan(await planStates(from, to), { color: true })
+    expect(text).toContain('\u001B[32m+ fwmark/7  scheduler wlc, persistence 300s/255.255.255.0\u001B[0m\n')
+    expect(text).toContain('\u001B[31m-   10.1.0.1:8080')
+    expect(text.replaceAll(/\u001B\[[\d;]*m/g, '')).toBe(EXPECTED)
+  })
+
+  test('says that there is nothing to do', async () => {
+    expect(await formatPlan(await planStates(to, to))).toBe('Nothing to do.\n')
+  })
+
+  test('names the service of a server that changes alone', async () => {
+    expect(await formatPlan(await planStates(web(real(1)), web(real(1, { weight: 5 }))))).toBe(
+      '  tcp/10.0.0.2:80\n~   10.1.0.1:8080  weight 1 -> 5\n0 to add, 1 to change, 0 to delete.\n',
+    )
+  })
+})
