@@ -34,6 +34,9 @@ export interface FormatStateOptions {
   readonly signal?: AbortSignal
 }
 
+/** More characters than this take milliseconds to copy. */
+const LONG = 1 << 20
+
 const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
 
 /**
@@ -50,7 +53,9 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   checkOptions(options, ['format', 'lookupService', 'lookupHost', 'signal'])
   if (typeof text !== 'string') throw new TypeError(`a state's text must be a text, got ${show(text)}`)
   const pace = new StatePace(options.signal)
+  // Looking into a text that was put together of parts makes it one, which takes a while if it is long.
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
+  if (body.length > LONG) await pace.rest()
   const { format = recognise(body) } = options
   oneOf(format, 'format', FORMATS)
   refuseBinary(body)

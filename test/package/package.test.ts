@@ -226,6 +226,19 @@ describe('an installation', () => {
     expect(printed).toBe('1')
   })
 
+  test('has the texts of states behind a door of their own, which loads no addon, and their schema', async () => {
+    const printed = await node(
+      'text.mjs',
+      `import { createRequire } from 'node:module'
+      import { formatState, parseState } from 'ipvs/text'
+      process.dlopen = () => { throw new Error('the addon was loaded') }
+      const state = await parseState('services: []')
+      console.log(JSON.stringify(await formatState(state)))
+      console.log(createRequire(import.meta.url)('ipvs/state.schema.json').required)`,
+    )
+    expect(printed).toBe(`${JSON.stringify('{\n  "version": 1,\n  "services": []\n}\n')}\n[ 'services' ]`)
+  })
+
   test('has the command, by its own name and by those of ipvsadm, and it finds the addon', async () => {
     const bin = join(project(), 'node_modules/.bin')
     const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string }
