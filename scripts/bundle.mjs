@@ -14,6 +14,8 @@ await build({
   entryPoints: [path.join(root, 'lib/cli/main.ts')],
   outfile,
   bundle: true,
+  // An installation has it, and few commands need it.
+  external: ['yaml'],
   platform: 'node',
   target: 'node20.19',
   // For require(), which this format has, loads one of Node's own modules where it is needed; import loads them all at the start.
@@ -24,6 +26,9 @@ await build({
   footer: { js: `/* The command has commander (https://github.com/tj/commander.js) in it:\n\n${license}*/` },
   define: { 'import.meta.url': 'importMetaUrl' },
   legalComments: 'none',
+  // Half the letters are half the time to read them; names stay for stack traces.
+  minifyWhitespace: true,
+  minifySyntax: true,
   logLevel: 'warning',
 })
 chmodSync(outfile, 0o755)

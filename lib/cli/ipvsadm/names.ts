@@ -1,4 +1,3 @@
-import { lookup, lookupService } from 'node:dns/promises'
 import { readFileSync } from 'node:fs'
 
 /** A host that has to be looked up before a line can be read: then read it again. */
@@ -38,6 +37,7 @@ export class Names {
 
   /** Looks up the IPv4 address of a host. */
   async findAddress(host: string): Promise<void> {
+    const { lookup } = await import('node:dns/promises')
     const found = await lookup(host, { family: 4, all: false }).catch(() => undefined)
     // What is an IPv6 address is answered with itself.
     this.#addresses.set(host, found?.family === 4 ? found.address : undefined)
@@ -71,6 +71,7 @@ export class Names {
 
   async #findHost(address: string): Promise<string | undefined> {
     if (this.#silent >= SILENT_ANSWERS) return undefined
+    const { lookupService } = await import('node:dns/promises')
     try {
       const { hostname } = await lookupService(address, 0)
       return hostname

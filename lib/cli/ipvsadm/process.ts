@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { fstatSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError } from '../../index.ts'
 import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
@@ -33,6 +32,8 @@ export async function runProgram(program: string, args: readonly string[]): Prom
 }
 
 async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly string[]): Promise<number> {
+  // Look-ups wait for name servers on these threads and take half of them at most. They are made at the first work.
+  if (writesNames(program, args)) process.env.UV_THREADPOOL_SIZE ??= '64'
   const output = new Output()
   const surroundings: Surroundings = {
     program,
@@ -51,6 +52,12 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
   return output.broken ? BROKEN_PIPE_STATUS : status
 }
 
+/** Whether a table is to be printed with names. A wrong guess is only slower. */
+function writesNames(program: string, args: readonly string[]): boolean {
+  const lists = program === 'ipvsadm-save' || /^(-[LlS]|--list$|--save$)/.test(args[0] ?? '-L')
+  return lists && !args.some((word) => word === '--numeric' || /^-[A-Za-z]*n/.test(word))
+}
+
 function runNamed(program: string, args: readonly string[], surroundings: Surroundings): Promise<number> {
   if (program === 'ipvsadm-save') return ipvsadmSave(args, surroundings)
   if (program === 'ipvsadm-restore') return ipvsadmRestore(surroundings)
@@ -59,12 +66,12 @@ function runNamed(program: string, args: readonly string[], surroundings: Surrou
 
 /** Opens the kernel's table; loads the module if it is not there, as ipvsadm does. */
 async function openKernel(): Promise<Ipvs> {
-  // Look-ups of names wait for servers on these threads, and take half of them at most.
-  process.env.UV_THREADPOOL_SIZE ??= '64'
   try {
     return await Ipvs.open()
   } catch (error) {
     if (!(error instanceof IpvsError) || error.noFamily !== true) throw error
+    // Seldom needed, and slow to load.
+    const { execFileSync } = await import('node:child_process')
     try {
       execFileSync('/sbin/modprobe', ['--', 'ip_vs'], { stdio: ['ignore', 'ignore', 'inherit'] })
     } catch {

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import { type Ipvs, IpvsError } from '../../index.ts'
 import { messageOf } from './errors.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
@@ -46,7 +45,7 @@ export async function ipvsadmRestore(surroundings: Surroundings): Promise<number
   const said = /^-[neE]+$/.test(kept) ? '' : `${kept}\n`
   return withKernel({ ...surroundings, program: 'ipvsadm' }, async (session) => {
     await runLine(['-C'], session, surroundings)
-    return restore(Readable.from([Buffer.from(said, 'latin1')]), session)
+    return restore(one(Buffer.from(said, 'latin1')), session)
   })
 }
 
@@ -112,4 +111,8 @@ async function runLine(args: readonly string[], session: Session, { input }: Sur
         (error: unknown) => report(error, action.command, session.err),
       )
   }
+}
+
+async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield await Promise.resolve(bytes)
 }

@@ -1,0 +1,113 @@
+import { expect, test } from 'vitest'
+import { RealProgram, runOurs } from '../helpers/adm-programs.ts'
+import { kernelTests, type Netns, until, withNamespace } from '../helpers/kernel.ts'
+import { Connection, REAL, sendDatagram, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
+import { chooseSeed, Random } from '../helpers/random.ts'
+
+/** Listings of one table by the real ipvsadm and by ours: the same bytes. */
+
+const VIEWS = [
+  '-Ln',
+  '-L -n --nosort',
+  '-Ln --stats',
+  '-Ln --stats --exact',
+  '-Ln --rate',
+  '-Ln --rate --exact',
+  '-Ln --thresholds',
+  '-Ln --persistent-conn',
+  '-Ln --tun-info',
+  '-Sn',
+  '-L',
+  '-S',
+  '',
+]
+
+async function expectSame(netns: Netns, program: RealProgram, views: readonly string[]): Promise<void> {
+  for (const view of views) {
+    const words = view === '' ? [] : view.split(' ')
+    // Counters and timers go on meanwhile: what was the same before and after ours must be ours.
+    await until(`a moment in which nothing changes: ipvsadm ${view}`, async () => {
+      const before = await program.run(words)
+      const ours = await runOurs(netns, words)
+      const after = await program.run(words)
+      if (JSON.stringify(before) !== JSON.stringify(after)) return false
+      expect(ours, `ipvsadm ${view}`).toEqual(before)
+      return true
+    })
+  }
+}
+
+kernelTests('the same listings as ipvsadm', () => {
+  test('of random tables, in the order that its sort makes of the kernel’s', async () => {
+    const random = new Random(chooseSeed('listings of random tables'))
+    const ipv4 = (): string =>
+      [...random.bytes(4)].map((byte, index) => (index === 0 ? 1 + (byte % 223) : byte)).join('.')
+    const ipv6 = (): string =>
+      `[2${Array.from({ length: 8 }, () => random.below(65536).toString(16).padStart(4, '0'))
+        .join(':')
+        .slice(1)}]`
+    await withNamespace(async (netns) => {
+      const lines: string[] = []
+      for (let count = 0; count < 80; count++) {
+        const service = random.pick([
+          () => `-t ${ipv4()}:${random.below(65535) + 1}`,
+          () => `-u ${ipv6()}:${random.below(65535) + 1}`,
+          () => `-f ${random.below(2 ** 32 - 1) + 1}`,
+          () => `-f ${random.below(2 ** 32 - 1) + 1} -6`,
+        ])()
+        lines.push(`-A ${service} -s rr`)
+        for (let server = random.below(12); server > 0; server--) {
+          const address = random.below(2) === 0 ? ipv4() : ipv6()
+          lines.push(`-a ${service} -r ${address}:${random.below(65536)} -i -w ${random.below(9)}`)
+        }
+      }
+      // 127.0.0.0/8 and others that are no unicast addresses are refused: what is left is random enough.
+      await netns.tryRun(['ipvsadm', '-R'], `${lines.join('\n')}\n`)
+      expect((await netns.ipvs.services()).length).toBeGreaterThan(70)
+      const program = new RealProgram(netns)
+      await expectSame(netns, program, ['-Ln', '-Ln --nosort', '-Ln --stats'])
+      const [theirs, ours] = [await program.run(['-Sn']), await runOurs(netns, ['-Sn'])]
+      // A mark that ipvsadm cannot read again is written so that it can (docs/ipvsadm.md).
+      const readable = theirs.stdout.replace(/ -f (-\d+)/g, (_, mark: string) => ` -f ${Number(mark) >>> 0}`)
+      expect(ours).toEqual({ ...theirs, stdout: readable })
+      await program.end()
+    })
+  })
+
+  test('of a table with traffic: counters, rates, connections, persistence and engines', async () => {
+    await withNetwork(async ({ client, director, host }) => {
+      await startEcho(host, 'tcp', 8080)
+      await startEcho(host, 'udp', 5060)
+      const { ipv4, ipv6 } = VIRTUAL
+      await director.ipvsadm([
+        `-A -t ${ipv4}:80 -s rr`,
+        `-a -t ${ipv4}:80 -r ${REAL.ipv4}:8080 -m -w 3 -x 100 -y 50`,
+        `-a -t ${ipv4}:80 -r ${REAL.second}:8080 -m`,
+        `-A -t ${ipv4}:443 -p 600 -M 255.255.255.0`,
+        `-a -t ${ipv4}:443 -r ${REAL.ipv4}:8080 -m`,
+        `-A -t [${ipv6}]:80`,
+        `-a -t [${ipv6}]:80 -r [${REAL.ipv6}]:8080 -m`,
+        `-A -u ${ipv4}:5060 -s rr -p 60 --pe sip`,
+        `-a -u ${ipv4}:5060 -r ${REAL.ipv4}:5060 -m`,
+      ])
+      const connections = [
+        await Connection.open(client, ipv4, 80),
+        await Connection.open(client, ipv4, 80),
+        await Connection.open(client, ipv4, 443),
+        await Connection.open(client, ipv6, 80),
+      ]
+      await (await Connection.open(client, ipv4, 80)).close()
+      await sendDatagram(client, ipv4, 5060)
+      for (let round = 0; round < 20; round++) {
+        for (const connection of connections) await connection.echo('x'.repeat(1000 + round))
+      }
+      const program = new RealProgram(director)
+      await expectSame(director, program, VIEWS)
+      await expectSame(director, program, ['-Lnc', '-Lnc --persistent-conn', '-Lc'])
+      expect((await runOurs(director, ['-Lnc'])).stdout).toMatch(/ESTABLISHED/)
+      expect((await runOurs(director, ['-Ln', '--stats'])).stdout).toMatch(/:80 +\d+ +[1-9]\d+/)
+      for (const connection of connections) await connection.close()
+      await program.end()
+    })
+  })
+})
