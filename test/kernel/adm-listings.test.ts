@@ -87,8 +87,11 @@ kernelTests('the same listings as ipvsadm', () => {
         `-a -t ${ipv4}:443 -r ${REAL.ipv4}:8080 -m`,
         `-A -t [${ipv6}]:80`,
         `-a -t [${ipv6}]:80 -r [${REAL.ipv6}]:8080 -m`,
-        `-A -u ${ipv4}:5060 -s rr -p 60 --pe sip`,
+        `-A -u ${ipv4}:5060 -s rr -p 60`,
         `-a -u ${ipv4}:5060 -r ${REAL.ipv4}:5060 -m`,
+        `-A -u ${ipv4}:5061 -s rr -p 60 --pe sip`,
+        `-a -u ${ipv4}:5061 -r ${REAL.ipv4}:5060 -m`,
+        `-A -f 7 -p 100`,
       ])
       const connections = [
         await Connection.open(client, ipv4, 80),
@@ -98,6 +101,8 @@ kernelTests('the same listings as ipvsadm', () => {
       ]
       await (await Connection.open(client, ipv4, 80)).close()
       await sendDatagram(client, ipv4, 5060)
+      const sip = 'OPTIONS sip:director SIP/2.0\r\nCall-ID: abc123@10.1.0.2\r\n\r\n'
+      await client.run(['socat', '-u', '-', `UDP:${ipv4}:5061`], sip)
       for (let round = 0; round < 20; round++) {
         for (const connection of connections) await connection.echo('x'.repeat(1000 + round))
       }
@@ -105,6 +110,9 @@ kernelTests('the same listings as ipvsadm', () => {
       await expectSame(director, program, VIEWS)
       await expectSame(director, program, ['-Lnc', '-Lnc --persistent-conn', '-Lc'])
       expect((await runOurs(director, ['-Lnc'])).stdout).toMatch(/ESTABLISHED/)
+      expect((await runOurs(director, ['-Lnc', '--persistent-conn'])).stdout).toMatch(
+        / sip +abc123@10\.1\.0\.2$/m,
+      )
       expect((await runOurs(director, ['-Ln', '--stats'])).stdout).toMatch(/:80 +\d+ +[1-9]\d+/)
       for (const connection of connections) await connection.close()
       await program.end()
