@@ -274,7 +274,8 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], write: Endpo
   // IPv6 names are not looked up by -R, and a name too long for its port has lost it.
   const readable: EndpointWriter = (address, port, protocol) => {
     const text = write(address, port, protocol)
-    return address.includes(':') || text.length >= ENDPOINT_MAX ? number(address, port) : text
+    const unreadable = address.includes(':') && !text.startsWith(`[${address}]`)
+    return unreadable || text.length >= ENDPOINT_MAX ? number(address, port) : text
   }
   const lines: string[] = []
   for (const { service, realServers } of list) {
