@@ -1,0 +1,82 @@
+import { Readable, Writable } from 'node:stream'
+import { runCommand } from '../../lib/cli/commands.ts'
+import type { EndSignal, Surroundings } from '../../lib/cli/terminal.ts'
+import { Ipvs, type OpenOptions } from '../../lib/index.ts'
+import type { MemoryKernel } from '../../lib/testing.ts'
+
+/** What a command finds around it, in place of a process. */
+export interface Around {
+  /** The kernel that it opens. Without one there is no IPVS. */
+  readonly kernel?: MemoryKernel
+  /** Whether it runs in a terminal, that is so many columns wide. Default: in a pipe. */
+  readonly columns?: number
+  readonly env?: Readonly<Record<string, string>>
+  /** What is typed, or read. Default: the input ends at once. */
+  readonly stdin?: string
+  /** Whether the input is a terminal. Default: if the output is one. */
+  readonly typing?: boolean
+  /** The error that every write to standard output ends with. */
+  readonly outputFails?: NodeJS.ErrnoException
+  /** Seconds that pass between two looks at the clock. Default 0. */
+  readonly secondsPerLook?: number
+  /** Called with what has been written to standard error, each time something is. */
+  readonly onStderr?: (text: string, signal: (name: EndSignal) => void) => void
+}
+
+/** What a command said, and how it ended. */
+export interface Said {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+class Sink extends Writable {
+  text = ''
+  readonly isTTY: boolean
+  declare readonly columns?: number
+  readonly #fails: Error | undefined
+  readonly #onText: (text: string) => void
+
+  constructor(columns: number | undefined, fails: Error | undefined, onText: (text: string) => void) {
+    super({ decodeStrings: false })
+    this.isTTY = columns !== undefined
+    if (columns !== undefined) this.columns = columns
+    this.#fails = fails
+    this.#onText = onText
+  }
+
+  override _write(text: string, _encoding: string, done: (error?: Error) => void): void {
+    if (this.#fails === undefined) this.text += text
+    this.#onText(this.text)
+    done(this.#fails)
+  }
+}
+
+/** Runs a command line of `ipvs`, without that word; a list is for words with blanks in them. */
+export async function ipvs(line: string | readonly string[], around: Around = {}): Promise<Said> {
+  const { kernel, columns, env = {}, stdin = '', typing = columns !== undefined } = around
+  const listeners = new Set<(signal: EndSignal) => void>()
+  const signal = (name: EndSignal): void => {
+    for (const listener of [...listeners]) listener(name)
+  }
+  const stdout = new Sink(columns, around.outputFails, () => undefined)
+  const stderr = new Sink(columns, undefined, (text) => around.onStderr?.(text, signal))
+  let clock = 0
+  const surroundings: Surroundings = {
+    stdin: Object.assign(Readable.from(stdin === '' ? [] : [stdin]), { isTTY: typing }),
+    stdout,
+    stderr,
+    env: { LANG: 'C.UTF-8', ...env },
+    open: (options: OpenOptions) => {
+      if (kernel === undefined) throw new Error('this test opens no kernel')
+      return Ipvs.open({ ...options, transport: kernel })
+    },
+    now: () => (clock += (around.secondsPerLook ?? 0) * 1000),
+    onSignal(listener) {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+  }
+  const status = await runCommand(typeof line === 'string' ? line.split(' ') : line, surroundings)
+  return { status, stdout: stdout.text, stderr: stderr.text }
+}
