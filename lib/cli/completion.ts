@@ -73,7 +73,9 @@ function __ipvs_complete
     set -l word (commandline -ct)
     for line in (command $words[1] ${COMPLETE} -- $words[2..-1] "$word" 2>/dev/null)
         if test "$line" = ${FILES}
-            __fish_complete_path "$word"
+            for file in $word*
+                test -d "$file" && echo "$file/" || echo "$file"
+            end
         else
             echo $line
         end
@@ -101,9 +103,11 @@ export async function complete(
   const name = before.find((one) => !one.startsWith('-'))
   const command = program.commands.find((one) => one.name() === name)
   const candidates =
-    command === undefined
+    name === undefined
       ? ofProgram(program, word)
-      : await ofCommand(command, before.slice(before.indexOf(name ?? '') + 1), word, withTable)
+      : command === undefined
+        ? []
+        : await ofCommand(command, before.slice(before.indexOf(name) + 1), word, withTable)
   return candidates.filter((candidate) => candidate === FILES || candidate.startsWith(word))
 }
 

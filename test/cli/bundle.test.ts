@@ -1,0 +1,173 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { isBuiltin } from 'node:module'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+/** The command as it is installed: one file, started as a program, in real shells. */
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const COMMAND = join(root, 'dist/cli/ipvs.cjs')
+
+let folder: string
+let env: NodeJS.ProcessEnv
+
+beforeAll(() => {
+  execFileSync(process.execPath, [join(root, 'scripts/bundle.mjs')], { cwd: root })
+  folder = mkdtempSync(join(tmpdir(), 'ipvs-bundle-'))
+  mkdirSync(join(folder, 'bin'))
+  symlinkSync(COMMAND, join(folder, 'bin/ipvs'))
+  const servers = Array.from({ length: 2000 }, (_, index) => ({
+    address: `10.0.${String(index >> 8)}.${String(index & 255)}`,
+    port: 80,
+  }))
+  const state = {
+    services: [
+      { protocol: 'tcp', address: '192.0.2.10', port: 80, realServers: servers },
+      { protocol: 'tcp', address: '2001:db8::1', port: 443, realServers: [{ address: '2001:db8::7' }] },
+    ],
+  }
+  writeFileSync(join(folder, 'table.json'), JSON.stringify(state))
+  env = {
+    ...process.env,
+    PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH ?? ''}`,
+    IPVS_MEMORY: join(folder, 'table.json'),
+    NODE_DEBUG: '',
+  }
+})
+
+afterAll(() => {
+  rmSync(folder, { recursive: true })
+})
+
+function shell(
+  program: string,
+  args: readonly string[],
+): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(program, args, { env, cwd: folder, encoding: 'utf8' })
+}
+
+describe('the bundle', () => {
+  test('lists the table of a file', () => {
+    const { status, stdout } = shell('ipvs', ['list'])
+    expect(status).toBe(0)
+    expect(stdout.split('\n')).toHaveLength(2005)
+    expect(stdout).toMatch(/\ntcp\/192\.0\.2\.10:80 +10\.0\.7\.207:80 +- +direct +1 +0 +0 +0 +-\n/)
+  })
+
+  test('ends quietly when its reader has gone', () => {
+    const { stdout, stderr } = shell('bash', ['-c', 'ipvs list | head -n 1; echo "${PIPESTATUS[0]}"'])
+    expect(stdout).toMatch(/^SERVICE .*\n141\n$/)
+    expect(stderr).toMatch(/^ipvs: in-memory kernel[^\n]*\n$/)
+  })
+
+  test('says that its output has no place', () => {
+    const { stdout, stderr } = shell('bash', ['-c', 'ipvs info >/dev/full; echo $?'])
+    expect(stdout).toBe('7\n')
+    expect(stderr).toContain('ipvs: cannot write the output: ENOSPC')
+  })
+
+  test('reads a pipe', () => {
+    const { stdout, stderr } = shell('bash', [
+      '-c',
+      'ipvs save 2>/dev/null | ipvs diff live - 2>/dev/null; echo $?',
+    ])
+    expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' })
+  })
+
+  test('Ctrl-C ends it while it waits for its input', async () => {
+    const child = spawn('ipvs', ['apply', '-'], { env, cwd: folder, stdio: ['pipe', 'ignore', 'ignore'] })
+    const ended = new Promise((resolve) =>
+      child.once('exit', (code, signal) => {
+        resolve(code ?? signal)
+      }),
+    )
+    await new Promise((resolve) => child.once('spawn', resolve))
+    child.kill('SIGINT')
+    expect(await ended).toBe('SIGINT')
+  })
+
+  test('is one file, and has the licence of what it has in it', () => {
+    const text = readFileSync(COMMAND, 'utf8')
+    const required = [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = '']) => name)
+    expect(required.filter((name) => !isBuiltin(name))).toEqual([])
+    expect(required).toContain('node:fs')
+    expect(text.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
+  })
+
+  test('runs ipvs adm on the same table', () => {
+    const { status, stdout, stderr } = shell('ipvs', ['adm', '-Ln', '-t', '[2001:db8::1]:443'])
+    expect(status).toBe(0)
+    expect(stdout).toContain('TCP  [2001:db8::1]:443 wlc\n  -> [2001:db8::7]:443            Route   1 ')
+    expect(stderr).toMatch(/^ipvs: in-memory kernel/)
+  })
+})
+
+/** What a shell completes a line to, by the script that it gets. */
+const BASH = `
+eval "$(ipvs completion bash)"
+COMP_LINE=$1 COMP_POINT=\${#1} COMP_TYPE=9 COMP_KEY=9
+read -ra COMP_WORDS <<<"$1"
+COMP_CWORD=$(( \${#COMP_WORDS[@]} - 1 ))
+_ipvs
+printf '%s\\n' "\${COMPREPLY[@]}"
+`
+
+describe('completion in bash', () => {
+  const complete = (line: string): string[] => {
+    const { stdout, stderr } = shell('bash', ['--norc', '-c', BASH, 'bash', line])
+    expect(stderr.replaceAll(/bash: .*compopt.*\n/g, '')).toBe('')
+    return stdout.trimEnd().split('\n').sort()
+  }
+
+  test.each([
+    ['a command', 'ipvs dr', ['drain']],
+    ['an option', 'ipvs list --st', ['--stats']],
+    ['a choice', 'ipvs save --format y', ['yaml']],
+    // bash replaces what follows the last colon, or =, alone.
+    ['a choice behind =', 'ipvs save --format=y', ['yaml']],
+    ['a service', 'ipvs show tcp/1', ['tcp/192.0.2.10:80']],
+    ['a service behind its colon', 'ipvs show tcp/192.0.2.10:', ['80']],
+    ['an IPv6 service within', 'ipvs show tcp/[2001:db8:', [':1]:443']],
+    ['an IPv6 service, quoted', 'ipvs show tcp/\\[2001:db8:', [':1]:443']],
+    ['a server', 'ipvs drain tcp/[2001:db8::1]:443 ', ['[2001:db8::7]:443']],
+    ['a file', 'ipvs plan tab', ['table.json']],
+    ['a file behind an option', 'ipvs list --memory ./tab', ['./table.json']],
+    ['a file or the table', 'ipvs diff ', ['bin', 'live', 'table.json']],
+  ])('completes %s', (_, line, expected) => {
+    expect(complete(line)).toEqual(expected)
+  })
+})
+
+/** A shell that this machine may lack. */
+function shellTests(program: string, body: () => void): void {
+  const there = spawnSync(program, ['--version']).error === undefined
+  if (!there) console.warn(`SKIPPED: completion in ${program}: there is no ${program} on this machine`)
+  describe.skipIf(!there)(`completion in ${program}`, body)
+}
+
+shellTests('fish', () => {
+  test.each([
+    ['a command', 'ipvs dr', ['drain']],
+    ['a service', 'ipvs show tcp/1', ['tcp/192.0.2.10:80']],
+    ['a file', 'ipvs plan tab', ['table.json']],
+  ])('completes %s', (_, line, expected) => {
+    const script = `ipvs completion fish | source; complete -C ${JSON.stringify(line)}`
+    const { stdout } = shell('fish', ['--no-config', '-c', script])
+    expect(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((one) => one.split('\t')[0]),
+    ).toEqual(expected)
+  })
+})
+
+shellTests('zsh', () => {
+  test('gets a script that it can read', () => {
+    const { status, stderr } = shell('zsh', ['-fc', 'ipvs completion zsh >_ipvs && zsh -n _ipvs'])
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+  })
+})
