@@ -22,7 +22,7 @@ import {
   takesAway,
 } from './plan.ts'
 import { invert, serverSubject, type Step, STEP_KINDS, type StepKind, subjectOf } from './steps.ts'
-import { checkWithin, completeState, type Table } from './table.ts'
+import { checkWithin, completeState, type Entry, type Table } from './table.ts'
 
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {
@@ -160,7 +160,7 @@ export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOpti
   const differences = await ipvs.unit(
     'apply',
     async (unit) => {
-      const found = await compare(tableOf(await unit.read(parts)), goal, comparison)
+      const found = await compare(await tableOf(await unit.read(parts)), goal, comparison)
       if (given !== undefined) await refuseStale(given.steps, found.steps)
       guard(found)
       options.signal?.throwIfAborted()
@@ -185,8 +185,10 @@ export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOpti
 class Task {
   readonly #options: ApplyOptions
   readonly #parts: Parts
-  /** Steps that were sent, each with the error that it was answered with. */
-  readonly #sent: { readonly step: Step; readonly error: Error | undefined }[] = []
+  /** Steps that were sent, and the errors that some were answered with. */
+  readonly #sent: Step[] = []
+  readonly #errors = new Map<Step, Error>()
+  #done = 0
   total = 0
 
   constructor(options: ApplyOptions, parts: Parts) {
@@ -210,11 +212,14 @@ class Task {
       let failed: FailedStep | undefined
       for (const [index, step] of lot.entries()) {
         const error = outcomes[index]
-        this.#sent.push({ step, error })
-        if (error !== undefined && !isGoneAlready(step, error)) failed ??= { step, error }
+        this.#sent.push(step)
+        if (error === undefined) continue
+        this.#errors.set(step, error)
+        if (!isGoneAlready(step, error)) failed ??= { step, error }
       }
       if (failed !== undefined) throw new StepFailure(failed)
-      onProgress?.({ phase: 'apply', done: this.#sent.length, total: this.total })
+      this.#done += lot.length
+      onProgress?.({ phase: 'apply', done: this.#done, total: this.total })
     }
   }
 
@@ -240,32 +245,28 @@ class Task {
     let done = 0
     let cause: unknown
     const drains = leaving.map(async ({ service, server }) => {
+      let quieted = server.weight !== 0
       try {
         const how = { ...options, atTimeout: 'delete', signal: signals } as const
         // They are deleted together, once all of them wait for nothing.
         const { outcome } = await drain(ipvs, service, withPort(server), how, () => Promise.resolve())
+        if (outcome !== 'deleted') quieted = false
         if (outcome === 'overruled') {
-          throw stale(
-            `${serverSubject(formatServiceKey(service), withPort(server))} got a weight again while it was drained`,
-          )
-        }
-        if (outcome === 'deleted' && server.weight !== 0) {
-          const key = withPort(server)
-          const step: Step = {
-            kind: 'edit-server',
-            service,
-            server: key,
-            before: server,
-            after: quiet(server),
-          }
-          this.#sent.push({ step, error: undefined })
+          const subject = serverSubject(formatServiceKey(service), withPort(server))
+          throw stale(`${subject} got a weight again while it was drained`)
         }
         done += 1
         onProgress?.({ phase: 'drain', done, total: leaving.length })
       } catch (error) {
-        if (isGone(error)) return
+        if (isGone(error)) {
+          quieted = false
+          return
+        }
         if (!stop.signal.aborted) cause = error
         stop.abort()
+      } finally {
+        const step = { kind: 'edit-server', service, server: withPort(server), before: server } as const
+        if (quieted) this.#sent.push({ ...step, after: quiet(server) })
       }
     })
     await Promise.all(drains)
@@ -290,8 +291,12 @@ class Task {
       // What was answered has to do.
     }
     const pace = new Pace()
-    for (const { step, error } of [...this.#sent].reverse()) {
+    for (let last = this.#sent.length - 1; last >= 0; last--) {
       if (pace.due()) await pace.rest()
+      const step = this.#sent[last] as Step
+      const error = this.#errors.get(step)
+      // What the kernel refused it did not do, whoever else may have.
+      if (error instanceof IpvsError && error.syscall === undefined) continue
       const present = now?.get(subjectOf(step))
       if (now === undefined ? error !== undefined : !isAs(present, step, 'after')) {
         if (now !== undefined && error === undefined && !isAs(present, step, 'before'))
@@ -444,7 +449,9 @@ export function checkApplyOptions(options: ApplyOptions): (found: Differences) =
 }
 
 function isPlan(target: State | Plan): target is Plan {
-  return typeof target === 'object' && 'steps' in target && Array.isArray(target.steps)
+  // Callers without types may give anything; completeState() says what is wrong with it.
+  const given = target as unknown
+  return typeof given === 'object' && given !== null && 'steps' in target && Array.isArray(target.steps)
 }
 
 function optionsOfPlan(given: Plan, options: ApplyOptions): PlanOptions {
@@ -470,16 +477,15 @@ function partsOf({ timeouts, syncDaemons, sysctls }: Table): Parts {
 }
 
 /** What was read, as a table. */
-export function tableOf({ rules, ...rest }: Actual): Table {
-  return {
-    services: rules.map(({ service, realServers }) => ({
-      id: formatServiceKey(service.key),
-      key: service.key,
-      spec: service.spec,
-      servers: realServers,
-    })),
-    ...rest,
+export async function tableOf({ rules, ...rest }: Actual): Promise<Table> {
+  const services: Entry[] = []
+  const pace = new Pace()
+  for (const { service, realServers } of rules) {
+    const { key, spec } = service
+    services.push({ id: formatServiceKey(key), key, spec, servers: realServers })
+    if (pace.due()) await pace.rest()
   }
+  return { services, ...rest }
 }
 
 /** What gives or edits, and what takes away. */

@@ -60,10 +60,10 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
   const table = await ipvs.unit(
     'save',
     async (unit) => {
-      let last = tableOf(await unit.read(parts))
+      let last = await tableOf(await unit.read(parts))
       for (let reads = 1; reads < READS; reads++) {
         options.signal?.throwIfAborted()
-        const again = tableOf(await unit.read(parts))
+        const again = await tableOf(await unit.read(parts))
         const { steps, reordered } = await compare(last, again, ALL)
         if (steps.length === 0 && reordered.length === 0) return again
         last = again

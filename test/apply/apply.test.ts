@@ -323,6 +323,34 @@ describe('a failure', () => {
     expect((await ipvs.plan(WANTED)).steps).toEqual([])
   })
 
+  test('does not undo what somebody else did meanwhile, though it is just what was to be done', async () => {
+    const { ipvs, kernel, transport } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    transport.beforeWrite = async (index) => {
+      if (index === 5) await other.addRealServer(WEB, server(5, { weight: 9 }))
+    }
+    await expect(ipvs.apply(WANTED)).rejects.toMatchObject({
+      failed: { error: { code: 'EEXIST' } },
+      notUndone: [],
+    })
+    expect((await ipvs.realServer(WEB, server(5))).weight).toBe(9)
+  })
+
+  test('does not bring back what somebody else deleted just before', async () => {
+    const { ipvs, kernel, transport } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    transport.beforeWrite = async (index) => {
+      if (index === 10) await other.deleteRealServer(WEB, server(4))
+    }
+    transport.fault = { at: 15, failure: REFUSED }
+    await expect(ipvs.apply(WANTED)).rejects.toMatchObject({ code: 'ERR_IPVS_APPLY', notUndone: [] })
+    expect((await ipvs.realServers(WEB)).map(({ address }) => address).sort()).toEqual([
+      '10.1.0.1',
+      '10.1.0.2',
+      '10.1.0.3',
+    ])
+  })
+
   test('leaves alone what somebody else changed meanwhile, and says so', async () => {
     const { ipvs, kernel, transport } = await start()
     const other = await Ipvs.open({ transport: kernel })
@@ -509,6 +537,30 @@ describe('drain', () => {
     expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.3'])
     expect((await ipvs.services()).length).toBe(1)
     expect(seen.filter(({ phase }) => phase === 'drain').at(-1)).toMatchObject({ done: 5, total: 5 })
+  })
+
+  test('of many servers counts them all, and warns of no leak', async () => {
+    const many: State = {
+      services: [{ ...WEB, realServers: Array.from({ length: 40 }, (_, index) => server(index + 1)) }],
+    }
+    const { ipvs } = await start(many)
+    const warnings: Error[] = []
+    const listener = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', listener)
+    const seen: ApplyProgress[] = []
+    await ipvs.apply(
+      { services: [{ ...WEB, realServers: [server(1)] }] },
+      {
+        drain: { intervalMs: 10 },
+        signal: new AbortController().signal,
+        onProgress: (one) => seen.push(one),
+      },
+    )
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', listener)
+    expect(warnings).toEqual([])
+    expect(seen.filter(({ phase }) => phase === 'drain')).toHaveLength(39)
+    expect(seen.at(-1)).toEqual({ phase: 'apply', done: 39, total: 39 })
   })
 
   test('deletes them all the same when the time is over', async () => {

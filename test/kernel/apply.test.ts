@@ -245,3 +245,34 @@ kernelTests('an apply that fails', () => {
       expect(await listed(ipvs)).toEqual(before)
     }))
 })
+
+kernelTests('a hundred and ten thousand rules', () => {
+  const SERVICES = 1000
+  const SERVERS = 109
+  const DIFFERENCES = 100
+
+  test('are restored, saved, compared, and changed where they differ', () =>
+    withNamespace(async ({ ipvs }) => {
+      const wanted = (weight: number): State => ({
+        services: Array.from({ length: SERVICES }, (_, index) => ({
+          protocol: 'tcp',
+          address: `10.${String(index >> 8)}.0.${String(index & 255)}`,
+          port: 1000 + (index >> 8),
+          realServers: Array.from({ length: SERVERS }, (__, at) => ({
+            address: `172.16.0.${String(at + 1)}`,
+            port: 8080,
+            method: 'masquerade',
+            weight: at === 7 && index % (SERVICES / DIFFERENCES) === 0 ? weight : at,
+          })),
+        })),
+      })
+      expect((await ipvs.restore(wanted(1))).steps).toHaveLength(SERVICES * (1 + SERVERS))
+      const saved = await ipvs.save()
+      expect(saved.services.flatMap(({ realServers = [] }) => realServers)).toHaveLength(SERVICES * SERVERS)
+      const plan = await ipvs.plan(wanted(5))
+      expect([plan.steps.length, plan.deletions]).toEqual([DIFFERENCES, 0])
+      await ipvs.apply(plan)
+      expect((await ipvs.plan(wanted(5))).steps).toEqual([])
+      expect((await ipvs.plan(saved)).steps).toHaveLength(DIFFERENCES)
+    }))
+})
