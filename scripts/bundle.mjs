@@ -13,6 +13,8 @@ const FILES = {
   library: 'lib/index.ts',
   commands: 'lib/cli/commands.ts',
   memory: 'lib/cli/memory.ts',
+  // Once, for what one file throws another tells apart by its class.
+  errors: 'lib/cli/errors.ts',
   guest: 'lib/cli/guest.ts',
 }
 const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(root, file), name]))
@@ -20,10 +22,12 @@ const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(roo
 // Unlike what else is in it, commander is no dependency of an installation, so its licence travels along.
 const license = readFileSync(path.join(root, 'node_modules/commander/LICENSE'), 'utf8')
 
+// Two folders below the package's, as lib/transport/native.ts is and expects. A test names another.
+const folder = path.resolve(process.argv[2] ?? path.join(root, 'dist/cli'))
+
 await build({
   entryPoints: Object.entries(FILES).map(([out, file]) => ({ out, in: path.join(root, file) })),
-  // Two folders below the package's, as lib/transport/native.ts is and expects.
-  outdir: path.join(root, 'dist/cli'),
+  outdir: folder,
   outExtension: { '.js': '.cjs' },
   bundle: true,
   // An installation has it, and few commands need it.
@@ -58,4 +62,4 @@ await build({
   minifySyntax: true,
   logLevel: 'warning',
 })
-chmodSync(path.join(root, 'dist/cli/ipvs.cjs'), 0o755)
+chmodSync(path.join(folder, 'ipvs.cjs'), 0o755)

@@ -1,24 +1,36 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
-/** The command as it is installed: one file, started as a program, in real shells. */
+/** The command as it is installed: bundled, started as a program, in real shells. */
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const COMMAND = join(root, 'dist/cli/ipvs.cjs')
 
+/** A package of the test's own: others build the repository's meanwhile. */
+let built: string
 let folder: string
 let env: NodeJS.ProcessEnv
 
 beforeAll(() => {
-  execFileSync(process.execPath, [join(root, 'scripts/bundle.mjs')], { cwd: root })
+  mkdirSync(join(root, '.cache'), { recursive: true })
+  built = mkdtempSync(join(root, '.cache/test-cli-'))
+  symlinkSync(join(root, 'package.json'), join(built, 'package.json'))
+  execFileSync(process.execPath, [join(root, 'scripts/bundle.mjs'), join(built, 'dist/cli')])
   folder = mkdtempSync(join(tmpdir(), 'ipvs-bundle-'))
   mkdirSync(join(folder, 'bin'))
-  symlinkSync(COMMAND, join(folder, 'bin/ipvs'))
+  symlinkSync(join(built, 'dist/cli/ipvs.cjs'), join(folder, 'bin/ipvs'))
   const servers = Array.from({ length: 2000 }, (_, index) => ({
     address: `10.0.${String(index >> 8)}.${String(index & 255)}`,
     port: 80,
@@ -40,6 +52,7 @@ beforeAll(() => {
 
 afterAll(() => {
   rmSync(folder, { recursive: true })
+  rmSync(built, { recursive: true })
 })
 
 function shell(
@@ -89,12 +102,25 @@ describe('the bundle', () => {
     expect(await ended).toBe('SIGINT')
   })
 
-  test('is one file, and has the licence of what it has in it', () => {
-    const text = readFileSync(COMMAND, 'utf8')
-    const required = [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = '']) => name)
-    expect(required.filter((name) => !isBuiltin(name))).toEqual([])
+  test('tells an error of the in-memory kernel as what it is', () => {
+    const { status, stderr } = spawnSync('ipvs', ['list'], {
+      env: { ...env, IPVS_MEMORY: folder },
+      encoding: 'utf8',
+    })
+    expect({ status, stderr }).toEqual({ status: 7, stderr: `ipvs: cannot read ${folder}: it is a folder\n` })
+  })
+
+  test('needs no package but yaml, and has the licence of the one that is in it', () => {
+    const files = readdirSync(join(built, 'dist/cli'))
+    const required = files.flatMap((file) => {
+      const text = readFileSync(join(built, 'dist/cli', file), 'utf8')
+      return [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = '']) => name)
+    })
     expect(required).toContain('node:fs')
-    expect(text.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
+    const others = new Set(required.filter((name) => !isBuiltin(name) && !name.startsWith('./')))
+    expect([...others]).toEqual(['yaml'])
+    const commands = readFileSync(join(built, 'dist/cli/commands.cjs'), 'utf8')
+    expect(commands.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
   })
 
   test('runs ipvs adm on the same table', () => {

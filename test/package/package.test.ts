@@ -140,7 +140,7 @@ describe('the package', () => {
       'binding.gyp',
       'package.json',
       ...lib.flatMap((name) => [`${name}.js`, `${name}.d.ts`]),
-      ...['ipvs', 'library', 'commands', 'memory', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
       ...native,
       'scripts/install.mjs',
       'state.schema.json',
