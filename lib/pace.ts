@@ -7,10 +7,11 @@ export class Pace {
   /** When the slice began. 0: short work never looks at the clock. */
   #start = 0
 
-  /** Whether this slice has lasted long enough. Looks at the clock every 32 steps. */
-  due(): boolean {
-    this.#steps += 1
-    if (this.#steps % STEPS_PER_LOOK !== 0) return false
+  /** Whether this slice has lasted long enough, after so many more steps. Looks at the clock every 32 steps. */
+  due(steps = 1): boolean {
+    this.#steps += steps
+    if (this.#steps < STEPS_PER_LOOK) return false
+    this.#steps = 0
     if (this.#start === 0) this.#start = performance.now()
     return performance.now() - this.#start > SLICE_MS
   }

@@ -145,10 +145,8 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
     if (now === undefined) {
       added.push({ kind: 'add-service', service: entry.key, after: entry.spec })
       // One by one: a call with so many arguments as a service may have servers overflows the stack.
-      for (const step of additions(entry.key, entry.servers)) {
-        added.push(step)
-        if (pace.due()) await pace.rest()
-      }
+      for (const step of additions(entry.key, entry.servers)) added.push(step)
+      if (pace.due(entry.servers.length)) await pace.rest()
       continue
     }
     before.delete(entry.id)
@@ -161,7 +159,6 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
       else if (step.kind === 'delete-server') deletedServers.push(step)
       else if (quiesces(step)) quiesced.push(step)
       else edited.push(step)
-      if (pace.due()) await pace.rest()
     }
     if (servers.starved) starved.push(entry.key)
     if (servers.reordered) reordered.push(entry.key)
@@ -191,12 +188,7 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
     // And none may be left.
     daemons.started,
   ]
-  for (const part of parts) {
-    for (const step of part) {
-      steps.push(step)
-      if (pace.due()) await pace.rest()
-    }
-  }
+  for (const part of parts) for (const step of part) steps.push(step)
   return { steps, deletions, starved: starved.reverse(), reordered: reordered.reverse() }
 }
 
