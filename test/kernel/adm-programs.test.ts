@@ -1,0 +1,313 @@
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { RealProgram, runOurs, wordsOf } from '../helpers/adm-programs.ts'
+import {
+  command,
+  type CommandResult,
+  kernelTests,
+  type Netns,
+  THROWAWAY,
+  until,
+  withNamespace,
+} from '../helpers/kernel.ts'
+
+/** The programs as scripts start them: processes, under the names of ipvsadm's own. */
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const BUNDLE = join(ROOT, 'dist/cli/ipvs.cjs')
+const NAMES = ['ipvsadm', 'ipvsadm-save', 'ipvsadm-restore']
+
+/** Shell scripts that must print the same with either ipvsadm. */
+const SCRIPTS: readonly { readonly name: string; readonly script: string }[] = [
+  {
+    name: 'a table is made, listed and saved',
+    script:
+      'ipvsadm -A -t 10.0.0.1:80 -s rr; ipvsadm -a -t 10.0.0.1:80 -r 10.1.0.1 -m; ipvsadm -Ln; ipvsadm -Sn; ipvsadm-save -n',
+  },
+  { name: 'without arguments it lists', script: 'ipvsadm -A -t 10.0.0.1:80; ipvsadm' },
+  { name: 'version', script: 'ipvsadm -v; ipvsadm --version | cat; ipvsadm -v -Q; echo $?' },
+  {
+    name: 'what is wrong goes to stderr, with its status',
+    script:
+      'ipvsadm -Q; echo $?; ipvsadm -A; echo $?; ipvsadm -D -t 10.0.0.1:80; echo $?; ipvsadm -L -t 10.0.0.1:80 2>&1 >/dev/null; echo $?',
+  },
+  {
+    name: 'restore from a pipe and from a file',
+    script:
+      'echo "-A -t 10.0.0.1:80" | ipvsadm -R; printf -- "-A -t 10.0.0.2:80" >/tmp/rules; ipvsadm -R </tmp/rules; ipvsadm -R </dev/null; ipvsadm -R <&-; echo $?; ipvsadm -Sn',
+  },
+  {
+    name: 'save and restore by the scripts',
+    script:
+      'ipvsadm -A -t 10.0.0.1:80; ipvsadm-save -n >/tmp/rules; ipvsadm -C; ipvsadm-restore </tmp/rules; echo $?; ipvsadm-save -n; ipvsadm-save',
+  },
+  {
+    name: 'ipvsadm-save and its arguments',
+    script:
+      'ipvsadm -A -t 10.0.0.1:80; for x in "-n" "" "x" "-n x" "x -n"; do ipvsadm-save $x; echo $?; done; for x in -h --numeric -nn -; do ipvsadm-save $x 2>&1 | sed 2d; done',
+  },
+  {
+    name: 'ipvsadm-restore clears first, and drops comments',
+    script:
+      'ipvsadm -A -t 10.0.9.9:80; printf "# c\\n-A -t 10.0.0.1:80\\n#x\\n\\n-A -t 10.0.0.2:80\\n\\n\\n" | ipvsadm-restore -x y; echo $?; ipvsadm -Sn; ipvsadm-restore </dev/null; ipvsadm -Sn; echo end',
+  },
+  {
+    name: 'ipvsadm-restore and input that is no table',
+    script:
+      'for x in -n -e -E -nE -A " # x" "-A -t 10.0.0.1:80 x"; do ipvsadm -A -t 10.0.9.9:80; echo "$x" | ipvsadm-restore 2>&1 | grep -v "^  in line"; echo ${PIPESTATUS[1]}; ipvsadm -Sn; done',
+  },
+  {
+    name: 'output that cannot be written',
+    script:
+      'ipvsadm -A -t 10.0.0.1:80; ipvsadm -Ln >/dev/full; echo $?; ipvsadm -Ln >&-; echo $?; ipvsadm -Q 2>&-; echo $?; ipvsadm -v >/dev/full; echo $?',
+  },
+  {
+    name: 'without the rights',
+    script:
+      'for x in -L -v -h "" "-A -t x" -Q; do setpriv --inh-caps=-all --bounding-set=-all ipvsadm $x; echo $?; done',
+  },
+  {
+    name: 'POSIXLY_CORRECT',
+    script:
+      'export POSIXLY_CORRECT=1; ipvsadm -A x -t 10.0.0.1:80; echo $?; ipvsadm --set 1 2 3 -n; echo $?; echo "-A x -t 10.0.0.1:80" | ipvsadm -R 2>&1 | head -1; ipvsadm x -L',
+  },
+]
+
+let ours = ''
+let real = ''
+
+beforeAll(async () => {
+  await command([process.execPath, join(ROOT, 'scripts/bundle.mjs')])
+  ours = await mkdtemp(join(tmpdir(), 'ipvs-ours-'))
+  real = await mkdtemp(join(tmpdir(), 'ipvs-real-'))
+  for (const name of NAMES) {
+    await symlink(BUNDLE, join(ours, name))
+    await symlink(
+      (await command(['sh', '-c', `PATH=/usr/sbin:/sbin:$PATH command -v ${name}`])).trim(),
+      join(real, name),
+    )
+  }
+})
+
+afterAll(async () => {
+  for (const folder of [ours, real]) if (folder !== '') await rm(folder, { recursive: true, force: true })
+})
+
+/** Runs a script with the programs of a folder, and those of the machine. */
+async function runScript(folder: string, script: string): Promise<CommandResult> {
+  return withNamespace((netns) =>
+    netns.tryRun(['bash', '-c', `PATH="$1:$2:$PATH"; ${script}`, 'bash', folder, dirname(process.execPath)]),
+  )
+}
+
+kernelTests('the programs', () => {
+  test.each(SCRIPTS)('do the same in a script: $name', async ({ script }) => {
+    const [theirs, mine] = [await runScript(real, script), await runScript(ours, script)]
+    // The help's words are ours.
+    const comparable = ({ stdout, ...rest }: CommandResult): CommandResult => ({
+      ...rest,
+      stdout: stdout.replace(/^Commands:\n[^]*?^ {2}--mcast-ttl.*\n/m, '(help)\n'),
+    })
+    expect(comparable(mine)).toEqual(comparable(theirs))
+    expect(theirs.stdout.length + theirs.stderr.length).toBeGreaterThan(5)
+  })
+
+  test('are also there as ipvs adm', async () => {
+    await withNamespace(async (netns) => {
+      await netns.run([process.execPath, BUNDLE, 'adm', '-A', '-t', '10.0.0.1:80'])
+      expect(await netns.run([process.execPath, BUNDLE, 'adm', '-Sn'])).toBe('-A -t 10.0.0.1:80 -s wlc\n')
+      const { status, stderr } = await netns.tryRun([process.execPath, BUNDLE, 'adm', '-Q'])
+      expect([status, stderr]).toEqual([
+        255,
+        "Try `ipvs adm -h' or 'ipvs adm --help' for more information.\n",
+      ])
+    })
+  })
+
+  test('end without a word, as SIGPIPE ends a program, when nobody reads what they print', async () => {
+    await withNamespace(async (netns) => {
+      await netns.ipvsadm(['-A -t 10.0.0.1:80'])
+      const child = netns.start([join(ours, 'ipvsadm'), '-Ln'])
+      let stderr = ''
+      child.stderr.on('data', (text: Buffer) => (stderr += text.toString()))
+      child.stdout.destroy()
+      const [status] = (await once(child, 'exit')) as [number]
+      expect([status, stderr]).toEqual([141, ''])
+    })
+  })
+
+  test('restore lines as they come, while more are to come', async () => {
+    await withNamespace(async (netns) => {
+      const child = netns.start([join(ours, 'ipvsadm'), '-R'])
+      for (const port of [80, 81, 82]) {
+        child.stdin.write(`-A -t 10.0.0.1:${port}\n`)
+        await until(
+          `the service on port ${port}`,
+          async () => (await netns.ipvs.services()).length === port - 79,
+        )
+      }
+      child.stdin.write('-A\n')
+      // Nothing more is read: it ends though its input does not.
+      const [status] = (await once(child, 'exit')) as [number]
+      expect(status).toBe(2)
+    })
+  })
+
+  test('name the line that a restore stumbled over, after what ipvsadm says', async () => {
+    await withNamespace(async (netns) => {
+      const input = '-A -t 10.0.0.1:80\n\n-A -t 10.0.0.1:80\n-A -t 10.0.0.2:80 -w 1\n-A -t 10.0.0.3:80\n'
+      const { status, stderr } = await netns.tryRun([join(ours, 'ipvsadm'), '-R'], input)
+      expect(stderr).toBe(
+        'Service already exists\n' +
+          '  in line 3: -A -t 10.0.0.1:80\n' +
+          "Illegal 'weight' option with the 'add-service' command\n" +
+          '  in line 4: -A -t 10.0.0.2:80 -w 1\n',
+      )
+      expect(status).toBe(2)
+      expect(await netns.run(['ipvsadm', '-Sn'])).toBe('-A -t 10.0.0.1:80 -s wlc\n')
+    })
+  })
+})
+
+const HOSTS = `127.0.0.1 localhost
+10.0.0.1 web web.example.test
+10.0.0.2 a-very-long-host-name-for-column-tests.example.test
+10.0.0.3 abcdefghijklmnopqrstuvwxyz
+10.0.0.4 a-host-name-that-is-so-long-that-no-port-fits-behind-it-at-all.example.test
+10.0.0.5 twice
+10.0.0.6 twice
+10.9.0.2 client
+2001:db8::1 six
+2001:db8::2 a-very-long-host-name-for-column-tests6.example.test
+10.0.0.7 both
+2001:db8::7 both
+255.255.255.0 mask24
+`
+
+/** Puts another text in the place of a file for as long as something takes. */
+async function withFile(path: string, text: string, body: () => Promise<void>): Promise<void> {
+  const before = await readFile(path, 'utf8').catch(() => '')
+  await writeFile(path, text)
+  try {
+    await body()
+  } finally {
+    await writeFile(path, before)
+  }
+}
+
+kernelTests('names', () => {
+  test.skipIf(!THROWAWAY)('of hosts and services are read and written as ipvsadm does', async () => {
+    const lines = [
+      '-A -t web:http',
+      '-A -t web:https -s rr',
+      '-A -u web:domain',
+      '-A -t web.example.test:90',
+      '-A -t WEB:91',
+      '-A -t [web]:80 -p',
+      '-A -t six:80',
+      '-A -t [six]:80',
+      '-A -t both:80',
+      '-A -t twice:80',
+      '-A -t [2001:db8::1]:http',
+      '-A -t [2001:db8::2]:6553',
+      '-A -t 10.0.0.2:80',
+      '-A -t 10.0.0.4:80',
+      '-A -t web:99 -p 60 -M mask24',
+      '-A -t localhost:12345',
+      '-A -f 7',
+      '-A --sctp-service web:3868',
+      '-A -t 10.0.0.200:8080',
+      '-a -t web:http -r both:http -m',
+      '-a -t web:http -r twice -m',
+      '-a -t web:http -r localhost:12345 -m',
+      '-a -t web:http -r 10.0.0.2:9 -m',
+      '-a -t web:http -r 10.0.0.3:http -m',
+      '-a -t web:http -r 10.0.0.4:http -m -w 2',
+      '-a -t web:http -r [2001:db8::2]:http -i',
+      '-a -t web:http -r 10.0.0.222:nosuch -m',
+      '-a -f 7 -r web:http',
+      '-a -r web:http -t web:http -m',
+      '-L',
+      '-L --stats',
+      '-L --tun-info',
+      '-L --rate --nosort',
+      '-Lc',
+      '-L -t web:http',
+      '-L -t nobody:http',
+      '-D -t web:https',
+      '-Sn',
+    ]
+    await withFile('/etc/hosts', HOSTS, () =>
+      withNamespace(async (netns: Netns) => {
+        const program = new RealProgram(netns)
+        const other = await netns.open()
+        for (const line of lines) {
+          const words = wordsOf(line)
+          const before = await other.snapshot()
+          const theirs = await program.run(words)
+          const after = JSON.stringify(await other.snapshot())
+          // Once more from where it began, by ours.
+          if (JSON.stringify(before) !== after) await undo(netns, before)
+          expect(await runOurs(netns, words), line).toEqual(theirs)
+          expect(sorted(JSON.stringify(await other.snapshot())), line).toEqual(sorted(after))
+        }
+        // Names that -R could not read are written as numbers (docs/ipvsadm.md): this save can be restored.
+        const saved = await runOurs(netns, ['-S'])
+        const table = await netns.run(['ipvsadm', '-Sn'])
+        await netns.run(['ipvsadm', '-C'])
+        expect(await program.run(['-R'], saved.stdout)).toEqual({ status: 0, stdout: '', stderr: '' })
+        expect(await netns.run(['ipvsadm', '-Sn'])).toBe(table)
+        await program.end()
+      }),
+    )
+  })
+
+  test.skipIf(!THROWAWAY)(
+    'that no name server answers for cost a large listing seconds, not hours',
+    async () => {
+      const resolver = 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n'
+      await withFile('/etc/resolv.conf', resolver, () =>
+        withNamespace(async (netns) => {
+          let asked = 0
+          const silent = netns.start(['socat', '-u', 'UDP4-RECV:53,bind=127.0.0.1', '-'])
+          silent.stdout.on('data', (bytes: Buffer) => (asked += bytes.length))
+          const sockets = `/proc/${String(silent.pid)}/net/udp`
+          await until('the silent name server', async () => (await readFile(sockets, 'utf8')).includes(':0035 '))
+          const key = { protocol: 'fwmark', fwmark: 1 } as const
+          await netns.ipvs.addService(key)
+          await Promise.all(
+            Array.from({ length: 2000 }, (_, index) =>
+              netns.ipvs.addRealServer(key, { address: `10.1.${index >> 8}.${index & 255}` }),
+            ),
+          )
+          const path = `${ours}:${dirname(process.execPath)}:${process.env.PATH ?? ''}`
+          const began = performance.now()
+          const listed = await netns.run(['env', `PATH=${path}`, 'ipvsadm', '-L'])
+          expect(listed.match(/ -> 10\.1\./g)).toHaveLength(2000)
+          expect(asked).toBeGreaterThan(1000)
+          // One after the other they take 33 minutes.
+          expect(performance.now() - began).toBeLessThan(60_000)
+        }),
+      )
+    },
+  )
+})
+
+function sorted(text: string): string {
+  return text
+    .split(/(?<=[{},])/)
+    .sort()
+    .join('')
+}
+
+async function undo(netns: Netns, before: Awaited<ReturnType<Netns['ipvs']['snapshot']>>): Promise<void> {
+  await netns.ipvs.flush()
+  for (const { service, realServers } of [...before].reverse()) {
+    await netns.ipvs.addService(service.toJSON())
+    for (const server of [...realServers].reverse()) await netns.ipvs.addRealServer(service, server.toJSON())
+  }
+}
