@@ -6,6 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: ['test/kernel/**'],
     testTimeout: 20_000,
+    // Some build the library first, on machines that do other things too.
+    hookTimeout: 60_000,
     reporters: ['default'],
   },
 })
