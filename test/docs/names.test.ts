@@ -59,8 +59,8 @@ describe('docs/errors.md', () => {
   })
 })
 
-/** The commands of ipvsadm that are an API here, and all options but -c and those of its help. */
-const IPVSADM = `-A --add-service -E --edit-service -D --delete-service -C --clear -a --add-server -e --edit-server
+/** The commands and options of ipvsadm 1.31. */
+const IPVSADM = `-h --help -v --version -S --save -R --restore -c --connection -l -A --add-service -E --edit-service -D --delete-service -C --clear -a --add-server -e --edit-server
   -d --delete-server -L --list -Z --zero --set --start-daemon --stop-daemon
   -n --numeric -t --tcp-service -u --udp-service --sctp-service -f --fwmark-service -6 --ipv6 -s --scheduler
   -p --persistent -M --netmask -r --real-server -g --gatewaying -i --ipip -m --masquerading -w --weight
@@ -68,8 +68,8 @@ const IPVSADM = `-A --add-service -E --edit-service -D --delete-service -C --cle
   --persistent-conn --sort --nosort --syncid -X --exact -o --ops --pe -b --sched-flags --mcast-group --mcast-port
   --mcast-ttl --sync-maxlen --tun-info --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum`
 
-describe("README's tables for ipvsadm", () => {
-  const rows = tableRows(page('README.md')).filter(({ cells }) => cells[0]?.startsWith('`-'))
+describe('the tables for ipvsadm', () => {
+  const rows = tableRows(page('docs/ipvsadm.md')).filter(({ cells }) => cells[0]?.startsWith('`-'))
 
   test('name every command and option', () => {
     const named = rows.flatMap(({ cells }) => codeSpans(cells[0] ?? '').flatMap((code) => code.split(' ')))

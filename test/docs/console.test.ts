@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type InstalledCommand, installCommand } from '../helpers/installed-command.ts'
+import { run, stepsOf } from './console.ts'
+import { pages } from './markdown.ts'
+
+/** The commands in the documentation print what stands below them: here on the in-memory kernel, in test/kernel on a real one. */
+
+let command: InstalledCommand
+
+beforeAll(() => {
+  command = installCommand()
+})
+afterAll(() => {
+  command.remove()
+})
+
+describe.each(pages().filter((page) => stepsOf(page).length > 0))('$name', (page) => {
+  let folder: string
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ipvs-docs-'))
+  })
+  afterAll(() => {
+    rmSync(folder, { recursive: true })
+  })
+
+  test.each(stepsOf(page))('$place: $command', (step) => {
+    const env = { ...command.env, IPVS_MEMORY: join(folder, 'table.json') }
+    expect(run(step, folder, env)).toBe(step.output)
+  })
+})
+
+/** Each command of ipvsadm but those of its help and of sync daemons, which want an interface. */
+const COMMANDS = ['-A', '-E', '-D', '-C', '-a', '-e', '-d', '-L', '-Z', '-S', '-R', '--set']
+
+test('docs/ipvsadm.md has every command of the how-tos', () => {
+  const page = pages().find(({ name }) => name === 'docs/ipvsadm.md')
+  const found = page === undefined ? [] : stepsOf(page).map(({ command }) => command)
+  expect(COMMANDS.filter((option) => !found.some((line) => line.startsWith(`ipvs adm ${option}`)))).toEqual(
+    [],
+  )
+  expect(found.join('\n')).toMatch(/ipvsadm-save .*[^]*ipvsadm-restore /)
+})

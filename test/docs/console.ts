@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process'
+import { type Example, examples, type Page } from './markdown.ts'
+
+/** One command of a `console` block, and what it prints, be it to standard output or error. */
+export interface Step {
+  readonly place: string
+  readonly command: string
+  readonly output: string
+}
+
+/** The commands of all `console` blocks of a page, in order: what one leaves the next one finds. */
+export function stepsOf(page: Page): Step[] {
+  return examples(page, 'console').flatMap(stepsOfBlock)
+}
+
+/** A command begins with `$ `. It goes on behind `> `, or until EOF, the end of its here-document. */
+function stepsOfBlock({ place, code }: Example): Step[] {
+  const steps: { place: string; command: string; output: string }[] = []
+  let open = false
+  for (const [index, line] of code.split('\n').entries()) {
+    const last = steps.at(-1)
+    if (line.startsWith('$ ')) {
+      const [page = '', number] = place.split(':')
+      steps.push({
+        place: `${page}:${String(Number(number) + index + 1)}`,
+        command: line.slice(2),
+        output: '',
+      })
+      open = line.includes('<<')
+    } else if (last === undefined) {
+      throw new Error(`${place}: a console block begins with a command`)
+    } else if (open) {
+      last.command += `\n${line}`
+      open = line !== 'EOF'
+    } else if (line.startsWith('> ') && last.output === '') {
+      last.command += `\n${line.slice(2)}`
+    } else {
+      last.output += `${line}\n`
+    }
+  }
+  return steps
+}
+
+/** Runs a command as it stands in a page, and gives what it prints. */
+export function run({ command }: Step, cwd: string, env: NodeJS.ProcessEnv): string {
+  const { stdout, stderr } = spawnSync('bash', ['-c', `exec 2>&1; ${command}`], {
+    cwd,
+    env,
+    encoding: 'utf8',
+  })
+  // What says that no kernel was touched belongs to the test and not to the page.
+  return `${stdout}${stderr}`.replaceAll(/^ipvs: in-memory kernel.*\n/gm, '')
+}
