@@ -56,6 +56,9 @@ const BARS = {
   edit: { ipvsadm: 20, floor: 2 },
 }
 
+/** How many times longer than Node alone the command may take to start. */
+const START_BAR = 1.3
+
 const here = import.meta.dirname
 const root = path.join(here, '..')
 const build = path.join(root, 'build/bench')
@@ -146,19 +149,26 @@ function names({ services, servers, memoryServers }) {
       largeRestore: `restore ${large} rules`,
       largeSave: `save ${large} rules`,
       largePlan: `plan 100 differences in ${large} rules`,
-      startup: 'start node, load the library, open',
+      startup: 'start',
     },
     contenders: {
       restore: {
         floor: 'floor',
         ipvsadm: 'ipvsadm -R',
+        command: 'ipvs adm -R',
         fresh: 'ipvs, first time',
         library: 'ipvs',
         stateFresh: 'restore(), first time',
         state: 'restore()',
       },
       apply: { fresh: 'ipvs, first time', library: 'ipvs' },
-      read: { floor: 'floor', ipvsadm: 'ipvsadm -Sn', fresh: 'ipvs, first time', library: 'ipvs' },
+      read: {
+        floor: 'floor',
+        ipvsadm: 'ipvsadm -Sn',
+        command: 'ipvs adm -Sn',
+        fresh: 'ipvs, first time',
+        library: 'ipvs',
+      },
       edit: {
         floor: 'floor',
         ipvsadm: 'ipvsadm -e',
@@ -170,7 +180,12 @@ function names({ services, servers, memoryServers }) {
       largeRestore: { library: 'ipvs' },
       largeSave: { library: 'ipvs' },
       largePlan: { library: 'ipvs' },
-      startup: { library: 'ipvs' },
+      startup: {
+        node: 'node -e 0',
+        command: 'ipvs adm -v',
+        ipvsadm: 'ipvsadm -v',
+        library: 'the library, open',
+      },
     },
   }
 }
@@ -273,6 +288,13 @@ function judge(plan, { microseconds, longestTurnMs, heapBytes }) {
       met: longest <= LONGEST_TURN_MS,
     })
   }
+  const start = (/** @type {string} */ contender) => median(microseconds['startup']?.[contender] ?? [])
+  const slower = start('command') / start('node')
+  verdicts.push({
+    bar: `\`ipvs adm -v\`: within ${START_BAR}x of \`node -e 0\``,
+    measured: `${ratio(slower)}x`,
+    met: slower <= START_BAR,
+  })
   const heap = median(heapBytes)
   verdicts.push({
     bar: `hold ${(plan.services * plan.memoryServers).toLocaleString('en')} real servers in ${HEAP_BYTES >> 20} MiB of heap`,
@@ -313,7 +335,7 @@ const { values: options } = parseArgs({
 if (options.help) {
   process.stdout.write(USAGE)
 } else {
-  for (const built of ['dist/index.js', 'build/Release/ipvs.node']) {
+  for (const built of ['dist/index.js', 'dist/cli/ipvs.cjs', 'build/Release/ipvs.node']) {
     if (!existsSync(path.join(root, built)))
       throw new Error(`there is no ${built}: npm run build and build:native make it`)
   }

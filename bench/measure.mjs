@@ -42,6 +42,8 @@ const [folder = '', planText = ''] = process.argv.slice(2)
 const plan = JSON.parse(planText)
 const table = rules(plan.services, plan.servers)
 const sizes = [plan.services, plan.servers]
+/** What `ipvsadm` is there is `command` here. */
+const command = [process.execPath, path.join(here, '../dist/cli/ipvs.cjs'), 'adm']
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'ipvs-bench-'))
 const rulesFile = path.join(scratch, 'rules')
@@ -184,6 +186,11 @@ const works = {
         checkRules(saved(name))
       }),
     () =>
+      inFreshNamespaces(1, (name) => {
+        note('restore', 'command', stopwatch(name, 1, rulesFile, '/dev/null', ...command, '-R'))
+        checkRules(saved(name))
+      }),
+    () =>
       inFreshNamespaces(plan.restores, (...names) => {
         noteLibrary('restore', library('restore', ...sizes, 1, ...names), 1)
         for (const name of names) checkRules(saved(name))
@@ -213,6 +220,8 @@ const works = {
         floor(name, 'restore', ...sizes)
         note('read', 'ipvsadm', stopwatch(name, 1, '/dev/null', savedFile, 'ipvsadm', '-Sn'))
         checkRules(readFileSync(savedFile, 'utf8'))
+        note('read', 'command', stopwatch(name, 1, '/dev/null', savedFile, ...command, '-Sn'))
+        checkRules(readFileSync(savedFile, 'utf8'))
       }),
     () =>
       inFreshNamespaces(1, (name) => {
@@ -230,8 +239,8 @@ const works = {
     () =>
       inFreshNamespaces(1, (name) => {
         floor(name, 'restore', ...sizes)
-        const command = ['ipvsadm', '-e', ...serverWords(0).split(' '), '-m', '-w', '%d']
-        note('edit', 'ipvsadm', [median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...command))])
+        const edit = ['ipvsadm', '-e', ...serverWords(0).split(' '), '-m', '-w', '%d']
+        note('edit', 'ipvsadm', [median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...edit))])
         assert(saved(name).includes(`-a ${serverWords(0)} -m -w ${plan.spawns - 1}\n`))
       }),
     () =>
@@ -274,8 +283,16 @@ const works = {
   startup: [
     () =>
       inFreshNamespaces(1, (name) => {
-        const command = [process.execPath, path.join(here, 'startup.mjs')]
-        note('startup', 'library', stopwatch(name, 1, '/dev/null', '/dev/null', ...command))
+        /** @param {string} contender @param {string[]} words */
+        const start = (contender, ...words) => {
+          note('startup', contender, [
+            median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...words)),
+          ])
+        }
+        start('node', process.execPath, '-e', '0')
+        start('command', ...command, '-v')
+        start('ipvsadm', 'ipvsadm', '-v')
+        start('library', process.execPath, path.join(here, 'startup.mjs'))
       }),
   ],
 }

@@ -9,6 +9,10 @@ const LAST_PART_MAX = [0xffffffff, 0xffffff, 0xffff, 0xff]
  * `undefined` for what is none.
  */
 export function readLooseIPv4(text: string): number | undefined {
+  return readIPv4(text) ?? readParts(text)
+}
+
+function readParts(text: string): number | undefined {
   const [, address] = /^([^ \t\n\v\f\r]+)/.exec(text) ?? []
   if (address === undefined) return undefined
   const parts = address.split('.')
@@ -33,15 +37,37 @@ export function formatIPv4(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.')
 }
 
-/** The number of four decimal parts, as inet_pton(3) reads them. */
+/** The number of four decimal parts, as inet_pton(3) reads them. Most addresses are these: it goes letter by letter. */
 export function readIPv4(text: string): number | undefined {
-  return /^(?:0|[1-9]\d{0,2})(?:\.(?:0|[1-9]\d{0,2})){3}$/.test(text) ? readLooseIPv4(text) : undefined
+  let value = 0
+  let part = -1
+  let dots = 0
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code === DOT) {
+      if (part < 0) return undefined
+      value = value * 256 + part
+      part = -1
+      dots += 1
+    } else {
+      const digit = code - ZERO
+      if (digit < 0 || digit > 9 || part === 0) return undefined
+      part = part < 0 ? digit : part * 10 + digit
+      if (part > 255) return undefined
+    }
+  }
+  return part < 0 || dots !== 3 ? undefined : value * 256 + part
 }
+
+const DOT = 46
+const ZERO = 48
 
 /** The four 32-bit words of an IPv6 address, as inet_pton(3) reads it. `undefined` for what is none. */
 export function readIPv6(text: string): readonly number[] | undefined {
+  // The shortest is `::`. Addresses of IPv4 with a port end here.
+  if (text.indexOf(':') === text.lastIndexOf(':')) return undefined
   const halves = text.split('::')
-  if (halves.length > 2 || !text.includes(':')) return undefined
+  if (halves.length > 2) return undefined
   const groups: number[][] = []
   for (const [index, half] of halves.entries()) {
     const read = readGroups(half, index === halves.length - 1)

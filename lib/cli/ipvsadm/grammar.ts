@@ -143,6 +143,7 @@ interface Rules {
 
 const SERVICE: readonly Key[] = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags']
 const TUNNEL: readonly Key[] = ['tun-type', 'tun-port', 'tun-nocsum', 'tun-csum', 'tun-remcsum']
+const TUNNEL_DETAILS: readonly Key[] = TUNNEL.filter((key) => key !== 'tun-type')
 const SERVER: readonly Key[] = ['forwarding-method', 'weight', 'u-threshold', 'l-threshold', ...TUNNEL]
 const DAEMON: readonly Key[] = [
   'mcast-interface',
@@ -194,7 +195,8 @@ const TUNNEL_RULES: Readonly<Record<TunnelType, Rules>> = {
 
 /** The first thing wrong with these options for a command, as ipvsadm says it; `undefined` if nothing is. */
 export function wrongOption(command: CommandName, given: ReadonlySet<Key>): string | undefined {
-  const wrong = firstWrong(KEYS, COMMAND_RULES[command], given, `'${command}' command`)
+  const rules = COMMAND_RULES[command]
+  const wrong = fits(rules, given) ? undefined : firstWrong(KEYS, rules, given, `'${command}' command`)
   if (wrong !== undefined || command !== 'list') return wrong
   const has = (...keys: Key[]): boolean => keys.some((key) => given.has(key))
   const clash =
@@ -205,11 +207,16 @@ export function wrongOption(command: CommandName, given: ReadonlySet<Key>): stri
 
 /** The same for the options of a tunnel type. */
 export function wrongTunnelOption(type: TunnelType, given: ReadonlySet<Key>): string | undefined {
-  const keys = TUNNEL.filter((key) => key !== 'tun-type')
-  return firstWrong(keys, TUNNEL_RULES[type], given, `'${type}' tunnel type`)
+  return firstWrong(TUNNEL_DETAILS, TUNNEL_RULES[type], given, `'${type}' tunnel type`)
 }
 
 export const TUNNEL_OPTIONS: readonly Key[] = TUNNEL
+
+/** Whether nothing is wrong; if not, or where some exclude one another, it takes a look at each key. */
+function fits({ required = [], optional = [] }: Rules, given: ReadonlySet<Key>): boolean {
+  for (const key of given) if (!required.includes(key) && !optional.includes(key)) return false
+  return required.every((key) => given.has(key))
+}
 
 function firstWrong(
   keys: readonly Key[],

@@ -7,7 +7,7 @@ import { OPTIONS, type OptionDefinition } from './grammar.ts'
 export class Words {
   readonly #words: readonly string[]
   /** Words that stood for `!#:+`: they no longer count by themselves, but can still be a value. */
-  readonly #taken = new Set<number>()
+  #taken: Set<number> | undefined
   readonly #positional: string[] = []
   /** With POSIXLY_CORRECT no option comes after the first word that is none. */
   readonly #posix: boolean
@@ -28,7 +28,7 @@ export class Words {
       const word = this.#words[index]
       if (word === undefined) return undefined
       this.#next += 1
-      if (this.#taken.has(index)) continue
+      if (this.#taken?.has(index) === true) continue
       if (this.#optionsEnded || !word.startsWith('-') || word === '-') {
         if (this.#posix) this.#optionsEnded = true
         this.#positional.push(word)
@@ -96,7 +96,8 @@ export class Words {
     if (!value.includes(NEXT_WORD)) return value
     for (let index = this.#next; index < this.#words.length; index++) {
       const word = this.#words[index] as string
-      if (this.#taken.has(index) || word.startsWith('-')) continue
+      if (this.#taken?.has(index) === true || word.startsWith('-')) continue
+      this.#taken ??= new Set()
       this.#taken.add(index)
       return value.replaceAll(NEXT_WORD, () => word)
     }
