@@ -215,7 +215,7 @@ function timesTable(plan, { microseconds, longestTurnMs }) {
         duration(median(times)),
         `${duration(Math.min(...times))} to ${duration(Math.max(...times))}`,
         contender === 'floor' ? '' : against('floor', median(times)),
-        ['fresh', 'library', 'state', 'stateFresh'].includes(contender)
+        ['fresh', 'library', 'state', 'stateFresh', 'command'].includes(contender)
           ? against('ipvsadm', median(times))
           : '',
         turns ? `${median(turns).toFixed(1)} ms` : '',
