@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
 import type { RealServer } from './service.ts'
+import { sleep } from './sleep.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
 import { checkOptions, oneOf, show, whole } from './validate.ts'
 
@@ -70,6 +70,8 @@ const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'o
 /** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
 const TCP_CLOSED_SECONDS = 120
 const SCTP_CLOSED_SECONDS = 61
+/** What persistence gives a client whose time is over while connections of it are left (ip_vs_conn_expire()). */
+const CONTROLLING_SECONDS = 60
 
 /** Checks the options of a drain, and completes them. */
 export function checkDrainOptions(
@@ -117,12 +119,12 @@ export async function drain(
         return { outcome: 'deleted', last }
       }
       if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
-      await sleep(Math.min(intervalMs, Math.max(1, timeoutMs - last.elapsedMs)), undefined, { signal })
+      await sleep(Math.min(intervalMs, Math.max(1, timeoutMs - last.elapsedMs)), signal)
     }
   } catch (error) {
     if (isGone(error)) return { outcome: 'gone', last }
     await restoreWeight(ipvs, service, server, before.weight)
-    // The timer wraps the reason of the signal in an error of its own.
+    // The error of a wait that was broken off is not the signal's reason.
     signal?.throwIfAborted()
     throw error
   }
@@ -171,9 +173,12 @@ function progressOf(
   if (activeConnections > 0) waitsFor.push('active')
   if (inactiveConnections > 0 && waitFor === 'all') waitsFor.push('inactive')
   if (persistentConnections > 0 && !rules.templatesExpire) waitsFor.push('persistent')
+  const inactiveSeconds = inactiveConnections > 0 ? rules.inactiveSeconds : 0
   const atMostSeconds = Math.max(
-    waitsFor.includes('inactive') ? rules.inactiveSeconds : 0,
-    waitsFor.includes('persistent') ? rules.persistenceSeconds : 0,
+    waitsFor.includes('inactive') ? inactiveSeconds : 0,
+    waitsFor.includes('persistent')
+      ? Math.max(rules.persistenceSeconds, inactiveSeconds + CONTROLLING_SECONDS)
+      : 0,
   )
   return {
     activeConnections,

@@ -1,10 +1,10 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { ApplyError, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
 import { comparisonOf } from './apply/plan.ts'
 import { readState } from './files.ts'
 import type { Ipvs } from './ipvs.ts'
+import { sleep } from './sleep.ts'
 import { parseState, type ParseStateOptions, type StateFormat } from './text.ts'
 import type { State } from './types.ts'
 import { known, object, show, whole } from './validate.ts'
@@ -188,7 +188,7 @@ class Loop implements Reconciler {
   async #pause(ms: number): Promise<void> {
     const { signal } = this.#wait
     if (this.#stopped || this.#asked) return
-    await sleep(ms, undefined, { signal }).catch(() => undefined)
+    await sleep(ms, signal).catch(() => undefined)
   }
 
   /**

@@ -276,7 +276,6 @@ describe('lib', () => {
       'node:path': /^lib\/(transport\/native|files|reconcile)\.ts$/,
       'node:url': /^lib\/transport\/native\.ts$/,
       'node:util': /^lib\/transport\/native\.ts$/,
-      'node:timers/promises': /^lib\/(drain|reconcile)\.ts$/,
       'node:crypto': /^lib\/files\.ts$/,
       'node:fs': /^lib\/(files|reconcile)\.ts$/,
       'node:fs/promises': /^lib\/files\.ts$/,

@@ -20,24 +20,6 @@ import {
   WEB,
 } from './ipvs/replies.ts'
 
-// Fake timers replace the global setTimeout, not that of node:timers/promises: drain sleeps by this one, over the global.
-vi.mock('node:timers/promises', async (original) => ({
-  ...(await original<typeof import('node:timers/promises')>()),
-  setTimeout: (ms: number, value: unknown, { signal }: { signal?: AbortSignal } = {}) =>
-    new Promise((resolve, reject) => {
-      const abort = (): void => {
-        clearTimeout(timer)
-        reject(Object.assign(new Error('The operation was aborted'), { name: 'AbortError' }))
-      }
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', abort)
-        resolve(value)
-      }, ms)
-      if (signal?.aborted === true) abort()
-      else signal?.addEventListener('abort', abort, { once: true })
-    }),
-}))
-
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
 })
@@ -252,6 +234,19 @@ describe('drain', () => {
     const unknown = await drain({ looks, persistent: 600 }, { timeoutMs: 0 })
     expect(await unknown.end).toMatchObject({ outcome: 'kept' })
   })
+
+  test.each([
+    [30, 0, 60],
+    [30, 1, 180],
+    [600, 1, 600],
+  ])(
+    'clients of persistence of %i s with %i inactive connections are remembered %i s at most',
+    async (persistent, inactive, seconds) => {
+      // What they left behind gives them another minute each time.
+      const it = await drain({ looks: [{ weight: 0, persistent: 1, inactive }], persistent }, { timeoutMs: 0 })
+      expect((await it.end).last.atMostSeconds).toBe(seconds)
+    },
+  )
 
   test.each([
     ['tcp', [900, 30, 300], 120],

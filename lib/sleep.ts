@@ -1,0 +1,19 @@
+/**
+ * Waits, by the global setTimeout(): what tests put in its place (fake timers)
+ * moves us too, which node:timers/promises would not let it. Rejects when the
+ * signal is raised.
+ */
+export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      clearTimeout(timer)
+      reject(new Error('aborted'))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', abort)
+      resolve()
+    }, ms)
+    if (signal?.aborted === true) abort()
+    else signal?.addEventListener('abort', abort, { once: true })
+  })
+}
