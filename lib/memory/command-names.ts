@@ -1,4 +1,5 @@
 import { Command } from '../codec/constants.ts'
+import { oneOf } from '../validate.ts'
 
 /**
  * What crosses to the kernel, by the names of the library. One method can need
@@ -51,5 +52,5 @@ export function commandName(command: number): KernelCommand | number {
 
 /** Refuses what is no command, for callers without types. */
 export function checkCommand(name: KernelCommand | undefined): void {
-  if (name !== undefined && !(name in NUMBERS)) throw new TypeError(`there is no command '${name as string}'`)
+  if (name !== undefined) oneOf(name, 'command', Object.keys(NUMBERS))
 }

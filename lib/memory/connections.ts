@@ -51,7 +51,8 @@ export interface TemplateClient {
 export class Template extends Entry {
   declare readonly template: true
   readonly client: TemplateClient
-  readonly seconds: number
+  /** How long it lives from its last new connection on. */
+  seconds: number
   /** Whether clients still find it: one of a server that is gone lives on until its time is over. */
   found = true
   /** IP_VS_CTPL_S_ASSURED. */
@@ -75,6 +76,8 @@ export class Connection extends Entry {
   /** The method of the server when the connection began: an edit does not change it. */
   readonly method: number
   state: ConnectionState
+  /** Whether it ends with its first packet, and no table has it. */
+  onePacket = false
   /** Whether it counts among the server's active ones: the kernel begins with inactive. */
   active = false
 
@@ -96,6 +99,8 @@ export class Connection extends Entry {
 }
 
 const FTP_PORT = 21
+/** What a template gets whose time is over while connections depend on it (ip_vs_conn_expire()). */
+const CONTROLLING_SECONDS = 60
 /** IPPROTO_IP: what the template of a firewall mark has for its protocol. */
 const IP_PROTOCOL = 0
 
@@ -146,9 +151,7 @@ export class Connections {
     dest.counters.count({ connections: 1 })
     dest.service.counters.count({ connections: 1 })
     if ((service.settings.flags & ServiceFlag.ONEPACKET) !== 0 && flow.protocol === IpProtocol.UDP) {
-      // Of one packet nothing is remembered.
-      connection.alive = false
-      this.#unbind(connection)
+      connection.onePacket = true
       return connection
     }
     if (template !== undefined) {
@@ -161,6 +164,11 @@ export class Connections {
     return connection
   }
 
+  /** Ends all, as unloading the module does. */
+  forget(): void {
+    for (const entry of [...this.#entries]) this.#remove(entry)
+  }
+
   /** Packets of a connection, and what they do to it. Gives whether they came through. */
   pass(connection: Connection, event: Event, counts: Partial<Counts>): boolean {
     const { dest } = connection
@@ -169,11 +177,16 @@ export class Connections {
       if (connection.alive && expire !== '0') this.#remove(connection)
       return false
     }
-    if (!connection.alive && connection.state !== 'UDP') return false
+    if (!connection.alive) return false
     const outside = connection.bothWays ? counts : { ...counts, packetsOut: 0, bytesOut: 0 }
     dest.counters.count(outside)
     dest.service.counters.count(outside)
-    if (!connection.alive) return true
+    if (connection.onePacket) {
+      // Of one packet nothing is remembered.
+      connection.alive = false
+      this.#unbind(connection)
+      return true
+    }
     if (connection.state === 'UDP' && (outside.packetsOut ?? 0) > 0) assureTemplate(connection)
     const state = nextState(connection.flow.protocol, connection.state, event, connection.bothWays)
     this.#enter(connection, state)
@@ -186,7 +199,8 @@ export class Connections {
     for (const entry of [...this.#entries]) {
       if (entry.expires > now) continue
       if (entry.template && entry.controlled > 0) {
-        entry.expires = now + Math.max(1, entry.seconds)
+        entry.seconds = CONTROLLING_SECONDS
+        entry.expires = now + entry.seconds
       } else {
         this.#remove(entry)
       }
@@ -228,7 +242,8 @@ export class Connections {
       this.#connections.delete(flowKey(entry.flow))
       if (entry.control !== undefined) entry.control.controlled -= 1
     } else {
-      for (const [key, template] of this.#templates) if (template === entry) this.#templates.delete(key)
+      const key = templateKey(entry.client)
+      if (this.#templates.get(key) === entry) this.#templates.delete(key)
     }
     this.#unbind(entry)
   }

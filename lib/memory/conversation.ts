@@ -31,7 +31,7 @@ const NO_FAMILY: Failure = { errno: 2, noFamily: true }
  * anything may happen, as with several sockets to a real kernel.
  */
 export class Conversation implements Transport {
-  readonly #context: Context
+  #context: Context
   readonly #supervision: Supervision | undefined
   readonly #scratch: () => Transport
   #calls = 0
@@ -40,6 +40,11 @@ export class Conversation implements Transport {
     this.#context = { namespace, writer: new ReplyWriter(namespace.machine.features) }
     this.#supervision = supervision
     this.#scratch = scratch
+  }
+
+  /** From now on talks to another namespace of the same kernel. */
+  enter(namespace: Namespace): void {
+    this.#context = { ...this.#context, namespace }
   }
 
   async batch(requests: readonly Request[]): Promise<readonly Reply[]> {

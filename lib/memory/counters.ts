@@ -42,13 +42,19 @@ export class Counters {
     for (const name of NAMES) this.#now[name] += more[name] ?? 0
   }
 
-  /** What the estimator does every two seconds: a moving average, a quarter new (ip_vs_est.c). */
-  estimate(): void {
+  /**
+   * What the estimator does every two seconds: a moving average, a quarter new
+   * (ip_vs_est.c). Gives whether it will find something to do the next time too.
+   */
+  estimate(): boolean {
+    let moves = false
     for (const name of NAMES) {
       const rate = (this.#now[name] - this.#seen[name]) * 2 ** (FRACTION[name] - 1)
       this.#seen[name] = this.#now[name]
       this.#averages[name] += Math.floor((rate - this.#averages[name]) / 4)
+      moves ||= this.#averages[name] !== 0
     }
+    return moves
   }
 
   zero(): void {

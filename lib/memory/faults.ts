@@ -1,7 +1,7 @@
 import { errnoNumber } from '../errors.ts'
 import type { Failure } from '../transport/transport.ts'
+import { flag, known, object, show, whole } from '../validate.ts'
 import { checkCommand, type KernelCommand } from './command-names.ts'
-import { checkNumber } from './options.ts'
 
 /** A failure to come: see {@link MemoryKernel.failNext}. */
 export interface Fault {
@@ -21,6 +21,8 @@ export interface Fault {
   /** The kernel's own words. Default none. */
   readonly kernelMessage?: string
 }
+
+const FAULT: readonly (keyof Fault)[] = ['command', 'errno', 'times', 'executed', 'syscall', 'kernelMessage']
 
 /** Answers that are lost on their way back. */
 const LOST: readonly number[] = [105, 110]
@@ -48,11 +50,15 @@ export class Faults {
   readonly #interrupted: Armed<true>[] = []
   #gate: Promise<void> | undefined
 
-  fail({ command, errno, times = 1, executed, syscall, kernelMessage }: Fault): void {
-    checkNumber('times', times, 1, Number.MAX_SAFE_INTEGER)
-    const number = typeof errno === 'number' ? errno : errnoNumber(errno)
-    if (number === undefined) throw new RangeError(`there is no errno '${String(errno)}'`)
-    checkNumber('errno', number, 1, 4095)
+  fail(fault: Fault): void {
+    known(object(fault, 'a fault'), FAULT, [], 'a fault')
+    const { command, errno, times = 1, executed, syscall, kernelMessage } = fault
+    whole(times, 'times', 1, Number.MAX_SAFE_INTEGER)
+    const number = typeof errno === 'number' ? whole(errno, 'errno', 1, 4095) : errnoNumber(errno)
+    if (number === undefined) {
+      throw new RangeError(`errno must be the name or number of one, such as 'ENOMEM', got ${show(errno)}`)
+    }
+    if (executed !== undefined) flag(executed, 'executed')
     const lost = LOST.includes(number)
     const call = syscall ?? (lost ? 'recvmsg' : undefined)
     const failure: Failure = {
@@ -63,12 +69,12 @@ export class Faults {
     arm(this.#failures, command, { failure, executed: executed ?? lost }, times)
   }
 
-  before(command: KernelCommand | undefined, hook: Hook, times = 1): void {
-    arm(this.#before, command, hook, times)
+  before(command: KernelCommand | undefined, hook: Hook): void {
+    arm(this.#before, command, checkHook(hook), 1)
   }
 
   during(command: KernelCommand | undefined, hook: Hook): void {
-    arm(this.#during, command, hook, 1)
+    arm(this.#during, command, checkHook(hook), 1)
   }
 
   interrupt(command: KernelCommand | undefined): void {
@@ -113,6 +119,11 @@ export class Faults {
   async betweenChunks(command: KernelCommand | number): Promise<void> {
     await take(this.#during, command)?.()
   }
+}
+
+function checkHook(run: Hook): Hook {
+  if (typeof run !== 'function') throw new TypeError(`run must be a function, got ${show(run)}`)
+  return run
 }
 
 function arm<T>(list: Armed<T>[], command: KernelCommand | undefined, value: T, times: number): void {

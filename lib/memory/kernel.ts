@@ -1,11 +1,12 @@
 import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
 import type { ServiceKey } from '../types.ts'
+import { flag, known, object, oneOf, show, whole } from '../validate.ts'
 import type { KernelCommand } from './command-names.ts'
 import { Conversation } from './conversation.ts'
 import { type Fault, Faults, type Hook } from './faults.ts'
 import type { LogEntry } from './log.ts'
 import { Namespace } from './namespace.ts'
-import { checkNumber, type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
+import { type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
 import { type ClientOptions, Clients, type MemoryConnection, type TrafficOptions } from './traffic.ts'
 
 /**
@@ -22,14 +23,16 @@ export class MemoryKernel implements Transport {
   readonly #faults = new Faults()
   readonly #log: LogEntry[] = []
   #namespace: Namespace
-  #conversation: Conversation
+  readonly #conversation: Conversation
   #clients: Clients
 
   /** See {@link createMemoryKernel}. */
   constructor(options: MemoryKernelOptions = {}) {
     this.#machine = machineOf(options)
     this.#namespace = new Namespace(this.#machine)
-    this.#conversation = this.#converse()
+    const scratch = (): Transport => new Conversation(new Namespace(this.#machine), scratch)
+    const supervision = { faults: this.#faults, log: this.#log }
+    this.#conversation = new Conversation(this.#namespace, scratch, supervision)
     this.#clients = new Clients(this.#namespace)
   }
 
@@ -48,7 +51,7 @@ export class MemoryKernel implements Transport {
   }
 
   set privileged(privileged: boolean) {
-    this.#machine.privileged = privileged
+    this.#machine.privileged = flag(privileged, 'privileged')
   }
 
   /**
@@ -60,9 +63,10 @@ export class MemoryKernel implements Transport {
   }
 
   set loaded(loaded: boolean) {
-    if (this.#machine.loaded && !loaded) {
-      this.#namespace = new Namespace(this.#machine)
-      this.#conversation = this.#converse()
+    if (this.#machine.loaded && !flag(loaded, 'loaded')) {
+      this.#namespace.connections.forget()
+      this.#namespace = new Namespace(this.#machine, this.#namespace.now)
+      this.#conversation.enter(this.#namespace)
       this.#clients = new Clients(this.#namespace)
     }
     this.#machine.loaded = loaded
@@ -80,7 +84,7 @@ export class MemoryKernel implements Transport {
    */
   advance(seconds: number): void {
     if (!Number.isFinite(seconds) || seconds < 0) {
-      throw new RangeError(`time goes on by 0 seconds or more, got ${String(seconds)}`)
+      throw new RangeError(`seconds must be a number, 0 or more, got ${show(seconds)}`)
     }
     this.#namespace.advance(seconds)
   }
@@ -130,18 +134,22 @@ export class MemoryKernel implements Transport {
    * so a change in between makes it miss entries, or list some twice.
    */
   duringNextDump(command: 'getService' | 'getRealServers', run: Hook): void {
+    oneOf(command, 'command', ['getService', 'getRealServers'])
     this.#faults.during(command, run)
   }
 
   /** Marks the next dump as interrupted by a change (NLM_F_DUMP_INTR), which Linux does not do for IPVS up to 7.1. */
   interruptNextDump(command?: 'getService' | 'getRealServers' | 'getSyncDaemons'): void {
+    if (command !== undefined) oneOf(command, 'command', DUMPS)
     this.#faults.interrupt(command)
   }
 
   /** Makes the next request, or the next of a command, take so long. */
   delayNext(delay: { readonly ms: number; readonly command?: KernelCommand }): void {
-    checkNumber('ms', delay.ms, 0, 2147483647)
-    this.#faults.before(delay.command, () => new Promise((resolve) => setTimeout(resolve, delay.ms)))
+    known(object(delay, 'a delay'), ['ms', 'command'], [], 'a delay')
+    const { command } = delay
+    const ms = whole(delay.ms, 'ms', 0, 2147483647)
+    this.#faults.before(command, () => new Promise((resolve) => setTimeout(resolve, ms)))
   }
 
   /** Answers nothing more, like a kernel that is busy, until the function that it gives is called. */
@@ -193,12 +201,9 @@ export class MemoryKernel implements Transport {
   close(): Promise<void> {
     return this.#conversation.close()
   }
-
-  #converse(): Conversation {
-    const scratch = (): Transport => new Conversation(new Namespace(this.#machine), scratch)
-    return new Conversation(this.#namespace, scratch, { faults: this.#faults, log: this.#log })
-  }
 }
+
+const DUMPS = ['getService', 'getRealServers', 'getSyncDaemons'] as const
 
 /**
  * Makes a kernel in memory, with an empty table.

@@ -31,10 +31,11 @@ export class Namespace {
   readonly overload: OverloadRules
   /** net.ipv4.vs, by name. */
   readonly sysctls: Map<string, string>
-  /** Seconds since it came to be. */
-  now = 0
+  /** Seconds since the kernel began, or this namespace if that is later. */
+  now: number
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, now = 0) {
+    this.now = now
     this.machine = machine
     this.services = new ServiceTable(machine.hashSeed, machine.features.has('growingTables'))
     this.overload = overloadRules(machine.features)
@@ -44,22 +45,27 @@ export class Namespace {
   /** Lets time pass: what ends ends, and counters are looked at every two seconds. */
   advance(seconds: number): void {
     const end = this.now + seconds
+    // Nothing is counted meanwhile: when every average has come to rest the estimator need not look again.
+    let moves = true
     for (;;) {
       const estimate = (Math.floor(this.now / ESTIMATOR_SECONDS) + 1) * ESTIMATOR_SECONDS
-      this.now = Math.min(end, estimate, Math.max(this.now, Math.min(this.connections.due, this.trash.due)))
+      const look = moves ? estimate : Infinity
+      this.now = Math.min(end, look, Math.max(this.now, Math.min(this.connections.due, this.trash.due)))
       if (this.connections.due <= this.now) this.connections.expire()
       if (this.trash.due <= this.now) this.trash.look(this.now)
-      if (this.now === estimate) this.#estimate()
+      if (this.now === look) moves = this.#estimate()
       else if (this.now === end) return
     }
   }
 
-  #estimate(): void {
-    if (this.sysctls.get('run_estimation') === '0') return
+  /** Gives whether something is to be done the next time too. */
+  #estimate(): boolean {
+    if (this.sysctls.get('run_estimation') === '0') return false
+    let moves = false
     for (const { counters, dests } of this.services) {
-      counters.estimate()
-      for (const dest of dests) dest.counters.estimate()
+      for (const each of [counters, ...dests.map((dest) => dest.counters)]) moves = each.estimate() || moves
     }
+    return moves
   }
 
   /** Whether a service has a real server of another family than its own. */

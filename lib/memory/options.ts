@@ -1,3 +1,4 @@
+import { address, flag, known, object, show, whole } from '../validate.ts'
 import { type Policies, policiesOf } from './policies.ts'
 import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './versions.ts'
 
@@ -44,8 +45,8 @@ export interface MemoryKernelOptions {
    * a real server, as in a namespace where no interface is up.
    */
   readonly interfaces?: readonly MemoryInterface[]
-  /** Sysctls of net.ipv4.vs that are not at their defaults. */
-  readonly sysctls?: Readonly<Record<string, string>>
+  /** Sysctls of net.ipv4.vs that are not at their defaults, such as `{ expire_nodest_conn: 1 }`. */
+  readonly sysctls?: Readonly<Record<string, string | number>>
   /** Whether callers have CAP_NET_ADMIN. Default true. See {@link MemoryKernel.privileged}. */
   readonly privileged?: boolean
   /** Whether the module ip_vs is there. Default true. See {@link MemoryKernel.loaded}. */
@@ -74,7 +75,7 @@ export interface Machine {
   readonly ipv6: boolean
   readonly hz: number
   readonly interfaces: readonly MemoryInterface[]
-  readonly sysctls: Readonly<Record<string, string>>
+  readonly sysctls: MemoryKernelOptions['sysctls']
   readonly connectionTableSize: number
   readonly hashSeed: number
   privileged: boolean
@@ -110,29 +111,24 @@ const OPTIONS: readonly (keyof MemoryKernelOptions)[] = [
 
 /** Fills in the defaults. */
 export function machineOf(options: MemoryKernelOptions): Machine {
-  for (const name of Object.keys(options)) {
-    if (!(OPTIONS as readonly string[]).includes(name)) throw new TypeError(`there is no option '${name}'`)
-  }
+  known(object(options, 'the options of a kernel'), OPTIONS, [], 'a kernel')
   const { version = '6.12', hz = 250, hashSeed = 0, connectionTableSize = 4096 } = options
   checkVersion(version)
-  const features = featuresOf(version, options.padding ?? false)
-  checkNumber('hz', hz, 1, 10_000)
-  checkNumber('hashSeed', hashSeed, 0, 255)
-  checkNumber('connectionTableSize', connectionTableSize, 0, 2 ** 32 - 1)
+  const features = featuresOf(version, flag(options.padding ?? false, 'padding'))
   return {
     version,
     features,
     policies: policiesOf(features),
-    schedulers: new Set(options.schedulers ?? schedulersOf(version)),
-    persistenceEngines: new Set(options.persistenceEngines ?? ['sip']),
-    ipv6: options.ipv6 ?? true,
-    hz,
-    interfaces: options.interfaces ?? [LOOPBACK, ETHERNET],
-    sysctls: options.sysctls ?? {},
-    connectionTableSize,
-    hashSeed,
-    privileged: options.privileged ?? true,
-    loaded: options.loaded ?? true,
+    schedulers: new Set(texts(options.schedulers ?? schedulersOf(version), 'schedulers')),
+    persistenceEngines: new Set(texts(options.persistenceEngines ?? ['sip'], 'persistenceEngines')),
+    ipv6: flag(options.ipv6 ?? true, 'ipv6'),
+    hz: whole(hz, 'hz', 1, 10_000),
+    interfaces: array(options.interfaces ?? [LOOPBACK, ETHERNET], 'interfaces').map(checkInterface),
+    sysctls: options.sysctls,
+    connectionTableSize: whole(connectionTableSize, 'connectionTableSize', 0, 2 ** 32 - 1),
+    hashSeed: whole(hashSeed, 'hashSeed', 0, 255),
+    privileged: flag(options.privileged ?? true, 'privileged'),
+    loaded: flag(options.loaded ?? true, 'loaded'),
   }
 }
 
@@ -141,9 +137,42 @@ function schedulersOf(version: LinuxVersion): string[] {
   return [...SCHEDULERS, ...later.map(([name]) => name)]
 }
 
-/** Refuses what is not a whole number in its range. */
-export function checkNumber(name: string, value: number, least: number, most: number): void {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new RangeError(`${name} must be a whole number from ${least} to ${most}, got ${String(value)}`)
+function array(value: unknown, field: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw new TypeError(`${field} must be an array, got ${show(value)}`)
+  return value as unknown[]
+}
+
+function texts(value: unknown, field: string): readonly string[] {
+  return array(value, field).map((item, index) => text(item, `${field}[${String(index)}]`))
+}
+
+function text(value: unknown, field: string): string {
+  if (typeof value !== 'string' || value === '')
+    throw new TypeError(`${field} must be a name, got ${show(value)}`)
+  return value
+}
+
+function checkInterface(value: unknown, index: number): MemoryInterface {
+  const field = `interfaces[${String(index)}]`
+  const one = object(value, field)
+  known(one, ['name', 'mtuBytes', 'addresses', 'up'], [], field)
+  const { mtuBytes = 1500, addresses = [], up = true } = one
+  return {
+    name: text(one.name, `${field}.name`),
+    mtuBytes: whole(mtuBytes, `${field}.mtuBytes`, 68, 2147483647),
+    addresses: texts(addresses, `${field}.addresses`).map((item, place) =>
+      checkNetwork(item, `${field}.addresses[${String(place)}]`),
+    ),
+    up: flag(up, `${field}.up`),
   }
+}
+
+/** An address with the length of its network: '10.0.0.1/24'. */
+function checkNetwork(value: string, field: string): string {
+  const [host, length, ...rest] = value.split('/')
+  const most = address(host, field).includes(':') ? 128 : 32
+  if (rest.length > 0 || (length !== undefined && !(/^\d{1,3}$/.test(length) && Number(length) <= most))) {
+    throw new RangeError(`${field} must end in a length of 0 to ${String(most)}, got ${show(value)}`)
+  }
+  return value
 }

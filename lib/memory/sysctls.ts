@@ -1,3 +1,4 @@
+import { checkSysctlValue, object } from '../validate.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with the values that a new namespace has. */
@@ -52,14 +53,20 @@ const SINCE: Readonly<Record<string, string>> = {
 
 export function sysctlsOf(
   version: LinuxVersion,
-  given: Readonly<Record<string, string>>,
+  given: Readonly<Record<string, string | number>> = {},
 ): Map<string, string> {
   const known = new Map(
     Object.entries(SYSCTL_DEFAULTS).filter(([name]) => atLeast(version, SINCE[name] ?? '0.0')),
   )
-  for (const [name, value] of Object.entries(given)) {
-    if (!known.has(name)) throw new RangeError(`there is no sysctl net.ipv4.vs.${name} in Linux ${version}`)
-    known.set(name, value)
+  for (const [name, value] of Object.entries(object(given, 'sysctls'))) {
+    const current = known.get(name)
+    if (current === undefined) {
+      throw new RangeError(`there is no sysctl net.ipv4.vs.${name} in Linux ${version}`)
+    }
+    const text = checkSysctlValue(name, value)
+    const written = writtenSysctl(name, text, current)
+    if (written === undefined) throw new RangeError(`sysctl ${name} cannot be '${text}': EINVAL in Linux`)
+    known.set(name, written)
   }
   return known
 }

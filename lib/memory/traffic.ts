@@ -1,11 +1,20 @@
 import { familyNumber, parseAddress } from '../codec/address.ts'
 import { AddressFamily, IpProtocol } from '../codec/constants.ts'
-import type { RealServerKey, ServiceKey } from '../types.ts'
-import { checkServiceKey, familyOfService } from '../validate.ts'
+import type { Family, RealServerKey, ServiceKey } from '../types.ts'
+import {
+  address,
+  checkServiceKey,
+  familyOfAddress,
+  familyOfService,
+  flag,
+  known,
+  object,
+  oneOf,
+  whole,
+} from '../validate.ts'
 import { addressText } from './addresses.ts'
 import type { Connection, Flow } from './connections.ts'
 import type { Namespace } from './namespace.ts'
-import { checkNumber } from './options.ts'
 import type { ConnectionState, Event } from './states.ts'
 
 /** Clients that a test makes: what they send goes through the in-memory kernel as through a director. */
@@ -32,8 +41,9 @@ export interface ClientOptions {
   readonly established?: boolean
   /** For a firewall mark: the protocol of the packets that have it. Default 'tcp'. */
   readonly protocol?: 'tcp' | 'udp' | 'sctp'
-  /** For a firewall mark: where these packets go. Default 192.0.2.1 or 2001:db8::1, port 80. */
+  /** For a firewall mark: where these packets go. Default 192.0.2.1 or 2001:db8::1. */
   readonly virtualAddress?: string
+  /** For a firewall mark, and for a service of port 0: the port they go to, 1 to 65535. Default 80. */
   readonly virtualPort?: number
 }
 
@@ -79,9 +89,8 @@ export class MemoryConnection {
    * came through: not after the real server was deleted, nor once the connection is forgotten.
    */
   send(traffic: Traffic = { packetsIn: 1 }): boolean {
-    for (const [name, value] of Object.entries(traffic) as [string, number][]) {
-      checkNumber(name, value, 0, Number.MAX_SAFE_INTEGER)
-    }
+    known(object(traffic, 'traffic'), TRAFFIC, [], 'traffic')
+    for (const [name, value] of Object.entries(traffic)) whole(value, name, 0, Number.MAX_SAFE_INTEGER)
     return this.#pass('data', traffic)
   }
 
@@ -139,7 +148,13 @@ export class MemoryConnection {
 
 const NO_FLOW = { family: AddressFamily.INET, protocol: IpProtocol.TCP }
 
+const TRAFFIC: readonly (keyof Traffic)[] = ['packetsIn', 'bytesIn', 'packetsOut', 'bytesOut']
+const CLIENT: readonly (keyof ClientOptions)[] = ['clientAddress', 'clientPort', 'established']
+/** What a service with an address and port says itself. */
+const TARGET: readonly (keyof ClientOptions)[] = ['protocol', 'virtualAddress', 'virtualPort']
+
 const FIRST_PORT = 32768
+const USUAL_PORT = 80
 const PROTOCOLS = { tcp: IpProtocol.TCP, udp: IpProtocol.UDP, sctp: IpProtocol.SCTP } as const
 
 /** Opens connections of clients that it makes up. */
@@ -152,41 +167,29 @@ export class Clients {
   }
 
   connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+    known(object(options, 'the options of a client'), CLIENT, TARGET, 'a client')
     const key = checkServiceKey(service)
-    const family = familyNumber(familyOfService(key))
+    const family = familyOfService(key)
     const number = this.#count++
-    const client = { address: options.clientAddress ?? clientAddress(family, number) }
+    const from = options.clientAddress ?? clientAddress(family, number)
+    const port = options.clientPort ?? FIRST_PORT + (number % (65536 - FIRST_PORT))
+    const established = flag(options.established ?? true, 'established')
     const flow: Flow = {
-      family,
-      clientAddress: parseAddress(client.address),
-      clientPort: options.clientPort ?? FIRST_PORT + (number % (65536 - FIRST_PORT)),
-      ...(key.protocol === 'fwmark'
-        ? {
-            protocol: PROTOCOLS[options.protocol ?? 'tcp'],
-            virtualAddress: parseAddress(
-              options.virtualAddress ?? (family === AddressFamily.INET6 ? '2001:db8::1' : '192.0.2.1'),
-            ),
-            virtualPort: options.virtualPort ?? 80,
-            fwmark: key.fwmark,
-          }
-        : {
-            protocol: protocolNumber(key.protocol),
-            virtualAddress: parseAddress(key.address),
-            virtualPort: key.port,
-            fwmark: 0,
-          }),
-    }
-    checkNumber('clientPort', flow.clientPort, 1, 65535)
-    if ((family === AddressFamily.INET6) !== client.address.includes(':')) {
-      throw new RangeError(`clientAddress must be of the family of the service, got '${client.address}'`)
+      family: familyNumber(family),
+      clientAddress: addressIn(family, from, 'clientAddress'),
+      clientPort: whole(port, 'clientPort', 1, 65535),
+      ...targetOf(key, family, options),
     }
     const connection = this.#namespace.connections.open(flow)
-    return new MemoryConnection(this.#namespace, connection).begin(options.established ?? true)
+    return new MemoryConnection(this.#namespace, connection).begin(established)
   }
 
   traffic(service: ServiceKey, options: TrafficOptions): MemoryConnection[] {
+    const names = [...CLIENT, ...TARGET]
+    known(object(options, 'traffic'), ['connections', 'close', ...TRAFFIC], names, 'traffic')
     const { connections = 1, close = false, packetsIn, bytesIn, packetsOut, bytesOut, ...client } = options
-    checkNumber('connections', connections, 0, 1_000_000)
+    whole(connections, 'connections', 0, 1_000_000)
+    flag(close, 'close')
     const traffic = { packetsIn, bytesIn, packetsOut, bytesOut }
     const named = Object.entries(traffic).filter(([, value]) => value !== undefined)
     return Array.from({ length: connections }, () => {
@@ -198,6 +201,40 @@ export class Clients {
   }
 }
 
+/** Where the packets of a client go. */
+function targetOf(
+  key: ServiceKey,
+  family: Family,
+  options: ClientOptions,
+): Pick<Flow, 'protocol' | 'virtualAddress' | 'virtualPort' | 'fwmark'> {
+  if (key.protocol === 'fwmark') {
+    const { protocol = 'tcp', virtualAddress = family === 'ipv6' ? '2001:db8::1' : '192.0.2.1' } = options
+    return {
+      protocol: PROTOCOLS[oneOf(protocol, 'protocol', ['tcp', 'udp', 'sctp'])],
+      virtualAddress: addressIn(family, virtualAddress, 'virtualAddress'),
+      virtualPort: whole(options.virtualPort ?? USUAL_PORT, 'virtualPort', 1, 65535),
+      fwmark: key.fwmark,
+    }
+  }
+  for (const name of TARGET) {
+    if (options[name] === undefined || (name === 'virtualPort' && key.port === 0)) continue
+    throw new TypeError(`${name} is for services that have none: this one says it itself`)
+  }
+  return {
+    protocol: protocolNumber(key.protocol),
+    virtualAddress: parseAddress(key.address),
+    virtualPort: key.port || whole(options.virtualPort ?? USUAL_PORT, 'virtualPort', 1, 65535),
+    fwmark: 0,
+  }
+}
+
+function addressIn(family: Family, value: string, field: string): Uint8Array {
+  if (familyOfAddress(address(value, field)) !== family) {
+    throw new RangeError(`${field} must be of the family of the service, ${family}, got '${value}'`)
+  }
+  return parseAddress(value)
+}
+
 /** The director forwards no other protocol. */
 function protocolNumber(protocol: string | number): number {
   const number = typeof protocol === 'number' ? protocol : PROTOCOLS[protocol as keyof typeof PROTOCOLS]
@@ -207,8 +244,8 @@ function protocolNumber(protocol: string | number): number {
   return number
 }
 
-function clientAddress(family: number, number: number): string {
+function clientAddress(family: Family, number: number): string {
   const [high, middle, low] = [(number >> 16) & 1, (number >> 8) & 255, number & 255]
-  if (family === AddressFamily.INET) return `198.${18 + high}.${middle}.${low}`
+  if (family === 'ipv4') return `198.${18 + high}.${middle}.${low}`
   return `2001:2::${high}:${(number & 0xffff).toString(16)}`
 }

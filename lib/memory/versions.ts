@@ -1,3 +1,5 @@
+import { show } from '../validate.ts'
+
 /**
  * What came with which version of Linux, as far as IPVS shows it to a program.
  * docs/kernels.md says what that means to users of the library.
@@ -36,7 +38,7 @@ const NEWEST = '7.1'
 
 /** A version as a number that is greater for a later one: 5.15 is 5015. */
 function ordinal(version: string): number {
-  const [, major, minor] = /^(\d{1,3})\.(\d{1,3})$/.exec(version) ?? []
+  const [, major, minor] = /^(0|[1-9]\d?)\.(0|[1-9]\d{0,2})$/.exec(version) ?? []
   return Number(major) * 1000 + Number(minor)
 }
 
@@ -56,9 +58,9 @@ export function featuresOf(version: LinuxVersion, padding: boolean): ReadonlySet
 /** @throws {RangeError} */
 export function checkVersion(version: LinuxVersion): void {
   // Callers without types may say anything, NaN compares with nothing.
-  if (!(atLeast(version, OLDEST) && atLeast(NEWEST, version))) {
+  if (typeof version !== 'string' || !(atLeast(version, OLDEST) && atLeast(NEWEST, version))) {
     throw new RangeError(
-      `version must be one of Linux from '${OLDEST}' to '${NEWEST}', such as '5.15', got '${version}'`,
+      `version must be one of Linux from '${OLDEST}' to '${NEWEST}', such as '5.15', got ${show(version)}`,
     )
   }
 }

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
-import type { Ipvs } from '../../lib/ipvs.ts'
+import { Ipvs } from '../../lib/ipvs.ts'
 import type { RealServer } from '../../lib/service.ts'
 import type { DrainOptions, DrainProgress } from '../../lib/drain.ts'
+import { createMemoryKernel } from '../../lib/testing.ts'
 import type { RealServerSpec, ServiceSpec } from '../../lib/types.ts'
 import { kernelTests, until } from '../helpers/kernel.ts'
 import {
@@ -377,6 +378,26 @@ kernelTests('drain', () => {
       expect((await done).outcome).toBe('deleted')
       expect(seen.some(({ waitsFor }) => waitsFor.join() === 'persistent')).toBe(true)
       expect(seen.at(-1)).toMatchObject({ persistentConnections: 0, waitsFor: [] })
+    }))
+
+  test('remembers a client longer than persistence says while a connection of it is left: for another minute', () =>
+    withService({ ...WEB, persistence: { timeoutSeconds: 2 } }, async (_, { client }, ipvs) => {
+      const connection = await Connection.open(client, VIRTUAL.ipv4, 80)
+      const memory = createMemoryKernel()
+      const copy = await Ipvs.open({ transport: memory })
+      await copy.addService({ ...WEB, persistence: { timeoutSeconds: 2 } })
+      await copy.addRealServer(WEB, { address: REAL.ipv4, method: 'masquerade' })
+      memory.connect(WEB)
+      memory.advance(2)
+      const left = async (kernel: Ipvs): Promise<number> => {
+        for await (const one of kernel.connections()) if (one.template) return one.expiresSeconds
+        throw new Error('there is no template')
+      }
+      await until('its time starts anew', async () => (await left(ipvs)) > 2)
+      expect(await left(copy)).toBe(60)
+      expect(await left(ipvs)).toBeGreaterThan(55)
+      expect(await left(ipvs)).toBeLessThanOrEqual(60)
+      await connection.close()
     }))
 
   test('does not wait for persistence where expire_quiescent_template is 1', () =>

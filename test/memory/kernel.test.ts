@@ -1,6 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { createMemoryKernel, type MemoryKernelOptions } from '../../lib/testing.ts'
+import {
+  createMemoryKernel,
+  type MemoryKernel,
+  type MemoryKernelOptions,
+  type Traffic,
+} from '../../lib/testing.ts'
 
 const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 
@@ -37,11 +42,44 @@ describe('opening', () => {
     expect(await (await open()).ipvs.services()).toEqual([])
   })
 
-  test('options that do not exist, and values out of range, are refused', () => {
-    expect(() => createMemoryKernel({ hertz: 100 } as MemoryKernelOptions)).toThrow("no option 'hertz'")
-    expect(() => createMemoryKernel({ hz: 0 })).toThrow(RangeError)
-    expect(() => createMemoryKernel({ hashSeed: 256 })).toThrow(RangeError)
-    expect(() => createMemoryKernel({ sysctls: { nosuch: '1' } })).toThrow('net.ipv4.vs.nosuch')
+  const refused: readonly (readonly [string, unknown])[] = [
+    ['the options of a kernel must be an object, got null', null],
+    ["a kernel has no field 'schedulrs': did you mean 'schedulers'?", { schedulrs: [] }],
+    ['hz must be a whole number 1 to 10000, got 0', { hz: 0 }],
+    ['hashSeed must be a whole number 0 to 255, got 256', { hashSeed: 256 }],
+    ["version must be one of Linux from '3.10' to '7.1', such as '5.15', got 6.1", { version: 6.1 }],
+    ["got '6.01'", { version: '6.01' }],
+    ["schedulers must be an array, got 'rr'", { schedulers: 'rr' }],
+    ['persistenceEngines[1] must be a name, got 5', { persistenceEngines: ['sip', 5] }],
+    ["ipv6 must be true or false, got 'no'", { ipv6: 'no' }],
+    ['privileged must be true or false, got 0', { privileged: 0 }],
+    ["interfaces[0] must be an object, got 'eth0'", { interfaces: ['eth0'] }],
+    ['interfaces[0].name must be a name, got undefined', { interfaces: [{ addresses: [] }] }],
+    ["interfaces[0] has no field 'address': did you mean 'addresses'?", one({ address: '10.0.0.1/8' })],
+    ["interfaces[0].addresses[1] must be an IPv4 or IPv6 address, got 'x'", one({ addresses: ['::1', 'x'] })],
+    [
+      "interfaces[0].addresses[0] must end in a length of 0 to 32, got '10.0.0.1/33'",
+      one({ addresses: ['10.0.0.1/33'] }),
+    ],
+    ['there is no sysctl net.ipv4.vs.nosuch in Linux 6.12', { sysctls: { nosuch: '1' } }],
+    ["sysctl conntrack cannot be 'on': EINVAL in Linux", { sysctls: { conntrack: 'on' } }],
+    [
+      'sysctl conntrack must be a number, or the text of the file, got true',
+      { sysctls: { conntrack: true } },
+    ],
+  ]
+
+  function one(more: object): object {
+    return { interfaces: [{ name: 'eth0', ...more }] }
+  }
+
+  test.each(refused)('refuses to make one: %s', (message, options) => {
+    expect(() => createMemoryKernel(options as MemoryKernelOptions)).toThrow(message)
+  })
+
+  test('a sysctl may be given as a number', async () => {
+    const { ipvs } = await open({ sysctls: { conntrack: 1 } })
+    expect(await ipvs.sysctl('conntrack')).toBe('1')
   })
 })
 
@@ -105,6 +143,29 @@ describe('limits', () => {
     await expect(ipvs.info()).rejects.toThrow('modprobe ip_vs')
     kernel.loaded = true
     expect(await ipvs.services()).toEqual([])
+  })
+
+  test('without the module its connections are gone, and time and the log go on', async () => {
+    const { kernel, ipvs } = await open()
+    await ipvs.addService(WEB)
+    await ipvs.addRealServer(WEB, { address: '10.1.0.1' })
+    const connection = kernel.connect(WEB)
+    kernel.advance(10)
+    kernel.loaded = false
+    expect([connection.state, connection.send(), kernel.seconds]).toEqual(['FORGOTTEN', false, 10])
+    kernel.loaded = true
+    await ipvs.services()
+    expect(kernel.log.map(({ call }) => call)).toEqual([0, 1, 2])
+  })
+
+  test('a module that comes back in the middle of a request has a table of its own', async () => {
+    const { kernel, ipvs } = await open()
+    await ipvs.addService(WEB)
+    kernel.beforeNext('addRealServer', () => {
+      kernel.loaded = false
+      kernel.loaded = true
+    })
+    await expect(ipvs.addRealServer(WEB, { address: '10.1.0.1' })).rejects.toMatchObject({ code: 'ESRCH' })
   })
 
   test('an address is refused where no interface is up, or is not unicast there', async () => {
@@ -291,3 +352,60 @@ async function rawDests(kernel: ReturnType<typeof createMemoryKernel>, ipvs: Ipv
   expect(await ipvs.realServers(WEB)).toHaveLength(40)
   return messages.length
 }
+
+describe('what a test says wrongly', () => {
+  const MARK = { protocol: 'fwmark', fwmark: 1 }
+  const wrong: readonly (readonly [string, keyof MemoryKernel, ...unknown[]])[] = [
+    ["errno must be the name or number of one, such as 'ENOMEM', got 'EX'", 'failNext', { errno: 'EX' }],
+    ['errno must be a whole number 1 to 4095, got -12', 'failNext', { errno: -12 }],
+    ["command must be one of 'addService'", 'failNext', { errno: 'EPERM', command: 'snapshot' }],
+    ["a fault has no field 'comand': did you mean 'command'?", 'failNext', { errno: 1, comand: 'flush' }],
+    ['a fault must be an object, got undefined', 'failNext'],
+    ['times must be a whole number', 'failNext', { errno: 'EPERM', times: 0 }],
+    ["got 'toString'", 'beforeNext', 'toString', (): void => undefined],
+    ['run must be a function, got undefined', 'beforeNext', 'flush'],
+    ["command must be one of 'getService', 'getRealServers', got 'flush'", 'duringNextDump', 'flush'],
+    ["'getSyncDaemons', got 'flush'", 'interruptNextDump', 'flush'],
+    ['a delay must be an object, got 5', 'delayNext', 5],
+    ['ms must be a whole number', 'delayNext', { ms: -1 }],
+    ["seconds must be a number, 0 or more, got '5'", 'advance', '5'],
+    ["a virtual service must be an object, got '192.0.2.1:80'", 'connect', '192.0.2.1:80'],
+    [
+      "a client has no field 'clientAdress': did you mean 'clientAddress'?",
+      'connect',
+      WEB,
+      { clientAdress: '' },
+    ],
+    ['clientAddress must be an IPv4 or IPv6 address', 'connect', WEB, { clientAddress: '198.51.100' }],
+    ['clientAddress must be of the family of the service, ipv4', 'connect', WEB, { clientAddress: '::1' }],
+    ['clientPort must be a whole number 1 to 65535', 'connect', WEB, { clientPort: 0 }],
+    ['established must be true or false', 'connect', WEB, { established: 'no' }],
+    ['virtualPort is for services that have none', 'connect', WEB, { virtualPort: 443 }],
+    ['protocol is for services that have none', 'connect', WEB, { protocol: 'udp' }],
+    ["protocol must be one of 'tcp', 'udp', 'sctp', got 'icmp'", 'connect', MARK, { protocol: 'icmp' }],
+    ['virtualPort must be a whole number 1 to 65535', 'connect', MARK, { virtualPort: 65536 }],
+    ['virtualAddress must be of the family of the service', 'connect', MARK, { virtualAddress: '::1' }],
+    ["traffic has no field 'conections': did you mean 'connections'?", 'traffic', WEB, { conections: 9 }],
+    ['connections must be a whole number', 'traffic', WEB, { connections: -1 }],
+    ['close must be true or false', 'traffic', WEB, { close: 1 }],
+  ]
+
+  for (const [message, method, ...words] of wrong) {
+    test(`is refused: ${message}`, () => {
+      const kernel = createMemoryKernel() as unknown as Record<string, (...words: unknown[]) => unknown>
+      expect(() => kernel[method]?.(...words)).toThrow(message)
+    })
+  }
+
+  test('is refused by a connection, too', () => {
+    const connection = createMemoryKernel().connect(WEB)
+    expect(() => connection.send({ bytes: 9 } as Traffic)).toThrow("traffic has no field 'bytes'")
+    expect(() => connection.send({ bytesIn: 0.5 })).toThrow('bytesIn must be a whole number')
+  })
+
+  test('is refused by switches, too', () => {
+    const kernel = createMemoryKernel()
+    expect(() => (kernel.loaded = 'no' as never)).toThrow("loaded must be true or false, got 'no'")
+    expect(() => (kernel.privileged = 0 as never)).toThrow('privileged must be true or false, got 0')
+  })
+})

@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel, type MemoryKernel, type MemoryKernelOptions } from '../../lib/testing.ts'
-import type { RealServerSpec, ServiceSettings } from '../../lib/types.ts'
+import type { RealServerSpec, ServiceKey, ServiceSettings } from '../../lib/types.ts'
 
 const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 const DNS = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const
 
-type Key = typeof WEB | typeof DNS
+type Key = ServiceKey
 
 /** A kernel with one service, whose servers were added in this order. */
 async function withServers(
@@ -201,6 +201,22 @@ describe('connections', () => {
     })
   })
 
+  test('of UDP send nothing more once they are forgotten', async () => {
+    const { kernel, ipvs } = await withServers({ scheduler: 'rr' }, [server(1)], { key: DNS })
+    const connection = kernel.connect(DNS)
+    kernel.advance(300)
+    expect([connection.state, connection.send(), connection.reset()]).toEqual(['FORGOTTEN', false, false])
+    await ipvs.editService(DNS, { onePacket: true })
+    const packet = kernel.connect(DNS)
+    expect([packet.realServer?.address, packet.state, packet.send()]).toEqual([
+      '10.1.0.1',
+      'FORGOTTEN',
+      false,
+    ])
+    kernel.advance(2)
+    expect((await ipvs.service(DNS)).stats).toMatchObject({ connections: 2, packetsIn: 2 })
+  })
+
   test('stop at the upper threshold until they fall below the lower', async () => {
     const servers = [{ ...server(1), upperThreshold: 4, lowerThreshold: 2 }]
     const { kernel } = await withServers({ scheduler: 'rr' }, servers)
@@ -250,6 +266,45 @@ describe('persistence', () => {
       persistentConnections: 0,
       activeConnections: 0,
     })
+  })
+
+  test('outlives its time while connections depend on it, by a minute each time', async () => {
+    const { kernel, ipvs } = await withServers({ scheduler: 'rr', persistence: { timeoutSeconds: 5 } }, [
+      server(1),
+    ])
+    const connection = kernel.connect(WEB)
+    const left = async (): Promise<number | undefined> => {
+      for await (const one of ipvs.connections()) if (one.template) return one.expiresSeconds
+      return undefined
+    }
+    kernel.advance(4)
+    expect(await left()).toBe(1)
+    kernel.advance(1)
+    expect(await left()).toBe(60)
+    connection.reset()
+    kernel.advance(59)
+    expect(await left()).toBe(1)
+    kernel.advance(1)
+    expect(await left()).toBeUndefined()
+  })
+
+  test('of port 0 has clients of the port that they say, 80 if they say none', async () => {
+    const key = { ...WEB, port: 0 }
+    const { kernel, ipvs } = await withServers(
+      { scheduler: 'rr', persistence: { timeoutSeconds: 60 } },
+      [{ address: '10.1.0.1', port: 0 }],
+      { key },
+    )
+    kernel.connect(key)
+    kernel.connect(key, { virtualPort: 443 })
+    const ports: number[][] = []
+    for await (const one of ipvs.connections()) {
+      if (!one.template) ports.push([one.virtualPort, one.serverPort])
+    }
+    expect(ports).toEqual([
+      [80, 80],
+      [443, 443],
+    ])
   })
 
   test('sends its clients to a quiescent server, unless the sysctl says otherwise', async () => {
@@ -312,6 +367,29 @@ describe('persistence', () => {
     expect(kernel.connect(mark, { ...client, protocol: 'udp' })).toMatchObject({
       realServer: { address: '10.1.0.9', port: 0 },
       state: 'UDP',
+    })
+  })
+})
+
+describe('time', () => {
+  test('goes on for a year at once, to what it comes to in steps', async () => {
+    const made = await Promise.all(
+      [0, 1].map(() =>
+        withServers({ scheduler: 'rr', persistence: { timeoutSeconds: 300 } }, [server(1), server(2)]),
+      ),
+    )
+    const [whole, parts] = made as [(typeof made)[0], (typeof made)[0]]
+    for (const { kernel } of made) kernel.traffic(WEB, { connections: 1000, bytesIn: 1_000_000 })
+    whole.kernel.advance(600)
+    for (let second = 0; second < 600; second++) parts.kernel.advance(1)
+    expect(await whole.ipvs.snapshot()).toEqual(await parts.ipvs.snapshot())
+    whole.kernel.advance(365 * 86_400)
+    const [one] = await whole.ipvs.realServers(WEB)
+    expect(one).toMatchObject({
+      activeConnections: 0,
+      persistentConnections: 0,
+      stats: { connections: 500 },
+      rates: { bytesInPerSecond: 0 },
     })
   })
 })
