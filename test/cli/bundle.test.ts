@@ -1,36 +1,21 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type InstalledCommand, installCommand } from '../helpers/installed-command.ts'
 
 /** The command as it is installed: bundled, started as a program, in real shells. */
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
-
-/** A package of the test's own: others build the repository's meanwhile. */
-let built: string
+let command: InstalledCommand
 let folder: string
 let env: NodeJS.ProcessEnv
 
 beforeAll(() => {
-  mkdirSync(join(root, '.cache'), { recursive: true })
-  built = mkdtempSync(join(root, '.cache/test-cli-'))
-  symlinkSync(join(root, 'package.json'), join(built, 'package.json'))
-  execFileSync(process.execPath, [join(root, 'scripts/bundle.mjs'), join(built, 'dist/cli')])
+  command = installCommand()
   folder = mkdtempSync(join(tmpdir(), 'ipvs-bundle-'))
   mkdirSync(join(folder, 'bin'))
-  symlinkSync(join(built, 'dist/cli/ipvs.cjs'), join(folder, 'bin/ipvs'))
   const servers = Array.from({ length: 2000 }, (_, index) => ({
     address: `10.0.${String(index >> 8)}.${String(index & 255)}`,
     port: 80,
@@ -42,17 +27,12 @@ beforeAll(() => {
     ],
   }
   writeFileSync(join(folder, 'table.json'), JSON.stringify(state))
-  env = {
-    ...process.env,
-    PATH: `${join(folder, 'bin')}${delimiter}${process.env.PATH ?? ''}`,
-    IPVS_MEMORY: join(folder, 'table.json'),
-    NODE_DEBUG: '',
-  }
+  env = { ...command.env, IPVS_MEMORY: join(folder, 'table.json') }
 })
 
 afterAll(() => {
   rmSync(folder, { recursive: true })
-  rmSync(built, { recursive: true })
+  command.remove()
 })
 
 function shell(
@@ -111,15 +91,15 @@ describe('the bundle', () => {
   })
 
   test('needs no package but yaml, and has the licence of the one that is in it', () => {
-    const files = readdirSync(join(built, 'dist/cli'))
+    const files = readdirSync(command.folder)
     const required = files.flatMap((file) => {
-      const text = readFileSync(join(built, 'dist/cli', file), 'utf8')
+      const text = readFileSync(join(command.folder, file), 'utf8')
       return [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = '']) => name)
     })
     expect(required).toContain('node:fs')
     const others = new Set(required.filter((name) => !isBuiltin(name) && !name.startsWith('./')))
     expect([...others]).toEqual(['yaml'])
-    const commands = readFileSync(join(built, 'dist/cli/commands.cjs'), 'utf8')
+    const commands = readFileSync(join(command.folder, 'commands.cjs'), 'utf8')
     expect(commands.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
   })
 

@@ -6,13 +6,13 @@ import type { MemoryKernel } from '../../lib/testing.ts'
 
 /** What a command finds around it, in place of a process. */
 export interface Around {
-  /** The kernel that it opens. Without one there is no IPVS. */
-  readonly kernel?: MemoryKernel
+  /** The kernel that it opens, or 'real'. Without one, to open one is an error. */
+  readonly kernel?: MemoryKernel | 'real'
   /** Whether it runs in a terminal, that is so many columns wide. Default: in a pipe. */
   readonly columns?: number
   readonly env?: Readonly<Record<string, string>>
-  /** What is typed, or read. Default: the input ends at once. */
-  readonly stdin?: string
+  /** What is typed, or read; a function is asked when the command begins to read. Default: the input ends at once. */
+  readonly stdin?: string | (() => Promise<string>)
   /** Whether the input is a terminal. Default: if the output is one. */
   readonly typing?: boolean
   /** The error that every write to standard output ends with. */
@@ -52,6 +52,11 @@ class Sink extends Writable {
   }
 }
 
+async function* typed(stdin: NonNullable<Around['stdin']>): AsyncGenerator<string> {
+  const text = typeof stdin === 'string' ? stdin : await stdin()
+  if (text !== '') yield text
+}
+
 /** Runs a command line of `ipvs`, without that word; a list is for words with blanks in them. */
 export async function ipvs(line: string | readonly string[], around: Around = {}): Promise<Said> {
   const { kernel, columns, env = {}, stdin = '', typing = columns !== undefined } = around
@@ -63,13 +68,13 @@ export async function ipvs(line: string | readonly string[], around: Around = {}
   const stderr = new Sink(columns, undefined, (text) => around.onStderr?.(text, signal))
   let clock = 0
   const surroundings: Surroundings = {
-    stdin: Object.assign(Readable.from(stdin === '' ? [] : [stdin]), { isTTY: typing }),
+    stdin: Object.assign(Readable.from(typed(stdin)), { isTTY: typing }),
     stdout,
     stderr,
     env: { LANG: 'C.UTF-8', ...env },
     open: (options: OpenOptions) => {
       if (kernel === undefined) throw new Error('this test opens no kernel')
-      return Ipvs.open({ ...options, transport: kernel })
+      return Ipvs.open(kernel === 'real' ? options : { ...options, transport: kernel })
     },
     now: () => (clock += (around.secondsPerLook ?? 0) * 1000),
     onSignal(listener) {

@@ -6,7 +6,7 @@ import { type InstalledCommand, installCommand } from '../helpers/installed-comm
 import { run, stepsOf } from './console.ts'
 import { pages } from './markdown.ts'
 
-/** The commands in the documentation print what stands below them: here on the in-memory kernel, in test/kernel on a real one. */
+/** The commands in the documentation print what stands below them. test/kernel runs those of ipvsadm on a real kernel too. */
 
 let command: InstalledCommand
 

@@ -41,9 +41,15 @@ function stepsOfBlock({ place, code }: Example): Step[] {
   return steps
 }
 
-/** Runs a command as it stands in a page, and gives what it prints. */
-export function run({ command }: Step, cwd: string, env: NodeJS.ProcessEnv): string {
-  const { stdout, stderr } = spawnSync('bash', ['-c', `exec 2>&1; ${command}`], {
+/** Runs a command as it stands in a page, inside of another if one is named, and gives what it prints. */
+export function run(
+  { command }: Step,
+  cwd: string,
+  env: NodeJS.ProcessEnv,
+  inside: readonly string[] = [],
+): string {
+  const [program, ...args] = [...inside, 'bash', '-c', `exec 2>&1; ${command}`]
+  const { stdout, stderr } = spawnSync(program, args, {
     cwd,
     env,
     encoding: 'utf8',
