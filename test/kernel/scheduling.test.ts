@@ -3,8 +3,14 @@ import { createInterface } from 'node:readline'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
-import type { Connection, RealServerChanges, ServiceChanges, ServiceSettings } from '../../lib/types.ts'
-import { kernelTests } from '../helpers/kernel.ts'
+import type {
+  Connection,
+  RealServerChanges,
+  ServiceChanges,
+  ServiceKey,
+  ServiceSettings,
+} from '../../lib/types.ts'
+import { kernelTests, type Netns } from '../helpers/kernel.ts'
 import { withKernel } from '../helpers/kernel-conformance.ts'
 import { INTERFACES } from '../helpers/memory.ts'
 
@@ -40,6 +46,8 @@ interface Step {
 
 interface Scenario {
   readonly title: string
+  /** The service is one of port 0, or of a firewall mark; the clients go where they always do. */
+  readonly catches?: 'every port' | 'a mark'
   readonly settings: ServiceSettings
   readonly servers: readonly RealServerChanges[]
   readonly steps: readonly Step[]
@@ -105,6 +113,20 @@ const SCENARIOS: readonly Scenario[] = [
     servers: weights(1, 1, 1),
     steps: [{ clients: 40 }, { edit: [1, { weight: 0 }], clients: 60 }, { delete: 2, clients: 60 }],
   },
+  ...(['every port', 'a mark'] as const).map((catches): Scenario => ({
+    title: `persistence for ${catches}`,
+    catches,
+    settings: { scheduler: 'rr', persistence: { timeoutSeconds: 600, netmask: '255.255.255.224' } },
+    servers: weights(1, 1, 1),
+    steps: [{ clients: 40 }, { edit: [1, { weight: 0 }], clients: 40 }, { delete: 2, clients: 40 }],
+  })),
+  {
+    title: 'a mark without persistence',
+    catches: 'a mark',
+    settings: { scheduler: 'wrr' },
+    servers: weights(3, 1, 2),
+    steps: plain,
+  },
 ]
 
 /** Client number so many: some come from one network, some from far away. */
@@ -125,7 +147,12 @@ kernelTests('scheduling', () => {
         const real = netns.ipvs
         // Servers that no other scenario has, since connections outlive them.
         const address = (server: number): string => `10.9.9.${String(10 * index + server + 10)}`
-        const key = { protocol: 'udp', address: '10.9.9.2', port: 1000 + index } as const
+        const addresses = new Set(scenario.servers.map((_, server) => address(server)))
+        const target = { protocol: 'udp', address: '10.9.9.2', port: 1000 + index } as const
+        const key = await serviceKey(scenario, target, netns)
+        const to = target === key ? {} : { virtualPort: target.port }
+        const marked =
+          key.protocol === 'fwmark' ? { protocol: target.protocol, virtualAddress: target.address } : {}
         for (const kernel of [ipvs, real]) {
           await kernel.addService({ ...key, ...scenario.settings })
           for (const [server, settings] of scenario.servers.entries()) {
@@ -146,10 +173,10 @@ kernelTests('scheduling', () => {
           }
           const clients = Array.from({ length: step.clients }, (_, number) => client(first + number))
           first += step.clients
-          sender.stdin.write(`${JSON.stringify({ ...key, clients })}\n`)
+          sender.stdin.write(`${JSON.stringify({ ...target, clients })}\n`)
           await once(lines, 'line')
           const there = new Map(
-            (await connectionsTo(key, real)).map((one) => [
+            (await connectionsTo(addresses, real)).map((one) => [
               `${one.clientAddress}:${String(one.clientPort)}`,
               one,
             ]),
@@ -159,8 +186,10 @@ kernelTests('scheduling', () => {
           )
           const got = clients.map(
             ([clientAddress, clientPort]) =>
-              memory.connect(key, { clientAddress, clientPort }).realServer?.address ?? 'none',
+              memory.connect(key, { clientAddress, clientPort, ...to, ...marked }).realServer?.address ??
+              'none',
           )
+          if (at === 0) expect(wanted[0], `${scenario.title}: the first client`).not.toBe('none')
           expect(got, `${scenario.title}, step ${String(at)}`).toEqual(wanted)
         }
         const gauges = async (kernel: Ipvs): Promise<number[][]> =>
@@ -170,17 +199,33 @@ kernelTests('scheduling', () => {
             server.persistentConnections,
           ])
         expect(await gauges(ipvs), scenario.title).toEqual(await gauges(real))
-        expect(await connectionsTo(key, ipvs), scenario.title).toEqual(await connectionsTo(key, real))
+        expect(await connectionsTo(addresses, ipvs), scenario.title).toEqual(
+          await connectionsTo(addresses, real),
+        )
       }
     }),
   )
 })
 
-/** The connections and templates of a service, without what goes by the clock, in an order of our own. */
-async function connectionsTo({ port }: { readonly port: number }, kernel: Ipvs): Promise<Connection[]> {
+/** The service of a scenario for clients that go to `target`. */
+async function serviceKey(
+  { catches }: Scenario,
+  target: { readonly protocol: 'udp'; readonly address: string; readonly port: number },
+  netns: Netns,
+): Promise<ServiceKey> {
+  if (catches === 'every port') return { ...target, port: 0 }
+  if (catches === undefined) return target
+  const { address, port } = target
+  const rule = `-d ${address} -p udp --dport ${String(port)} -j MARK --set-mark ${String(port)}`
+  await netns.run(['iptables-legacy', '-t', 'mangle', '-A', 'OUTPUT', ...rule.split(' ')])
+  return { protocol: 'fwmark', fwmark: port }
+}
+
+/** The connections and templates of some servers, without what goes by the clock, in an order of our own. */
+async function connectionsTo(servers: ReadonlySet<string>, kernel: Ipvs): Promise<Connection[]> {
   const list: Connection[] = []
   for await (const connection of kernel.connections()) {
-    if (connection.virtualPort === port) list.push({ ...connection, expiresSeconds: 0 })
+    if (servers.has(connection.serverAddress)) list.push({ ...connection, expiresSeconds: 0 })
   }
   return list.sort((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1))
 }
