@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
-import { Ipvs, type SaveToFileOptions, type State, type StateFormat } from '../index.ts'
-import { createMemoryKernel, type MemoryInterface } from '../testing.ts'
+import { Ipvs, planStates, type SaveToFileOptions, type State, type StateFormat } from '../index.ts'
+import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
 import { FileError } from './errors.ts'
 import { fileError, readStateOf } from './files.ts'
 
@@ -18,8 +18,8 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   const blank = text.trim() === ''
   // Of a file, standard input is never asked.
   const state = blank ? { services: [] } : await readStateOf(file, process.stdin, undefined)
-  const transport = createMemoryKernel({ interfaces: interfacesFor(state) })
-  const open = (): Promise<Ipvs> => Ipvs.open({ transport })
+  const kernel = createMemoryKernel({ interfaces: interfacesFor(state) })
+  const open = (): Promise<Ipvs> => Ipvs.open({ transport: kernel })
   const ours = await open()
   const fresh = await ours.save({ sysctls: true })
   try {
@@ -27,13 +27,19 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   } catch (error) {
     throw new FileError(`${file} does not go into the in-memory kernel: ${(error as Error).message}`)
   }
-  const before = JSON.stringify(await ours.save({ sysctls: true }))
+  const settings = async (): Promise<string> =>
+    JSON.stringify([await ours.timeouts(), await ours.syncDaemons(), await ours.sysctls()])
+  const settingsBefore = await settings()
+  kernel.clearLog()
   const format = blank ? formatOfNew(file) : formatOf(text)
   return {
     open,
     async writeBack() {
+      const sameSettings = (await settings()) === settingsBefore
+      // Most commands only read: then the table need not be read again.
+      if (sameSettings && !kernel.log.some(isChange)) return
       const after = await ours.save({ sysctls: true })
-      if (JSON.stringify(after) === before) return
+      if (sameSettings && (await sameServices(state, after))) return
       if ((await readText(file)) !== text) {
         throw new FileError(`${file} was changed by someone else meanwhile, and is left as it is`)
       }
@@ -62,6 +68,16 @@ async function readText(file: string): Promise<string> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
     throw fileError('read', file, error)
   }
+}
+
+/** Whether a request may have changed services or real servers. */
+function isChange({ command, code }: LogEntry): boolean {
+  return code === undefined && !/^(get|zero)/.test(String(command))
+}
+
+async function sameServices(one: State, other: State): Promise<boolean> {
+  const { steps, reordered } = await planStates({ services: one.services }, { services: other.services })
+  return steps.length === 0 && reordered.length === 0
 }
 
 /** The parts to write: those that the file has, and those that are not as in a kernel that has just started. */

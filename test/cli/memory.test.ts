@@ -58,6 +58,13 @@ describe('--memory', () => {
     expect(readFileSync(path, 'utf8')).toBe(`# mine\n${STATE}`)
   })
 
+  test('leaves the file alone where a change was undone, or changed nothing', async () => {
+    const path = file('table.yaml', `# mine\n${STATE}`)
+    const refused = file('refused.yaml', STATE.replace('10.0.0.7', '10.0.0.8').replace('rr', 'nosuch'))
+    expect(await run(['apply', refused, '--yes', '--memory', path])).toMatchObject({ status: 8 })
+    expect(readFileSync(path, 'utf8')).toBe(`# mine\n${STATE}`)
+  })
+
   test('writes what a command changed, in the form that the file has', async () => {
     const wanted = file('wanted.yaml', STATE.replace('rr', 'wlc').replace('10.0.0.7', '10.0.0.8'))
     const forms: Readonly<Record<string, RegExp>> = {
