@@ -62,7 +62,7 @@ async function inGuest(kernel, name, options) {
 try {
   await vitest('without a kernel', [], [])
   for (const kernel of (process.env['IPVS_TEST_KERNELS'] ?? '6.1').split(',').filter(Boolean)) {
-    await inGuest(kernel, `on Linux ${kernel}`, [])
+    await inGuest(kernel, `on Linux ${kernel}`, ['--with', 'ldirectord'])
     await inGuest(kernel, `on Linux ${kernel} without ip_vs`, [
       '--absent-module',
       '--env',

@@ -5,6 +5,7 @@
 #   6.1    User Mode Linux (linux) and its modules (usr)
 #   6.12   a kernel for qemu (vmlinuz, initramfs) and its modules (usr)
 #   qemu   qemu itself
+#   ldirectord  for a test: ldirectord and the Perl modules it needs
 #
 # Each part is a folder that gets its name only when it is complete. One fetch.sh at a time works on a cache: the caller
 # holds CACHE/lock, and a part that is already there is left alone. Needs apt-get and dpkg-deb, but not root: package lists
@@ -107,6 +108,12 @@ depmod() (
 
 part_qemu() {
   unpack "$1" $(with_needs qemu-system-x86)
+}
+
+# Perl itself is the machine's, and so these are those of its Debian.
+part_ldirectord() {
+  unpack "$1" $(apt-get "${options[@]}" install --simulate ldirectord |
+    sed -nE 's/^Inst (ldirectord|perl-openssl-defaults|lib[^ ]*-perl) \(([^ ]+) .*/\1=\2/p')
 }
 
 # Not the smaller kernel "cloud": it lacks 9p, over which the guest reads the machine's files.

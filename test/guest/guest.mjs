@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { GuestError, KERNELS, LINES, fetchParts, quote } from './machines.mjs'
+import { EXTRAS, GuestError, KERNELS, LINES, fetchParts, folderOf, quote } from './machines.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -51,6 +51,7 @@ const LEFT_BEHIND =
  * @property {number} limitSeconds
  * @property {string} memory
  * @property {string[]} shares absolute paths
+ * @property {string[]} extras what else is fetched
  * @property {Record<string, string>} env all that COMMAND gets
  * @property {'loaded' | 'unloaded' | 'absent'} module
  * @property {boolean} verbose
@@ -71,6 +72,7 @@ function parseOptions(args) {
     limitSeconds: Number(process.env['IPVS_GUEST_LIMIT'] || (interactive ? 8 * 3600 : 600)),
     memory: '2G',
     shares: [],
+    extras: [],
     env: { HOME: '/root', USER: 'root', LOGNAME: 'root' },
     module: 'loaded',
     verbose: false,
@@ -99,7 +101,12 @@ function parseOptions(args) {
     else if (option === '--limit') options.limitSeconds = Number(value())
     else if (option === '--mem') options.memory = value()
     else if (option === '--share') options.shares.push(path.resolve(value()))
-    else if (option === '--env') {
+    else if (option === '--with') {
+      const extra = value()
+      if (!EXTRAS.includes(extra)) throw new GuestError(`--with is ${EXTRAS.join(' or ')}, not ${extra}`)
+      options.extras.push(extra)
+      options.env[`IPVS_GUEST_${extra.toUpperCase()}`] = folderOf(extra)
+    } else if (option === '--env') {
       const [, name, text] = /^([^=]+)=(.*)$/s.exec(value()) ?? []
       if (name === undefined || text === undefined) throw new GuestError('--env wants NAME=VALUE')
       options.env[name] = text
@@ -388,7 +395,8 @@ async function main(options) {
     return 0
   }
   refuseElsewhere()
-  await fetchParts(KERNELS[options.kernel]?.parts ?? [], (stop) => cleanUps.push(stop))
+  const parts = [...(KERNELS[options.kernel]?.parts ?? []), ...options.extras]
+  await fetchParts(parts, (stop) => cleanUps.push(stop))
   return options.fetchOnly ? 0 : await run(options)
 }
 

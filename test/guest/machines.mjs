@@ -238,6 +238,14 @@ async function checkPrograms(programs, remedy) {
   if (missing.length > 0) throw new GuestError(`missing on this machine: ${missing.join(', ')}. ${remedy}`)
 }
 
+/** What can be fetched besides, for `--with`. */
+export const EXTRAS = ['ldirectord']
+
+/** The folder that a part is unpacked in. @param {string} part */
+export function folderOf(part) {
+  return path.join(cacheFolder(), part)
+}
+
 /**
  * Fills the cache with what is missing. A second caller waits for the first: flock(1), which lets go when that one dies.
  *

@@ -276,7 +276,9 @@ kernelTests('names', () => {
           const silent = netns.start(['socat', '-u', 'UDP4-RECV:53,bind=127.0.0.1', '-'])
           silent.stdout.on('data', (bytes: Buffer) => (asked += bytes.length))
           const sockets = `/proc/${String(silent.pid)}/net/udp`
-          await until('the silent name server', async () => (await readFile(sockets, 'utf8')).includes(':0035 '))
+          await until('the silent name server', async () =>
+            (await readFile(sockets, 'utf8')).includes(':0035 '),
+          )
           const key = { protocol: 'fwmark', fwmark: 1 } as const
           await netns.ipvs.addService(key)
           await Promise.all(
