@@ -12,9 +12,10 @@ import {
   type State,
   type StateFormat,
   type StateLoss,
+  StateSyntaxError,
   type StepKind,
 } from '../index.ts'
-import { asUsage, Refused, STATUS, UsageError } from './errors.ts'
+import { asUsage, FileError, Refused, reportOf, STATUS, UsageError } from './errors.ts'
 import { fileError, readStateOf, STDIN } from './files.ts'
 import type { Session } from './session.ts'
 import { ask, hasColor, Progress } from './terminal.ts'
@@ -63,13 +64,7 @@ async function applyState(
   signal: AbortSignal,
 ): Promise<number> {
   const how = { ...planOptions(options), signal }
-  const guards: ApplyOptions = {
-    signal,
-    ...(options.allow !== undefined && { allow: options.allow }),
-    ...(options.maxDeletions !== undefined && { maxDeletions: options.maxDeletions }),
-    ...(options.force !== undefined && { force: options.force }),
-    ...(options.drain !== undefined && { drain: { timeoutMs: options.drain * 1000 } }),
-  }
+  const guards = { ...guardsOf(options), signal }
   const progress = new Progress(session.surroundings)
   const onProgress = ({ phase, done, total }: ApplyProgress): void => {
     progress.bar(PHASES[phase], done, total)
@@ -100,6 +95,71 @@ async function applyState(
   if (session.json) await print(session, result, { applied: true })
   else if (result.steps.length > 0) session.print('Applied.\n')
   return STATUS.done
+}
+
+/** Options of `ipvs reconcile`. */
+export interface ReconcileCommandOptions extends ChangeOptions {
+  /** Seconds. */
+  readonly interval?: number
+}
+
+/** `ipvs reconcile FILE` */
+export async function reconcile(
+  session: Session,
+  file: string,
+  options: ReconcileCommandOptions,
+): Promise<number> {
+  const { format, interval } = options
+  if (file === STDIN)
+    throw new UsageError('reconcile reads its file again and again: it cannot be standard input')
+  if (options.yes !== true && options.prune !== false) {
+    throw new Refused(
+      'this deletes what the file does not name, whenever it is seen, and asks nobody: give --yes if that is meant, or --no-prune',
+    )
+  }
+  return session.withTable(async (ipvs) => {
+    // What no waiting helps against ends it at once.
+    await ipvs.info()
+    return session.interruptible(async (signal) => {
+      // One after the other, in the order of the runs.
+      let printed: Promise<void> = Promise.resolve()
+      const reconciler = ipvs.reconcile(
+        { file, ...(format !== undefined && { format }) },
+        {
+          ...planOptions(options),
+          ...guardsOf(options),
+          ...(interval !== undefined && { intervalMs: Math.round(interval * 1000) }),
+          onRun: (result) => {
+            if (result.steps.length > 0)
+              printed = printed.then(() => print(session, result, { applied: true }))
+          },
+          onError: (error) => {
+            session.note(reportOf(asNamed(error, file)).message)
+          },
+        },
+      )
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve, { once: true })
+      })
+      await reconciler.stop()
+      await printed
+      throw signal.reason
+    })
+  })
+}
+
+/** An error of the file system that names it in words. */
+function asNamed(error: unknown, file: string): unknown {
+  return error instanceof StateSyntaxError ? new FileError(error.message) : fileError('read', file, error)
+}
+
+function guardsOf({ allow, maxDeletions, force, drain }: ChangeOptions): ApplyOptions {
+  return {
+    ...(allow !== undefined && { allow }),
+    ...(maxDeletions !== undefined && { maxDeletions }),
+    ...(force !== undefined && { force }),
+    ...(drain !== undefined && { drain: { timeoutMs: drain * 1000 } }),
+  }
 }
 
 const PHASES: Readonly<Record<ApplyProgress['phase'], string>> = {

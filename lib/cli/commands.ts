@@ -227,7 +227,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
     end(await changes.plan(session(options), file, options))
   })
 
-  withComparison(
+  withGuards(
     command('apply', 'Make the table equal to a state. What fails part-way is undone.', [
       'ipvs apply web.yaml',
       'ipvs apply web.yaml --yes --max-deletions 2',
@@ -237,20 +237,20 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
   )
     .option('--dry-run', 'print what would be done, and do nothing')
     .option('--yes', 'do not ask before something is removed')
-    .option('--allow <kinds>', `refuse any step of another kind: ${KINDS.join(', ')}`, listOf(KINDS))
-    .option(
-      '--max-deletions <number>',
-      'refuse to delete more services and real servers than this',
-      wholeNumber,
-    )
-    .option('--force', 'go beyond --max-deletions, and leave a service without a real server')
-    .option(
-      '--drain <seconds>',
-      'give real servers that are removed so long for their connections to end',
-      seconds,
-    )
     .action(async (file: string, options: CommonOptions & changes.ChangeOptions) => {
       end(await changes.apply(session(options), file, options))
+    })
+
+  withGuards(
+    command('reconcile', 'Keep the table as a file wants it, until a signal ends this.', [
+      'ipvs reconcile /etc/ipvs.yaml --yes',
+      'ipvs reconcile web.yaml --no-prune --scope 192.0.2.0/24 --interval 60',
+    ]).argument('<file>', 'a state: JSON, YAML or lines of ipvsadm; read before each run, and watched'),
+  )
+    .option('--yes', 'delete what the file does not name')
+    .option('--interval <seconds>', 'how often to compare (default: 10)', seconds)
+    .action(async (file: string, options: CommonOptions & changes.ReconcileCommandOptions) => {
+      end(await changes.reconcile(session(options), file, options))
     })
 
   command('diff', 'Print what leads from one state to another. Exit status 1: something.', [
@@ -351,6 +351,22 @@ function withComparison(command: Command): Command {
     .option('--no-prune', 'keep what the state does not name')
     .option('--keep-weights', 'leave the weights of real servers that are there')
     .option('--scope <scope>', `leave everything else alone; inside ${SCOPE}`, listOf())
+}
+
+function withGuards(command: Command): Command {
+  return withComparison(command)
+    .option('--allow <kinds>', `refuse any step of another kind: ${KINDS.join(', ')}`, listOf(KINDS))
+    .option(
+      '--max-deletions <number>',
+      'refuse to delete more services and real servers than this',
+      wholeNumber,
+    )
+    .option('--force', 'go beyond --max-deletions, and leave a service without a real server')
+    .option(
+      '--drain <seconds>',
+      'give real servers that are removed so long for their connections to end',
+      seconds,
+    )
 }
 
 function formatOption(): Option {

@@ -352,6 +352,68 @@ async function foreignServer(): Promise<void> {
   await other.close()
 }
 
+describe('ipvs reconcile', () => {
+  test('makes the table as the file wants it, and keeps it so until a signal ends it', async () => {
+    const path = file('kept.yaml', LESS)
+    const around = {
+      kernel,
+      onStdout(text: string, signal: (name: 'SIGTERM') => void) {
+        // It has begun; then someone else adds a server, and then the file changes.
+        const runs = text.split('delete.\n').length - 1
+        if (runs === 1) void foreignServer()
+        else if (runs === 2) file('kept.yaml', LESS.replace('5', '6'))
+        else if (runs === 3) signal('SIGTERM')
+      },
+    }
+    const { status, stdout, stderr } = await ipvs(['reconcile', path, '--yes', '--interval', '0.02'], around)
+    expect({ status, stderr }).toEqual({ status: 143, stderr: 'ipvs: ended by SIGTERM\n' })
+    expect(stdout).toBe(
+      [
+        LESS_PLAN.trimEnd(),
+        '  tcp/192.0.2.10:80',
+        '-   10.0.0.99:80  method direct, weight 1',
+        '0 to add, 0 to change, 1 to delete.',
+        '  tcp/192.0.2.10:80',
+        '~   10.0.0.7:80  weight 5 -> 6',
+        '0 to add, 1 to change, 0 to delete.',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('says what fails, and goes on', async () => {
+    const path = file('wrong.yaml', 'services: 7\n')
+    const { status, stdout, stderr } = await ipvs(['reconcile', path, '--no-prune', '--interval', '0.02'], {
+      kernel,
+      onStderr: () => file('wrong.yaml', LESS),
+      onStdout: (text, signal) => {
+        if (text !== '') signal('SIGINT')
+      },
+    })
+    expect(status).toBe(130)
+    expect(stderr).toMatch(/^ipvs: .*wrong\.yaml: line 1, column \d+: services .*\n/)
+    expect(stdout).toContain('0 to add, 1 to change, 0 to delete.')
+  })
+
+  test.each([
+    ['without --yes or --no-prune', [], 3, 'asks nobody: give --yes'],
+    ['from standard input', ['--yes'], 2, 'cannot be standard input'],
+  ])('does not begin %s', async (_, more, status, said) => {
+    const name = status === 2 ? '-' : file('less.yaml', LESS)
+    const refused = await ipvs(['reconcile', name, ...more], { kernel })
+    expect(refused).toMatchObject({ status, stdout: '' })
+    expect(refused.stderr).toContain(said)
+    expect(await lines()).toBe(LINES)
+  })
+
+  test('ends at once without permission', async () => {
+    kernel.privileged = false
+    expect(await ipvs(['reconcile', file('less.yaml', LESS), '--yes'], { kernel })).toMatchObject({
+      status: 5,
+    })
+  })
+})
+
 describe('ipvs restore', () => {
   test('asks as apply does', async () => {
     const path = file('less.yaml', LESS)

@@ -44,7 +44,20 @@ async function candidates(...words: string[]): Promise<string[]> {
 describe('candidates', () => {
   test('are commands at first', async () => {
     expect(await candidates('')).toEqual([
-      ...['list', 'show', 'info', 'save', 'restore', 'plan', 'apply', 'diff', 'drain', 'completion', 'adm'],
+      ...[
+        'list',
+        'show',
+        'info',
+        'save',
+        'restore',
+        'plan',
+        'apply',
+        'reconcile',
+        'diff',
+        'drain',
+        'completion',
+        'adm',
+      ],
       ...['guest', 'help'],
     ])
     expect(await candidates('d')).toEqual(['diff', 'drain'])

@@ -207,7 +207,19 @@ describe('help', () => {
     expect(stdout).not.toContain('__complete')
   })
 
-  const COMMANDS = ['list', 'show', 'info', 'save', 'restore', 'plan', 'apply', 'diff', 'drain', 'completion']
+  const COMMANDS = [
+    'list',
+    'show',
+    'info',
+    'save',
+    'restore',
+    'plan',
+    'apply',
+    'reconcile',
+    'diff',
+    'drain',
+    'completion',
+  ]
 
   test.each(COMMANDS)('of %s has examples', async (command) => {
     const { status, stdout } = await ipvs([command, '--help'], { kernel })

@@ -19,7 +19,8 @@ export interface Around {
   readonly outputFails?: NodeJS.ErrnoException
   /** Seconds that pass between two looks at the clock. Default 0. */
   readonly secondsPerLook?: number
-  /** Called with what has been written to standard error, each time something is. */
+  /** Called with what has been written so far, each time something is. */
+  readonly onStdout?: (text: string, signal: (name: EndSignal) => void) => void
   readonly onStderr?: (text: string, signal: (name: EndSignal) => void) => void
 }
 
@@ -64,7 +65,7 @@ export async function ipvs(line: string | readonly string[], around: Around = {}
   const signal = (name: EndSignal): void => {
     for (const listener of [...listeners]) listener(name)
   }
-  const stdout = new Sink(columns, around.outputFails, () => undefined)
+  const stdout = new Sink(columns, around.outputFails, (text) => around.onStdout?.(text, signal))
   const stderr = new Sink(columns, undefined, (text) => around.onStderr?.(text, signal))
   let clock = 0
   const surroundings: Surroundings = {
