@@ -16,6 +16,7 @@ import { known, object, show, whole } from './validate.ts'
  */
 export type ReconcileSource =
   | State
+  /** Its signal is raised when the answer is no longer waited for. */
   | ((signal: AbortSignal) => State | string | Promise<State | string>)
   | { readonly file: string; readonly format?: StateFormat }
 
@@ -45,7 +46,10 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
 export interface Reconciler {
   /** Makes the next run come at once. Resolves when one that began after the call has ended, well or not. */
   runNow(): Promise<void>
-  /** Waits for the run that is under way, and makes no other. May be called again. */
+  /**
+   * Makes no other run. One that waits for its source ends at once; one that is
+   * applied is waited for. May be called again.
+   */
   stop(): Promise<void>
   /** The same as `stop()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>
@@ -101,6 +105,8 @@ class Loop implements Reconciler {
   readonly #watched: string | undefined
   /** Raised to end the wait between two runs. */
   #wait = new AbortController()
+  /** Raised when no state is wanted any more: no source can keep stop() waiting. */
+  readonly #reading = new AbortController()
   /** Ends a run that is under way. */
   readonly #abort = new AbortController()
   #stopped = false
@@ -117,9 +123,8 @@ class Loop implements Reconciler {
     this.#watched = file
     const { signal } = options
     const abort = (): void => {
-      this.#stopped = true
       this.#abort.abort(signal?.reason)
-      this.#wait.abort()
+      this.#end()
     }
     if (signal?.aborted === true) abort()
     signal?.addEventListener('abort', abort)
@@ -141,13 +146,18 @@ class Loop implements Reconciler {
   }
 
   stop(): Promise<void> {
-    this.#stopped = true
-    this.#wait.abort()
+    this.#end()
     return this.#ended
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
+  }
+
+  #end(): void {
+    this.#stopped = true
+    this.#reading.abort(this.#abort.signal.reason)
+    this.#wait.abort()
   }
 
   #ask(): void {
@@ -167,14 +177,15 @@ class Loop implements Reconciler {
       this.#wait = new AbortController()
       this.#watch()
       try {
-        const wanted = await this.#read(this.#abort.signal)
+        const wanted = await unlessAborted(this.#reading.signal, this.#read)
         const result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
         failures = 0
         onRun?.(result)
       } catch (error) {
         failures += 1
         // That it was to end is no error; that something could not be undone is.
-        if (!this.#abort.signal.aborted || error instanceof ApplyError) onError(error)
+        const unread = this.#reading.signal.aborted && error === this.#reading.signal.reason
+        if ((!unread && !this.#abort.signal.aborted) || error instanceof ApplyError) onError(error)
       }
       for (const resolve of resolved) resolve()
       // Many directors that fail together do not come back together.
@@ -193,10 +204,13 @@ class Loop implements Reconciler {
 
   /**
    * Watches the folder and not the file: one that is replaced is another file.
-   * Where that cannot be, the file is still read before each run.
+   * Anew for each run, since the folder may have been replaced too. Where that
+   * cannot be, the file is still read before each run.
    */
   #watch(): void {
-    if (this.#watched === undefined || this.#watcher !== undefined) return
+    if (this.#watched === undefined) return
+    const before = this.#watcher
+    this.#watcher = undefined
     const name = basename(this.#watched)
     try {
       const watcher = watch(dirname(this.#watched), { persistent: false }, (_, changed) => {
@@ -208,12 +222,29 @@ class Loop implements Reconciler {
       })
       watcher.on('error', () => {
         watcher.close()
-        this.#watcher = undefined
       })
       this.#watcher = watcher
     } catch {
       // The folder is not there, or nothing more can be watched.
     }
+    before?.close()
+  }
+}
+
+/** What a task gives, or the reason of the signal as soon as that is raised. */
+async function unlessAborted<T>(signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted()
+  let abort = (): void => undefined
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => {
+      reject(signal.reason as Error)
+    }
+    signal.addEventListener('abort', abort)
+  })
+  try {
+    return await Promise.race([task(signal), aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -151,6 +151,19 @@ describe('reconcile', () => {
     await reconciler.stop()
   })
 
+  test('stops though its source never answers, and says nothing of it', async () => {
+    const asked: AbortSignal[] = []
+    const { kernel, reconciler, errors } = await begin((signal) => {
+      asked.push(signal)
+      return new Promise<State>(() => undefined)
+    })
+    await until('it asks', () => asked.length > 0)
+    kernel.clearLog()
+    await reconciler.stop()
+    expect(asked.map(({ aborted }) => aborted)).toEqual([true])
+    expect([kernel.log, errors]).toEqual([[], []])
+  })
+
   test('leaves no timers, and no listeners on the signal, behind', async () => {
     const controller = new AbortController()
     const remove = vi.spyOn(controller.signal, 'removeEventListener')
@@ -169,11 +182,14 @@ describe('reconcile', () => {
 
   test('ends with what onError throws, which stop() tells', async () => {
     const thrown = new Error('that is enough')
+    let told = false
     const { reconciler } = await begin(() => Promise.reject(new Error('no state')), {
       onError: () => {
+        told = true
         throw thrown
       },
     })
+    await until('it is told', () => told)
     await expect(reconciler.stop()).rejects.toBe(thrown)
   })
 
@@ -222,6 +238,22 @@ describe('a file that is watched', () => {
     expect(await weight(ipvs)).toBe(4)
     write(file, 5)
     await until('it is applied again', async () => (await weight(ipvs)) === 5)
+  })
+
+  test('is watched again in a folder that was replaced', async () => {
+    const inner = join(folder, 'inner')
+    const there = join(inner, 'table.json')
+    mkdirSync(inner)
+    write(there, 1)
+    const { ipvs, reconciler } = await begin({ file: there })
+    await reconciler.runNow()
+    rmSync(inner, { recursive: true })
+    mkdirSync(inner)
+    write(there, 2)
+    await reconciler.runNow()
+    write(there, 3)
+    await until('the change is applied', async () => (await weight(ipvs)) === 3)
+    rmSync(inner, { recursive: true })
   })
 
   test('that is broken is told, and touches nothing', async () => {
