@@ -1,5 +1,6 @@
 import type { Pace } from '../pace.ts'
 import type { StatePath } from '../state.ts'
+import { ownText } from './pieces.ts'
 
 /**
  * JSON (RFC 8259), read piece by piece: JSON.parse() holds the JS thread for as
@@ -32,6 +33,8 @@ const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const WORD = /[\w$+.-]+/y
 /** What a string may not hold as it is, or what ends it. */
 const SPECIAL = /["\\\x00-\x1f]/g
+/** Far deeper than a state, and flat enough that a path in it stays short. */
+const DEEPEST = 100
 const LITERALS: Readonly<Record<string, unknown>> = { true: true, false: false, null: null }
 
 /** Reads a JSON text. `visit` hears of every member and element, with its path. */
@@ -57,6 +60,8 @@ export async function parseJson(
         offset,
         at: code === 123 ? '' : 0,
       }
+      if (stack.length === DEEPEST)
+        throw new JsonError(offset, 'objects and arrays are nested too deeply for a state')
       offset = skipBlanks(text, offset + 1)
       if (text.charCodeAt(offset) !== code + 2) {
         stack.push(container)
@@ -186,7 +191,7 @@ function endOfString(text: string, start: number): number {
 
 function stringAt(text: string, start: number, end: number): string {
   const inner = text.slice(start + 1, end - 1)
-  if (!inner.includes('\\')) return inner
+  if (!inner.includes('\\')) return ownText(inner)
   try {
     return JSON.parse(text.slice(start, end)) as string
   } catch {

@@ -15,6 +15,7 @@ import type {
 } from '../types.ts'
 import { checkServiceKey, familyOfService, isIPv4, isIPv6 } from '../validate.ts'
 import { type GivenOption, LineError, splitOptions, splitWords, type Word } from './ipvsadm-words.ts'
+import { ownText } from './pieces.ts'
 
 /**
  * Lines as `ipvsadm -S` prints and `ipvsadm -R` takes them. A line means here
@@ -353,7 +354,7 @@ class LineReader implements ParsedLines {
     { value = '', valueColumn: column, shown }: GivenOption,
     ipv6: boolean,
   ): Promise<string> {
-    if (isIPv4(host)) return host
+    if (isIPv4(host)) return ownText(host)
     if (isIPv6(host) && ipv6) return canonicalAddress(host)
     if (IPV4_LIKE.test(host) || host === '' || !/^[\w.-]+$/.test(host)) {
       throw new LineError(
@@ -440,7 +441,8 @@ class Given {
   }
 
   value(name: string): string | undefined {
-    return this.#options.get(name)?.value
+    const value = this.#options.get(name)?.value
+    return value === undefined ? undefined : ownText(value)
   }
 
   /** The value of an option that, if it is empty, is as good as absent. */
@@ -497,7 +499,7 @@ function readNetmask(given: Given, key: ServiceKey): string | number {
   if (option === undefined) return family === 'ipv6' ? 128 : '255.255.255.255'
   const { value = '', valueColumn, shown } = option
   if (family === 'ipv4') {
-    if (isIPv4(value)) return value
+    if (isIPv4(value)) return ownText(value)
     throw new LineError(
       valueColumn,
       `${shown} takes a mask such as 255.255.255.0, in full, got '${value}'` +

@@ -1,4 +1,5 @@
 import type { StatePath } from '../state.ts'
+import { ownText } from './pieces.ts'
 
 /** What is wrong with a YAML text, and where. */
 export class YamlError extends Error {
@@ -10,21 +11,35 @@ export class YamlError extends Error {
   }
 }
 
+/** A list of servers may be that of thousands of services. What multiplies at each level is refused long before it fills memory. */
+const MOST_ALIASES = 100_000
+
 /** A value, and where its parts stand in the text. */
 export interface ParsedYaml {
   readonly value: unknown
   readonly locate: (path: StatePath) => number
 }
 
-/** Reads one document of YAML 1.2. The package that does it is loaded when it is first needed. */
+/**
+ * Reads one document of YAML 1.2, with merge keys (`<<`) as 1.1 has them. The
+ * package that does it is loaded when it is first needed.
+ */
 export async function parseYaml(text: string): Promise<ParsedYaml> {
-  const { isAlias, isMap, isScalar, isSeq, parseDocument } = await import('yaml')
-  const document = parseDocument(text, { prettyErrors: false, stringKeys: true })
+  const { isAlias, isMap, isScalar, isSeq, parseDocument, visit } = await import('yaml')
+  const document = parseDocument(text, { merge: true, prettyErrors: false, stringKeys: true })
   const [problem] = [...document.errors, ...document.warnings]
-  if (problem !== undefined) throw new YamlError(problem.pos[0], problem.message)
+  if (problem !== undefined) {
+    const second = problem.code === 'MULTIPLE_DOCS'
+    throw new YamlError(problem.pos[0], second ? 'a second document: a state is one' : problem.message)
+  }
+  visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value === 'string') node.value = ownText(node.value)
+    },
+  })
   let value: unknown
   try {
-    value = document.toJS()
+    value = document.toJS({ maxAliasCount: MOST_ALIASES })
   } catch (error) {
     // Aliases that refer to nothing, or that would multiply without end.
     throw new YamlError(0, (error as Error).message)

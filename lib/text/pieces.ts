@@ -1,3 +1,11 @@
+/** V8 copies a part that is shorter; a longer one refers to the text that it was cut from. */
+const SHORTEST_REFERENCE = 13
+
+/** The same text in memory of its own. A part that refers to a long text keeps all of that. */
+export function ownText(part: string): string {
+  return part.length < SHORTEST_REFERENCE ? part : (JSON.parse(JSON.stringify(part)) as string)
+}
+
 /** As many pieces are joined at once as take no time worth speaking of. */
 const BLOCK = 2048
 

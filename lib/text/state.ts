@@ -38,6 +38,7 @@ export interface FormatStateOptions {
 const LONG = 1 << 20
 
 const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
+const NAMES = { json: 'JSON', yaml: 'YAML', ipvsadm: 'lines of ipvsadm' } as const
 
 /**
  * Reads a state from JSON, YAML or lines of ipvsadm. All of it has been read
@@ -59,6 +60,7 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   const { format = recognise(body) } = options
   oneOf(format, 'format', FORMATS)
   refuseBinary(body)
+  refuseOther(body, format)
   switch (format) {
     case 'json':
       return parseJsonState(body, pace)
@@ -124,9 +126,26 @@ function recognise(text: string): StateFormat {
       reason: "the text is empty; if an empty table is meant, name the format 'ipvsadm'",
     })
   }
+  return looksLike(line)
+}
+
+function looksLike(line: string): StateFormat {
   if (line.startsWith('{')) return 'json'
   const [word = ''] = line.split(/\s/, 1)
   return isProgram(word) || /^-(?:\w|-\w)/.test(word) ? 'ipvsadm' : 'yaml'
+}
+
+/** JSON is YAML, and what looks like YAML may be anything; but JSON is never lines of ipvsadm, nor these something else. */
+function refuseOther(text: string, format: StateFormat): void {
+  const line = firstLine(text)
+  if (line === undefined) return
+  const look = looksLike(line)
+  if (look === format || look === 'yaml' || (look === 'json' && format === 'yaml')) return
+  throw new StateSyntaxError({
+    format,
+    ...placeOf(text, text.indexOf(line)),
+    reason: `this is read as ${NAMES[format]}, but looks like ${NAMES[look]}: name the format '${look}'`,
+  })
 }
 
 /** The first line that is neither empty nor a comment, without the blanks before it. */

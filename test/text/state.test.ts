@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatState, parseState, type State, type StateFormat, StateSyntaxError } from '../../lib/text.ts'
@@ -195,6 +197,71 @@ describe('a text', () => {
   })
 })
 
+describe('YAML', () => {
+  test('takes what an anchor names as often as it is named', async () => {
+    const services = Array.from(
+      { length: 1000 },
+      (_, index) => `  - { protocol: fwmark, fwmark: ${String(index + 1)}, realServers: *pool }\n`,
+    )
+    const text = `services:\n  - { protocol: fwmark, fwmark: 5000, realServers: &pool [{ address: 10.0.0.1 }] }\n${services.join('')}`
+    const state = await parseState(text)
+    expect(state.services).toHaveLength(1001)
+    expect(state.services[1000]?.realServers).toEqual([{ address: '10.0.0.1' }])
+  })
+
+  test('takes merge keys, and what stands beside one wins', async () => {
+    const text = `services:
+  - protocol: fwmark
+    fwmark: 1
+    realServers:
+      - &web { address: 10.0.0.1, method: masquerade, weight: 5 }
+      - { <<: *web, address: 10.0.0.2 }
+      - { address: 10.0.0.3, <<: [{ weight: 2 }, *web] }
+`
+    expect((await parseState(text)).services[0]?.realServers).toEqual([
+      { address: '10.0.0.1', method: 'masquerade', weight: 5 },
+      { address: '10.0.0.2', method: 'masquerade', weight: 5 },
+      { address: '10.0.0.3', method: 'masquerade', weight: 2 },
+    ])
+  })
+})
+
+describe('a state', () => {
+  test.each(FORMATS)('that was read from %s does not keep the text', async (format) => {
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    const used = (): number => {
+      collect()
+      const { heapUsed, external } = process.memoryUsage()
+      return heapUsed + external
+    }
+    const MiB = 2 ** 20
+    const before = used()
+    const states: State[] = []
+    for (let count = 0; count < 16; count++) {
+      const state: State = {
+        services: [
+          {
+            protocol: 'tcp',
+            address: '192.168.100.100',
+            port: 80,
+            scheduler: 'a-long-name-too',
+            persistence: { netmask: '255.255.255.128' },
+            realServers: [{ address: '172.31.100.100' }],
+          },
+        ],
+      }
+      const text = (await formatState(state, { format })).replace(
+        format === 'json' ? '{' : /^/,
+        format === 'json' ? `{${' '.repeat(4 * MiB)}` : `#${'x'.repeat(4 * MiB)}\n`,
+      )
+      states.push(await parseState(text, { format }))
+    }
+    expect(used() - before).toBeLessThan(16 * MiB)
+    expect(states).toHaveLength(16)
+  })
+})
+
 describe('a refusal', () => {
   const service = '{"protocol": "tcp", "address": "192.0.2.1", "port": 80'
 
@@ -368,7 +435,16 @@ describe('a refusal', () => {
     ['YAML that is cut off', 'services: [', 1, 12, /sequence/, undefined],
     ['YAML with a key twice', 'services: []\nservices: []\n', 2, 1, /unique/, undefined],
     ['YAML with a tag', 'services: !!js/function x\n', 1, 11, /tag/, undefined],
-    ['YAML of two documents', 'services: []\n---\nservices: []\n', 2, 1, /document/, undefined],
+    ['YAML of two documents', 'services: []\n---\nservices: []\n', 2, 1, /a second document/, undefined],
+    ['YAML that merges what is no map', 'services: []\n<<: 5\n', 1, 1, /merge/i, undefined],
+    [
+      'JSON that is very deep',
+      `{"services": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
+      1,
+      113,
+      /nested too deeply/,
+      undefined,
+    ],
     ['YAML without what it refers to', 'services: *all\n', 1, 1, /alias .*: all/, undefined],
     [
       'a field of YAML',
@@ -402,10 +478,21 @@ describe('a refusal', () => {
     expect((await refusal(lines.join('\n'))).reason).toMatch(/alias/i)
   })
 
+  test.each<[string, string, StateFormat, string]>([
+    ['JSON', '{ "services": [] }', 'ipvsadm', 'read as lines of ipvsadm, but looks like JSON'],
+    ['lines', '-A -f 1', 'json', 'read as JSON, but looks like lines of ipvsadm'],
+    ['lines', '-A -f 1', 'yaml', 'read as YAML, but looks like lines of ipvsadm'],
+  ])('of %s by another name says so: %s as %s', async (_, text, format, reason) => {
+    const error = await refusal(`# a table\n\n  ${text}\n`, { format })
+    expect(error.reason).toContain(reason)
+    expect([error.format, error.line, error.column]).toEqual([format, 3, 3])
+  })
+
   test('of what the caller passes is no syntax error', async () => {
     await expect(parseState(1 as never)).rejects.toThrow(
       new TypeError("a state's text must be a text, got 1"),
     )
+    await expect(parseState(new Uint8Array(1) as never)).rejects.toThrow('must be a text, got bytes')
     await expect(parseState('', { form: 'json' } as never)).rejects.toThrow(
       "no field 'form': did you mean 'format'?",
     )
