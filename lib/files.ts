@@ -51,10 +51,7 @@ export async function saveToFile(
     )
   }
   const { signal } = options
-  const { syncDaemons, ...rest } = await ipvs.save(options)
-  // Lines of ipvsadm have no words for "none runs". Who did not ask for daemons misses nothing.
-  const unsaid = chosen === 'ipvsadm' && syncDaemons?.length === 0 && options.syncDaemons === undefined
-  const state: State = { ...rest, ...(syncDaemons !== undefined && !unsaid && { syncDaemons }) }
+  const state = await ipvs.save(options)
   const text = await formatState(state, {
     format: chosen,
     ...(onLoss !== undefined && { onLoss }),

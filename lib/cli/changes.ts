@@ -249,11 +249,7 @@ export async function save(
         await ipvs.saveToFile(file, { ...parts, ...how })
         return
       }
-      const { syncDaemons: running, ...rest } = await ipvs.save(parts)
-      // Lines of ipvsadm have no words for "none runs".
-      const unsaid = format === 'ipvsadm' && running?.length === 0
-      const state = { ...rest, ...(running !== undefined && !unsaid && { syncDaemons: running }) }
-      session.print(await formatState(state, how))
+      session.print(await formatState(await ipvs.save(parts), how))
     } catch (error) {
       if (error instanceof TypeError && format === 'ipvsadm')
         throw new UsageError(`${error.message} Or give --lossy.`)

@@ -21,7 +21,8 @@ const MAX_TIMEOUT_SECONDS = 31 * 24 * 3600
  * Writes a state as `ipvsadm -Sn` prints it, in the order of the state: byte
  * for byte where that can say it. Thresholds, timeouts and sync daemons, which
  * `ipvsadm -S` leaves out, are written as `ipvsadm -R` takes them, and marks
- * from 2^31 on as positive numbers, which it takes too.
+ * from 2^31 on as positive numbers, which it takes too. A director without sync
+ * daemons has no line that says so: that is no loss, as lines never say what is not.
  */
 export async function formatLines(
   state: State,
@@ -148,9 +149,6 @@ class LineWriter {
   }
 
   daemons(daemons: readonly SyncDaemonSpec[] | undefined): void {
-    if (daemons?.length === 0) {
-      this.loseAt(['syncDaemons'], 'there is no line for no sync daemon at all: it is left out')
-    }
     for (const [index, daemon] of (daemons ?? []).entries()) {
       const { state, multicastInterface, syncId = 0 } = daemon
       if (!isWord(multicastInterface)) {

@@ -698,7 +698,6 @@ describe('what lines cannot say', () => {
       'timeouts.tcpSeconds',
       '--set 2678400 0 0\n',
     ],
-    ['that no sync daemon runs', { services: [], syncDaemons: [] }, 'syncDaemons', ''],
     [
       'an interface of two words',
       { services: [], syncDaemons: [{ state: 'master', multicastInterface: 'a b' }] },
@@ -765,6 +764,7 @@ describe('what lines cannot say', () => {
       '-A -t [2001:db8::1]:80 -s rr\n',
     ],
     ['no sysctls', { services: [], sysctls: {} }, ''],
+    ['that no sync daemon runs', { services: [], syncDaemons: [] }, ''],
   ])('is not this: %s', async (_, state, text) => {
     expect(await formatState(state, { format: 'ipvsadm' })).toBe(text)
   })
