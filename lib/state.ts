@@ -66,6 +66,11 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
     })
 
   const state = check([], () => {
+    if (typeof value === 'string' || ArrayBuffer.isView(value)) {
+      throw new TypeError(
+        `a state must be an object, got ${show(value)}: restore() and parseState() read a text`,
+      )
+    }
     const fields = object(value, 'a state')
     known(fields, STATE_FIELDS, [], 'a state')
     for (const name of STATE_FIELDS) {

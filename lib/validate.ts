@@ -583,6 +583,7 @@ const SHOWN = 100
 export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > SHOWN ? `'${value.slice(0, SHOWN)}...'` : `'${value}'`
   if (typeof value === 'bigint') return `${String(value)}n`
+  if (ArrayBuffer.isView(value)) return 'bytes'
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   if (typeof value === 'function') return 'a function'
   return String(value)

@@ -40,6 +40,8 @@ interface Group {
  */
 export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
   check.checkOptions(options, ['color'])
+  if (!('steps' in check.object(plan, 'a plan')))
+    throw new TypeError('a plan has steps; this has none: await plan()')
   const color = check.flag(options.color ?? false, 'color')
   const pace = new Pace()
   const groups = new Map<string, Group>()

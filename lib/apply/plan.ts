@@ -319,8 +319,10 @@ function compareSysctls(
   wanted: Readonly<Record<string, string>> | undefined,
 ): Step[] {
   const steps: Step[] = []
+  // As a map: an object has a 'constructor' that is no sysctl.
+  const present = new Map(Object.entries(actual ?? {}))
   for (const [name, value] of Object.entries(wanted ?? {})) {
-    const now = known(actual?.[name], `sysctls.${name}`)
+    const now = known(present.get(name), `sysctls.${name}`)
     if (sameSysctl(name, now, value)) continue
     steps.push({ kind: 'set-sysctl', name, before: completeSysctl(now), after: value })
   }

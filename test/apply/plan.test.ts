@@ -176,6 +176,21 @@ describe('planStates', () => {
     [{ services: [], timeouts: { tcpSeconds: 1 } }, { scope: {} }, 'timeouts belong to the whole director'],
     [{ services: [], sysctls: { conntrack: '1' } }, {}, 'sysctls.conntrack: what is there does not have it'],
     [
+      { services: [], sysctls: { constructor: '1' } },
+      {},
+      'sysctls.constructor: what is there does not have it',
+    ],
+    [
+      '-A -f 1' as never,
+      {},
+      "a state must be an object, got '-A -f 1': restore() and parseState() read a text",
+    ],
+    [
+      Buffer.from('{}') as never,
+      {},
+      'a state must be an object, got bytes: restore() and parseState() read a text',
+    ],
+    [
       { services: [{ ...WEB, realServers: [real(1), real(2, { weight: -1 })] }] },
       {},
       'services[0].realServers[1].weight must be a whole number 0 to 2147483647, got -1',
@@ -184,7 +199,7 @@ describe('planStates', () => {
     [{ services: [], sysctls: { '../../kernel/panic': '1' } }, {}, 'sysctls'],
     [two, { scope: (() => 'yes') as never }, "scope must give true or false, got 'yes' for"],
   ])('refuses %j with %j', async (wanted, options, message) => {
-    await expect(planStates({ services: [] }, wanted, options)).rejects.toThrow(message)
+    await expect(planStates({ services: [], sysctls: {} }, wanted, options)).rejects.toThrow(message)
   })
 })
 
@@ -250,6 +265,13 @@ describe('formatPlan', () => {
   test('says that there is nothing to do', async () => {
     expect(await formatPlan(await planStates(to, to))).toBe('Nothing to do.\n')
   })
+
+  test.each([undefined, web(real(1)), Promise.resolve({ steps: [] })])(
+    'refuses what is no plan',
+    async (plan) => {
+      await expect(formatPlan(plan as never)).rejects.toThrow(/^a plan (has steps|must be an object)/)
+    },
+  )
 
   test('names the service of a server that changes alone', async () => {
     expect(await formatPlan(await planStates(web(real(1)), web(real(1, { weight: 5 }))))).toBe(
