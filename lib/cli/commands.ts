@@ -87,18 +87,19 @@ const SERVICE = 'tcp/192.0.2.10:80, tcp/[2001:db8::1]:443, fwmark/5, or fwmark6/
 const SCOPE = 'an address, a network such as 192.0.2.0/24, or fwmark/5; may come again'
 const STATE_FILE = 'a state: JSON, YAML or lines of ipvsadm; - is standard input'
 const FORMATS = ['json', 'yaml', 'ipvsadm']
-const KINDS: readonly StepKind[] = [
-  'add-service',
-  'edit-service',
-  'delete-service',
-  'add-server',
-  'edit-server',
-  'delete-server',
-  'set-timeouts',
-  'start-daemon',
-  'stop-daemon',
-  'set-sysctl',
-]
+/** All of them: the type would not let one be forgotten. */
+const KINDS = Object.keys({
+  'add-service': 0,
+  'edit-service': 0,
+  'delete-service': 0,
+  'add-server': 0,
+  'edit-server': 0,
+  'delete-server': 0,
+  'set-timeouts': 0,
+  'start-daemon': 0,
+  'stop-daemon': 0,
+  'set-sysctl': 0,
+} satisfies Record<StepKind, 0>)
 
 function createProgram(surroundings: Surroundings, end: (status: number) => void): Command {
   const { stdout, stderr, env } = surroundings

@@ -8,6 +8,8 @@ import { type InstalledCommand, installCommand } from '../helpers/installed-comm
 
 /** The command as it is installed: bundled, started as a program, in real shells. */
 
+const BUNDLE_MS = 60_000
+
 let command: InstalledCommand
 let folder: string
 let env: NodeJS.ProcessEnv
@@ -28,7 +30,7 @@ beforeAll(() => {
   }
   writeFileSync(join(folder, 'table.json'), JSON.stringify(state))
   env = { ...command.env, IPVS_MEMORY: join(folder, 'table.json') }
-})
+}, BUNDLE_MS)
 
 afterAll(() => {
   rmSync(folder, { recursive: true })

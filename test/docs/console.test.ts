@@ -8,11 +8,13 @@ import { pages } from './markdown.ts'
 
 /** The commands in the documentation print what stands below them. test/kernel runs those of ipvsadm on a real kernel too. */
 
+const BUNDLE_MS = 60_000
+
 let command: InstalledCommand
 
 beforeAll(() => {
   command = installCommand()
-})
+}, BUNDLE_MS)
 afterAll(() => {
   command.remove()
 })
