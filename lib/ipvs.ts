@@ -346,8 +346,8 @@ export class Ipvs {
   }
 
   /**
-   * Adds a real server to a virtual service. The result is what was added, with
-   * counters at 0; one that was deleted less than three minutes ago comes back
+   * Adds a real server to a virtual service; a {@link RealServer} that was read,
+   * from another service too, does for a spec. The result is what was added, with counters at 0; one that was deleted less than three minutes ago comes back
    * with its counters and connections, which `refresh()` shows.
    *
    * @throws {IpvsError} ESRCH if there is no such service, EEXIST if it has the
@@ -360,8 +360,10 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<RealServer> {
     const key = keyOf(service)
-    const realServer = serverKeyOf(spec, key)
-    const settings = check.checkServerSpec(spec, realServer, key)
+    // One that was read has more in it than adds it.
+    const given = spec instanceof RealServer ? spec.toJSON() : spec
+    const realServer = serverKeyOf(given, key)
+    const settings = check.checkServerSpec(given, realServer, key)
     const { request, state } = kernel.addDest(key, realServer, settings)
     await this.#tell('addRealServer', request, options, { service: key, realServer })
     return new RealServer(this, key, state)
@@ -714,6 +716,9 @@ export class Ipvs {
 type Subject = { readonly service?: ServiceKey; readonly realServer?: RealServerKey }
 
 async function connect(options: OpenOptions): Promise<Transport | Failure> {
+  if (typeof (options as Partial<Transport>).batch === 'function') {
+    throw new TypeError('a transport, such as the kernel in memory, is an option: Ipvs.open({ transport })')
+  }
   check.checkOptions(options, ['netns', 'timeoutMs', 'transport'])
   const { netns, timeoutMs, transport } = options
   const wait = check.whole(timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 1, 2147483647)
