@@ -165,18 +165,18 @@ export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOpti
       guard(found)
       options.signal?.throwIfAborted()
       if (options.dryRun === true) return found
-      const [gentle, removals] = phasesOf(found.steps)
+      const { gentle, quiesced, removals } = phasesOf(found.steps)
       task.total = found.steps.length
       await task.guarded(unit, async () => {
         await task.run(unit, gentle)
-        if (options.drain === undefined) await task.run(unit, removals)
+        await task.run(unit, options.drain === undefined ? [...quiesced, ...removals] : quiesced)
       })
       return found
     },
     options.signal,
   )
   if (options.drain !== undefined && options.dryRun !== true) {
-    await task.drainAndRemove(ipvs, phasesOf(differences.steps)[1], options.drain)
+    await task.drainAndRemove(ipvs, phasesOf(differences.steps).removals, options.drain)
   }
   return { ...differences, applied: options.dryRun !== true }
 }
@@ -488,10 +488,18 @@ export async function tableOf({ rules, ...rest }: Actual): Promise<Table> {
   return { services, ...rest }
 }
 
-/** What gives or edits, and what takes away. */
-function phasesOf(steps: readonly Step[]): [readonly Step[], readonly Step[]] {
-  const index = steps.findIndex((step, at) => takesAway(step, steps[at + 1]))
-  return index < 0 ? [steps, []] : [steps.slice(0, index), steps.slice(index)]
+/** What gives or edits, what only takes new connections away, and what deletes: a drain waits before that alone. */
+function phasesOf(steps: readonly Step[]): {
+  readonly gentle: readonly Step[]
+  readonly quiesced: readonly Step[]
+  readonly removals: readonly Step[]
+} {
+  const first = steps.findIndex((step, at) => takesAway(step, steps[at + 1]))
+  const gentle = first < 0 ? steps : steps.slice(0, first)
+  const rest = steps.slice(gentle.length)
+  const deletion = rest.findIndex(({ kind }) => kind !== 'edit-server')
+  const quiesced = deletion < 0 ? rest : rest.slice(0, deletion)
+  return { gentle, quiesced, removals: rest.slice(quiesced.length) }
 }
 
 /** Whether a deletion failed because what it names was not there any more. */

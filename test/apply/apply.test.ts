@@ -539,6 +539,31 @@ describe('drain', () => {
     expect(seen.filter(({ phase }) => phase === 'drain').at(-1)).toMatchObject({ done: 5, total: 5 })
   })
 
+  test('does not keep a weight that becomes 0 waiting', async () => {
+    const { ipvs, kernel } = await start()
+    const connections = kernel.traffic(WEB, { connections: 4 })
+    const wanted: State = { services: [{ ...WEB, realServers: [server(2, { weight: 0 }), server(9)] }] }
+    const done = ipvs.apply(wanted, { drain: { intervalMs: 10, waitFor: 'active' } })
+    const seen = new Promise<number>((resolve, reject) => {
+      let looks = 0
+      const look = async (): Promise<void> => {
+        const list = await ipvs.realServers(WEB)
+        const quiet = list.find(({ address }) => address === '10.1.0.2')?.weight === 0
+        if (quiet) resolve(list.length)
+        else if (++looks < 200) setImmediate(() => void look())
+        else reject(new Error('its weight stays'))
+      }
+      void look()
+    })
+    try {
+      expect(await seen).toBe(5)
+    } finally {
+      for (const connection of connections) connection.close()
+      await done
+    }
+    expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.2'])
+  })
+
   test('of many servers counts them all, and warns of no leak', async () => {
     const many: State = {
       services: [{ ...WEB, realServers: Array.from({ length: 40 }, (_, index) => server(index + 1)) }],
