@@ -243,7 +243,10 @@ describe('drain', () => {
     'clients of persistence of %i s with %i inactive connections are remembered %i s at most',
     async (persistent, inactive, seconds) => {
       // What they left behind gives them another minute each time.
-      const it = await drain({ looks: [{ weight: 0, persistent: 1, inactive }], persistent }, { timeoutMs: 0 })
+      const it = await drain(
+        { looks: [{ weight: 0, persistent: 1, inactive }], persistent },
+        { timeoutMs: 0 },
+      )
       expect((await it.end).last.atMostSeconds).toBe(seconds)
     },
   )
