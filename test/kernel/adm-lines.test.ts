@@ -118,8 +118,8 @@ async function compare(
   return differences
 }
 
-/** Command lines by chance, so many to a table. */
-const SEQUENCES = 40
+/** Command lines by chance, so many to a table. The guest of 6.12 is slow. */
+const SEQUENCES = process.env.IPVS_GUEST === '6.12' ? 4 : 40
 const SEQUENCE = 50
 
 kernelTests('the same command lines as ipvsadm', () => {
