@@ -109,3 +109,12 @@ export function readNumber(text: string, least: number, most: number): number | 
   // Adding 0 makes -0 an ordinary one.
   return number >= least && number <= most ? number + 0 : undefined
 }
+
+/** The number that a text begins with, or 0, as atoi(3) reads it: the lower 32 bits of one of 64. */
+export function readLooseInteger(text: string): number {
+  const [, sign, digits] = /^[ \t\n\v\f\r]*([+-]?)(\d+)/.exec(text) ?? []
+  if (digits === undefined) return 0
+  const number = sign === '-' ? -BigInt(digits) : BigInt(digits)
+  const [least, most] = [-(2n ** 63n), 2n ** 63n - 1n]
+  return Number(BigInt.asIntN(32, number < least ? least : number > most ? most : number))
+}

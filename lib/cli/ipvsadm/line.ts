@@ -8,7 +8,7 @@ import type {
   SyncDaemonState,
   Tunnel,
 } from '../../index.ts'
-import { formatIPv4, readIPv4, readIPv6, readLooseIPv4, readNumber } from './addresses.ts'
+import { formatIPv4, readIPv4, readIPv6, readLooseInteger, readLooseIPv4, readNumber } from './addresses.ts'
 import {
   type CommandName,
   type Key,
@@ -364,7 +364,7 @@ class Line {
       if (mask === undefined) throw new Refusal('illegal virtual server persistent mask specified')
       return mask
     }
-    const length = Number(/^[ \t\n\v\f\r]*[+-]?\d+/.exec(value)?.[0] ?? 0)
+    const length = readLooseInteger(value)
     if (!(length >= 1 && length <= 128)) throw new Refusal('illegal ipv6 netmask specified')
     return length
   }

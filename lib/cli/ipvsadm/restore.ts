@@ -120,11 +120,17 @@ class Restore {
 function wordsOf(line: string): string[] {
   const words: string[] = []
   for (const word of line.split(/[ \t\r\n]+/)) {
-    if (word === '' || word === 'ipvsadm') continue
-    if (word.length <= LONGEST_WORD) words.push(word)
-    else for (let at = 0; at < word.length; at += LONGEST_WORD) words.push(word.slice(at, at + LONGEST_WORD))
+    if (word === '' || endedByNul(word) === 'ipvsadm') continue
+    for (let at = 0; at < word.length; at += LONGEST_WORD)
+      words.push(endedByNul(word.slice(at, at + LONGEST_WORD)))
   }
   return words
+}
+
+/** The part of a word that C sees: the byte 0 ends it, though not the line. */
+function endedByNul(word: string): string {
+  const end = word.indexOf('\0')
+  return end < 0 ? word : word.slice(0, end)
 }
 
 /** The lines that came, as they come. */
