@@ -31,7 +31,7 @@ export async function runCommand(
   try {
     if (args[0] === COMPLETE)
       await printCandidates(program, args.slice(args[1] === '--' ? 2 : 1), surroundings)
-    else await program.parseAsync(args, { from: 'user' })
+    else await program.parseAsync(unknownCommand(program, args) ?? args, { from: 'user' })
   } catch (error) {
     status = report(error, args, surroundings)
   }
@@ -64,12 +64,23 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
   // Help and version end this way too.
   if (error.exitCode === 0) return { status: STATUS.done, message: '' }
   if (error.code === 'commander.help') return { status: STATUS.usage, message: '' }
-  const command = args.find((arg) => !arg.startsWith('-'))
-  const help = error.code === 'commander.unknownCommand' || command === undefined ? 'ipvs' : `ipvs ${command}`
-  return {
-    status: STATUS.usage,
-    message: `${error.message.replace(/^error: /, '').replaceAll('\n', ' ')}; "${help} --help" says more`,
-  }
+  const [command = ''] = args
+  const early = command.startsWith('-')
+  const help = error.code === 'commander.unknownCommand' || early ? 'ipvs' : `ipvs ${command}`
+  const what = error.message
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
+    .replace(/\.$/, '')
+  const where = early ? '; options stand behind the command' : ''
+  return { status: STATUS.usage, message: `${what}${where}; "${help} --help" says more` }
+}
+
+/** What asks for the help of a command that is not there: commander would print that of all, and call it done. */
+function unknownCommand(program: Command, args: readonly string[]): readonly [string] | undefined {
+  const [first, second] = args
+  const name = first === 'help' ? second : first
+  if (name === undefined || name === 'help' || name.startsWith('-')) return undefined
+  return program.commands.some((command) => command.name() === name) ? undefined : [name]
 }
 
 async function printCandidates(
@@ -351,7 +362,7 @@ function withComparison(command: Command): Command {
     .option('--prune', 'delete what the state does not name (default)')
     .option('--no-prune', 'keep what the state does not name')
     .option('--keep-weights', 'leave the weights of real servers that are there')
-    .option('--scope <scope>', `leave everything else alone; inside ${SCOPE}`, listOf())
+    .option('--scope <scope>', `only services inside ${SCOPE}`, listOf())
 }
 
 function withGuards(command: Command): Command {
@@ -382,7 +393,7 @@ function listOf(
     const words = value.split(',').filter((word) => word !== '')
     const unknown = words.find((word) => choices?.includes(word) === false)
     if (unknown !== undefined)
-      throw new InvalidArgumentError(`there is no '${unknown}': it is one of ${choices?.join(', ') ?? ''}.`)
+      throw new InvalidArgumentError(`There is no '${unknown}': it is one of ${choices?.join(', ') ?? ''}.`)
     return [...before, ...words]
   }
 }

@@ -100,6 +100,7 @@ export async function complete(
 ): Promise<string[]> {
   const word = words.at(-1) ?? ''
   const before = words.slice(0, -1)
+  if (before.length === 1 && before[0] === 'help') return matching(ofProgram(program, word), word)
   const name = before.find((one) => !one.startsWith('-'))
   const command = program.commands.find((one) => one.name() === name)
   const candidates =
@@ -108,6 +109,10 @@ export async function complete(
       : command === undefined
         ? []
         : await ofCommand(command, before.slice(before.indexOf(name) + 1), word, withTable)
+  return matching(candidates, word)
+}
+
+function matching(candidates: readonly string[], word: string): string[] {
   return candidates.filter((candidate) => candidate === FILES || candidate.startsWith(word))
 }
 

@@ -30,7 +30,14 @@ export function parseServiceKey(text: string): ServiceKey {
   if (!number && protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') throw refuse('')
   const { address, port } = splitEndpoint(rest) ?? {}
   if (address === undefined) throw refuse('')
-  if (port === undefined) throw refuse(': the port is missing, 0 for all of them')
+  if (port === undefined) {
+    const [before = '', after, more] = address.split(':')
+    if (before !== '' && after !== undefined && more === undefined)
+      throw refuse(': the port must be a number')
+    const brackets =
+      after === undefined || rest.startsWith('[') ? '' : '; an IPv6 address with a port has brackets'
+    throw refuse(`: the port is missing, 0 for all of them${brackets}`)
+  }
   return canonicalKey(checkServiceKey({ protocol: number ? Number(protocol) : protocol, address, port }))
 }
 

@@ -81,6 +81,7 @@ describe('candidates', () => {
     ['servers of the service', ['drain', 'tcp/192.0.2.10:80', ''], ['10.0.0.7:8080']],
     ['no servers of a service that is not there', ['drain', 'tcp/192.0.2.99:80', ''], []],
     ['no servers of what is no service', ['drain', 'web', ''], []],
+    ['commands whose help is wanted', ['help', 'd'], ['diff', 'drain']],
     ['nothing more', ['show', 'fwmark/5', ''], []],
     ['nothing where a number is wanted', ['drain', '--timeout', ''], []],
     ['nothing of a command that is not there', ['lst', ''], []],

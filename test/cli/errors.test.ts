@@ -30,6 +30,24 @@ describe('exit status', () => {
       said: /^ipvs: unknown option '--jsno' \(Did you mean --json\?\); "ipvs list --help" says more\n$/,
     },
     {
+      title: 'the help of a command that is not there',
+      line: 'help lst',
+      status: 2,
+      said: /^ipvs: unknown command 'lst' \(Did you mean list\?\); "ipvs --help" says more\n$/,
+    },
+    {
+      title: 'the same, asked for by its option',
+      line: 'lst --help',
+      status: 2,
+      said: /^ipvs: unknown command 'lst' \(Did you mean list\?\); "ipvs --help" says more\n$/,
+    },
+    {
+      title: 'an option of a command before the command',
+      line: '--netns blue list',
+      status: 2,
+      said: /^ipvs: unknown option '--netns'; options stand behind the command; "ipvs --help" says more\n$/,
+    },
+    {
       title: 'no argument',
       line: 'show',
       status: 2,
@@ -46,13 +64,19 @@ describe('exit status', () => {
       title: 'a service without its port',
       line: 'show tcp/192.0.2.10',
       status: 2,
-      said: /the port is missing/,
+      said: /the port is missing, 0 for all of them\n$/,
+    },
+    {
+      title: 'a service whose port is a name',
+      line: 'show tcp/192.0.2.10:http',
+      status: 2,
+      said: /got 'tcp\/192\.0\.2\.10:http': the port must be a number\n$/,
     },
     {
       title: 'an IPv6 address without brackets',
       line: 'show tcp/2001:db8::1:80',
       status: 2,
-      said: /\[2001:db8::1\]:443/,
+      said: /the port is missing, 0 for all of them; an IPv6 address with a port has brackets\n$/,
     },
     { title: 'a mark that is none', line: 'show fwmark/0', status: 2, said: /fwmark/ },
     {
@@ -65,13 +89,13 @@ describe('exit status', () => {
       title: 'a kind of steps that is none',
       line: 'apply - --allow add-server,ad-service',
       status: 2,
-      said: /there is no 'ad-service': it is one of add-service, /,
+      said: /is invalid\. There is no 'ad-service': it is one of add-service, .*, set-sysctl; "ipvs apply --help" says more\n$/,
     },
     {
       title: 'a number that is none',
       line: 'apply - --max-deletions many',
       status: 2,
-      said: /must be a whole number/,
+      said: /It must be a whole number; "ipvs apply --help"/,
     },
     { title: 'a scope that is none', line: 'save --scope web', status: 2, said: /scope\.addresses\[0\]/ },
     {
