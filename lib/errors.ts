@@ -51,6 +51,8 @@ export interface IpvsErrorDetails {
   readonly command: string
   readonly service?: ServiceKey
   readonly realServer?: RealServerKey
+  /** The network namespace that was to be entered, as the caller named it. */
+  readonly netns?: string
   /** System call that failed; absent where the kernel answered a request with the errno. */
   readonly syscall?: string
   /** The errno is that of the search for IPVS in the kernel. */
@@ -147,7 +149,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     )
   }
   if (syscall !== undefined) {
-    const way = reasonOfSystemCall(code, syscall)
+    const way = reasonOfSystemCall(code, syscall, details.netns)
     if (way !== undefined) return way
   }
   switch (code) {
@@ -201,19 +203,20 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
   }
 }
 
-function reasonOfSystemCall(code: string, syscall: string): string | undefined {
+function reasonOfSystemCall(code: string, syscall: string, netns?: string): string | undefined {
+  const name = netns === undefined ? '' : ` '${netns}'`
   if (syscall === 'setns' || syscall === 'unshare') {
     if (code === 'EPERM') {
       return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, besides CAP_NET_ADMIN.'
     }
-    if (code === 'EINVAL') return 'the file is not a network namespace.'
+    if (code === 'EINVAL') return `the file${name} is not a network namespace.`
     return undefined
   }
   if (syscall === 'open') {
     if (code === 'ENOENT')
-      return 'there is no such network namespace; `ip netns list` shows those that have a name.'
-    if (code === 'EACCES') return 'the file of the network namespace may not be read by this user.'
-    return 'the file of the network namespace cannot be opened.'
+      return `there is no such network namespace${name}; \`ip netns list\` shows those that have a name.`
+    if (code === 'EACCES') return `the file of the network namespace${name} may not be read by this user.`
+    return `the file of the network namespace${name} cannot be opened.`
   }
   if (syscall === 'socket' && (code === 'EAFNOSUPPORT' || code === 'EPROTONOSUPPORT')) {
     return 'this kernel has no generic netlink.'

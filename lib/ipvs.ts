@@ -115,7 +115,7 @@ export class Ipvs {
    */
   static async open(options: OpenOptions = {}): Promise<Ipvs> {
     const transport = await connect(options)
-    if ('errno' in transport) throw refusal(transport, 'open')
+    if ('errno' in transport) throw refusal(transport, 'open', placeOf(options))
     return new Ipvs(transport)
   }
 
@@ -128,7 +128,7 @@ export class Ipvs {
     const transport = await connect(options)
     if ('errno' in transport) {
       if (isAbsent(transport)) return probe(undefined)
-      throw refusal(transport, 'probe')
+      throw refusal(transport, 'probe', placeOf(options))
     }
     try {
       const scratch = await transport.openScratch()
@@ -731,6 +731,10 @@ async function connect(options: OpenOptions): Promise<Transport | Failure> {
   return openNative({ netns: check.netnsPath(netns), timeoutMs: wait })
 }
 
+function placeOf({ netns }: OpenOptions): { readonly netns?: string } {
+  return netns === undefined ? {} : { netns }
+}
+
 /** Whether a kernel has no IPVS at all. */
 function isAbsent({ errno, noFamily }: Failure): boolean {
   return errno === 2 && noFamily === true
@@ -753,7 +757,7 @@ function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {
 function refusal(
   { errno, syscall, noFamily, message }: Failure,
   command: string,
-  subject: Subject = {},
+  subject: Subject & { readonly netns?: string } = {},
 ): IpvsError {
   return new IpvsError({
     errno,

@@ -101,6 +101,20 @@ describe('IpvsError', () => {
     expect(error.message).not.toContain('modprobe')
   })
 
+  test.each([
+    [
+      'open',
+      2,
+      "ENOENT: open: there is no such network namespace 'blue'; `ip netns list` shows those that have a name.",
+    ],
+    ['open', 13, "EACCES: open: the file of the network namespace 'blue' may not be read by this user."],
+    ['open', 40, "ELOOP: open: the file of the network namespace 'blue' cannot be opened."],
+    ['setns', 22, "EINVAL: open: the file 'blue' is not a network namespace."],
+  ])('at %s with errno %i: the network namespace is named', (syscall, errno, message) => {
+    const error = new IpvsError({ errno, command: 'open', syscall, netns: 'blue' })
+    expect(error.message).toBe(message)
+  })
+
   test.each(['open', 'flush', 'drain', 'addService'])(
     '%s: a family that is not there is no service that is not there',
     (command) => {
