@@ -345,6 +345,12 @@ function planOptions({ prune, keepWeights, scope }: CompareOptions): PlanOptions
 /** Addresses and networks, and firewall marks as `fwmark/5`. */
 function scopeOf(words: readonly string[]): Scope {
   const mark = /^fwmark\/(\d+)$/
+  const strange = words.find((word) => !mark.test(word) && !/^[\d.a-f:]+(\/\d+)?$/i.test(word))
+  if (strange !== undefined) {
+    throw new UsageError(
+      `--scope takes an address, a network such as 192.0.2.0/24, or fwmark/5; got '${strange}'`,
+    )
+  }
   return {
     addresses: words.filter((word) => !mark.test(word)),
     fwmarks: words.flatMap((word) => mark.exec(word)?.[1] ?? []).map(Number),

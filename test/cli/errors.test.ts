@@ -97,7 +97,18 @@ describe('exit status', () => {
       status: 2,
       said: /It must be a whole number; "ipvs apply --help"/,
     },
-    { title: 'a scope that is none', line: 'save --scope web', status: 2, said: /scope\.addresses\[0\]/ },
+    {
+      title: 'a scope that is none',
+      line: 'save --scope 192.0.2.0/33',
+      status: 2,
+      said: /scope\.addresses\[0\].*, got 33\n$/,
+    },
+    {
+      title: 'a service as a scope',
+      line: 'save --scope fwmark/5,tcp/192.0.2.10:80',
+      status: 2,
+      said: /^ipvs: --scope takes an address, a network such as .*; got 'tcp\/192\.0\.2\.10:80'\n$/,
+    },
     {
       title: 'a shell that is unknown',
       line: 'completion csh',
