@@ -133,7 +133,7 @@ kernelTests('the same command lines as ipvsadm', () => {
     )
     expect(await compare(all)).toEqual([])
   })
-  test(`${SEQUENCES} times ${SEQUENCE} lines by chance`, { timeout: 600_000 }, async () => {
+  test(`${SEQUENCES} times ${SEQUENCE} lines by chance`, { timeout: 1_200_000 }, async () => {
     const seed = chooseSeed('ipvs adm against ipvsadm')
     for (let sequence = 0; sequence < SEQUENCES; sequence++) {
       const random = new Random(seed + sequence)
