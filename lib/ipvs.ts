@@ -256,7 +256,8 @@ export class Ipvs {
   /**
    * Changes what is named of a virtual service and keeps the rest, its real
    * servers and its connections. Another scheduler starts over, and takes the
-   * kernel some 20 ms. The result is the service after the edit, with the
+   * kernel some 20 ms in which the service has none: new connections are refused
+   * meanwhile (ip_vs_edit_service() waits for synchronize_rcu()). The result is the service after the edit, with the
    * counters from just before.
    *
    * @throws {IpvsError} ESRCH if there is no such service; ENOENT if the kernel
@@ -716,7 +717,7 @@ export class Ipvs {
 type Subject = { readonly service?: ServiceKey; readonly realServer?: RealServerKey }
 
 async function connect(options: OpenOptions): Promise<Transport | Failure> {
-  if (typeof (options as Partial<Transport>).batch === 'function') {
+  if (typeof (options as Partial<Transport> | null)?.batch === 'function') {
     throw new TypeError('a transport, such as the kernel in memory, is an option: Ipvs.open({ transport })')
   }
   check.checkOptions(options, ['netns', 'timeoutMs', 'transport'])

@@ -68,7 +68,8 @@ kernelTests('a hundred applies under traffic', () => {
         services: [
           {
             ...WEB,
-            scheduler: index % 10 === 9 ? 'rr' : 'wlc',
+            // Another scheduler is the one change for which the kernel refuses connections: see editService().
+            scheduler: 'wlc',
             realServers: [0, 1].map((at) => server(PORTS[(index + at) % PORTS.length] ?? 0, 1 + (index % 3))),
           },
         ],
