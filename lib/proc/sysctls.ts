@@ -1,6 +1,7 @@
 /**
  * The sysctls of net.ipv4.vs that belong to a network namespace, up to Linux
- * 7.2 (vs_vars of ip_vs_ctl.c). No kernel has them all. `debug_level`, which is
+ * 7.2 (vs_vars of ip_vs_ctl.c, and one each of the schedulers lblc and lblcr
+ * while their modules are loaded). No kernel has them all. `debug_level`, which is
  * the machine's, is not among them.
  */
 export const SYSCTLS: readonly string[] = [
@@ -19,6 +20,8 @@ export const SYSCTLS: readonly string[] = [
   'expire_nodest_conn',
   'expire_quiescent_template',
   'ignore_tunneled',
+  'lblc_expiration',
+  'lblcr_expiration',
   'nat_icmp_send',
   'pmtu_disc',
   'run_estimation',

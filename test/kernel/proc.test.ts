@@ -28,7 +28,11 @@ kernelTests('sysctls', () => {
 
   test('are all that the kernel has, but for the debug level', () =>
     withNamespace(async (netns) => {
+      // Schedulers that have sysctls of their own, once they are loaded.
+      await netns.ipvs.addService({ protocol: 'fwmark', fwmark: 1, scheduler: 'lblc' })
+      await netns.ipvs.addService({ protocol: 'fwmark', fwmark: 2, scheduler: 'lblcr' })
       const names = (await netns.run(['ls', '/proc/sys/net/ipv4/vs'])).trim().split('\n')
+      expect(names).toContain('lblc_expiration')
       const read = await netns.ipvs.sysctls()
       expect(Object.keys(read).sort()).toEqual(names.filter((name) => name !== 'debug_level').sort())
       for (const name of Object.keys(read)) {
