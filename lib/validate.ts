@@ -77,12 +77,16 @@ const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp'
 export function checkServiceKey(key: unknown): ServiceKey {
   const fields = object(key, 'a virtual service')
   const { protocol } = fields
+  if (protocol === undefined) misspelt(fields, 'protocol', 'a virtual service')
   if (protocol === 'fwmark') {
+    if (fields.fwmark === undefined) misspelt(fields, 'fwmark', 'a virtual service')
     const fwmark = whole(fields.fwmark, 'fwmark', 1, 0xffffffff)
     if (fields.family === undefined) misspelt(fields, 'family', 'a virtual service')
     const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', ['ipv4', 'ipv6'])
     return { protocol, fwmark, family }
   }
+  if (fields.address === undefined) misspelt(fields, 'address', 'a virtual service')
+  if (fields.port === undefined) misspelt(fields, 'port', 'a virtual service')
   return {
     protocol: checkProtocol(protocol),
     address: address(fields.address, 'address'),
@@ -155,6 +159,7 @@ export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: s
 /** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
 export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
   const fields = object(key, 'a real server')
+  if (fields.address === undefined) misspelt(fields, 'address', 'a real server')
   if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
   const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {

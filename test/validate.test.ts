@@ -542,6 +542,21 @@ describe('objects', () => {
       "a virtual service has no field 'famly': did you mean 'family'?",
     ],
     [
+      'a service without its address',
+      (ipvs) => ipvs.deleteService({ protocol: 'tcp', adress: '192.0.2.10', port: 80 }),
+      "a virtual service has no field 'adress': did you mean 'address'?",
+    ],
+    [
+      'a service without its protocol',
+      (ipvs) => ipvs.deleteService({ protocoll: 'tcp', address: '192.0.2.10', port: 80 }),
+      "a virtual service has no field 'protocoll': did you mean 'protocol'?",
+    ],
+    [
+      'a real server without its address',
+      (ipvs) => ipvs.deleteRealServer(TCP, { adress: '10.0.0.1' }),
+      "a real server has no field 'adress': did you mean 'address'?",
+    ],
+    [
       'a key whose port would be the default',
       (ipvs) => ipvs.deleteRealServer(TCP, { address: '10.0.0.1', prot: 8080 }),
       "a real server has no field 'prot': did you mean 'port'?",

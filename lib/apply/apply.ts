@@ -428,10 +428,10 @@ export function checkApplyOptions(options: ApplyOptions): (found: Differences) =
     const reasons: string[] = []
     const refused = allow && steps.find(({ kind }) => !allow.includes(kind))
     if (refused !== undefined)
-      reasons.push(`allow: ${refused.kind} ${subjectOf(refused)} is not among ${allow?.join(', ') ?? ''}`)
+      reasons.push(`\`allow\`: ${refused.kind} ${subjectOf(refused)} is not among ${allow?.join(', ') ?? ''}`)
     if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
       reasons.push(
-        `maxDeletions: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
+        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
       )
     }
     if (!force && starved.length > 0) {

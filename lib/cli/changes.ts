@@ -226,7 +226,10 @@ export async function save(
   options: SaveCommandOptions,
 ): Promise<number> {
   const { scope, lossy, timeouts, syncDaemons } = options
-  const format = options.format ?? (session.json ? 'json' : undefined)
+  const { format } = options
+  const printed = file === undefined || file === STDIN
+  if (session.json && printed && format !== undefined && format !== 'json')
+    throw new UsageError(`--json prints JSON: it does not go with --format ${format}`)
   const sysctls = options.sysctl ?? options.sysctls
   const parts: SaveOptions = {
     // To say yes is to say nothing: it is so by default.
@@ -245,7 +248,11 @@ export async function save(
   }
   await session.withTable(async (ipvs) => {
     try {
-      if (file !== undefined && file !== STDIN) {
+      for (const name of options.sysctl ?? []) {
+        if ((await ipvs.sysctl(name)) === undefined)
+          throw new UsageError(`--sysctl: this kernel has no '${name}'; --sysctls saves those that it has`)
+      }
+      if (!printed) {
         await ipvs.saveToFile(file, { ...parts, ...how })
         return
       }

@@ -116,7 +116,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
   const { stdout, stderr, env } = surroundings
   const program = new Command('ipvs')
     .description("Runs the kernel's load balancer, IPVS.")
-    .usage('COMMAND [ARGUMENT...]')
+    .usage('<command> [argument...]')
     .version(packageVersion(), '-V, --version', 'print the version of this package')
     .helpOption('-h, --help', 'print this')
     .helpCommand('help [command]', 'print the help of a command')
@@ -352,8 +352,8 @@ function widthOf({ columns = 0 }: Output): number {
 }
 
 function argumentTerm(argument: Argument): string {
-  const name = argument.name().toUpperCase() + (argument.variadic ? '...' : '')
-  return argument.required ? name : `[${name}]`
+  const name = argument.name() + (argument.variadic ? '...' : '')
+  return argument.required ? `<${name}>` : `[${name}]`
 }
 
 function withComparison(command: Command): Command {
@@ -367,7 +367,7 @@ function withComparison(command: Command): Command {
 
 function withGuards(command: Command): Command {
   return withComparison(command)
-    .option('--allow <kinds>', `refuse any step of another kind: ${KINDS.join(', ')}`, listOf(KINDS))
+    .addOption(listOption('--allow <kinds>', 'refuse any step of another kind', KINDS))
     .option(
       '--max-deletions <number>',
       'refuse to delete more services and real servers than this',
@@ -379,6 +379,14 @@ function withGuards(command: Command): Command {
       'give real servers that are removed so long for their connections to end',
       seconds,
     )
+}
+
+/** An option whose value is some of these, with commas between them. */
+function listOption(flags: string, description: string, choices: readonly string[]): Option {
+  const option = new Option(flags, description).argParser(listOf(choices))
+  // For the help, and for the completion. Option.choices() would take just one of them.
+  option.argChoices = [...choices]
+  return option
 }
 
 function formatOption(): Option {

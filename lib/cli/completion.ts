@@ -130,11 +130,12 @@ async function ofCommand(
 ): Promise<string[]> {
   const options = command.createHelp().visibleOptions(command)
   const { given, places, open } = readWords(options, before)
-  if (open !== undefined) return valuesOf(open, '')
+  if (open !== undefined) return valuesOf(open, word.slice(0, word.lastIndexOf(',') + 1))
   const assigned = /^(--[\w-]+)=/.exec(word)
   if (assigned !== null) {
     const option = options.find(({ long }) => long === assigned[1])
-    return option === undefined ? [] : valuesOf(option, assigned[0])
+    if (option === undefined) return []
+    return valuesOf(option, word.slice(0, Math.max(assigned[0].length, word.lastIndexOf(',') + 1)))
   }
   if (word.startsWith('-') && word !== '-') return options.flatMap(flagsOf)
   const argument = command.registeredArguments[places.length]

@@ -24,7 +24,7 @@ export const STATUS_HELP = `Exit status:
   0    done; nothing differs
   1    differs: plan, diff and --dry-run found something to do; or drain left the server there
   2    the command line is wrong
-  3    refused, nothing was changed: a guard, the answer to a question, or nobody to ask
+  3    refused, nothing was changed: a guard, the answer to a question, nobody to ask, or a table that has changed since
   4    there is no such service, real server or network namespace
   5    permission denied
   6    there is no IPVS here: no module, no addon, or not Linux
@@ -72,6 +72,7 @@ export function reportOf(error: unknown): Report {
   if (error instanceof IpvsError) return { status: statusOfRefusal(error), ...named }
   switch (code) {
     case 'ERR_IPVS_GUARD':
+      return { status: STATUS.refused, code, message: withFlags(message) }
     case 'ERR_IPVS_STALE_PLAN':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {
@@ -90,6 +91,14 @@ export function reportOf(error: unknown): Report {
       // Nobody has foreseen it, so where it comes from is worth knowing.
       return { status: STATUS.failed, message: error.stack ?? message }
   }
+}
+
+/** The library's options by their names here. */
+function withFlags(message: string): string {
+  return message.replace(
+    /`(\w+)`/g,
+    (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+  )
 }
 
 function statusOfRefusal({ code, noFamily, syscall, command }: IpvsError): number {

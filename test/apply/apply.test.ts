@@ -397,7 +397,7 @@ describe('guards', () => {
 
   test('refuse a kind of step that is not allowed, by force too', async () => {
     expect(await refusal({ allow: ['edit-server', 'edit-service'], force: true })).toContain(
-      'allow: set-sysctl',
+      '`allow`: set-sysctl',
     )
   })
 

@@ -264,9 +264,9 @@ describe('ipvs apply', () => {
   test.each([
     ['--dry-run', 1, ''],
     ['--dry-run --yes', 1, ''],
-    ['--dry-run --max-deletions 0', 3, 'maxDeletions: 1 services and real servers would be deleted'],
-    ['--yes --max-deletions 0', 3, 'maxDeletions'],
-    ['--yes --allow add-server,edit-server', 3, 'allow: delete-server'],
+    ['--dry-run --max-deletions 0', 3, '--max-deletions: 1 services and real servers would be deleted'],
+    ['--yes --max-deletions 0', 3, '--force goes beyond all guards but --allow'],
+    ['--yes --allow add-server,edit-server', 3, '--allow: delete-server'],
   ])('%s ends with %i and changes nothing', async (options, expected, said) => {
     const args = ['apply', file('less.yaml', LESS), ...options.split(' ')]
     const { status, stderr } = await ipvs(args, { kernel })
@@ -523,6 +523,12 @@ describe('ipvs save', () => {
     expect(readFileSync(path, 'utf8')).toMatch(form)
     expect(statSync(path).mode & 0o777).toBe(0o600)
     expect(readdirSync(folder).filter((other) => other.startsWith('.'))).toEqual([])
+  })
+
+  test('writes it so with --json too, which is about what is printed', async () => {
+    const path = join(folder, 'table.yaml')
+    expect(await ipvs(['save', path, '--json'], { kernel })).toMatchObject({ status: 0, stdout: '' })
+    expect(readFileSync(path, 'utf8')).toMatch(/^version: 1\n/)
   })
 
   test('refuses what lines of ipvsadm cannot say, unless --lossy', async () => {

@@ -117,6 +117,18 @@ describe('exit status', () => {
     },
     { title: 'a sysctl that cannot be', line: 'save --sysctl ../x', status: 2, said: /sysctl/ },
     {
+      title: 'a sysctl that is not there',
+      line: 'save --sysctl conntrack,contrack',
+      status: 2,
+      said: /^ipvs: --sysctl: this kernel has no 'contrack'; --sysctls saves those that it has\n$/,
+    },
+    {
+      title: 'JSON that is not to be JSON',
+      line: 'save --json --format yaml',
+      status: 2,
+      said: /^\{"error":\{"status":2,"message":"--json prints JSON: it does not go with --format yaml"\}\}\n$/,
+    },
+    {
       title: 'a service that is not there',
       line: 'show tcp/192.0.2.10:80',
       status: 4,
@@ -190,7 +202,7 @@ describe('exit status', () => {
   test('2, and the help, for no command at all', async () => {
     const { status, stdout, stderr } = await ipvs([], { kernel })
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
-    expect(stderr).toMatch(/^Usage: ipvs COMMAND/)
+    expect(stderr).toMatch(/^Usage: ipvs <command>/)
   })
 })
 
@@ -235,7 +247,7 @@ describe('help', () => {
   test('is there for the whole', async () => {
     const { status, stdout, stderr } = await ipvs('--help', { kernel })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    expect(stdout).toMatch(/^Usage: ipvs COMMAND \[ARGUMENT\.\.\.\]\n/)
+    expect(stdout).toMatch(/^Usage: ipvs <command> \[argument\.\.\.\]\n/)
     expect(stdout).toContain('\nExit status:\n')
     for (const command of [...COMMANDS, 'adm', 'guest'])
       expect(stdout).toMatch(new RegExp(`\\n  ${command} `))
