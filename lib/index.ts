@@ -1,15 +1,10 @@
-export {
-  ApplyError,
-  type ApplyOptions,
-  type ApplyProgress,
-  type ApplyResult,
-  type FailedStep,
-} from './apply/apply.ts'
+export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/apply.ts'
 export { formatPlan, type FormatPlanOptions } from './apply/format.ts'
 export { type Differences, type Plan, type PlanOptions, planStates } from './apply/plan.ts'
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
 export type { Scope } from './apply/scope.ts'
 export type { Step, StepKind } from './apply/steps.ts'
+export { ApplyError, type FailedStep } from './apply/task.ts'
 export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
 export { IpvsError, type IpvsErrorDetails } from './errors.ts'
 export { readState, type SaveToFileOptions } from './files.ts'

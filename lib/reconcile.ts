@@ -1,6 +1,7 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { ApplyError, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
+import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
+import { ApplyError } from './apply/task.ts'
 import { comparisonOf } from './apply/plan.ts'
 import { readState } from './files.ts'
 import type { Ipvs } from './ipvs.ts'
