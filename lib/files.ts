@@ -1,6 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, lstat, open, readFile, readlink, rename, unlink } from 'node:fs/promises'
+// Not from node:fs/promises or node:crypto: this is in every start of the command, and those load at once, and half of
+// Node with them.
+import { constants, promises as fs } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, extname, join } from 'node:path'
 import type { ApplyResult } from './apply/apply.ts'
 import type { RestoreOptions, SaveOptions } from './apply/save.ts'
@@ -87,7 +88,7 @@ export async function restoreFromFile(
 export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
   checkPath(path)
   const { signal } = options
-  const bytes = await readFile(path, { ...(signal !== undefined && { signal }) })
+  const bytes = await fs.readFile(path, { ...(signal !== undefined && { signal }) })
   try {
     const text = decode(bytes)
     // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
@@ -129,9 +130,9 @@ function decode(bytes: Uint8Array): string {
 async function replaceFile(path: string, text: string): Promise<void> {
   const folder = dirname(path)
   const { mode, owner } = await inheritance(path, folder)
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
+  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID()}.tmp`)
   // O_EXCL: no file and no link that someone put there is opened.
-  const file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
+  const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
   try {
     try {
       await file.writeFile(text)
@@ -141,9 +142,9 @@ async function replaceFile(path: string, text: string): Promise<void> {
     } finally {
       await file.close()
     }
-    await rename(temporary, path)
+    await fs.rename(temporary, path)
   } catch (error) {
-    await unlink(temporary).catch(() => undefined)
+    await fs.unlink(temporary).catch(() => undefined)
     throw error
   }
   await syncFolder(folder)
@@ -154,13 +155,13 @@ async function inheritance(
   path: string,
   folder: string,
 ): Promise<{ readonly mode: number; readonly owner?: { readonly uid: number; readonly gid: number } }> {
-  const old = await lstat(path).catch((error: unknown) => {
+  const old = await fs.lstat(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   })
   if (old === undefined) return { mode: MODE }
   if (old.isSymbolicLink()) {
-    const message = `ELOOP: ${path} is a symbolic link to ${await readlink(path)}: name the file itself, or delete the link`
+    const message = `ELOOP: ${path} is a symbolic link to ${await fs.readlink(path)}: name the file itself, or delete the link`
     throw Object.assign(new Error(message), { code: 'ELOOP', path })
   }
   if (!old.isFile()) {
@@ -171,7 +172,7 @@ async function inheritance(
   const { uid, gid } = old
   // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
   // that is open to all, such as /tmp, anyone may have put a file there.
-  if (uid === 0 || process.geteuid?.() !== 0 || (await lstat(folder)).uid !== uid) return { mode }
+  if (uid === 0 || process.geteuid?.() !== 0 || (await fs.lstat(folder)).uid !== uid) return { mode }
   return { mode, owner: { uid, gid } }
 }
 
@@ -179,7 +180,7 @@ async function inheritance(
 async function syncFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined
   try {
-    handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+    handle = await fs.open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
     await handle.sync()
   } catch (error) {
     if (!['EINVAL', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error

@@ -105,6 +105,14 @@ describe('the bundle', () => {
     expect(commands.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
   })
 
+  test('loads little of Node before it has anything to do', () => {
+    const program = `require('./library.cjs'); console.log(process.moduleLoadList.join('\\n'))`
+    const options = { cwd: command.folder, encoding: 'utf8' } as const
+    const { stdout } = spawnSync(process.execPath, ['-e', program], options)
+    expect(stdout).toMatch(/^NativeModule fs$/m)
+    expect(stdout.match(/^NativeModule (crypto|stream|net|child_process|fs\/promises)$/gm)).toBe(null)
+  })
+
   test('runs ipvs adm on the same table', () => {
     const { status, stdout, stderr } = shell('ipvs', ['adm', '-Ln', '-t', '[2001:db8::1]:443'])
     expect(status).toBe(0)
