@@ -63,13 +63,12 @@ export function mergeSettings(current: CompleteSettings, changes: RealServerChan
   }
   const tunnel =
     changes.tunnel === undefined ? current.tunnel : mergeTunnel(current.tunnel ?? IPIP, changes.tunnel)
-  return {
-    method: changes.method ?? current.method,
-    weight: changes.weight ?? current.weight,
-    upperThreshold,
-    lowerThreshold,
-    ...(tunnel !== undefined && { tunnel }),
-  }
+  const method = changes.method ?? current.method
+  const weight = changes.weight ?? current.weight
+  // Spelt out: spreading costs more than all else here, and most have no tunnel.
+  return tunnel === undefined
+    ? { method, weight, upperThreshold, lowerThreshold }
+    : { method, weight, upperThreshold, lowerThreshold, tunnel }
 }
 
 function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {

@@ -141,4 +141,24 @@ kernelTests('the same command lines as ipvsadm', () => {
       expect(await compare(lines), `seed ${seed}, sequence ${sequence}`).toEqual([])
     }
   })
+  test(`${SEQUENCES / 4} times ${SEQUENCE} restores by chance`, { timeout: 600_000 }, async () => {
+    const seed = chooseSeed('ipvs adm -R against ipvsadm -R')
+    for (let sequence = 0; sequence < SEQUENCES / 4; sequence++) {
+      const random = new Random(seed + sequence)
+      const restores = Array.from({ length: SEQUENCE }, () => ({
+        words: ['-R'],
+        stdin: randomRestore(random),
+      }))
+      expect(await compare(restores), `seed ${seed}, sequence ${sequence}`).toEqual([])
+    }
+  })
 })
+
+/** Lines that change something, or that are wrong: a list would be in the order of its own namespace. */
+function randomRestore(random: Random): string {
+  const lines = Array.from({ length: 10 }, () => randomLine(random).words)
+  return lines
+    .filter((words) => !reads(words) && words.length > 0)
+    .map((words) => `${words.join(' ')}\n`)
+    .join('')
+}

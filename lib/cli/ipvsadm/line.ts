@@ -2,6 +2,7 @@ import type {
   Family,
   RealServerKey,
   RealServerSettings,
+  RealServerSpec,
   ServiceKey,
   ServiceSettings,
   SyncDaemonSpec,
@@ -29,7 +30,12 @@ export type Action =
     }
   | { readonly command: 'delete-service'; readonly key: ServiceKey }
   | {
-      readonly command: 'add-server' | 'edit-server'
+      readonly command: 'add-server'
+      readonly key: ServiceKey
+      readonly server: RealServerSpec & Required<RealServerKey>
+    }
+  | {
+      readonly command: 'edit-server'
       readonly key: ServiceKey
       readonly server: Required<RealServerKey>
       readonly settings: RealServerSettings
@@ -75,6 +81,8 @@ export interface LineOptions {
 export function readLine(words: readonly string[], options: LineOptions): Action {
   return new Line(words, options).read()
 }
+
+const PLAIN_TUNNEL: Tunnel = { type: 'ipip', port: 0, checksum: 'none' }
 
 /** 31 days. */
 const MAX_SECONDS = 31 * 24 * 60 * 60
@@ -140,12 +148,21 @@ class Line {
       case 'delete-service':
         return { command, key: this.#key() }
       case 'add-server':
+        return { command, key: this.#key(), server: this.#serverSpec() }
       case 'edit-server': {
-        const settings = this.#settings()
-        return { command, key: this.#key(), server: this.#target(), settings }
+        const { address, port, ...settings } = this.#serverSpec()
+        // Nothing of what was is kept: what the line does not name is as by default.
+        return {
+          command,
+          key: this.#key(),
+          server: { address, port },
+          settings: { tunnel: PLAIN_TUNNEL, ...settings },
+        }
       }
-      case 'delete-server':
-        return { command, key: this.#key(), server: this.#target(false) }
+      case 'delete-server': {
+        const { address, port } = this.#server as Required<Endpoint>
+        return { command, key: this.#key(), server: { address, port } }
+      }
       case 'zero':
         return this.#zeroes() ? { command } : { command, key: this.#key() }
       case 'list':
@@ -346,6 +363,8 @@ class Line {
   }
 
   #ipv4(host: string): string | undefined {
+    // Most are written as they are printed.
+    if (readIPv4(host) !== undefined) return host
     const number = readLooseIPv4(host)
     if (number !== undefined) return formatIPv4(number)
     return host === '' ? undefined : this.#names.addressOf(host)
@@ -415,33 +434,37 @@ class Line {
     }
   }
 
-  #settings(): RealServerSettings {
-    if (this.#server?.family !== this.#family && this.#method !== 'tunnel') {
+  #serverSpec(): RealServerSpec & Required<RealServerKey> {
+    const { family, address, port } = this.#server as Required<Endpoint>
+    const method = this.#method
+    if (family !== this.#family && method !== 'tunnel') {
       throw new Refusal('Different address family is allowed only for tunneling servers')
     }
-    if (this.#method !== 'tunnel' && TUNNEL_OPTIONS.some((key) => this.#given.has(key))) {
-      throw new Refusal('Tunnel options conflict with forward method')
-    }
-    const wrong = wrongTunnelOption(this.#tunnel, this.#given)
-    if (wrong !== undefined) throw new Refusal(wrong)
-    const tunnel: Tunnel = {
-      type: this.#tunnel,
-      port: this.#tunnelPort,
-      checksum: this.#given.has('tun-csum') ? 'csum' : this.#given.has('tun-remcsum') ? 'remcsum' : 'none',
-    }
-    return {
-      method: this.#method,
+    const tunnel = this.#readTunnel()
+    const spec = {
+      address,
+      // The service's, where the method leaves the server no other.
+      port: method !== 'masquerade' && this.#fwmark === 0 ? this.#port : port,
+      method,
       weight: this.#weight,
       upperThreshold: this.#upper,
       lowerThreshold: this.#lower,
-      tunnel,
     }
+    return tunnel === undefined ? spec : { ...spec, tunnel }
   }
 
-  /** The real server, with the port of the service where the method leaves it no other. */
-  #target(ownPort: boolean = this.#method !== 'masquerade'): Required<RealServerKey> {
-    const { address, port } = this.#server as Required<Endpoint>
-    return { address, port: ownPort && this.#fwmark === 0 ? this.#port : port }
+  /** `undefined` where nothing is said of it. */
+  #readTunnel(): Tunnel | undefined {
+    const given = this.#given
+    if (!TUNNEL_OPTIONS.some((key) => given.has(key))) return undefined
+    if (this.#method !== 'tunnel') throw new Refusal('Tunnel options conflict with forward method')
+    const wrong = wrongTunnelOption(this.#tunnel, given)
+    if (wrong !== undefined) throw new Refusal(wrong)
+    return {
+      type: this.#tunnel,
+      port: this.#tunnelPort,
+      checksum: given.has('tun-csum') ? 'csum' : given.has('tun-remcsum') ? 'remcsum' : 'none',
+    }
   }
 
   #key(): ServiceKey {

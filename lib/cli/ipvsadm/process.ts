@@ -1,4 +1,4 @@
-import { fstatSync, writeSync } from 'node:fs'
+import { fstatSync, readSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError } from '../../index.ts'
 import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
 
@@ -7,6 +7,9 @@ const BROKEN_PIPE_STATUS = 141
 
 /** So much is written at once where nobody looks on. */
 const BUFFER_LENGTH = 64 * 1024
+
+/** So much is read at once. Lines that came together are sent together; more of them only take fresh memory. */
+const PIECE_LENGTH = 16 * 1024
 
 /** The file of the in-memory kernel's table cannot be read or written. */
 const MEMORY_FAILED_STATUS = 2
@@ -38,7 +41,7 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
   const surroundings: Surroundings = {
     program,
     posix: process.env.POSIXLY_CORRECT !== undefined || process.env.POSIX_ME_HARDER !== undefined,
-    input: () => process.stdin,
+    input: readInput,
     out: (text) => {
       output.write(text)
     },
@@ -107,6 +110,26 @@ function isDevice(fd: number): boolean {
   }
 }
 
+/** Standard input as it comes. It is waited for, as by ipvsadm. */
+function* readInput(): Generator<Uint8Array> {
+  for (;;) {
+    const bytes = Buffer.allocUnsafeSlow(PIECE_LENGTH)
+    let length = 0
+    try {
+      length = readSync(0, bytes)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'EAGAIN') {
+        waitHere()
+        continue
+      }
+      // What cannot be read has ended.
+    }
+    if (length === 0) return
+    yield bytes.subarray(0, length)
+  }
+}
+
 /** Writes all of it before it returns. Gives the code of the error that ended it, if one did. */
 function writeAll(fd: number, text: string): string | undefined {
   let bytes = Buffer.from(text)
@@ -116,9 +139,13 @@ function writeAll(fd: number, text: string): string | undefined {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'EAGAIN') return code
-      // Another process made this pipe one that does not wait. Wait here.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+      waitHere()
     }
   }
   return undefined
+}
+
+/** For a pipe that another process made one that does not wait. */
+function waitHere(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
 }

@@ -3,14 +3,14 @@ import { messageOf } from './errors.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import type { Action } from './line.ts'
 import { Names } from './names.ts'
-import { restore } from './restore.ts'
+import { type Input, restore } from './restore.ts'
 import { change, readWithHosts, report, type Session, show } from './run.ts'
 
 /** What a program has around it: the process, or a test. */
 export interface Surroundings {
   /** The program's name in its messages. */
   readonly program: string
-  readonly input: () => AsyncIterable<Uint8Array>
+  readonly input: () => Input
   readonly out: (text: string) => void
   readonly err: (text: string) => void
   readonly open: () => Promise<Ipvs>
@@ -45,7 +45,7 @@ export async function ipvsadmRestore(surroundings: Surroundings): Promise<number
   const said = /^-[neE]+$/.test(kept) ? '' : `${kept}\n`
   return withKernel({ ...surroundings, program: 'ipvsadm' }, async (session) => {
     await runLine(['-C'], session, surroundings)
-    return restore(one(Buffer.from(said, 'latin1')), session)
+    return restore([Buffer.from(said, 'latin1')], session)
   })
 }
 
@@ -111,8 +111,4 @@ async function runLine(args: readonly string[], session: Session, { input }: Sur
         (error: unknown) => report(error, action.command, session.err),
       )
   }
-}
-
-async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield await Promise.resolve(bytes)
 }

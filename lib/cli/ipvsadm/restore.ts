@@ -1,7 +1,11 @@
+import type { Step } from '../../index.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { type Action, readLine, Refusal } from './line.ts'
 import { HostWanted } from './names.ts'
-import { change, isChange, readWithHosts, report, type Session, show } from './run.ts'
+import { change, hasWrongThresholds, isChange, readWithHosts, report, type Session, show } from './run.ts'
+
+/** Where lines come from, in pieces. */
+export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
 /** Longer words come in pieces. */
 const LONGEST_WORD = 4096
@@ -12,7 +16,7 @@ const LONGEST_WORD = 4096
  * lines after it are done; a line that cannot be read ends everything. The
  * status is that of the last line.
  */
-export async function restore(input: AsyncIterable<Uint8Array>, session: Session): Promise<number> {
+export async function restore(input: Input, session: Session): Promise<number> {
   const restoring = new Restore({ ...session, nested: true })
   for await (const lines of linesOf(input)) {
     if (await restoring.take(lines)) break
@@ -20,11 +24,15 @@ export async function restore(input: AsyncIterable<Uint8Array>, session: Session
   return restoring.status
 }
 
-/** A change that was sent, or a line that was not. */
+/** Lines that were sent together, or one that was not, and why each failed. */
 interface Sent {
-  readonly line: string
+  readonly lines: readonly Line[]
+  readonly errors: Promise<readonly unknown[]>
+}
+
+interface Line {
+  readonly text: string
   readonly number: number
-  readonly outcome: Promise<unknown>
   readonly command: Action['command']
 }
 
@@ -33,6 +41,9 @@ class Restore {
   readonly #session: Session
   #number = 0
   #sent: Sent[] = []
+  /** Additions that are yet to be sent, and their lines. Almost all lines are these, and a promise for each would cost more than all else. */
+  #steps: Step[] = []
+  #lines: Line[] = []
 
   constructor(session: Session) {
     this.#session = session
@@ -40,29 +51,55 @@ class Restore {
 
   /** Does these lines. Says whether one of them ended the restore. */
   async take(lines: readonly string[]): Promise<boolean> {
-    for (const line of lines) {
+    for (const text of lines) {
       this.#number += 1
-      if (await this.#do(line)) return true
+      const words = wordsOf(text)
+      if (words.length === 0) continue
+      const action = this.#read(words)
+      const step = action && stepOf(action)
+      if (step !== undefined) {
+        this.#steps.push(step)
+        this.#lines.push(this.#line(text, step.kind))
+      } else if (await this.#do(text, words, action)) {
+        return true
+      }
     }
     await this.#settle()
     return false
   }
 
-  async #do(line: string): Promise<boolean> {
-    const words = wordsOf(line)
-    if (words.length === 0) return false
-    const { ipvs } = this.#session
+  /** `undefined` for a line that names a host, or cannot be read: those take longer. */
+  #read(words: readonly string[]): Action | undefined {
+    try {
+      return readLine(words, this.#session)
+    } catch (error) {
+      if (error instanceof HostWanted || error instanceof Refusal) return undefined
+      throw error
+    }
+  }
+
+  #line(text: string, command: Action['command']): Line {
+    return { text, number: this.#number, command }
+  }
+
+  /** Does any other line. Says whether it ended the restore. */
+  async #do(text: string, words: readonly string[], read: Action | undefined): Promise<boolean> {
+    this.#sendSteps()
     let action: Action
     try {
-      action = this.#read(words) ?? (await readWithHosts(words, this.#session))
+      action = read ?? (await readWithHosts(words, this.#session))
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
-      this.#send(line, 'restore', Promise.reject(error))
+      this.#sent.push({ lines: [this.#line(text, 'restore')], errors: Promise.resolve([error]) })
       if (error.stops) await this.#settle()
       return error.stops
     }
     if (isChange(action)) {
-      this.#send(line, action.command, change(ipvs, action))
+      const errors = change(this.#session.ipvs, action).then(
+        () => [undefined],
+        (error: unknown) => [error],
+      )
+      this.#sent.push({ lines: [this.#line(text, action.command)], errors })
       return false
     }
     // What follows shows what was done before it.
@@ -85,39 +122,53 @@ class Restore {
     }
   }
 
-  /** Most lines name no host, and need not wait a turn of their own. */
-  #read(words: readonly string[]): Action | undefined {
-    try {
-      return readLine(words, this.#session)
-    } catch (error) {
-      if (error instanceof HostWanted) return undefined
-      throw error
-    }
-  }
-
-  #send(line: string, command: Action['command'], outcome: Promise<unknown>): void {
-    // It is awaited later, when others have been sent.
-    outcome.catch(() => undefined)
-    this.#sent.push({ line, number: this.#number, outcome, command })
+  #sendSteps(): void {
+    if (this.#steps.length === 0) return
+    const [steps, lines] = [this.#steps, this.#lines]
+    const errors = this.#session.ipvs
+      .unit('restore', (unit) => unit.write(steps))
+      .catch((error: unknown) => steps.map(() => error))
+    this.#sent.push({ lines, errors })
+    this.#steps = []
+    this.#lines = []
   }
 
   /** Reports what became of what was sent, in order. */
   async #settle(): Promise<void> {
-    for (const { line, number, outcome, command } of this.#sent) {
-      try {
-        await outcome
-        this.status = 0
-      } catch (error) {
-        this.status = report(error, command, this.#session.err)
-        this.#session.err(`  in line ${String(number)}: ${line.trim()}\n`)
+    this.#sendSteps()
+    for (const { lines, errors } of this.#sent) {
+      const why = await errors
+      for (const [index, { text, number, command }] of lines.entries()) {
+        this.status = why[index] === undefined ? 0 : report(why[index], command, this.#session.err)
+        if (this.status !== 0) this.#session.err(`  in line ${String(number)}: ${text.trim()}\n`)
       }
     }
     this.#sent = []
   }
 }
 
+type AdditionStep = Extract<Step, { readonly kind: 'add-service' | 'add-server' }>
+
+/** The step that is all a line asks for, if it adds something. */
+function stepOf(action: Action): AdditionStep | undefined {
+  switch (action.command) {
+    case 'add-service':
+      return { kind: 'add-service', service: action.key, after: { ...action.key, ...action.service } }
+    case 'add-server': {
+      const { key, server } = action
+      return hasWrongThresholds(server)
+        ? undefined
+        : { kind: 'add-server', service: key, server, after: server }
+    }
+    default:
+      return undefined
+  }
+}
+
 /** The words of a line. Nothing is quoted and nothing is a comment; the word `ipvsadm` counts for nothing. */
 function wordsOf(line: string): string[] {
+  // Most have a blank between words and nothing odd in them.
+  if (!ODD.test(line)) return line.split(' ').filter((word) => word !== '' && word !== 'ipvsadm')
   const words: string[] = []
   for (const word of line.split(/[ \t\r\n]+/)) {
     if (word === '' || endedByNul(word) === 'ipvsadm') continue
@@ -127,6 +178,8 @@ function wordsOf(line: string): string[] {
   return words
 }
 
+const ODD = new RegExp(`[\\t\\r\\0]|[^ ]{${String(LONGEST_WORD + 1)}}`)
+
 /** The part of a word that C sees: the byte 0 ends it, though not the line. */
 function endedByNul(word: string): string {
   const end = word.indexOf('\0')
@@ -134,7 +187,7 @@ function endedByNul(word: string): string {
 }
 
 /** The lines that came, as they come. */
-async function* linesOf(input: AsyncIterable<Uint8Array>): AsyncGenerator<readonly string[]> {
+async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
   const decoder = new TextDecoder()
   let rest = ''
   for await (const bytes of input) {

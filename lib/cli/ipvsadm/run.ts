@@ -3,6 +3,7 @@ import {
   type Counter,
   type Ipvs,
   IpvsError,
+  type RealServerSettings,
   type ServiceKey,
   type SnapshotEntry,
 } from '../../index.ts'
@@ -55,13 +56,13 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
       await ipvs.deleteService(action.key)
       return
     case 'add-server':
-    case 'edit-server': {
-      const { key, server, settings } = action
-      if ((settings.lowerThreshold ?? 0) > (settings.upperThreshold ?? 0)) await refuseThresholds(ipvs, key)
-      else if (action.command === 'add-server') await ipvs.addRealServer(key, { ...server, ...settings })
-      else await ipvs.editRealServer(key, server, settings)
+      if (hasWrongThresholds(action.server)) await refuseThresholds(ipvs, action.key)
+      else await ipvs.addRealServer(action.key, action.server)
       return
-    }
+    case 'edit-server':
+      if (hasWrongThresholds(action.settings)) await refuseThresholds(ipvs, action.key)
+      else await ipvs.editRealServer(action.key, action.server, action.settings)
+      return
     case 'delete-server':
       await ipvs.deleteRealServer(action.key, action.server)
       return
@@ -86,6 +87,10 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
     case 'stop-daemon':
       await ipvs.stopSyncDaemon(action.state)
   }
+}
+
+export function hasWrongThresholds({ lowerThreshold = 0, upperThreshold = 0 }: RealServerSettings): boolean {
+  return lowerThreshold > upperThreshold
 }
 
 /** The library does not send these; the kernel looks for the service first, then at the thresholds. */
