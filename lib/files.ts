@@ -2,7 +2,7 @@
 // Node with them.
 import { constants, promises as fs } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import { basename, dirname, extname, join } from 'node:path'
+import { dirname, extname, join } from 'node:path'
 import type { ApplyResult } from './apply/apply.ts'
 import type { RestoreOptions, SaveOptions } from './apply/save.ts'
 import type { Ipvs } from './ipvs.ts'
@@ -14,6 +14,7 @@ import {
   type StateFormat,
   StateSyntaxError,
 } from './text.ts'
+import { saysNothing } from './text/state.ts'
 import type { State } from './types.ts'
 import { oneOf, show } from './validate.ts'
 
@@ -88,11 +89,11 @@ export async function restoreFromFile(
 export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
   checkPath(path)
   const { signal } = options
-  const bytes = await fs.readFile(path, { ...(signal !== undefined && { signal }) })
+  const bytes = await readBytes(path, signal)
   try {
     const text = decode(bytes)
     // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
-    const named = text.trim() === '' ? undefined : FORMATS[extname(path).toLowerCase()]
+    const named = saysNothing(text) ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
     const state = await parseState(text, { ...options, ...(format !== undefined && { format }) })
     // JSON knows its end. Elsewhere a number that was cut off is a number too.
@@ -100,8 +101,22 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
     if (!json && text !== '' && !text.endsWith('\n')) refuseCutOff(text, format)
     return state
   } catch (error) {
-    if (error instanceof Error) error.message = `${path}: ${error.message}`
-    throw error
+    // What the caller's signal was raised with is the caller's, whatever it is.
+    if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
+    throw new StateSyntaxError({ ...error, file: path, cause: error.cause })
+  }
+}
+
+/** Reads a file. What goes wrong after it was opened, such as EISDIR, does not name it by itself. */
+async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  signal?.throwIfAborted()
+  try {
+    return await fs.readFile(path, { ...(signal !== undefined && { signal }) })
+  } catch (error) {
+    signal?.throwIfAborted()
+    const { message, code, errno, syscall, path: named } = error as NodeJS.ErrnoException
+    if (code === undefined || named !== undefined) throw error
+    throw Object.assign(new Error(`${message} '${path}'`, { cause: error }), { code, errno, syscall, path })
   }
 }
 
@@ -130,7 +145,8 @@ function decode(bytes: Uint8Array): string {
 async function replaceFile(path: string, text: string): Promise<void> {
   const folder = dirname(path)
   const { mode, owner } = await inheritance(path, folder)
-  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID()}.tmp`)
+  // Without the file's own name, which may be as long as a name can be.
+  const temporary = join(folder, `.ipvs-${crypto.randomUUID().slice(0, 8)}.tmp`)
   // O_EXCL: no file and no link that someone put there is opened.
   const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
   try {

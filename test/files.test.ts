@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { State } from '../lib/index.ts'
+import { readState, type State } from '../lib/index.ts'
 import { Ipvs } from '../lib/ipvs.ts'
 import { createMemoryKernel, type MemoryKernel } from '../lib/testing.ts'
 
@@ -136,6 +136,12 @@ describe('saveToFile', () => {
     expect(readdirSync(folder)).toEqual(['a.rules'])
   })
 
+  test('takes a name as long as names can be', async () => {
+    const name = `${'a'.repeat(250)}.json`
+    await ipvs.saveToFile(at(name))
+    expect(readdirSync(folder)).toEqual([name])
+  })
+
   test('goes without what lines of ipvsadm cannot say, where the caller hears of it', async () => {
     await ipvs.addService({ protocol: 50, address: '10.0.0.1', port: 1 })
     const losses: string[] = []
@@ -197,7 +203,13 @@ describe('restoreFromFile', () => {
     ['image.json', Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0xff), 'no text in UTF-8'],
     ['package.json', '{ "name": "ipvs" }\n', 'line 1'],
     ['empty.rules', '', 'the text is empty'],
-    ['empty.json', '', 'the text is empty'],
+    ['empty.json', '', 'the text is empty;'],
+    [
+      'comment.rules',
+      '# managed by a program\n\n  # that wrote no more\n',
+      'the text is empty but for comments;',
+    ],
+    ['comment.yaml', '# nothing', 'the text is empty but for comments;'],
     ['later.json', '{ "version": 2, "services": [] }', 'version must be 1'],
   ])('refuses a foreign file: %s', async (name, content, message) => {
     writeFileSync(at(name), content)
@@ -209,11 +221,14 @@ describe('restoreFromFile', () => {
     expect(writes()).toEqual([])
   })
 
-  test('takes an empty file for an empty table if told that it is lines of ipvsadm', async () => {
-    writeFileSync(at('empty'), '')
-    await ipvs.restoreFromFile(at('empty'), { format: 'ipvsadm' })
-    expect(await ipvs.services()).toEqual([])
-  })
+  test.each(['', '# nothing\n'])(
+    'takes %j for an empty table if told that it is lines of ipvsadm',
+    async (text) => {
+      writeFileSync(at('empty.rules'), text)
+      await ipvs.restoreFromFile(at('empty.rules'), { format: 'ipvsadm' })
+      expect(await ipvs.services()).toEqual([])
+    },
+  )
 
   test('recognises a file whose name tells nothing, and applies with the options of apply()', async () => {
     writeFileSync(at('table'), '-A -t 10.0.0.9:80 -s rr\n')
@@ -229,5 +244,33 @@ describe('restoreFromFile', () => {
       code: 'ENOENT',
       path: at('gone.json'),
     })
+  })
+
+  test('of a folder is an error of the file system that names it', async () => {
+    const error = (await ipvs.restoreFromFile(folder).catch((reason: unknown) => reason)) as Error
+    expect(error).toMatchObject({ code: 'EISDIR', syscall: 'read', path: folder })
+    expect(error.message).toContain(`read '${folder}'`)
+  })
+
+  test.each<[string, () => unknown]>([
+    ['that it makes by itself', () => undefined],
+    ['of the caller', () => new Error('enough')],
+    ['that is no error', () => 'enough'],
+  ])('rejects with the reason %s when it is aborted while it reads', async (_, reasonOf) => {
+    const lines = Array.from({ length: 20_000 }, (__, mark) => `-A -f ${String(mark + 1)} -s rr\n`)
+    writeFileSync(at('big.rules'), `-A -t web:80\n${lines.join('')}`)
+    const controller = new AbortController()
+    const outcome = readState(at('big.rules'), {
+      signal: controller.signal,
+      lookupHost: () => {
+        controller.abort(reasonOf())
+        return '10.0.0.9'
+      },
+    })
+    const error: unknown = await outcome.catch((reason: unknown) => reason)
+    expect(error).toBe(controller.signal.reason)
+    if (error instanceof Error) expect(error.message).not.toContain(folder)
+    // Before it begins too, when it would be the file system's own.
+    await expect(readState(at('big.rules'), { signal: controller.signal })).rejects.toBe(error)
   })
 })

@@ -123,10 +123,17 @@ function recognise(text: string): StateFormat {
     throw new StateSyntaxError({
       line: 1,
       column: 1,
-      reason: "the text is empty; if an empty table is meant, name the format 'ipvsadm'",
+      reason:
+        `the text is empty${text.trim() === '' ? '' : ' but for comments'}; ` +
+        "if an empty table is meant, name the format 'ipvsadm'",
     })
   }
   return looksLike(line)
+}
+
+/** Whether a text has nothing but blanks and comments. */
+export function saysNothing(text: string): boolean {
+  return firstLine(text) === undefined
 }
 
 function looksLike(line: string): StateFormat {

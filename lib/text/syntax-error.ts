@@ -9,6 +9,8 @@ export interface StateSyntaxErrorDetails {
   readonly reason: string
   /** Where in the state, such as `services[3].realServers[0].weight`. */
   readonly path?: string
+  /** Name of the file that the text was read from. */
+  readonly file?: string
   readonly cause?: unknown
 }
 
@@ -25,10 +27,12 @@ export class StateSyntaxError extends Error {
   readonly reason: string
   /** Where in the state that is, such as `services[3].realServers[0].weight`, if it is in one. */
   declare readonly path?: string
+  /** Name of the file that the text was read from, if it was read from one. */
+  declare readonly file?: string
 
-  constructor({ format, line, column, reason, path, cause }: StateSyntaxErrorDetails) {
+  constructor({ format, line, column, reason, path, file, cause }: StateSyntaxErrorDetails) {
     super(
-      `line ${String(line)}, column ${String(column)}: ${reason}`,
+      `${file === undefined ? '' : `${file}: `}line ${String(line)}, column ${String(column)}: ${reason}`,
       cause === undefined ? undefined : { cause },
     )
     this.name = 'StateSyntaxError'
@@ -37,6 +41,7 @@ export class StateSyntaxError extends Error {
     this.column = column
     this.reason = reason
     if (path !== undefined) this.path = path
+    if (file !== undefined) this.file = file
   }
 }
 
