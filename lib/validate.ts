@@ -262,7 +262,6 @@ export function checkDaemonState(state: unknown): SyncDaemonState {
   return oneOf(state, 'state', ['master', 'backup'])
 }
 
-/** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
 /** Name of a file below /proc/sys/net/ipv4/vs. */
 export function checkSysctlName(name: unknown): void {
   if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
@@ -283,6 +282,7 @@ export function checkSysctlValue(name: string, value: unknown): string {
   return value
 }
 
+/** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
 export function netnsPath(netns: unknown): string {
   if (typeof netns !== 'string') throw wrong('netns', netns, 'a name or a path')
   if (netns === '' || netns === '.' || netns === '..' || netns.includes('\0')) {
@@ -494,12 +494,13 @@ export function known(
 ): void {
   for (const field in fields) {
     if (some.includes(field) || more.includes(field)) continue
-    const likely = [...some, ...more].find((candidate) => resembles(candidate, field))
+    const names = [...some, ...more]
+    const meant = likely(field, names)
     throw about(
       `${inside}${field}`,
       new TypeError(
         `${what} has no field '${field}'` +
-          (likely === undefined ? `, only ${list([...some, ...more])}` : `: did you mean '${likely}'?`),
+          (meant === undefined ? `, only ${list(names)}` : `: did you mean '${meant}'?`),
       ),
     )
   }
@@ -532,6 +533,11 @@ function copyOf(fields: Fields, names: readonly string[]): Record<string, unknow
     else copy[name] = { ...value }
   }
   return copy
+}
+
+/** Which of some names is meant, where a name is none of them but resembles one. */
+export function likely(name: string, names: readonly string[]): string | undefined {
+  return names.find((candidate) => resembles(candidate, name))
 }
 
 /** Whether two names differ by capitals, by one letter, or by two that changed places. */

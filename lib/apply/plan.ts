@@ -1,4 +1,5 @@
 import { Pace } from '../pace.ts'
+import { SCHEDULER_SYSCTLS, SYSCTLS } from '../proc/sysctls.ts'
 import type { CompleteServer } from '../specs.ts'
 import type {
   RealServerKey,
@@ -175,13 +176,17 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
   }
 
   const daemons = compareDaemons(actual.syncDaemons, wanted.syncDaemons, prune)
-  const steps = compareSysctls(actual.sysctls, wanted.sysctls)
+  const sysctls = compareSysctls(actual, wanted)
+  const steps: Step[] = []
   const parts = [
+    sysctls.there,
     compareTimeouts(actual.timeouts, wanted.timeouts),
     // No real server of another family can be added before.
     daemons.stopped,
     added,
     edited,
+    // No service could load their module later than this.
+    sysctls.loaded,
     quiesced,
     deletedServers,
     deletedServices,
@@ -314,25 +319,56 @@ function compareDaemons(
   return { stopped, started }
 }
 
+/** Sysctls that differ: those that are there, and those that are once a service has loaded the module of its scheduler. */
 function compareSysctls(
-  actual: Readonly<Record<string, string>> | undefined,
-  wanted: Readonly<Record<string, string>> | undefined,
-): Step[] {
-  const steps: Step[] = []
+  actual: Table,
+  wanted: Table,
+): { readonly there: readonly Step[]; readonly loaded: readonly Step[] } {
+  const there: Step[] = []
+  const loaded: Step[] = []
   // As a map: an object has a 'constructor' that is no sysctl.
-  const present = new Map(Object.entries(actual ?? {}))
-  for (const [name, value] of Object.entries(wanted ?? {})) {
-    const now = known(present.get(name), `sysctls.${name}`)
+  const present = new Map(Object.entries(actual.sysctls ?? {}))
+  for (const [name, value] of Object.entries(wanted.sysctls ?? {})) {
+    const now = present.get(name) ?? onceLoaded(actual, wanted, name, value)
     if (sameSysctl(name, now, value)) continue
+    const steps = present.has(name) ? there : loaded
     steps.push({ kind: 'set-sysctl', name, before: completeSysctl(now), after: value })
   }
-  return steps
+  return { there, loaded }
+}
+
+/** What a sysctl that is not there will read once a service of this state, or of this table, has loaded its module. */
+function onceLoaded(actual: Table, wanted: Table, name: string, value: string): string {
+  const field = `sysctls.${name}`
+  const module = SCHEDULER_SYSCTLS.get(name)
+  if (module === undefined || actual.sysctls === undefined) {
+    const likely = SYSCTLS.includes(name) ? undefined : check.likely(name, SYSCTLS)
+    throw absent(
+      field,
+      likely === undefined
+        ? 'leave it out of the state; sysctls() lists those that a kernel has'
+        : `did you mean '${likely}'?`,
+    )
+  }
+  const { scheduler, value: initial } = module
+  const loads = [actual, wanted].some(({ services }) =>
+    services.some(({ spec }) => spec.scheduler === scheduler),
+  )
+  if (loads || sameSysctl(name, initial, value)) return initial
+  throw absent(
+    field,
+    `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
+      `or \`modprobe ip_vs_${scheduler}\``,
+  )
 }
 
 function known<T>(value: T | undefined, field: string): T {
-  if (value === undefined)
-    throw new RangeError(`${field}: what is there does not have it, so it cannot be wanted`)
+  if (value === undefined) throw absent(field, 'leave it out of the state')
   return value
+}
+
+function absent(field: string, remedy: string): RangeError {
+  return new RangeError(`${field}: what is there does not have it, so it cannot be wanted: ${remedy}`)
 }
 
 export function sameService(one: ServiceSpec, other: ServiceSpec): boolean {

@@ -8,7 +8,7 @@ import * as check from '../validate.ts'
 import { apply, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
 import { compare } from './plan.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
-import { completeDaemon, completeSysctls, stateOf } from './table.ts'
+import { completeDaemon, completeSysctls, stateOf, type Table } from './table.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -64,8 +64,10 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
       for (let reads = 1; reads < READS; reads++) {
         options.signal?.throwIfAborted()
         const again = await tableOf(await unit.read(parts))
-        const { steps, reordered } = await compare(last, again, ALL)
-        if (steps.length === 0 && reordered.length === 0) return again
+        if (sameSysctlNames(last, again)) {
+          const { steps, reordered } = await compare(last, again, ALL)
+          if (steps.length === 0 && reordered.length === 0) return again
+        }
         last = again
       }
       throw new IpvsError({ errno: EAGAIN, command: 'save' })
@@ -81,6 +83,12 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
 }
 
 const ALL = { prune: true, keepWeights: false, scope: undefined }
+
+/** A module that was loaded in between has brought its sysctls along. */
+function sameSysctlNames(one: Table, other: Table): boolean {
+  const names = ({ sysctls = {} }: Table): string => Object.keys(sysctls).join(' ')
+  return names(one) === names(other)
+}
 
 function sysctlNames(sysctls: boolean | readonly string[]): readonly string[] | undefined {
   if (sysctls === false) return undefined

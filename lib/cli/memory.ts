@@ -84,7 +84,8 @@ async function sameServices(one: State, other: State): Promise<boolean> {
 function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
   const { timeouts, syncDaemons = [], sysctls = {} } = now
   const names = Object.keys(sysctls).filter(
-    (name) => sysctls[name] !== fresh.sysctls?.[name] || file.sysctls?.[name] !== undefined,
+    // One that came with a scheduler's module begins with a day.
+    (name) => sysctls[name] !== (fresh.sysctls?.[name] ?? '86400') || file.sysctls?.[name] !== undefined,
   )
   return {
     timeouts: file.timeouts !== undefined || JSON.stringify(timeouts) !== JSON.stringify(fresh.timeouts),

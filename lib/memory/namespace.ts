@@ -16,7 +16,7 @@ import {
   ServiceTable,
   VirtualService,
 } from './table.ts'
-import { sysctlsOf } from './sysctls.ts'
+import { loadSysctls, sysctlsOf } from './sysctls.ts'
 import { Timeouts } from './timeouts.ts'
 import { Trash } from './trash.ts'
 
@@ -81,7 +81,7 @@ export class Namespace {
       ...settings,
       flags: (settings.flags | ServiceFlag.HASHED) >>> 0,
     })
-    service.schedulerState = bindScheduler(settings.scheduler, service, this.machine.features)
+    this.#bind(service)
     this.services.add(service)
   }
 
@@ -89,7 +89,14 @@ export class Namespace {
     const rebind = settings.scheduler !== service.settings.scheduler
     Object.assign(service.settings, settings, { flags: (settings.flags | ServiceFlag.HASHED) >>> 0 })
     // With the same scheduler all that it knows stays.
-    if (rebind) service.schedulerState = bindScheduler(settings.scheduler, service, this.machine.features)
+    if (rebind) this.#bind(service)
+  }
+
+  /** Loads the scheduler's module, which stays. */
+  #bind(service: VirtualService): void {
+    const { scheduler } = service.settings
+    loadSysctls(scheduler, this.sysctls)
+    service.schedulerState = bindScheduler(scheduler, service, this.machine.features)
   }
 
   deleteService(service: VirtualService): void {

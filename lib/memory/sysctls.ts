@@ -71,6 +71,13 @@ export function sysctlsOf(
   return known
 }
 
+/** A scheduler's module brings its sysctl along, which stays as long as the module does. */
+export function loadSysctls(scheduler: string, sysctls: Map<string, string>): void {
+  if (scheduler !== 'lblc' && scheduler !== 'lblcr') return
+  const name = `${scheduler}_expiration`
+  if (!sysctls.has(name)) sysctls.set(name, '86400')
+}
+
 /** Least and greatest value; others take any 32-bit number. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   conn_lfactor: [-8, 8],

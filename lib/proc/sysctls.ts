@@ -40,3 +40,13 @@ export const SYSCTLS: readonly string[] = [
   'sync_threshold',
   'sync_version',
 ]
+
+/**
+ * Those of a scheduler's module, by name: there from the time that it is
+ * loaded, in every network namespace, with this value.
+ */
+export const SCHEDULER_SYSCTLS: ReadonlyMap<string, { readonly scheduler: string; readonly value: string }> =
+  new Map([
+    ['lblc_expiration', { scheduler: 'lblc', value: '86400' }],
+    ['lblcr_expiration', { scheduler: 'lblcr', value: '86400' }],
+  ])

@@ -165,6 +165,43 @@ describe('apply', () => {
     expect(last).toMatchObject({ command: 'startSyncDaemon' })
   })
 
+  test('brings back the sysctl of a scheduler whose module is not loaded yet, as after a reboot', async () => {
+    const service = { ...WEB, scheduler: 'lblc' } as const
+    const before = await start({ services: [service] })
+    await before.ipvs.setSysctl('lblc_expiration', 60)
+    const saved = await before.ipvs.save({ sysctls: true })
+    expect(saved.sysctls).toMatchObject({ lblc_expiration: '60' })
+
+    const after = await start({ services: [] })
+    expect((await after.ipvs.restore(saved)).steps.map(({ kind }) => kind)).toEqual([
+      'add-service',
+      'set-sysctl',
+    ])
+    expect(await after.ipvs.save({ sysctls: true })).toEqual(saved)
+
+    // The module stays when the service goes.
+    const failed = await start({ services: [] })
+    failed.transport.fault = { at: 1, failure: { errno: 22, syscall: 'write' } }
+    await expect(failed.ipvs.restore(saved)).rejects.toMatchObject({ notUndone: [] })
+    expect(await failed.ipvs.save({ sysctls: ['lblc_expiration'] })).toMatchObject({
+      services: [],
+      sysctls: { lblc_expiration: '86400' },
+    })
+  })
+
+  test('saves once two reads have the same sysctls', async () => {
+    const { kernel, ipvs } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    kernel.beforeNext('getService', () => {
+      kernel.beforeNext('getService', async () => {
+        await other.addService({ ...MARK, scheduler: 'lblc' })
+        await other.setSysctl('lblc_expiration', 60)
+        await other.deleteService(MARK)
+      })
+    })
+    expect((await ipvs.save({ sysctls: true })).sysctls).toMatchObject({ lblc_expiration: '60' })
+  })
+
   test('sends nothing the second time', async () => {
     const { ipvs, kernel } = await start()
     await ipvs.apply(WANTED)

@@ -125,6 +125,56 @@ describe('planStates', () => {
     expect(plan.steps[3]).toMatchObject({ replaces: { syncId: 1 } })
   })
 
+  describe('a sysctl of a scheduler, which is not there before its module', () => {
+    const lblc = (expiration: string, ...schedulers: string[]): State => ({
+      services: schedulers.map((scheduler, index) => ({ ...WEB, port: 80 + index, scheduler })),
+      sysctls: { lblc_expiration: expiration },
+    })
+    const none: State = { services: [], sysctls: {} }
+
+    test('is equal where its value is that of a module just loaded', async () => {
+      for (const wanted of [lblc('86400'), lblc('86400', 'lblc')]) {
+        expect((await planStates(none, wanted)).steps.filter(({ kind }) => kind === 'set-sysctl')).toEqual([])
+      }
+    })
+
+    test('is set once a service that is added, or edited, has loaded the module', async () => {
+      const from: State = { ...none, services: [{ ...WEB, realServers: [real(1)] }] }
+      const to = lblc('60', 'lblc', 'lblc')
+      const plan = await planStates(
+        { ...from, sysctls: { conntrack: '0' } },
+        { ...to, sysctls: { ...to.sysctls, conntrack: '1' } },
+        { prune: false },
+      )
+      expect(kinds(plan)).toEqual(['set-sysctl', 'add-service', 'edit-service', 'set-sysctl'])
+      expect(plan.steps[3]).toEqual({
+        kind: 'set-sysctl',
+        name: 'lblc_expiration',
+        before: '86400',
+        after: '60',
+      })
+    })
+
+    test('comes before anything is taken away', async () => {
+      const plan = await planStates(
+        { ...none, services: [{ ...WEB, realServers: [real(1), real(2)] }] },
+        { ...lblc('60'), services: [{ ...WEB, scheduler: 'lblc', realServers: [real(1, { weight: 0 })] }] },
+      )
+      expect(kinds(plan)).toEqual(['edit-service', 'set-sysctl', 'edit-server', 'delete-server'])
+    })
+
+    test('is set where a service that is there must have loaded it', async () => {
+      const from: State = { ...none, services: [{ ...WEB, scheduler: 'lblc' }] }
+      expect(kinds(await planStates(from, lblc('60'), { prune: false }))).toEqual(['set-sysctl'])
+    })
+
+    test('is refused where nothing loads it, and the error says what would', async () => {
+      await expect(planStates(none, lblc('60', 'lblcr'))).rejects.toThrow(
+        "sysctls.lblc_expiration: what is there does not have it, so it cannot be wanted: the module ip_vs_lblc has it, which a service with the scheduler 'lblc' loads, or `modprobe ip_vs_lblc`",
+      )
+    })
+  })
+
   test('stops a daemon before it adds a tunnel to another family, and starts one after the last is gone', async () => {
     const mixed = web({ address: '2001:db8::1', method: 'tunnel' })
     const daemons: State['syncDaemons'] = [{ state: 'master', multicastInterface: 'eth0' }]
@@ -174,7 +224,17 @@ describe('planStates', () => {
   test.each<[State, PlanOptions, string]>([
     [two, { scope: { addresses: ['10.0.0.0/8'] } }, 'services[1]: tcp/192.0.2.1:80 is outside of the scope'],
     [{ services: [], timeouts: { tcpSeconds: 1 } }, { scope: {} }, 'timeouts belong to the whole director'],
-    [{ services: [], sysctls: { conntrack: '1' } }, {}, 'sysctls.conntrack: what is there does not have it'],
+    [
+      { services: [], sysctls: { conntrack: '1' } },
+      {},
+      'sysctls.conntrack: what is there does not have it, so it cannot be wanted: leave it out of the state; sysctls() lists those that a kernel has',
+    ],
+    [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be wanted: did you mean 'conntrack'?"],
+    [
+      { services: [], timeouts: { tcpSeconds: 1 } },
+      {},
+      'timeouts.tcpSeconds: what is there does not have it',
+    ],
     [
       { services: [], sysctls: { constructor: '1' } },
       {},

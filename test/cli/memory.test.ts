@@ -125,6 +125,19 @@ describe('--memory', () => {
     expect(JSON.parse(stdout)).toEqual({ version: 1, ...written })
   })
 
+  test("has a scheduler's sysctl in its file only where it was set", async () => {
+    const path = file('table.json')
+    const service = { protocol: 'fwmark', fwmark: 1, scheduler: 'lblc' }
+    for (const [sysctls, kept] of [
+      [{}, undefined],
+      [{ lblc_expiration: '60' }, { lblc_expiration: '60' }],
+    ] as const) {
+      const wanted = file('wanted.json', JSON.stringify({ services: [service], sysctls }))
+      expect(await run(['apply', wanted, '--memory', path])).toMatchObject({ status: 0 })
+      expect((JSON.parse(readFileSync(path, 'utf8')) as { sysctls?: object }).sysctls).toEqual(kept)
+    }
+  })
+
   test('writes what drain has deleted', async () => {
     const path = file('table.yaml', STATE)
     const drained = await run(['drain', 'tcp/192.0.2.10:80', '10.0.0.7', '--memory', path])

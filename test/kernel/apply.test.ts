@@ -12,7 +12,7 @@ import {
   sorted,
   table,
 } from '../helpers/kernel-arbitraries.ts'
-import { checkProperty, kernelTests, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { checkProperty, command, kernelTests, withNamespace, withNamespaces } from '../helpers/kernel.ts'
 
 /** Saving, restoring and applying states on the real kernel. */
 
@@ -185,6 +185,26 @@ kernelTests('save and restore', () => {
       ])
       await ipvs.apply({ services: [], syncDaemons: [] })
       expect(await ipvs.syncDaemons()).toEqual([])
+    }))
+
+  test('bring back the sysctl of a scheduler whose module is not loaded, as after a boot', () =>
+    withNamespace(async ({ ipvs }) => {
+      const key = { protocol: 'tcp', address: '10.0.0.2', port: 80 } as const
+      await ipvs.addService({ ...key, scheduler: 'lblc' })
+      for (const expiration of ['86400', '60']) {
+        await ipvs.setSysctl('lblc_expiration', expiration)
+        const saved = await ipvs.save({ sysctls: true })
+        await ipvs.deleteService(key)
+        await command(['rmmod', 'ip_vs_lblc'])
+        expect(await ipvs.sysctl('lblc_expiration')).toBeUndefined()
+        // Without the service only another value than that of the module is refused.
+        const alone = ipvs.plan({ ...saved, services: [] })
+        if (expiration === '60') await expect(alone).rejects.toThrow('modprobe ip_vs_lblc')
+        else expect((await alone).steps).toEqual([])
+        await ipvs.restore(saved)
+        expect(await ipvs.save({ sysctls: true })).toEqual(saved)
+        expect((await ipvs.plan(saved)).steps).toEqual([])
+      }
     }))
 
   test('understand what ipvsadm saves, and ipvsadm what they save', async () => {

@@ -168,6 +168,23 @@ describe('limits', () => {
     await expect(ipvs.addRealServer(WEB, { address: '10.1.0.1' })).rejects.toMatchObject({ code: 'ESRCH' })
   })
 
+  test("the sysctl of a scheduler's module is there from its first service on", async () => {
+    const { kernel, ipvs } = await open()
+    expect(await ipvs.sysctl('lblc_expiration')).toBeUndefined()
+    await expect(ipvs.setSysctl('lblc_expiration', 60)).rejects.toMatchObject({ code: 'ENOENT' })
+    await ipvs.addService({ ...WEB, scheduler: 'lblc' })
+    expect(await ipvs.sysctl('lblc_expiration')).toBe('86400')
+    await ipvs.setSysctl('lblc_expiration', 60)
+    await ipvs.editService(WEB, { scheduler: 'lblcr' })
+    expect(await ipvs.sysctls()).toMatchObject({ lblc_expiration: '60', lblcr_expiration: '86400' })
+    await ipvs.deleteService(WEB)
+    await ipvs.addService({ ...WEB, scheduler: 'lblc' })
+    expect(await ipvs.sysctl('lblc_expiration')).toBe('60')
+    kernel.loaded = false
+    kernel.loaded = true
+    expect(await ipvs.sysctl('lblc_expiration')).toBeUndefined()
+  })
+
   test('an address is refused where no interface is up, or is not unicast there', async () => {
     const { ipvs } = await open({ interfaces: [] })
     await ipvs.addService(WEB)
