@@ -1,7 +1,7 @@
 import { apply, type ApplyOptions, type ApplyResult, plan } from './apply/apply.ts'
 import type { Plan, PlanOptions } from './apply/plan.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
-import type { Step } from './apply/steps.ts'
+import type { Write } from './apply/steps.ts'
 import type { Unit } from './apply/task.ts'
 import type { EditOutcome } from './edits.ts'
 import { errnoName, IpvsError } from './errors.ts'
@@ -785,7 +785,7 @@ function unitOf(access: kernel.StateAccess, command: string): Unit {
     },
     async write(steps) {
       const failures = await access.write(steps)
-      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Step))
+      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Write))
     },
   }
 }
@@ -802,7 +802,7 @@ const STEP_COMMANDS = {
   'stop-daemon': 'stopSyncDaemon',
 } as const
 
-function stepRefusal(failure: Failure, step: Step): IpvsError {
+function stepRefusal(failure: Failure, step: Write): IpvsError {
   if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
   return refusal(failure, STEP_COMMANDS[step.kind], {
     ...('service' in step && { service: step.service }),

@@ -11,7 +11,7 @@ import { decodeDaemon, encodeDaemon, encodeDaemonState } from './codec/daemon.ts
 import * as dests from './codec/real-server.ts'
 import * as services from './codec/service.ts'
 import { type CounterKind, numbers } from './codec/stats.ts'
-import type { Step } from './apply/steps.ts'
+import type { Write } from './apply/steps.ts'
 import { type EditOutcome, runEdits } from './edits.ts'
 import { formatEndpoint, formatServiceKey } from './errors.ts'
 import { Pace } from './pace.ts'
@@ -362,10 +362,10 @@ export class StateAccess {
   }
 
   /** Runs steps in order, whatever becomes of those before. Gives what became of each. */
-  async write(steps: readonly Step[]): Promise<(Failure | undefined)[]> {
+  async write(steps: readonly Write[]): Promise<(Failure | undefined)[]> {
     const outcomes: (Failure | undefined)[] = []
     for (let next = 0; next < steps.length;) {
-      const step = steps[next] as Step
+      const step = steps[next] as Write
       if (step.kind === 'set-sysctl') {
         outcomes.push(await this.#transport.setSysctl(step.name, step.after))
         next += 1
@@ -381,7 +381,7 @@ export class StateAccess {
     return outcomes
   }
 
-  #encode(step: Exclude<Step, { readonly kind: 'set-sysctl' }>): Request {
+  #encode(step: Exclude<Write, { readonly kind: 'set-sysctl' }>): Request {
     switch (step.kind) {
       case 'add-service':
         return encodeService(Command.NEW_SERVICE, step.service, this.#settings(step.service, step.after))

@@ -6,7 +6,7 @@ import { Pace } from '../pace.ts'
 import type { RealServerSpec, ServiceKey, ServiceSpec, SyncDaemonSpec, Timeouts } from '../types.ts'
 import type { ApplyOptions, ApplyProgress } from './apply.ts'
 import { sameDaemon, sameServer, sameService, sameSysctl } from './plan.ts'
-import { invert, serverSubject, type Step, subjectOf } from './steps.ts'
+import { invert, serverSubject, type Step, subjectOf, type Write } from './steps.ts'
 
 /** A step that failed, and why. */
 export interface FailedStep {
@@ -56,7 +56,7 @@ export class ApplyError extends Error {
 export interface Unit {
   read(parts: Parts): Promise<Actual>
   /** Runs steps in order, whatever becomes of those before. */
-  write(steps: readonly Step[]): Promise<readonly (IpvsError | undefined)[]>
+  write(steps: readonly Write[]): Promise<readonly (IpvsError | undefined)[]>
 }
 
 /** So many steps travel together: between two lots the JS thread is free, and a signal counts. */

@@ -1,7 +1,6 @@
 import type {
   Family,
   RealServerKey,
-  RealServerSettings,
   RealServerSpec,
   ServiceKey,
   ServiceSettings,
@@ -30,15 +29,9 @@ export type Action =
     }
   | { readonly command: 'delete-service'; readonly key: ServiceKey }
   | {
-      readonly command: 'add-server'
+      readonly command: 'add-server' | 'edit-server'
       readonly key: ServiceKey
       readonly server: RealServerSpec & Required<RealServerKey>
-    }
-  | {
-      readonly command: 'edit-server'
-      readonly key: ServiceKey
-      readonly server: Required<RealServerKey>
-      readonly settings: RealServerSettings
     }
   | { readonly command: 'delete-server'; readonly key: ServiceKey; readonly server: Required<RealServerKey> }
   | { readonly command: 'zero'; readonly key?: ServiceKey }
@@ -81,8 +74,6 @@ export interface LineOptions {
 export function readLine(words: readonly string[], options: LineOptions): Action {
   return new Line(words, options).read()
 }
-
-const PLAIN_TUNNEL: Tunnel = { type: 'ipip', port: 0, checksum: 'none' }
 
 /** 31 days. */
 const MAX_SECONDS = 31 * 24 * 60 * 60
@@ -148,17 +139,8 @@ class Line {
       case 'delete-service':
         return { command, key: this.#key() }
       case 'add-server':
+      case 'edit-server':
         return { command, key: this.#key(), server: this.#serverSpec() }
-      case 'edit-server': {
-        const { address, port, ...settings } = this.#serverSpec()
-        // Nothing of what was is kept: what the line does not name is as by default.
-        return {
-          command,
-          key: this.#key(),
-          server: { address, port },
-          settings: { tunnel: PLAIN_TUNNEL, ...settings },
-        }
-      }
       case 'delete-server': {
         const { address, port } = this.#server as Required<Endpoint>
         return { command, key: this.#key(), server: { address, port } }

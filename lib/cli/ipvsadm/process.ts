@@ -119,6 +119,7 @@ function* readInput(): Generator<Uint8Array> {
       length = readSync(0, bytes)
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
+      if (code === 'EINTR') continue
       if (code === 'EAGAIN') {
         waitHere()
         continue

@@ -1,11 +1,14 @@
-import type { Step } from '../../index.ts'
+import type { Write } from '../../apply/steps.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { type Action, readLine, Refusal } from './line.ts'
 import { HostWanted } from './names.ts'
-import { change, hasWrongThresholds, isChange, readWithHosts, report, type Session, show } from './run.ts'
+import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
 
 /** Where lines come from, in pieces. */
 export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
+/** So much of a line is shown where it failed. */
+const SHOWN = 500
 
 /** Longer words come in pieces. */
 const LONGEST_WORD = 4096
@@ -41,8 +44,8 @@ class Restore {
   readonly #session: Session
   #number = 0
   #sent: Sent[] = []
-  /** Additions that are yet to be sent, and their lines. Almost all lines are these, and a promise for each would cost more than all else. */
-  #steps: Step[] = []
+  /** What is yet to be written, and the lines that say so. Almost all do, and a promise for each would cost more than all else. */
+  #writes: Write[] = []
   #lines: Line[] = []
 
   constructor(session: Session) {
@@ -56,10 +59,10 @@ class Restore {
       const words = wordsOf(text)
       if (words.length === 0) continue
       const action = this.#read(words)
-      const step = action && stepOf(action)
-      if (step !== undefined) {
-        this.#steps.push(step)
-        this.#lines.push(this.#line(text, step.kind))
+      const write = action && writeOf(action)
+      if (action !== undefined && write !== undefined) {
+        this.#writes.push(write)
+        this.#lines.push(this.#line(text, action.command))
       } else if (await this.#do(text, words, action)) {
         return true
       }
@@ -84,7 +87,7 @@ class Restore {
 
   /** Does any other line. Says whether it ended the restore. */
   async #do(text: string, words: readonly string[], read: Action | undefined): Promise<boolean> {
-    this.#sendSteps()
+    this.#send()
     let action: Action
     try {
       action = read ?? (await readWithHosts(words, this.#session))
@@ -122,46 +125,29 @@ class Restore {
     }
   }
 
-  #sendSteps(): void {
-    if (this.#steps.length === 0) return
-    const [steps, lines] = [this.#steps, this.#lines]
+  #send(): void {
+    if (this.#writes.length === 0) return
+    const [writes, lines] = [this.#writes, this.#lines]
     const errors = this.#session.ipvs
-      .unit('restore', (unit) => unit.write(steps))
-      .catch((error: unknown) => steps.map(() => error))
+      .unit('restore', (unit) => unit.write(writes))
+      .catch((error: unknown) => writes.map(() => error))
     this.#sent.push({ lines, errors })
-    this.#steps = []
+    this.#writes = []
     this.#lines = []
   }
 
   /** Reports what became of what was sent, in order. */
   async #settle(): Promise<void> {
-    this.#sendSteps()
+    this.#send()
     for (const { lines, errors } of this.#sent) {
       const why = await errors
       for (const [index, { text, number, command }] of lines.entries()) {
         this.status = why[index] === undefined ? 0 : report(why[index], command, this.#session.err)
-        if (this.status !== 0) this.#session.err(`  in line ${String(number)}: ${text.trim()}\n`)
+        if (this.status !== 0)
+          this.#session.err(`  in line ${String(number)}: ${text.trim().slice(0, SHOWN)}\n`)
       }
     }
     this.#sent = []
-  }
-}
-
-type AdditionStep = Extract<Step, { readonly kind: 'add-service' | 'add-server' }>
-
-/** The step that is all a line asks for, if it adds something. */
-function stepOf(action: Action): AdditionStep | undefined {
-  switch (action.command) {
-    case 'add-service':
-      return { kind: 'add-service', service: action.key, after: { ...action.key, ...action.service } }
-    case 'add-server': {
-      const { key, server } = action
-      return hasWrongThresholds(server)
-        ? undefined
-        : { kind: 'add-server', service: key, server, after: server }
-    }
-    default:
-      return undefined
   }
 }
 
@@ -188,14 +174,18 @@ function endedByNul(word: string): string {
 
 /** The lines that came, as they come. */
 async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
-  const decoder = new TextDecoder()
-  let rest = ''
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  // Pieces of a line whose end has not come.
+  let begun: string[] = []
   for await (const bytes of input) {
-    const lines = (rest + decoder.decode(bytes, { stream: true })).split('\n')
-    rest = lines.pop() ?? ''
-    if (lines.length > 0) yield lines
+    const text = decoder.decode(bytes, { stream: true })
+    begun.push(text)
+    if (!text.includes('\n')) continue
+    const lines = begun.join('').split('\n')
+    begun = [lines.pop() ?? '']
+    yield lines
   }
-  rest += decoder.decode()
+  const rest = begun.join('') + decoder.decode()
   // A last line without an end is lost if it ends in two blanks.
   if (rest !== '' && !/[ \t\r]{2}$/.test(rest)) yield [rest]
 }

@@ -3,10 +3,10 @@ import {
   type Counter,
   type Ipvs,
   IpvsError,
-  type RealServerSettings,
   type ServiceKey,
   type SnapshotEntry,
 } from '../../index.ts'
+import type { Write } from '../../apply/steps.ts'
 import { messageOf } from './errors.ts'
 import type { CommandName, Key } from './grammar.ts'
 import { type Action, type LineOptions, readLine, Refusal } from './line.ts'
@@ -44,28 +44,16 @@ export function isChange(action: Action): action is Change {
 
 /** Asks for a change before it returns, so that those of many calls in a row travel together. */
 export async function change(ipvs: Ipvs, action: Change): Promise<void> {
+  const write = writeOf(action)
+  if (write !== undefined) {
+    const [error] = await ipvs.unit(action.command, (unit) => unit.write([write]))
+    if (error !== undefined) throw error
+    return
+  }
   switch (action.command) {
-    case 'add-service':
-      await ipvs.addService({ ...action.key, ...action.service })
-      return
-    case 'edit-service':
-      // Nothing of what was is kept: what the line does not name is as by default.
-      await ipvs.editService(action.key, { persistence: null, persistenceEngine: null, ...action.service })
-      return
-    case 'delete-service':
-      await ipvs.deleteService(action.key)
-      return
     case 'add-server':
-      if (hasWrongThresholds(action.server)) await refuseThresholds(ipvs, action.key)
-      else await ipvs.addRealServer(action.key, action.server)
-      return
     case 'edit-server':
-      if (hasWrongThresholds(action.settings)) await refuseThresholds(ipvs, action.key)
-      else await ipvs.editRealServer(action.key, action.server, action.settings)
-      return
-    case 'delete-server':
-      await ipvs.deleteRealServer(action.key, action.server)
-      return
+      return refuseThresholds(ipvs, action.key)
     case 'flush':
       await ipvs.flush()
       return
@@ -89,8 +77,31 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
   }
 }
 
-export function hasWrongThresholds({ lowerThreshold = 0, upperThreshold = 0 }: RealServerSettings): boolean {
-  return lowerThreshold > upperThreshold
+/**
+ * What is written to the table, where that is all that a line does. It is
+ * complete: of what an edit does not name nothing is kept, so nothing is read.
+ * `undefined` too for thresholds that cannot be.
+ */
+export function writeOf(action: Action): Write | undefined {
+  switch (action.command) {
+    case 'add-service':
+    case 'edit-service':
+      return { kind: action.command, service: action.key, after: { ...action.key, ...action.service } }
+    case 'delete-service':
+      return { kind: action.command, service: action.key }
+    case 'add-server':
+    case 'edit-server': {
+      const { command, key, server } = action
+      const { lowerThreshold = 0, upperThreshold = 0 } = server
+      return lowerThreshold > upperThreshold
+        ? undefined
+        : { kind: command, service: key, server, after: server }
+    }
+    case 'delete-server':
+      return { kind: action.command, service: action.key, server: action.server }
+    default:
+      return undefined
+  }
 }
 
 /** The library does not send these; the kernel looks for the service first, then at the thresholds. */
