@@ -50,9 +50,17 @@ export async function plan(session: Session, file: string, options: CompareOptio
 /** `ipvs apply FILE` and `ipvs restore FILE` */
 export async function apply(session: Session, file: string, options: ChangeOptions): Promise<number> {
   const state = await readFrom(session, file, options)
-  return session.withTable((ipvs) =>
+  const { status, say } = await session.withTable((ipvs) =>
     session.interruptible((signal) => applyState(session, ipvs, state, file, options, signal)),
   )
+  // Once it is so: a table in a file is written last.
+  await say?.()
+  return status
+}
+
+interface Applied {
+  readonly status: number
+  readonly say?: () => void | Promise<void>
 }
 
 async function applyState(
@@ -62,7 +70,7 @@ async function applyState(
   file: string,
   options: ChangeOptions,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<Applied> {
   const how = { ...planOptions(options), signal }
   const guards = { ...guardsOf(options), signal }
   const progress = new Progress(session.surroundings)
@@ -75,8 +83,7 @@ async function applyState(
     const result = await misuse(ipvs.apply(state, { ...how, ...guards, onProgress })).finally(() => {
       progress.clear()
     })
-    await print(session, result, { applied: true })
-    return STATUS.done
+    return { status: STATUS.done, say: () => print(session, result, { applied: true }) }
   }
 
   const found = await misuse(ipvs.plan(state, how))
@@ -85,16 +92,20 @@ async function applyState(
   const { applied: _, ...dry } = await misuse(ipvs.apply(state, { ...how, ...guards, dryRun: true }))
   if (options.dryRun === true) {
     if (session.json) await print(session, dry, { applied: false })
-    return dry.steps.length === 0 ? STATUS.done : STATUS.differs
+    return { status: dry.steps.length === 0 ? STATUS.done : STATUS.differs }
   }
   if (takesAway(found)) await askFor(session, found, file, signal)
   // Only what was shown: where the table has changed since, this is refused.
   const result = await ipvs.apply(found, { ...guards, onProgress }).finally(() => {
     progress.clear()
   })
-  if (session.json) await print(session, result, { applied: true })
-  else if (result.steps.length > 0) session.print('Applied.\n')
-  return STATUS.done
+  return {
+    status: STATUS.done,
+    async say() {
+      if (session.json) await print(session, result, { applied: true })
+      else if (result.steps.length > 0) session.print('Applied.\n')
+    },
+  }
 }
 
 /** Options of `ipvs reconcile`. */
@@ -158,7 +169,7 @@ function guardsOf({ allow, maxDeletions, force, drain }: ChangeOptions): ApplyOp
     ...(allow !== undefined && { allow }),
     ...(maxDeletions !== undefined && { maxDeletions }),
     ...(force !== undefined && { force }),
-    ...(drain !== undefined && { drain: { timeoutMs: drain * 1000 } }),
+    ...(drain !== undefined && { drain: { timeoutMs: Math.round(drain * 1000) } }),
   }
 }
 

@@ -260,7 +260,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
     ]).argument('<file>', 'a state: JSON, YAML or lines of ipvsadm; read before each run, and watched'),
   )
     .option('--yes', 'delete what the file does not name')
-    .option('--interval <seconds>', 'how often to compare (default: 10)', seconds)
+    .option('--interval <seconds>', 'how often to compare (default: 10)', interval)
     .action(async (file: string, options: CommonOptions & changes.ReconcileCommandOptions) => {
       end(await changes.reconcile(session(options), file, options))
     })
@@ -305,7 +305,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
         'active: not for those that one side has closed (default: all)',
       ).choices(['all', 'active']),
     )
-    .option('--interval <seconds>', 'how often to look (default: 1)', seconds)
+    .option('--interval <seconds>', 'how often to look (default: 1)', interval)
     .action(async (service: string, server: string, options: CommonOptions & DrainCommandOptions) => {
       end(await drain(session(options), service, server, options))
     })
@@ -323,6 +323,12 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
     .action((shell: Shell) => {
       stdout.write(completionScript(shell))
     })
+
+  // A variable of a script that is not set.
+  for (const { options, registeredArguments } of program.commands) {
+    for (const one of options) if (one.required && one.parseArg === undefined) one.argParser(filled)
+    for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
+  }
 
   // These two never come here: they are told apart before any of this is loaded.
   for (const [name, description] of [
@@ -399,11 +405,17 @@ function listOf(
 ): (value: string, before?: readonly string[]) => readonly string[] {
   return (value, before = []) => {
     const words = value.split(',').filter((word) => word !== '')
+    if (words.length === 0) throw new InvalidArgumentError('It names nothing.')
     const unknown = words.find((word) => choices?.includes(word) === false)
     if (unknown !== undefined)
       throw new InvalidArgumentError(`There is no '${unknown}': it is one of ${choices?.join(', ') ?? ''}.`)
     return [...before, ...words]
   }
+}
+
+function filled(value: string): string {
+  if (value === '') throw new InvalidArgumentError('It must not be empty.')
+  return value
 }
 
 function wholeNumber(value: string): number {
@@ -418,6 +430,16 @@ function seconds(value: string): number {
   const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN
   if (!(number <= MOST_SECONDS))
     throw new InvalidArgumentError(`It must be a number of seconds, at most ${String(MOST_SECONDS)}.`)
+  return number
+}
+
+/** Shortest that the library waits between two looks. */
+const LEAST_INTERVAL_SECONDS = 0.01
+
+function interval(value: string): number {
+  const number = seconds(value)
+  if (number < LEAST_INTERVAL_SECONDS)
+    throw new InvalidArgumentError(`It must be at least ${String(LEAST_INTERVAL_SECONDS)} seconds.`)
   return number
 }
 

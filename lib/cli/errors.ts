@@ -22,14 +22,17 @@ export const STATUS = {
 /** The table in `ipvs --help`. */
 export const STATUS_HELP = `Exit status:
   0    done; nothing differs
-  1    differs: plan, diff and --dry-run found something to do; or drain left the server there
+  1    differs: plan, diff and --dry-run found something to do; or drain left the
+       server there
   2    the command line is wrong
-  3    refused, nothing was changed: a guard, the answer to a question, nobody to ask, or a table that has changed since
+  3    refused, nothing was changed: a guard, the answer to a question, nobody
+       to ask, or a table that has changed since
   4    there is no such service, real server or network namespace
   5    permission denied
   6    there is no IPVS here: no module, no addon, or not Linux
   7    a file cannot be read or written, or is no state
-  8    the kernel refused, or anything else failed; what was done has been undone, or is told
+  8    the kernel refused, or anything else failed; what was done has been undone,
+       or is told
   128+ ended by a signal: 130 is Ctrl-C, 141 a closed pipe`
 
 /** The command line asks for something that is not there or cannot be. */

@@ -1,5 +1,5 @@
 import type { Ipvs } from '../index.ts'
-import { UsageError } from './errors.ts'
+import { asUsage, UsageError } from './errors.ts'
 import { isSet, type Surroundings } from './terminal.ts'
 
 /** Which table a command works on. */
@@ -24,7 +24,9 @@ export async function withTable<T>(
   const { env, stderr, open } = surroundings
   const file = memory ?? (isSet(env.IPVS_MEMORY) ? env.IPVS_MEMORY : undefined)
   if (file === undefined) {
-    const ipvs = await open(netns === undefined ? {} : { netns })
+    const ipvs = await open(netns === undefined ? {} : { netns }).catch((error: unknown) => {
+      throw asUsage(error)
+    })
     try {
       return await body(ipvs)
     } finally {

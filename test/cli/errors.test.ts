@@ -115,6 +115,27 @@ describe('exit status', () => {
       status: 2,
       said: /Allowed choices are bash, zsh, fish/,
     },
+    {
+      title: 'a file without a name',
+      line: 'plan ',
+      status: 2,
+      said: /It must not be empty; "ipvs plan --help"/,
+    },
+    { title: 'a namespace without a name', line: 'list --netns ', status: 2, said: /It must not be empty/ },
+    {
+      title: 'a namespace that cannot be',
+      line: 'list --netns ..',
+      status: 2,
+      said: /^ipvs: netns /,
+    },
+    { title: 'a table without a file', line: 'list --memory ', status: 2, said: /It must not be empty/ },
+    { title: 'no kind of steps', line: 'apply - --allow ,', status: 2, said: /It names nothing/ },
+    {
+      title: 'an interval that is none',
+      line: 'drain tcp/192.0.2.10:80 10.0.0.7 --interval 0',
+      status: 2,
+      said: /It must be at least 0\.01 seconds; "ipvs drain --help" says more\n$/,
+    },
     { title: 'a sysctl that cannot be', line: 'save --sysctl ../x', status: 2, said: /sysctl/ },
     {
       title: 'a sysctl that is not there',
@@ -305,6 +326,6 @@ describe('help', () => {
 test('--netns is the namespace that is opened', async () => {
   // With a transport of one's own there is no namespace to choose: Ipvs.open() says so.
   const { status, stderr } = await ipvs('list --netns blue', { kernel })
-  expect(status).toBe(8)
+  expect(status).toBe(2)
   expect(stderr).toContain('netns cannot be chosen together with transport')
 })
