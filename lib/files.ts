@@ -4,7 +4,7 @@ import { constants, promises as fs } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
 import type { ApplyResult } from './apply/apply.ts'
-import type { RestoreOptions, SaveOptions } from './apply/save.ts'
+import { type RestoreOptions, SAVE_OPTIONS, type SaveOptions, splitOptions } from './apply/save.ts'
 import type { Ipvs } from './ipvs.ts'
 import {
   formatState,
@@ -14,9 +14,9 @@ import {
   type StateFormat,
   StateSyntaxError,
 } from './text.ts'
-import { saysNothing } from './text/state.ts'
+import { checkParseOptions, saysNothing } from './text/state.ts'
 import type { State } from './types.ts'
-import { oneOf, show } from './validate.ts'
+import { checkOptions, oneOf, optionalFunction, show } from './validate.ts'
 
 /** Options of `saveToFile()`. */
 export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
@@ -40,20 +40,19 @@ const FORMATS: Readonly<Record<string, StateFormat>> = {
 const MODE = 0o600
 
 /** See Ipvs.saveToFile(). */
-export async function saveToFile(
-  ipvs: Ipvs,
-  path: string,
-  { format, onLoss, ...options }: SaveToFileOptions,
-): Promise<State> {
+export async function saveToFile(ipvs: Ipvs, path: string, options: SaveToFileOptions): Promise<State> {
   checkPath(path)
+  checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
+  const { format, onLoss, ...saving } = options
+  optionalFunction(onLoss, 'onLoss')
   const chosen = format === undefined ? FORMATS[extname(path).toLowerCase()] : checkFormat(format)
   if (chosen === undefined) {
     throw new TypeError(
       `${show(path)} does not tell its format: let it end in ${Object.keys(FORMATS).join(', ')}, or name a format`,
     )
   }
-  const { signal } = options
-  const state = await ipvs.save(options)
+  const { signal } = saving
+  const state = await ipvs.save(saving)
   const text = await formatState(state, {
     format: chosen,
     ...(onLoss !== undefined && { onLoss }),
@@ -68,16 +67,10 @@ export async function saveToFile(
 export async function restoreFromFile(
   ipvs: Ipvs,
   path: string,
-  { format, lookupService, lookupHost, ...options }: RestoreOptions,
+  options: RestoreOptions,
 ): Promise<ApplyResult> {
-  const { signal } = options
-  const state = await readState(path, {
-    ...(format !== undefined && { format }),
-    ...(lookupService !== undefined && { lookupService }),
-    ...(lookupHost !== undefined && { lookupHost }),
-    ...(signal !== undefined && { signal }),
-  })
-  return ipvs.apply(state, options)
+  const { reading, applying } = splitOptions(options)
+  return ipvs.apply(await readState(path, reading), applying)
 }
 
 /**
@@ -88,6 +81,7 @@ export async function restoreFromFile(
  */
 export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
   checkPath(path)
+  checkParseOptions(options)
   const { signal } = options
   const bytes = await readBytes(path, signal)
   try {
@@ -103,7 +97,7 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
   } catch (error) {
     // What the caller's signal was raised with is the caller's, whatever it is.
     if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
-    throw new StateSyntaxError({ ...error, file: path, cause: error.cause })
+    throw error.in(path)
   }
 }
 

@@ -9,7 +9,7 @@ export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
 export { IpvsError, type IpvsErrorDetails } from './errors.ts'
 export { readState, type SaveToFileOptions } from './files.ts'
 export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'
-export type { ReconcileOptions, Reconciler, ReconcileSource } from './reconcile.ts'
+export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './reconcile.ts'
 export { RealServer, Service } from './service.ts'
 export {
   formatEndpoint,

@@ -98,6 +98,7 @@ export class Ipvs {
   readonly #queue: RequestQueue
   readonly #transport: Transport
   #closing: Promise<void> | undefined
+  readonly #onClose = new Set<() => void>()
 
   private constructor(transport: Transport) {
     this.#transport = transport
@@ -150,8 +151,21 @@ export class Ipvs {
 
   /** Waits for what was asked for, then closes the socket. May be called again. Later calls reject with EBADF. */
   close(): Promise<void> {
-    this.#closing ??= this.#queue.close().then(() => this.#transport.close())
+    if (this.#closing === undefined) {
+      this.#closing = this.#queue.close().then(() => this.#transport.close())
+      for (const callback of this.#onClose) callback()
+    }
     return this.#closing
+  }
+
+  /**
+   * Calls back when this is closed. What it gives takes that back.
+   *
+   * @internal
+   */
+  onClose(callback: () => void): () => void {
+    this.#onClose.add(callback)
+    return () => this.#onClose.delete(callback)
   }
 
   /** The same as `close()`, for `await using`. */
@@ -486,10 +500,13 @@ export class Ipvs {
    * `intervalMs`, when its file changes and when it is told to. Each run compares
    * with the kernel and never with memory, so what someone else deleted comes
    * back. One run at a time; those that fail come further and further apart.
+   * Ends when this is closed.
    *
    * @throws {TypeError | RangeError} at once, if an option is wrong.
+   * @throws {IpvsError} EBADF at once, if this is closed.
    */
   reconcile(source: ReconcileSource, options: ReconcileOptions): Reconciler {
+    this.#checkOpen('reconcile')
     return reconcile(this, source, options)
   }
 

@@ -1,14 +1,16 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
+import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
 import { ApplyError } from './apply/task.ts'
 import { comparisonOf } from './apply/plan.ts'
+import { IpvsError } from './errors.ts'
 import { readState } from './files.ts'
 import type { Ipvs } from './ipvs.ts'
 import { sleep } from './sleep.ts'
-import { parseState, type ParseStateOptions, type StateFormat } from './text.ts'
+import { type Lookups, parseState, type StateFormat } from './text.ts'
+import { checkParseOptions, FORMAT_OPTIONS } from './text/state.ts'
 import type { State } from './types.ts'
-import { known, object, show, whole } from './validate.ts'
+import { checkOptions, known, object, optionalFunction, show, whole } from './validate.ts'
 
 /**
  * Where a wanted state comes from: a state; a function, which is asked before
@@ -19,7 +21,13 @@ export type ReconcileSource =
   | State
   /** Its signal is raised when the answer is no longer waited for. */
   | ((signal: AbortSignal) => State | string | Promise<State | string>)
-  | { readonly file: string; readonly format?: StateFormat }
+  | FileSource
+
+/** A file with a wanted state, and how it is read. */
+export interface FileSource extends Lookups {
+  readonly file: string
+  readonly format?: StateFormat
+}
 
 /** Options of `reconcile()`: those of `apply()` hold for each run. */
 export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
@@ -31,12 +39,13 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
    * and never less than `intervalMs`.
    */
   readonly maxIntervalMs?: number
-  /** Called after each run with what it did; `steps` is empty where nothing differed. */
+  /** Called after each run with what it did; `steps` is empty where nothing differed. What this throws is told to `onError`. */
   readonly onRun?: (result: ApplyResult) => void
   /**
    * Called when a run fails: the state cannot be had, a guard refuses it, the
    * kernel does. The table is as it was, or the error says otherwise, and the
-   * next run comes later. What this throws ends it all, and `stop()` rejects with it.
+   * next run comes later. What this throws ends it all, and `stop()` rejects with
+   * it. Called once more, with an EBADF, if the {@link Ipvs} is closed before `stop()`: that ends it too.
    */
   readonly onError: (error: unknown) => void
   /** Ends it all. What a run is about to do then is undone, as with `apply()`. */
@@ -45,7 +54,11 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
 
 /** Something that keeps a table as it is wanted. It keeps the process alive until it is stopped. */
 export interface Reconciler {
-  /** Makes the next run come at once. Resolves when one that began after the call has ended, well or not. */
+  /**
+   * Makes the next run come at once. Resolves when one that began after the call
+   * has ended, well or not. Rejects where none comes: with what `onError` threw,
+   * or with EBADF when the {@link Ipvs} is closed.
+   */
   runNow(): Promise<void>
   /**
    * Makes no other run. One that waits for its source ends at once; one that is
@@ -56,24 +69,30 @@ export interface Reconciler {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+const OPTIONS = [
+  'intervalMs',
+  'maxIntervalMs',
+  'onRun',
+  'onError',
+  ...APPLY_OPTIONS.filter((name) => name !== 'dryRun'),
+]
 const DEFAULT_INTERVAL_MS = 10_000
 const DEFAULT_MAX_INTERVAL_MS = 300_000
 const TIMER_MAX_MS = 2147483647
+const EBADF = 9
 /** A program that writes a file makes several changes of it. */
 const SETTLE_MS = 50
 
 /** See Ipvs.reconcile(). */
 export function reconcile(ipvs: Ipvs, source: ReconcileSource, options: ReconcileOptions): Reconciler {
-  const { intervalMs, maxIntervalMs, onRun, onError, signal, ...apply } = object(
-    options,
-    'options',
-  ) as unknown as ReconcileOptions
-  checkApplyOptions({ ...apply, ...(signal !== undefined && { signal }) })
-  if ('dryRun' in apply) throw new TypeError('dryRun has no meaning for reconcile(): use plan()')
-  comparisonOf(apply)
-  if (onRun !== undefined && typeof onRun !== 'function') {
-    throw new TypeError(`onRun must be a function, got ${show(onRun)}`)
+  if ('dryRun' in object(options, 'options')) {
+    throw new TypeError('dryRun has no meaning for reconcile(): use plan()')
   }
+  checkOptions(options, OPTIONS)
+  const { intervalMs, maxIntervalMs, onRun, onError, signal, ...apply } = options
+  checkApplyOptions(apply)
+  comparisonOf(apply)
+  optionalFunction(onRun, 'onRun')
   if (typeof onError !== 'function') {
     throw new TypeError(`onError must be a function, got ${show(onError)}: errors have nowhere else to go`)
   }
@@ -98,6 +117,20 @@ interface LoopOptions {
   readonly most: number
 }
 
+/** A call of runNow(). */
+interface Waiting {
+  readonly resolve: () => void
+  readonly reject: (why: unknown) => void
+}
+
+/** Ends these calls; badly, if there is a reason. */
+function settle(calls: readonly Waiting[], why?: unknown): void {
+  for (const { resolve, reject } of calls) {
+    if (why === undefined) resolve()
+    else reject(why)
+  }
+}
+
 class Loop implements Reconciler {
   readonly #ipvs: Ipvs
   readonly #read: (signal: AbortSignal) => Promise<State>
@@ -113,7 +146,9 @@ class Loop implements Reconciler {
   #stopped = false
   /** A run was asked for since the last one began. */
   #asked = false
-  #waiting: (() => void)[] = []
+  #waiting: Waiting[] = []
+  /** Why there is no other run though nobody stopped it. */
+  #closed: IpvsError | undefined
   #watcher: FSWatcher | undefined
 
   constructor(ipvs: Ipvs, source: ReconcileSource, options: LoopOptions) {
@@ -129,19 +164,36 @@ class Loop implements Reconciler {
     }
     if (signal?.aborted === true) abort()
     signal?.addEventListener('abort', abort)
+    const forget = ipvs.onClose(() => {
+      if (this.#stopped) return
+      this.#closed = new IpvsError({ errno: EBADF, command: 'reconcile' })
+      this.#end()
+    })
     this.#ended = this.#loop().finally(() => {
+      this.#stopped = true
       signal?.removeEventListener('abort', abort)
+      forget()
       this.#watcher?.close()
-      for (const resolve of this.#waiting) resolve()
     })
     // Whoever stops it hears of it.
-    this.#ended.catch(() => undefined)
+    this.#ended.then(
+      () => {
+        settle(this.#waiting, this.#closed)
+      },
+      (thrown: unknown) => {
+        settle(this.#waiting, thrown)
+      },
+    )
   }
 
-  runNow(): Promise<void> {
-    if (this.#stopped) return this.#ended
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve)
+  async runNow(): Promise<void> {
+    if (this.#stopped) {
+      await this.#ended
+      if (this.#closed !== undefined) throw this.#closed
+      return
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
       this.#ask()
     })
   }
@@ -167,33 +219,57 @@ class Loop implements Reconciler {
   }
 
   async #loop(): Promise<void> {
-    const { onRun, onError, interval, most, apply } = this.#options
+    const { onError, interval, most } = this.#options
     let failures = 0
     // Whoever began this hears of nothing before it has the object in hand.
     await Promise.resolve()
     while (!this.#stopped) {
-      const resolved = this.#waiting
+      const asking = this.#waiting
       this.#waiting = []
       this.#asked = false
       this.#wait = new AbortController()
       this.#watch()
       try {
-        const wanted = await unlessAborted(this.#reading.signal, this.#read)
-        const result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
-        failures = 0
-        onRun?.(result)
-      } catch (error) {
-        failures += 1
-        // That it was to end is no error; that something could not be undone is.
-        const unread = this.#reading.signal.aborted && error === this.#reading.signal.reason
-        if ((!unread && !this.#abort.signal.aborted) || error instanceof ApplyError) onError(error)
+        failures = (await this.#run()) ? 0 : failures + 1
+      } catch (thrown) {
+        settle(asking, thrown)
+        throw thrown
       }
-      for (const resolve of resolved) resolve()
+      settle(asking)
       // Many directors that fail together do not come back together.
       const longest = Math.min(most, interval * 2 ** failures)
       const ms = failures === 0 ? interval : longest * (1 - Math.random() / 2)
       await this.#pause(ms)
     }
+    if (this.#closed !== undefined) onError(this.#closed)
+  }
+
+  /** Makes one run. Says whether the table is as it is wanted; throws what onError throws. */
+  async #run(): Promise<boolean> {
+    const { onRun, onError, apply } = this.#options
+    let result: ApplyResult
+    try {
+      const wanted = await unlessAborted(this.#reading.signal, this.#read)
+      result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
+    } catch (error) {
+      if (this.#isNews(error)) onError(error)
+      return false
+    }
+    // What is wrong with onRun is not wrong with the table.
+    try {
+      onRun?.(result)
+    } catch (error) {
+      onError(error)
+    }
+    return true
+  }
+
+  /** That it was to end is no error; that something could not be undone is. */
+  #isNews(error: unknown): boolean {
+    if (error instanceof ApplyError) return true
+    if (this.#abort.signal.aborted) return false
+    if (this.#closed !== undefined && error instanceof IpvsError && error.code === 'EBADF') return false
+    return !this.#reading.signal.aborted || error !== this.#reading.signal.reason
   }
 
   /** Waits, unless a run was asked for; a file that changes has a moment to settle. */
@@ -263,9 +339,9 @@ function reader(source: ReconcileSource): {
   }
   const fields = object(source, 'the source of reconcile()')
   if (!('file' in fields)) return { read: () => Promise.resolve(source as State) }
-  known(fields, ['file', 'format'], [], 'the source of reconcile()')
-  const { file, format } = source as { readonly file: string; readonly format?: StateFormat }
+  known(fields, ['file', ...FORMAT_OPTIONS], [], 'the source of reconcile()')
+  const { file, ...options } = source as FileSource
   if (typeof file !== 'string' || file === '') throw new TypeError(`file must be a path, got ${show(file)}`)
-  const options: ParseStateOptions = { ...(format !== undefined && { format }) }
+  checkParseOptions(options)
   return { file, read: (signal) => readState(file, { ...options, signal }) }
 }

@@ -335,6 +335,11 @@ export function flag(value: unknown, field: string): boolean {
   return value
 }
 
+/** Checks a function that may be absent. */
+export function optionalFunction(value: unknown, field: string): void {
+  if (value !== undefined && typeof value !== 'function') throw wrong(field, value, 'a function')
+}
+
 /** Checks a choice among names. */
 export function oneOf<Name extends string>(value: unknown, field: string, names: readonly Name[]): Name {
   if (!(names as readonly unknown[]).includes(value)) throw wrong(field, value, `one of ${list(names)}`)

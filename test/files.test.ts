@@ -78,6 +78,16 @@ describe('saveToFile', () => {
     )
   })
 
+  test.each<[object | null, string]>([
+    [null, 'options must be an object, got null'],
+    [{ fromat: 'json' }, "options has no field 'fromat': did you mean 'format'?"],
+    [{ loss: 1 }, "options has no field 'loss', only 'format', 'onLoss', 'timeouts'"],
+    [{ onLoss: true }, 'onLoss must be a function, got true'],
+  ])('refuses options %j', async (options, message) => {
+    await expect(ipvs.saveToFile(at('a.json'), options as object)).rejects.toThrow(message)
+    expect(readdirSync(folder)).toEqual([])
+  })
+
   test('is for the owner alone, and stays stricter where it was', async () => {
     await ipvs.saveToFile(at('new.json'))
     expect(modeOf('new.json')).toBe(0o600)
@@ -229,6 +239,23 @@ describe('restoreFromFile', () => {
       expect(await ipvs.services()).toEqual([])
     },
   )
+
+  test.each<[string, object | null, string]>([
+    ['nothing', null, 'options must be an object, got null'],
+    ['a name misspelt', { formt: 'json' }, "options has no field 'formt': did you mean 'format'?"],
+    ['another format', { format: 'bogus' }, "format must be one of 'json', 'yaml', 'ipvsadm', got 'bogus'"],
+    ['a service', { lookupService: 5 }, 'lookupService must be a function, got 5'],
+    ['a host', { lookupHost: {} }, 'lookupHost must be a function, got an object'],
+  ])('refuses options before anything is read or sent: %s', async (_, options, message) => {
+    kernel.clearLog()
+    const given = options as object
+    for (const saved of [STATE, '-A -t 10.0.0.9:80\n', 'no state']) {
+      await expect(ipvs.restore(saved as State, given)).rejects.toThrow(message)
+    }
+    await expect(ipvs.restoreFromFile(at('gone.json'), given)).rejects.toThrow(message)
+    await expect(readState(at('gone.json'), given)).rejects.toThrow(message)
+    expect(kernel.log).toEqual([])
+  })
 
   test('recognises a file whose name tells nothing, and applies with the options of apply()', async () => {
     writeFileSync(at('table'), '-A -t 10.0.0.9:80 -s rr\n')

@@ -193,12 +193,89 @@ describe('reconcile', () => {
     await expect(reconciler.stop()).rejects.toBe(thrown)
   })
 
+  test('tells runNow() too what onError throws, in the run that it asked for and after the end', async () => {
+    const thrown = new Error('that is enough')
+    const { reconciler } = await begin(() => Promise.reject(new Error('no state')), {
+      onError: () => {
+        throw thrown
+      },
+    })
+    // The first waits for the run that fails; the second for one that never comes.
+    const calls = [reconciler.runNow(), pause(0).then(() => reconciler.runNow())]
+    expect(await Promise.allSettled(calls)).toEqual(calls.map(() => ({ status: 'rejected', reason: thrown })))
+    await expect(reconciler.runNow()).rejects.toBe(thrown)
+  })
+
+  test('takes a run for done though onRun throws, which onError hears', async () => {
+    const thrown = new Error('no disk')
+    const { runs, errors, reconciler } = await begin(state(1), {
+      intervalMs: 10,
+      maxIntervalMs: NEVER,
+      onRun: () => {
+        throw thrown
+      },
+    })
+    // Sixteen failures in a row would take minutes.
+    await until('it ran sixteen times', () => errors.length >= 16)
+    expect(errors.every((error) => error === thrown)).toBe(true)
+    expect(runs).toEqual([])
+    await reconciler.stop()
+  })
+
+  test.each<[string, ReconcileSource]>([
+    ['between two runs', state(1)],
+    ['while it waits for its source', () => new Promise<State>(() => undefined)],
+  ])('ends when its Ipvs is closed, %s, and says so', async (_, source) => {
+    const { ipvs, reconciler, errors, runs } = await begin(source)
+    await until('it waits', () => typeof source === 'function' || runs.length > 0)
+    const asked = typeof source === 'function' ? reconciler.runNow() : undefined
+    asked?.catch(() => undefined)
+    await ipvs.close()
+    await reconciler.stop()
+    expect(errors).toMatchObject([{ code: 'EBADF', command: 'reconcile' }])
+    if (asked !== undefined) await expect(asked).rejects.toBe(errors[0])
+    await expect(reconciler.runNow()).rejects.toBe(errors[0])
+    expect(() => ipvs.reconcile(state(1), { onError: () => undefined })).toThrow(
+      'EBADF: reconcile: this Ipvs is closed',
+    )
+  })
+
+  test('says nothing of a close that comes after stop()', async () => {
+    const { ipvs, reconciler, errors } = await begin(state(1))
+    await reconciler.runNow()
+    const stopped = reconciler.stop()
+    await ipvs.close()
+    await stopped
+    await reconciler.runNow()
+    expect(errors).toEqual([])
+  })
+
+  test('reads a file with names, which it looks up for each run', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ipvs-reconcile-'))
+    const file = join(folder, 'table.rules')
+    writeFileSync(file, '-A -t web:http -s rr\n')
+    const addresses = ['10.0.0.1', '10.0.0.2']
+    const { ipvs, reconciler, errors } = await begin({
+      file,
+      lookupService: (name) => (name === 'http' ? 80 : undefined),
+      lookupHost: () => addresses.shift() ?? '10.0.0.3',
+    })
+    for (let run = 0; run < 3; run++) await reconciler.runNow()
+    expect(errors).toEqual([])
+    expect(await ipvs.services()).toMatchObject([{ address: '10.0.0.3', port: 80 }])
+    rmSync(folder, { recursive: true })
+  })
+
   test.each<[unknown, object, string]>([
     [state(1), { onError: undefined }, 'onError must be a function'],
     [state(1), { intervalMs: 1 }, 'intervalMs must be a whole number 10 to'],
     [state(1), { dryRun: true }, 'dryRun has no meaning'],
     [state(1), { prunes: true }, "options has no field 'prunes'"],
     [state(1), { scope: { addresses: ['nowhere'] } }, 'scope.addresses[0] must be an IPv4 or IPv6 address'],
+    [state(1), { intervalMS: 100 }, "options has no field 'intervalMS': did you mean 'intervalMs'?"],
+    [state(1), { frequency: 1 }, "only 'intervalMs', 'maxIntervalMs', 'onRun', 'onError', 'prune'"],
+    [{ file: 'a', format: 'xml' }, {}, "format must be one of 'json'"],
+    [{ file: 'a', lookupHost: 'dns' }, {}, "lookupHost must be a function, got 'dns'"],
     [{ file: '' }, {}, 'file must be a path'],
     [{ file: 'a', encoding: 'x' }, {}, "has no field 'encoding'"],
     ['table.json', {}, 'the source of reconcile() must be an object'],

@@ -64,7 +64,8 @@ export interface ApplyResult extends Differences {
   readonly applied: boolean
 }
 
-const APPLY_OPTIONS = [
+/** Names of the options of `apply()`. */
+export const APPLY_OPTIONS: readonly string[] = [
   ...PLAN_OPTIONS,
   'allow',
   'maxDeletions',

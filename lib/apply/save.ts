@@ -2,10 +2,11 @@ import { IpvsError } from '../errors.ts'
 import type { Ipvs } from '../ipvs.ts'
 import { SYSCTLS } from '../proc/sysctls.ts'
 import { type Lookups, parseState, type ParseStateOptions } from '../text.ts'
+import { checkParseOptions, FORMAT_OPTIONS } from '../text/state.ts'
 import type { RequestOptions } from '../transport/transport.ts'
 import type { State } from '../types.ts'
 import * as check from '../validate.ts'
-import { apply, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
+import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
 import { compare } from './plan.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
 import { completeDaemon, completeSysctls, stateOf, type Table } from './table.ts'
@@ -22,7 +23,8 @@ export interface SaveOptions extends RequestOptions {
   readonly scope?: Scope
 }
 
-const SAVE_OPTIONS = ['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal']
+/** Names of the options of `save()`. */
+export const SAVE_OPTIONS: readonly string[] = ['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal']
 const READS = 8
 const EAGAIN = 11
 
@@ -33,17 +35,28 @@ export interface RestoreOptions extends ApplyOptions, Pick<ParseStateOptions, 'f
 export async function restore(
   ipvs: Ipvs,
   saved: State | string,
-  { format, lookupService, lookupHost, ...options }: RestoreOptions,
+  options: RestoreOptions,
 ): Promise<ApplyResult> {
-  if (typeof saved !== 'string') return apply(ipvs, saved, options)
-  const { signal } = options
-  const state = await parseState(saved, {
+  const { reading, applying } = splitOptions(options)
+  return apply(ipvs, typeof saved === 'string' ? await parseState(saved, reading) : saved, applying)
+}
+
+/** Checks the options of a restore before anything is read, and gives those of its two halves. */
+export function splitOptions(options: RestoreOptions): {
+  readonly reading: ParseStateOptions
+  readonly applying: ApplyOptions
+} {
+  check.checkOptions(options, [...FORMAT_OPTIONS, ...APPLY_OPTIONS])
+  const { format, lookupService, lookupHost, ...applying } = options
+  const { signal } = applying
+  const reading = {
     ...(format !== undefined && { format }),
     ...(lookupService !== undefined && { lookupService }),
     ...(lookupHost !== undefined && { lookupHost }),
     ...(signal !== undefined && { signal }),
-  })
-  return apply(ipvs, state, options)
+  }
+  checkParseOptions(reading)
+  return { reading, applying }
 }
 
 /** See Ipvs.save(). */

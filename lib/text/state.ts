@@ -1,7 +1,7 @@
 import { Pace } from '../pace.ts'
 import { checkState, describeAt, formatStatePath, type StatePath } from '../state.ts'
 import type { State } from '../types.ts'
-import { checkOptions, oneOf, show } from '../validate.ts'
+import { checkOptions, oneOf, optionalFunction, show } from '../validate.ts'
 import { formatJson, formatYaml } from './format-document.ts'
 import { formatLines, type StateLoss } from './format-ipvsadm.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
@@ -40,6 +40,18 @@ const LONG = 1 << 20
 const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
 const NAMES = { json: 'JSON', yaml: 'YAML', ipvsadm: 'lines of ipvsadm' } as const
 
+/** Names of the options that say how a text is read. */
+export const FORMAT_OPTIONS = ['format', 'lookupService', 'lookupHost'] as const
+
+/** Checks how a text is to be read. */
+export function checkParseOptions(options: ParseStateOptions): void {
+  checkOptions(options, [...FORMAT_OPTIONS, 'signal'])
+  const { format, lookupService, lookupHost } = options
+  if (format !== undefined) oneOf(format, 'format', FORMATS)
+  optionalFunction(lookupService, 'lookupService')
+  optionalFunction(lookupHost, 'lookupHost')
+}
+
 /**
  * Reads a state from JSON, YAML or lines of ipvsadm. All of it has been read
  * and checked before anything is returned. JSON and lines are read in slices of
@@ -51,14 +63,13 @@ const NAMES = { json: 'JSON', yaml: 'YAML', ipvsadm: 'lines of ipvsadm' } as con
  * @throws {StateSyntaxError} with line, column and reason.
  */
 export async function parseState(text: string, options: ParseStateOptions = {}): Promise<State> {
-  checkOptions(options, ['format', 'lookupService', 'lookupHost', 'signal'])
+  checkParseOptions(options)
   if (typeof text !== 'string') throw new TypeError(`a state's text must be a text, got ${show(text)}`)
   const pace = new StatePace(options.signal)
   // Looking into a text that was put together of parts makes it one, which takes a while if it is long.
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
   if (body.length > LONG) await pace.rest()
   const { format = recognise(body) } = options
-  oneOf(format, 'format', FORMATS)
   refuseBinary(body)
   refuseOther(body, format)
   switch (format) {
@@ -82,6 +93,7 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
 export async function formatState(state: State, options: FormatStateOptions = {}): Promise<string> {
   checkOptions(options, ['format', 'onLoss', 'signal'])
   const { format = 'json', onLoss = refuseLoss } = options
+  optionalFunction(onLoss, 'onLoss')
   oneOf(format, 'format', FORMATS)
   const pace = new StatePace(options.signal)
   await checkState(state, { pace })

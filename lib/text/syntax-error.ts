@@ -43,6 +43,24 @@ export class StateSyntaxError extends Error {
     if (path !== undefined) this.path = path
     if (file !== undefined) this.file = file
   }
+
+  /**
+   * The same with the name of the file that the text was read from.
+   *
+   * @internal
+   */
+  in(file: string): StateSyntaxError {
+    const { format, line, column, reason, path, cause } = this
+    return new StateSyntaxError({
+      ...(format !== undefined && { format }),
+      line,
+      column,
+      reason,
+      ...(path !== undefined && { path }),
+      file,
+      cause,
+    })
+  }
 }
 
 /** Line and column of an offset. A line ends at LF; a CR before it is no column of its own. */
