@@ -450,6 +450,7 @@ export class Ipvs {
    * that a change which someone makes meanwhile shows whole or not at all.
    *
    * @throws {IpvsError} EAGAIN if eight reads did not agree.
+   * @throws {RangeError} if the kernel does not have a sysctl that `sysctls` names.
    */
   save(options: SaveOptions = {}): Promise<State> {
     return save(this, options)

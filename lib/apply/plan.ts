@@ -1,5 +1,5 @@
 import { Pace } from '../pace.ts'
-import { SCHEDULER_SYSCTLS, SYSCTLS } from '../proc/sysctls.ts'
+import { SCHEDULER_SYSCTLS } from '../proc/sysctls.ts'
 import type { CompleteServer } from '../specs.ts'
 import type {
   RealServerKey,
@@ -20,6 +20,7 @@ import {
   completeState,
   completeSysctl,
   type Entry,
+  remedyOfSysctl,
   stateOf,
   type Table,
 } from './table.ts'
@@ -339,27 +340,13 @@ function compareSysctls(
 
 /** What a sysctl that is not there will read once a service of this state, or of this table, has loaded its module. */
 function onceLoaded(actual: Table, wanted: Table, name: string, value: string): string {
-  const field = `sysctls.${name}`
-  const module = SCHEDULER_SYSCTLS.get(name)
-  if (module === undefined || actual.sysctls === undefined) {
-    const likely = SYSCTLS.includes(name) ? undefined : check.likely(name, SYSCTLS)
-    throw absent(
-      field,
-      likely === undefined
-        ? 'leave it out of the state; sysctls() lists those that a kernel has'
-        : `did you mean '${likely}'?`,
-    )
+  const module = actual.sysctls && SCHEDULER_SYSCTLS.get(name)
+  if (module !== undefined) {
+    const { scheduler, value: initial } = module
+    const loads = ({ services }: Table): boolean => services.some(({ spec }) => spec.scheduler === scheduler)
+    if (sameSysctl(name, initial, value) || loads(wanted) || loads(actual)) return initial
   }
-  const { scheduler, value: initial } = module
-  const loads = [actual, wanted].some(({ services }) =>
-    services.some(({ spec }) => spec.scheduler === scheduler),
-  )
-  if (loads || sameSysctl(name, initial, value)) return initial
-  throw absent(
-    field,
-    `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
-      `or \`modprobe ip_vs_${scheduler}\``,
-  )
+  throw absent(`sysctls.${name}`, remedyOfSysctl(name))
 }
 
 function known<T>(value: T | undefined, field: string): T {
@@ -414,10 +401,19 @@ export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boo
 /** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
 const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
 
+/** Whether a sysctl's values are the same to the kernel, which reads numbers in decimal, octal (010) and hexadecimal (0x8). */
 export function sameSysctl(name: string, one: string, other: string): boolean {
-  const [a, b] = [completeSysctl(one), completeSysctl(other)]
+  const [a, b] = [one, other].map((value) => completeSysctl(value).split(' ').map(decimal).join(' '))
   if (a === b) return true
   return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
+}
+
+/** A number as the kernel writes it; any other word as it is. */
+function decimal(word: string): string {
+  const [, sign = '', digits] = /^(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(word) ?? []
+  if (digits === undefined) return word
+  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
+  return number === 0 ? '0' : `${sign}${String(number)}`
 }
 
 /** Whether a step takes a real server, or something else that is there, away: these come when all else has succeeded. */

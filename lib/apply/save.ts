@@ -9,7 +9,7 @@ import * as check from '../validate.ts'
 import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
 import { compare } from './plan.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
-import { completeDaemon, completeSysctls, stateOf, type Table } from './table.ts'
+import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf, type Table } from './table.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -17,7 +17,7 @@ export interface SaveOptions extends RequestOptions {
   readonly timeouts?: boolean
   /** Default as for `timeouts`. */
   readonly syncDaemons?: boolean
-  /** All sysctls of net.ipv4.vs, or those of these names. Default none. */
+  /** All sysctls of net.ipv4.vs that this kernel has, or those of these names. Default none. */
   readonly sysctls?: boolean | readonly string[]
   /** Only the services inside. Default all. */
   readonly scope?: Scope
@@ -87,6 +87,7 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
     },
     options.signal,
   )
+  if (options.sysctls !== true) refuseAbsent(sysctls ?? [], table)
   return stateOf({
     services: whole ? table.services : table.services.filter(({ key }) => inScope(scope, key)),
     ...(table.timeouts !== undefined && { timeouts: table.timeouts }),
@@ -96,6 +97,13 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
 }
 
 const ALL = { prune: true, keepWeights: false, scope: undefined }
+
+/** What was asked for by name must be there: nobody may take it for saved. */
+function refuseAbsent(names: readonly string[], { sysctls = {} }: Table): void {
+  const absent = names.find((name) => !Object.hasOwn(sysctls, name))
+  if (absent === undefined) return
+  throw new RangeError(`sysctls: this kernel has no '${absent}': ${remedyOfSysctl(absent)}`)
+}
 
 /** A module that was loaded in between has brought its sysctls along. */
 function sameSysctlNames(one: Table, other: Table): boolean {

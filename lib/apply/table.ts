@@ -7,6 +7,7 @@ import {
   completeService,
 } from '../kernel.ts'
 import { Pace } from '../pace.ts'
+import { SCHEDULER_SYSCTLS, SYSCTLS } from '../proc/sysctls.ts'
 import { checkState } from '../state.ts'
 import type { CompleteServer } from '../specs.ts'
 import type { ServiceKey, ServiceSpec, State, SyncDaemonSpec, Timeouts } from '../types.ts'
@@ -107,6 +108,20 @@ export function completeDaemon(spec: SyncDaemonSpec): SyncDaemonSpec {
     multicastPort: spec.multicastPort ?? 8848,
     multicastTtl: spec.multicastTtl ?? 1,
   }
+}
+
+/** What may help where a sysctl is not there. */
+export function remedyOfSysctl(name: string): string {
+  const module = SCHEDULER_SYSCTLS.get(name)
+  if (module !== undefined) {
+    const { scheduler } = module
+    return (
+      `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
+      `or \`modprobe ip_vs_${scheduler}\``
+    )
+  }
+  const likely = SYSCTLS.includes(name) ? undefined : check.likely(name, SYSCTLS)
+  return `${likely === undefined ? '' : `did you mean '${likely}'? `}sysctls() lists those that a kernel has`
 }
 
 /** A sysctl's value as a comparison sees it: numbers stand apart by tabs or by spaces. */

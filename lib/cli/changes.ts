@@ -287,13 +287,18 @@ export async function diff(session: Session, a: string, b: string, options: Comp
   }
   const read = (file: string): Promise<State> => readFrom(session, file, options)
   const live = (other: State): Promise<State> =>
-    session.withTable((ipvs) =>
-      ipvs.save({
+    session.withTable(async (ipvs) => {
+      const sysctls: string[] = []
+      for (const name of Object.keys(other.sysctls ?? {})) {
+        if ((await ipvs.sysctl(name)) !== undefined) sysctls.push(name)
+        else session.note(`this kernel has no sysctl '${name}': not compared`)
+      }
+      return ipvs.save({
         timeouts: other.timeouts !== undefined,
         syncDaemons: other.syncDaemons !== undefined,
-        ...(other.sysctls !== undefined && { sysctls: Object.keys(other.sysctls) }),
-      }),
-    )
+        ...(other.sysctls !== undefined && { sysctls }),
+      })
+    })
   let before: State
   let after: State
   if (a === LIVE) {

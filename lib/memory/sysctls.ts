@@ -108,6 +108,10 @@ export function writtenSysctl(name: string, text: string, current: string): stri
   return String(value)
 }
 
+/** proc_get_long(): decimal, octal (010) or hexadecimal (0x8), with a minus or none. */
 function numberOf(word: string): number | undefined {
-  return /^[-+]?\d+$/.test(word) ? Number(word) : undefined
+  if (!/^-?(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.test(word)) return undefined
+  const digits = word.replace('-', '')
+  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
+  return word.startsWith('-') ? 0 - number : number
 }

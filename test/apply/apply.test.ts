@@ -189,6 +189,22 @@ describe('apply', () => {
     })
   })
 
+  test.each([
+    [
+      'conntrak',
+      "sysctls: this kernel has no 'conntrak': did you mean 'conntrack'? sysctls() lists those that",
+    ],
+    ['nosuch', "sysctls: this kernel has no 'nosuch': sysctls() lists those that a kernel has"],
+    ['svc_lfactor', "sysctls: this kernel has no 'svc_lfactor': sysctls() lists those that a kernel has"],
+    ['constructor', "sysctls: this kernel has no 'constructor': sysctls() lists those that a kernel has"],
+    ['lblc_expiration', "sysctls: this kernel has no 'lblc_expiration': the module ip_vs_lblc has it"],
+  ])('refuses to save a sysctl that is not there: %s', async (name, message) => {
+    const { ipvs } = await start()
+    const saved = ipvs.save({ sysctls: ['conntrack', name] })
+    await expect(saved).rejects.toThrow(message)
+    await expect(saved).rejects.toBeInstanceOf(RangeError)
+  })
+
   test('saves once two reads have the same sysctls', async () => {
     const { kernel, ipvs } = await start()
     const other = await Ipvs.open({ transport: kernel })

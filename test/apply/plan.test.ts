@@ -125,6 +125,37 @@ describe('planStates', () => {
     expect(plan.steps[3]).toMatchObject({ replaces: { syncId: 1 } })
   })
 
+  test.each([
+    ['cache_bypass', '1', '01', true],
+    ['cache_bypass', '1', '0x1', true],
+    ['cache_bypass', '0', '-00', true],
+    ['sync_qlen_max', '16384', '0X4000', true],
+    ['sync_qlen_max', '8', '010', true],
+    ['sync_qlen_max', '10', '010', false],
+    ['conn_lfactor', '-4', '-0x4', true],
+    ['conn_lfactor', '-4', '4', false],
+    ['sync_threshold', '3\t50', '0x3 062', true],
+    ['sync_threshold', '3\t50', '3 62', false],
+    ['secure_tcp', '2', '0x1', true],
+    ['est_cpulist', '0-3,5', '0-3,5', true],
+    ['est_cpulist', '', '0', false],
+    // No numbers to the kernel, which says so.
+    ['cache_bypass', '8', '08', false],
+    ['cache_bypass', '1', '+1', false],
+    ['cache_bypass', '1', '1e0', false],
+  ])('takes the values of a sysctl as the kernel reads them: %s %j, %j', async (name, one, other, same) => {
+    for (const [actual, wanted] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      const plan = await planStates(
+        { services: [], sysctls: { [name]: actual } },
+        { services: [], sysctls: { [name]: wanted } },
+      )
+      expect(plan.steps).toHaveLength(same ? 0 : 1)
+    }
+  })
+
   describe('a sysctl of a scheduler, which is not there before its module', () => {
     const lblc = (expiration: string, ...schedulers: string[]): State => ({
       services: schedulers.map((scheduler, index) => ({ ...WEB, port: 80 + index, scheduler })),
@@ -227,7 +258,7 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { conntrack: '1' } },
       {},
-      'sysctls.conntrack: what is there does not have it, so it cannot be wanted: leave it out of the state; sysctls() lists those that a kernel has',
+      'sysctls.conntrack: what is there does not have it, so it cannot be wanted: sysctls() lists those that a kernel has',
     ],
     [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be wanted: did you mean 'conntrack'?"],
     [

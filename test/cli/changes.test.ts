@@ -596,6 +596,20 @@ describe('ipvs diff', () => {
     })
   })
 
+  test('says which sysctls of the file the kernel does not have', async () => {
+    const sysctls = { conntrack: '0', lblc_expiration: '60' }
+    const path = file('sysctls.json', JSON.stringify({ services: [], sysctls }))
+    for (const two of [
+      ['live', path],
+      [path, 'live'],
+    ]) {
+      const { status, stdout, stderr } = await ipvs(['diff', ...two], { kernel })
+      expect(status).toBe(1)
+      expect(stderr).toBe("ipvs: this kernel has no sysctl 'lblc_expiration': not compared\n")
+      expect(stdout).not.toContain('sysctl')
+    }
+  })
+
   test('says what only one file has', async () => {
     const a = file('a.json', JSON.stringify({ services: [], timeouts: { tcpSeconds: 1, udpSeconds: 2 } }))
     const b = file('b.json', JSON.stringify({ services: [], timeouts: { udpSeconds: 2 }, syncDaemons: [] }))

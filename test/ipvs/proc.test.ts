@@ -24,6 +24,22 @@ describe('sysctls', () => {
     expect(await ipvs.sysctl('no_such_sysctl')).toBeUndefined()
   })
 
+  test.each([
+    ['0x10', '16'],
+    ['010', '8'],
+    ['-0x1', '-1'],
+    ['-0', '0'],
+    ['08', undefined],
+    ['+1', undefined],
+    ['0x', undefined],
+  ])('take a number in the spellings of C: %s', async (written, read) => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
+    const set = ipvs.setSysctl('sync_qlen_max', written)
+    if (read === undefined) await expect(set).rejects.toMatchObject({ code: 'EINVAL' })
+    else await set
+    expect(await ipvs.sysctl('sync_qlen_max')).toBe(read ?? '16384')
+  })
+
   test('that cannot be set say why', async () => {
     const kernel = createMemoryKernel()
     const ipvs = await Ipvs.open({ transport: kernel })

@@ -40,6 +40,27 @@ kernelTests('sysctls', () => {
       }
     }))
 
+  test.each([
+    ['0x10', '16'],
+    ['010', '8'],
+    ['-0x1', '-1'],
+    ['-0', '0'],
+    ['08', undefined],
+    ['+1', undefined],
+    ['0x', undefined],
+  ])('take a number in the spellings of C: %s', (written, read) =>
+    withNamespace(async ({ ipvs }) => {
+      const set = ipvs.setSysctl('cache_bypass', written)
+      if (read === undefined) {
+        await expect(set).rejects.toMatchObject({ code: 'EINVAL' })
+        return
+      }
+      await set
+      expect(await ipvs.sysctl('cache_bypass')).toBe(read)
+      expect((await ipvs.plan({ services: [], sysctls: { cache_bypass: written } })).steps).toEqual([])
+    }),
+  )
+
   test('that the kernel refuses say so', () =>
     withNamespace(async ({ ipvs }) => {
       await expect(ipvs.setSysctl('sync_version', 2)).rejects.toMatchObject({
