@@ -252,6 +252,12 @@ function judge(plan, { microseconds, longestTurnMs, heapBytes }) {
         measured: `${ratio(restored)}x`,
         met: restored >= BARS[work].ipvsadm,
       })
+      const byCommand = time('ipvsadm') / time('command')
+      verdicts.push({
+        bar: `${works[work]} by \`${contenders[work].command}\`: ${BARS[work].ipvsadm}x faster than \`${contenders[work].ipvsadm}\``,
+        measured: `${ratio(byCommand)}x`,
+        met: byCommand >= BARS[work].ipvsadm,
+      })
       const above = time('state') / time('floor')
       verdicts.push({
         bar: `${works[work]} by \`restore()\`: within ${BARS[work].floor}x of the floor`,
