@@ -16,7 +16,7 @@ import {
   type StepKind,
 } from '../index.ts'
 import { asUsage, FileError, Refused, reportOf, STATUS, UsageError } from './errors.ts'
-import { fileError, readStateOf, STDIN } from './files.ts'
+import { fileError, readStateOf, STDIN, systemLookups } from './files.ts'
 import type { Session } from './session.ts'
 import { ask, hasColor, Progress } from './terminal.ts'
 
@@ -135,7 +135,7 @@ export async function reconcile(
       // One after the other, in the order of the runs.
       let printed: Promise<void> = Promise.resolve()
       const reconciler = ipvs.reconcile(
-        { file, ...(format !== undefined && { format }) },
+        { file, ...(format !== undefined && { format }), ...systemLookups() },
         {
           ...planOptions(options),
           ...guardsOf(options),

@@ -1,4 +1,11 @@
-import { parseState, type ParseStateOptions, readState, type State, StateSyntaxError } from '../index.ts'
+import {
+  type Lookups,
+  parseState,
+  type ParseStateOptions,
+  readState,
+  type State,
+  StateSyntaxError,
+} from '../index.ts'
 import { FileError } from './errors.ts'
 import { Names } from './ipvsadm/names.ts'
 import type { Input } from './terminal.ts'
@@ -15,21 +22,26 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on its file system',
 }
 
+/** Names of hosts and services in lines of ipvsadm, as this system knows them when they are asked for. */
+export function systemLookups(): Required<Lookups> {
+  const names = new Names()
+  return {
+    lookupService: (name, protocol) => names.portOf(name, protocol),
+    async lookupHost(name, family) {
+      const number = family === 'ipv6' ? 6 : 4
+      await names.findAddress(name, number)
+      return names.addressOf(name, number)
+    },
+  }
+}
+
 /** Reads a state in any of its forms. Lines of ipvsadm may have names of hosts and services. */
 export async function readStateOf(
   file: string,
   stdin: Input,
   format: ParseStateOptions['format'],
 ): Promise<State> {
-  const names = new Names()
-  const options: ParseStateOptions = {
-    ...(format !== undefined && { format }),
-    lookupService: (name, protocol) => names.portOf(name, protocol),
-    async lookupHost(name) {
-      await names.findAddress(name)
-      return names.addressOf(name)
-    },
-  }
+  const options: ParseStateOptions = { ...(format !== undefined && { format }), ...systemLookups() }
   try {
     return await (file === STDIN ? readPipe(stdin, options) : readState(file, options))
   } catch (error) {

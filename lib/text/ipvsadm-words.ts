@@ -4,8 +4,8 @@
 export class LineError extends Error {
   readonly column: number
 
-  constructor(column: number, reason: string) {
-    super(reason)
+  constructor(column: number, reason: string, options?: ErrorOptions) {
+    super(reason, options)
     this.column = column
   }
 }

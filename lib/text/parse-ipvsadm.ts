@@ -3,6 +3,7 @@ import { formatServiceKey } from '../errors.ts'
 import type { Pace } from '../pace.ts'
 import type { StatePath } from '../state.ts'
 import type {
+  Family,
   ForwardingMethod,
   RealServerSpec,
   SchedulerFlag,
@@ -13,7 +14,7 @@ import type {
   Timeouts,
   Tunnel,
 } from '../types.ts'
-import { checkServiceKey, familyOfService, isIPv4, isIPv6 } from '../validate.ts'
+import { checkServiceKey, familyOfAddress, familyOfService, isIPv4, isIPv6 } from '../validate.ts'
 import { type GivenOption, LineError, splitOptions, splitWords, type Word } from './ipvsadm-words.ts'
 import { ownText } from './pieces.ts'
 
@@ -30,8 +31,11 @@ export interface Lookups {
     name: string,
     protocol: 'tcp' | 'udp' | 'sctp',
   ) => number | undefined | Promise<number | undefined>
-  /** Address of a host's name; undefined if it has none. ipvsadm takes the first IPv4 address. */
-  readonly lookupHost?: (name: string) => string | undefined | Promise<string | undefined>
+  /**
+   * Address of a host's name in this family; undefined if it has none. A name
+   * means an IPv4 host, and one in brackets an IPv6 host, as `ipvsadm -S` prints it.
+   */
+  readonly lookupHost?: (name: string, family: Family) => string | undefined | Promise<string | undefined>
 }
 
 /** What lines say, and where they say it. */
@@ -369,10 +373,20 @@ class LineReader implements ParsedLines {
         `'${host}' is a host's name: give lookupHost, or write the address, as \`ipvsadm -Sn\` does`,
       )
     }
-    const address = await lookupHost(host)
-    if (address === undefined) throw new LineError(column, `no host '${host}' was found`)
+    const family = ipv6 ? 'ipv6' : 'ipv4'
+    const shownHost = ipv6 ? `[${host}]` : host
+    const address = await lookedUp('lookupHost', shownHost, column, () => lookupHost(host, family))
+    if (address === undefined) {
+      throw new LineError(column, `no ${ipv6 ? 'IPv6 ' : ''}host '${shownHost}' was found`)
+    }
     if (!isIPv4(address) && !isIPv6(address)) {
-      throw new LineError(column, `lookupHost gave '${address}' for '${host}', which is no address`)
+      throw new LineError(column, `lookupHost gave '${address}' for '${shownHost}', which is no address`)
+    }
+    if (familyOfAddress(address) !== family) {
+      throw new LineError(
+        column,
+        `lookupHost gave '${address}' for '${shownHost}': a name in brackets means an IPv6 host, and without an IPv4 host`,
+      )
     }
     return canonicalAddress(address)
   }
@@ -383,8 +397,8 @@ class LineReader implements ParsedLines {
     protocol: 'tcp' | 'udp' | 'sctp' | number,
     column: number,
   ): Promise<number> {
-    if (/^[+-]?\d/.test(text) || text === '')
-      return wholeNumber(text, `the port of ${shown}`, column, 0, 65535)
+    // Services may begin with a digit, such as 9pfs.
+    if (WHOLE.test(text) || text === '') return wholeNumber(text, `the port of ${shown}`, column, 0, 65535)
     const { lookupService } = this.#lookups
     if (lookupService === undefined) {
       throw new LineError(
@@ -392,7 +406,10 @@ class LineReader implements ParsedLines {
         `'${text}' is a service's name: give lookupService, or write the port, as \`ipvsadm -Sn\` does`,
       )
     }
-    const port = typeof protocol === 'number' ? undefined : await lookupService(text, protocol)
+    const port =
+      typeof protocol === 'number'
+        ? undefined
+        : await lookedUp('lookupService', text, column, () => lookupService(text, protocol))
     if (port === undefined) throw new LineError(column, `no ${String(protocol)} service '${text}' was found`)
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
       throw new LineError(column, `lookupService gave ${String(port)} for '${text}', which is no port`)
@@ -475,6 +492,21 @@ class Given {
   }
 }
 
+/** What the caller's function gives; what it throws comes with the place of the name. */
+async function lookedUp<T>(
+  what: keyof Lookups,
+  name: string,
+  column: number,
+  look: () => T | Promise<T>,
+): Promise<T> {
+  try {
+    return await look()
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new LineError(column, `${what} failed for '${name}': ${why}`, { cause })
+  }
+}
+
 /** The word `ipvsadm`, or a path to it. */
 export function isProgram(word: string): boolean {
   return word === 'ipvsadm' || word.endsWith('/ipvsadm')
@@ -484,8 +516,10 @@ function wholeOf({ value = '', shown, valueColumn }: GivenOption, least: number,
   return wholeNumber(value, shown, valueColumn, least, most)
 }
 
+const WHOLE = /^\s*[+-]?\d+$/
+
 function wholeNumber(text: string, what: string, column: number, least: number, most: number): number {
-  const value = /^\s*[+-]?\d+$/.test(text) ? Number(text) : NaN
+  const value = WHOLE.test(text) ? Number(text) : NaN
   if (value >= least && value <= most) return value
   throw new LineError(
     column,

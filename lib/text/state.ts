@@ -223,7 +223,8 @@ async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Pr
     text,
     lookups,
     pace,
-    ({ column, message }, line) => new StateSyntaxError({ format: 'ipvsadm', line, column, reason: message }),
+    ({ column, message, cause }, line) =>
+      new StateSyntaxError({ format: 'ipvsadm', line, column, reason: message, cause }),
   )
   return checked('ipvsadm', lines.state, pace, lines.placeOf)
 }

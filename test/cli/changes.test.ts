@@ -395,6 +395,21 @@ describe('ipvs reconcile', () => {
     expect(stdout).toContain('0 to add, 1 to change, 0 to delete.')
   })
 
+  test('takes names of services and hosts, as restore does', async () => {
+    const path = file('names.rules', '-A -t localhost:http -s rr\n')
+    const { status, stdout, stderr } = await ipvs(['reconcile', path, '--no-prune', '--interval', '0.02'], {
+      kernel,
+      onStdout: (text, signal) => {
+        if (text !== '') signal('SIGINT')
+      },
+      onStderr: (text, signal) => {
+        if (text !== '') signal('SIGINT')
+      },
+    })
+    expect({ status, stderr }).toEqual({ status: 130, stderr: 'ipvs: ended by SIGINT\n' })
+    expect(stdout).toContain('+ tcp/127.0.0.1:80')
+  })
+
   test.each([
     ['without --yes or --no-prune', [], 3, 'asks nobody: give --yes'],
     ['from standard input', ['--yes'], 2, 'cannot be standard input'],
@@ -446,6 +461,18 @@ describe('ipvs restore', () => {
     const { stdout } = await ipvs('save --format ipvsadm --no-timeouts', { kernel: other })
     expect(stdout).toBe('-A -t 127.0.0.1:80 -s rr\n')
   })
+
+  // Not every machine has an IPv6 address for itself.
+  test.runIf(/^::1\s.*\blocalhost\b/m.test(readFileSync('/etc/hosts', 'utf8')))(
+    'takes a name in brackets for an IPv6 host',
+    async () => {
+      const other = createMemoryKernel()
+      const stdin = '-A -t [localhost]:http -s rr\n-A -t localhost:http -s rr\n'
+      expect(await ipvs('restore -', { kernel: other, stdin })).toMatchObject({ status: 0 })
+      const { stdout } = await ipvs('save --format ipvsadm --no-timeouts', { kernel: other })
+      expect(stdout.split('\n').sort()).toEqual(['', '-A -t 127.0.0.1:80 -s rr', '-A -t [::1]:80 -s rr'])
+    },
+  )
 
   test.each([
     ['a state that ends too early', '{"services": [', '--yes', /standard input: line 1, column 1\d: /],

@@ -349,9 +349,18 @@ describe('names', () => {
         ['http tcp', 80],
         ['domain udp', 53],
         ['wrong tcp', 65536],
+        ['9pfs tcp', 564],
       ]).get(`${name} ${protocol}`),
-    lookupHost: (name: string) =>
-      Promise.resolve({ web: '10.0.0.1', 'web-2.example': '10.0.0.2', six: '2001:DB8::1', odd: 'no' }[name]),
+    lookupHost: (name: string, family: string) =>
+      Promise.resolve(
+        new Map([
+          ['web ipv4', '10.0.0.1'],
+          ['web ipv6', '2001:db8::9'],
+          ['web-2.example ipv4', '10.0.0.2'],
+          ['six ipv6', '2001:DB8::1'],
+          ['odd ipv4', 'no'],
+        ]).get(`${name} ${family}`),
+      ),
   }
 
   test('of services and hosts are looked up', async () => {
@@ -362,12 +371,36 @@ describe('names', () => {
     )
   })
 
+  test('of services may begin with a digit, and of hosts in brackets are those of IPv6', async () => {
+    const lines = '-A -t web:9pfs -s rr\n-A -t [web]:9pfs -s rr\n-a -t [web]:9pfs -r [six]:http -m\n'
+    expect(await formatState(await parseState(lines, options), { format: 'ipvsadm' })).toBe(
+      '-A -t 10.0.0.1:564 -s rr\n-A -t [2001:db8::9]:564 -s rr\n' +
+        '-a -t [2001:db8::9]:564 -r [2001:db8::1]:80 -m -w 1\n',
+    )
+  })
+
   test.each<[string, string, number, string, object]>([
     ['a service', '-A -t 10.0.0.1:http', 16, "'http' is a service's name: give lookupService", {}],
     ['a host', '-A -t web:80', 7, "'web' is a host's name: give lookupHost", {}],
     ['an unknown service', '-A -t 10.0.0.1:gopher', 16, "no tcp service 'gopher' was found", options],
     ['a service of another protocol', '-A -u 10.0.0.1:http', 16, "no udp service 'http' was found", options],
     ['an unknown host', '-A -t nowhere:80', 7, "no host 'nowhere' was found", options],
+    ['an unknown IPv6 host', '-A -t [nowhere]:80', 7, "no IPv6 host '[nowhere]' was found", options],
+    [
+      'a host of IPv6 without brackets',
+      '-A -t web:80',
+      7,
+      "lookupHost gave '2001:db8::1' for 'web': a name in brackets means an IPv6 host",
+      { lookupHost: () => '2001:db8::1' },
+    ],
+    [
+      'a host of IPv4 in brackets',
+      `-A -u [web]:53`,
+      7,
+      "lookupHost gave '10.0.0.1' for '[web]': a name in brackets means an IPv6 host",
+      { lookupHost: () => '10.0.0.1' },
+    ],
+    ['what begins with a digit', '-A -t 10.0.0.1:80x', 16, "no tcp service '80x' was found", options],
     ['a host that is no address', '-A -t odd:80', 7, "lookupHost gave 'no' for 'odd'", options],
     [
       'a service that is no port',
@@ -382,13 +415,17 @@ describe('names', () => {
     expect(error.reason).toContain(reason)
   })
 
-  test('come from a look-up that fails as it fails', async () => {
-    const broken = {
-      lookupHost: () => {
-        throw new Error('no resolver')
-      },
+  test.each<[string, string, number, string]>([
+    ['host', '-A -t 10.0.0.2:80\n-A -t web:80', 7, "lookupHost failed for 'web': no resolver"],
+    ['service', '-A -t 10.0.0.2:80\n-A -t 10.0.0.1:http', 16, "lookupService failed for 'http': no resolver"],
+  ])('whose look-up throws are named, with what it threw: %s', async (_, text, column, reason) => {
+    const cause = new Error('no resolver')
+    const broken = (): never => {
+      throw cause
     }
-    await expect(parseState('-A -t web:80', broken)).rejects.toThrow('no resolver')
+    const error = await refusal(text, { lookupHost: broken, lookupService: broken })
+    expect(error).toMatchObject({ line: 2, column, reason })
+    expect(error.cause).toBe(cause)
   })
 })
 
@@ -448,7 +485,13 @@ describe('a refusal', () => {
     ['port 0 without persistence', '-A -t 10.0.0.1', 1, 1, /port 0 takes every port/],
     ['a port', '-A -t 10.0.0.1:65536', 1, 16, /the port of -t takes a whole number 0 to 65535, got '65536'/],
     ['an empty port', '-A -t 10.0.0.1:', 1, 16, /got ''/],
-    ['a port with more behind it', '-A -t 10.0.0.1:80x', 1, 16, /got '80x'/],
+    [
+      'a port with more behind it',
+      '-A -t 10.0.0.1:80x',
+      1,
+      16,
+      /'80x' is a service's name: give lookupService, or write the port/,
+    ],
     ['an address', '-A -t 256.0.0.1:80', 1, 7, /takes an address such as/],
     ['an address in short, which ipvsadm completes', '-A -t 10.1:80', 1, 7, /in full/],
     ['an octal address', '-A -t 010.0.0.1:80', 1, 7, /in full/],

@@ -24,23 +24,27 @@ const SILENT_ANSWERS = 64
  * system's resolver, services from /etc/services.
  */
 export class Names {
-  readonly #addresses = new Map<string, string | undefined>()
+  readonly #addresses = {
+    4: new Map<string, string | undefined>(),
+    6: new Map<string, string | undefined>(),
+  }
   readonly #hosts = new Map<string, string | undefined>()
   #services: Services | undefined
   #silent = 0
 
-  /** The IPv4 address of a host, once it was looked up. Throws {@link HostWanted} before that. */
-  addressOf(host: string): string | undefined {
-    if (!this.#addresses.has(host)) throw new HostWanted(host)
-    return this.#addresses.get(host)
+  /** The IPv4 address of a host, or the other, once it was looked up. Throws {@link HostWanted} before that. */
+  addressOf(host: string, family: 4 | 6 = 4): string | undefined {
+    const known = this.#addresses[family]
+    if (!known.has(host)) throw new HostWanted(host)
+    return known.get(host)
   }
 
-  /** Looks up the IPv4 address of a host. */
-  async findAddress(host: string): Promise<void> {
+  /** Looks up the IPv4 address of a host, which is the one that ipvsadm looks up; or the other. */
+  async findAddress(host: string, family: 4 | 6 = 4): Promise<void> {
     const { lookup } = await import('node:dns/promises')
-    const found = await lookup(host, { family: 4, all: false }).catch(() => undefined)
-    // What is an IPv6 address is answered with itself.
-    this.#addresses.set(host, found?.family === 4 ? found.address : undefined)
+    const found = await lookup(host, { family, all: false }).catch(() => undefined)
+    // What is an address of the other family is answered with itself.
+    this.#addresses[family].set(host, found?.family === family ? found.address : undefined)
   }
 
   /** Looks up the names of the hosts with these addresses. */
