@@ -35,8 +35,9 @@ export async function formatLines(
     const key = writer.service(service, path)
     if (pace.due()) await pace.rest()
     if (key === undefined) continue
+    const written = new Map<string, number>()
     for (const [at, server] of (service.realServers ?? []).entries()) {
-      writer.server(server, service, key, [...path, 'realServers', at])
+      writer.server(server, service, key, [...path, 'realServers', at], written)
       if (pace.due()) await pace.rest()
     }
   }
@@ -103,10 +104,29 @@ class LineWriter {
     return key
   }
 
-  server(server: RealServerSpec, service: StateService, key: string, path: StatePath): void {
+  /** Writes the -a line. `written` says which endpoints the service has so far, and whose they are. */
+  server(
+    server: RealServerSpec,
+    service: StateService,
+    key: string,
+    path: StatePath,
+    written: Map<string, number>,
+  ): void {
     const { address, method = 'direct', weight = 1, upperThreshold = 0, lowerThreshold = 0 } = server
     const servicePort = service.protocol === 'fwmark' ? 0 : service.port
-    let { port = servicePort } = server
+    const { port = servicePort } = server
+    // What is not rewritten has the port of the service, whatever a line says.
+    const ownPort = method === 'masquerade' || service.protocol === 'fwmark'
+    const endpoint = formatEndpoint(canonicalAddress(address), ownPort ? port : servicePort)
+    const first = written.get(endpoint)
+    if (first !== undefined) {
+      this.loseAt(
+        path,
+        `in lines it is ${endpoint}, as realServers[${String(first)}] of the same service is: it is left out`,
+      )
+      return
+    }
+    written.set(endpoint, Number(path.at(-1)))
     let letter = '-g'
     if (method === 'masquerade') letter = '-m'
     else if (method === 'tunnel') letter = '-i'
@@ -116,14 +136,13 @@ class LineWriter {
         `there is no option for ${JSON.stringify(method)}: -g is written, as ipvsadm does`,
       )
     }
-    if (method !== 'masquerade' && service.protocol !== 'fwmark' && port !== servicePort) {
+    if (!ownPort && port !== servicePort) {
       this.loseAt(
         [...path, 'port'],
         `with ${letter} ipvsadm takes the port of the service, not ${String(port)}: ${String(servicePort)} is written`,
       )
-      port = servicePort
     }
-    let line = `-a ${key} -r ${formatEndpoint(canonicalAddress(address), port)} ${letter} -w ${String(weight)}`
+    let line = `-a ${key} -r ${endpoint} ${letter} -w ${String(weight)}`
     if (method === 'tunnel') line += this.#tunnel(server.tunnel ?? { type: 'ipip' }, [...path, 'tunnel'])
     else if (server.tunnel !== undefined && !isPlain(server.tunnel)) {
       this.loseAt([...path, 'tunnel'], `${letter} takes no tunnel: it is left out`)

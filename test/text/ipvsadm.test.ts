@@ -706,6 +706,38 @@ describe('what lines cannot say', () => {
     ['method 5', own({ method: 5 }), 'services[0].realServers[0].method', `${A}${a} -g -w 1\n`],
     ['a port of its own', own({ port: 81 }), 'services[0].realServers[0].port', `${A}${a} -g -w 1\n`],
     [
+      'two ports of one server',
+      {
+        services: [
+          {
+            ...address,
+            realServers: [
+              { address: '10.1.0.1', port: 80 },
+              { address: '10.1.0.1', port: 81, method: 'local' },
+            ],
+          },
+        ],
+      },
+      'services[0].realServers[1]',
+      `${A}${a} -g -w 1\n`,
+    ],
+    [
+      'a port that a server before it has in lines',
+      {
+        services: [
+          {
+            ...address,
+            realServers: [
+              { address: '2001:db8::1', port: 80, method: 'tunnel' },
+              { address: '2001:DB8::1', port: 8080, method: 'tunnel', weight: 2 },
+            ],
+          },
+        ],
+      },
+      'services[0].realServers[1]',
+      `${A}-a -t 10.0.0.1:80 -r [2001:db8::1]:80 -i -w 1 --tun-type ipip\n`,
+    ],
+    [
       'a tunnel that is not used',
       own({ method: 'masquerade', tunnel: { type: 'gre' } }),
       'services[0].realServers[0].tunnel',
