@@ -39,6 +39,8 @@ export interface CheckOptions {
   readonly refuse?: (error: Error, path: StatePath) => Error
 }
 
+/** Where an editor finds the schema of a text. It says nothing of the table. */
+const SCHEMA_FIELD = '$schema'
 const STATE_FIELDS = ['version', 'services', 'timeouts', 'syncDaemons', 'sysctls']
 const STATE_VERSION = 1
 
@@ -62,7 +64,9 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
   const listed = (path: StatePath, list: unknown): readonly unknown[] =>
     check(path, () => {
       if (Array.isArray(list)) return list as unknown[]
-      throw new TypeError(`${formatStatePath(path)} must be an array, got ${show(list)}`)
+      // `services:` with nothing after it is null in YAML.
+      const hint = list === null ? `: an empty one is \`${String(path.at(-1))}: []\`` : ''
+      throw new TypeError(`${formatStatePath(path)} must be an array, got ${show(list)}${hint}`)
     })
 
   const state = check([], () => {
@@ -72,16 +76,22 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
       )
     }
     const fields = object(value, 'a state')
-    known(fields, STATE_FIELDS, [], 'a state')
+    known(fields, STATE_FIELDS, [SCHEMA_FIELD], 'a state')
     for (const name of STATE_FIELDS) {
       if (name in fields && fields[name] === undefined) {
         throw misuse(name, `${name} is undefined: leave it out, or give it a value`)
       }
     }
-    if (fields.version !== undefined && fields.version !== STATE_VERSION) {
+    const { version, [SCHEMA_FIELD]: schema } = fields
+    if (SCHEMA_FIELD in fields && typeof schema !== 'string') {
+      throw misuse(SCHEMA_FIELD, `${SCHEMA_FIELD} must be a text, got ${show(schema)}`)
+    }
+    if (version !== undefined && version !== STATE_VERSION) {
+      const later = Number.isInteger(version) && (version as number) > STATE_VERSION
       throw misuse(
         'version',
-        `version must be ${String(STATE_VERSION)}, got ${show(fields.version)}: a newer ipvs may be able to read it`,
+        `version must be ${String(STATE_VERSION)}, got ${show(version)}` +
+          (later ? ': a newer ipvs may be able to read it' : ''),
       )
     }
     if (fields.services === undefined) {

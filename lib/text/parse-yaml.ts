@@ -32,6 +32,10 @@ export async function parseYaml(text: string): Promise<ParsedYaml> {
     const second = problem.code === 'MULTIPLE_DOCS'
     throw new YamlError(problem.pos[0], second ? 'a second document: a state is one' : problem.message)
   }
+  // A directive for 1.1 would make `yes` a truth value, and 010 eight.
+  if (document.directives.yaml.version === '1.1') {
+    throw new YamlError(text.search(/^%YAML/m), 'YAML 1.2 is read, and not 1.1: take this line out')
+  }
   visit(document, {
     Scalar(_, node) {
       if (typeof node.value === 'string') node.value = ownText(node.value)

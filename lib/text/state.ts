@@ -187,6 +187,14 @@ function refuseBinary(text: string): void {
 }
 
 async function parseJsonState(text: string, pace: Pace): Promise<State> {
+  const start = text.search(/\S/)
+  if (text.charAt(start) === '#') {
+    throw new StateSyntaxError({
+      format: 'json',
+      ...placeOf(text, start),
+      reason: "JSON has no comments: take this line out, or name the format 'yaml', which reads both",
+    })
+  }
   let value: unknown
   try {
     value = await parseJson(text, pace)
@@ -248,7 +256,10 @@ type Locate = (
 /** Checks what was read. A line of ipvsadm has its own words for fields, so its number says enough of where. */
 async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
   try {
-    return await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
+    const state = await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
+    // The object was made here.
+    delete (state as { $schema?: unknown }).$schema
+    return state
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     const { refused, path } = error

@@ -36,6 +36,7 @@ describe('the schema and the library', () => {
   test.each<[string, unknown]>([
     ['an empty table', { services: [] }],
     ['a version', { version: 1, services: [] }],
+    ['a schema', { $schema: 'https://example.org/state.schema.json', services: [] }],
     ['a service', service({})],
     ['a mark', { services: [mark] }],
     ['a mark with a family', { services: [{ ...mark, family: 'ipv6', fwmark: 4294967295 }] }],
@@ -73,6 +74,7 @@ describe('the schema and the library', () => {
     ['nothing', {}],
     ['null', null],
     ['an array', []],
+    ['a schema that is no text', { $schema: {}, services: [] }],
     ['another version', { version: 2, services: [] }],
     ['an unknown field', { services: [], name: 'x' }],
     ['services that are no array', { services: {} }],

@@ -197,7 +197,30 @@ describe('a text', () => {
   })
 })
 
+describe('$schema', () => {
+  const state: State = { version: 1, services: [] }
+
+  test.each([
+    ['JSON', '{ "$schema": "./state.schema.json", "version": 1, "services": [] }'],
+    ['YAML', '$schema: ./state.schema.json\nversion: 1\nservices: []\n'],
+  ])('is read over in %s', async (_, text) => {
+    expect(await parseState(text)).toEqual(state)
+  })
+
+  test('is not written', async () => {
+    const given = { $schema: './state.schema.json', ...state }
+    for (const format of FORMATS) {
+      expect(await formatState(given, { format })).toBe(await formatState(state, { format }))
+    }
+    expect(given).toHaveProperty('$schema')
+  })
+})
+
 describe('YAML', () => {
+  test('may say that it is 1.2', async () => {
+    expect(await parseState('%YAML 1.2\n---\nservices: []\n')).toEqual({ services: [] })
+  })
+
   test('takes what an anchor names as often as it is named', async () => {
     const services = Array.from(
       { length: 1000 },
@@ -289,7 +312,64 @@ describe('a refusal', () => {
       'name',
     ],
     ['no services', '{"version": 1}', 1, 1, /must have services/, undefined],
-    ['another version', '{"version": 2, "services": []}', 1, 2, /version must be 1, got 2/, 'version'],
+    [
+      'a later version',
+      '{"version": 2, "services": []}',
+      1,
+      2,
+      /^version must be 1, got 2: a newer ipvs may/,
+      'version',
+    ],
+    ['a version of 0', '{"version": 0, "services": []}', 1, 2, /^version must be 1, got 0$/, 'version'],
+    [
+      'a version in quotes',
+      '{"version": "1", "services": []}',
+      1,
+      2,
+      /^version must be 1, got '1'$/,
+      'version',
+    ],
+    [
+      'a schema that is no text',
+      '{"services": [], "$schema": 1}',
+      1,
+      18,
+      /^\$schema must be a text, got 1$/,
+      '$schema',
+    ],
+    [
+      'services of YAML with nothing after them',
+      'version: 1\nservices:\n',
+      2,
+      1,
+      /^services must be an array, got null: an empty one is `services: \[\]`$/,
+      'services',
+    ],
+    [
+      'real servers of YAML with nothing after them',
+      'services:\n  - protocol: tcp\n    address: 192.0.2.1\n    port: 80\n    realServers:\n',
+      5,
+      5,
+      /^services\[0\]\.realServers must be an array, got null: an empty one is `realServers: \[\]`$/,
+      'services[0].realServers',
+    ],
+    [
+      'JSON behind a comment',
+      '\n  # mine\n{"services": []}',
+      2,
+      3,
+      /^JSON has no comments: take this line out/,
+      undefined,
+    ],
+    [
+      'YAML 1.1',
+      '# mine\n%YAML 1.1\n---\nservices: []\n',
+      2,
+      1,
+      /^YAML 1\.2 is read, and not 1\.1/,
+      undefined,
+    ],
+    ['YAML of another version', '%YAML 1.3\n---\nservices: []\n', 1, 7, /YAML version 1\.3/, undefined],
     [
       'services that are none',
       '{"services": {}}',
