@@ -1,8 +1,9 @@
-import { IpvsError } from './errors.ts'
+import { formatServiceKey, IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
+import { Pace } from './pace.ts'
 import type { RealServer } from './service.ts'
 import { sleep } from './sleep.ts'
-import type { RealServerKey, ServiceKey } from './types.ts'
+import type { RealServerKey, RealServerState, ServiceKey } from './types.ts'
 import { checkOptions, oneOf, show, whole } from './validate.ts'
 
 /** Options of `realServer.drain()`. */
@@ -90,17 +91,28 @@ export function checkDrainOptions(
   }
 }
 
-/** See RealServer.drain(). `end` is what is done with a server that waits for nothing more. */
+/** See RealServer.drain(). */
 export async function drain(
   ipvs: Ipvs,
   service: ServiceKey,
   server: Required<RealServerKey>,
   options: DrainOptions = {},
-  end: () => Promise<void> = () => ipvs.deleteRealServer(service, server),
+): Promise<DrainResult> {
+  checkDrainOptions(options)
+  options.signal?.throwIfAborted()
+  return ipvs.lasting('drain', options.signal, (open, signal) =>
+    drainWhileOpen(open, service, server, { ...options, signal }),
+  )
+}
+
+async function drainWhileOpen(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  options: DrainOptions & { readonly signal: AbortSignal },
 ): Promise<DrainResult> {
   const { timeoutMs, intervalMs, atTimeout, waitFor } = checkDrainOptions(options)
   const { signal, onProgress } = options
-  signal?.throwIfAborted()
 
   const start = performance.now()
   const kernel = await rulesOf(ipvs, service)
@@ -114,18 +126,96 @@ export async function drain(
       onProgress?.(last)
       if (now.weight !== 0) return { outcome: 'overruled', last }
       if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
-        signal?.throwIfAborted()
-        await end()
+        signal.throwIfAborted()
+        await ipvs.deleteRealServer(service, server)
         return { outcome: 'deleted', last }
       }
       if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
-      await sleep(Math.min(intervalMs, Math.max(1, timeoutMs - last.elapsedMs)), signal)
+      await sleep(pauseOf(intervalMs, timeoutMs - last.elapsedMs), signal)
     }
   } catch (error) {
     if (isGone(error)) return { outcome: 'gone', last }
     await restoreWeight(ipvs, service, server, before.weight)
     // The error of a wait that was broken off is not the signal's reason.
-    signal?.throwIfAborted()
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
+/** A real server that others wait for, and its service. */
+export interface Leaving {
+  readonly service: ServiceKey
+  readonly server: Required<RealServerKey>
+}
+
+/**
+ * Waits for the connections of many real servers to end, all of which have a
+ * weight of 0 by now. Each service is read once at each look, whatever number
+ * of them it has. Calls `ended` for each that waits for nothing more, is gone
+ * or got a weight again; when the time is over, for all that are left.
+ */
+export async function waitForAll(
+  ipvs: Ipvs,
+  leaving: readonly Leaving[],
+  options: DrainOptions & { readonly signal: AbortSignal },
+  ended: (one: Leaving, how: 'deleted' | 'gone' | 'overruled') => void,
+): Promise<void> {
+  const { timeoutMs, intervalMs, waitFor } = checkDrainOptions(options)
+  const { signal } = options
+  const start = performance.now()
+  const pace = new Pace()
+  const waiting = new Map<string, { readonly service: ServiceKey; readonly servers: Map<string, Leaving> }>()
+  for (const one of leaving) {
+    const id = formatServiceKey(one.service)
+    const group = waiting.get(id) ?? { service: one.service, servers: new Map<string, Leaving>() }
+    waiting.set(id, group)
+    group.servers.set(endpointOf(one.server), one)
+    if (pace.due()) await pace.rest()
+  }
+  const expire = await templatesExpire(ipvs)
+  for (;;) {
+    const over = performance.now() - start >= timeoutMs
+    for (const [id, { service, servers }] of waiting) {
+      signal.throwIfAborted()
+      const now = new Map<string, RealServer>()
+      for (const server of await serversOf(ipvs, service)) {
+        now.set(endpointOf(server), server)
+        if (pace.due()) await pace.rest()
+      }
+      for (const [endpoint, one] of servers) {
+        const server = now.get(endpoint)
+        if (pace.due()) await pace.rest()
+        if (!over && server?.weight === 0 && busyWith(server, waitFor, expire).length > 0) continue
+        servers.delete(endpoint)
+        ended(one, server === undefined ? 'gone' : server.weight === 0 ? 'deleted' : 'overruled')
+      }
+      if (servers.size === 0) waiting.delete(id)
+    }
+    if (waiting.size === 0) return
+    try {
+      await sleep(pauseOf(intervalMs, timeoutMs - (performance.now() - start)), signal)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw error
+    }
+  }
+}
+
+/** How long until the next look: the last one is when the time is over. */
+function pauseOf(intervalMs: number, leftMs: number): number {
+  return Math.min(intervalMs, Math.max(1, Math.ceil(leftMs)))
+}
+
+function endpointOf({ address, port }: Required<RealServerKey>): string {
+  return `${address} ${String(port)}`
+}
+
+/** The real servers of a service, none if it is gone. */
+async function serversOf(ipvs: Ipvs, service: ServiceKey): Promise<readonly RealServer[]> {
+  try {
+    return await ipvs.realServers(service)
+  } catch (error) {
+    if (isGone(error)) return []
     throw error
   }
 }
@@ -143,7 +233,7 @@ async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
   const [service, timeouts, expire] = await Promise.all([
     ipvs.service(key),
     ipvs.timeouts(),
-    ipvs.sysctl('expire_quiescent_template'),
+    templatesExpire(ipvs),
   ])
   const closed = {
     tcp: Math.max(TCP_CLOSED_SECONDS, timeouts.tcpFinSeconds),
@@ -158,8 +248,26 @@ async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
   return {
     inactiveSeconds,
     persistenceSeconds: service.persistence?.timeoutSeconds ?? 0,
-    templatesExpire: expire !== undefined && expire !== '0',
+    templatesExpire: expire,
   }
+}
+
+async function templatesExpire(ipvs: Ipvs): Promise<boolean> {
+  const expire = await ipvs.sysctl('expire_quiescent_template')
+  return expire !== undefined && expire !== '0'
+}
+
+/** What a server waits for. */
+function busyWith(
+  { activeConnections, inactiveConnections, persistentConnections }: RealServerState,
+  waitFor: 'all' | 'active',
+  templatesExpire: boolean,
+): DrainProgress['waitsFor'] {
+  const waitsFor: DrainProgress['waitsFor'][number][] = []
+  if (activeConnections > 0) waitsFor.push('active')
+  if (inactiveConnections > 0 && waitFor === 'all') waitsFor.push('inactive')
+  if (persistentConnections > 0 && !templatesExpire) waitsFor.push('persistent')
+  return waitsFor
 }
 
 function progressOf(
@@ -169,10 +277,7 @@ function progressOf(
   start: number,
 ): DrainProgress {
   const { activeConnections, inactiveConnections, persistentConnections } = server
-  const waitsFor: DrainProgress['waitsFor'][number][] = []
-  if (activeConnections > 0) waitsFor.push('active')
-  if (inactiveConnections > 0 && waitFor === 'all') waitsFor.push('inactive')
-  if (persistentConnections > 0 && !rules.templatesExpire) waitsFor.push('persistent')
+  const waitsFor = busyWith(server, waitFor, rules.templatesExpire)
   const inactiveSeconds = inactiveConnections > 0 ? rules.inactiveSeconds : 0
   const atMostSeconds = Math.max(
     waitsFor.includes('inactive') ? inactiveSeconds : 0,
@@ -191,7 +296,7 @@ function progressOf(
 }
 
 /** Whether the server, or its service, is no longer there. */
-export function isGone(error: unknown): boolean {
+function isGone(error: unknown): boolean {
   return (
     error instanceof IpvsError &&
     error.noFamily !== true &&

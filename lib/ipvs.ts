@@ -97,12 +97,15 @@ const READ_OPTIONS = ['signal', 'bigint']
 export class Ipvs {
   readonly #queue: RequestQueue
   readonly #transport: Transport
+  #closed = false
   #closing: Promise<void> | undefined
   readonly #onClose = new Set<() => void>()
+  /** What waits in between of its requests, and what close() waits for. */
+  readonly #lasting = new Set<Promise<unknown>>()
 
-  private constructor(transport: Transport) {
+  private constructor(transport: Transport, queue = new RequestQueue(transport)) {
     this.#transport = transport
-    this.#queue = new RequestQueue(transport)
+    this.#queue = queue
   }
 
   /**
@@ -149,13 +152,25 @@ export class Ipvs {
     }
   }
 
-  /** Waits for what was asked for, then closes the socket. May be called again. Later calls reject with EBADF. */
+  /**
+   * Waits for what was asked for, then closes the socket. May be called again.
+   * Later calls reject with EBADF. A drain, or an apply that drains, does not
+   * wait for connections any longer: it gives the weights back, an apply undoes
+   * all it did, and it rejects with EBADF.
+   */
   close(): Promise<void> {
     if (this.#closing === undefined) {
-      this.#closing = this.#queue.close().then(() => this.#transport.close())
+      this.#closed = true
+      this.#closing = this.#end()
       for (const callback of this.#onClose) callback()
     }
     return this.#closing
+  }
+
+  async #end(): Promise<void> {
+    await Promise.allSettled(this.#lasting)
+    await this.#queue.idle()
+    await this.#transport.close()
   }
 
   /**
@@ -651,6 +666,34 @@ export class Ipvs {
     return this.#queue.run((transport) => task(unitOf(new kernel.StateAccess(transport), command)), signal)
   }
 
+  /**
+   * Runs a task that waits in between of its requests. close() raises the
+   * signal that it is given, as the caller's own does, and lets it undo what it
+   * did: the Ipvs that it is given is open so long.
+   *
+   * @internal
+   */
+  async lasting<T>(
+    command: string,
+    signal: AbortSignal | undefined,
+    task: (ipvs: Ipvs, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.#checkOpen(command)
+    const ending = new AbortController()
+    const either = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal])
+    const forget = this.onClose(() => {
+      ending.abort(refusal({ errno: 9 }, command))
+    })
+    const running = task(new Ipvs(this.#transport, this.#queue), either)
+    this.#lasting.add(running)
+    try {
+      return await running
+    } finally {
+      this.#lasting.delete(running)
+      forget()
+    }
+  }
+
   /** Sends a command that brings nothing back. */
   async #tell(command: string, request: Request, options: RequestOptions, subject?: Subject): Promise<void> {
     check.checkOptions(options, REQUEST_OPTIONS)
@@ -708,7 +751,7 @@ export class Ipvs {
   }
 
   #checkOpen(command: string): void {
-    if (this.#queue.closed) throw refusal({ errno: 9 }, command)
+    if (this.#closed) throw refusal({ errno: 9 }, command)
   }
 
   #realServers(command: string, key: ServiceKey, options: ReadOptions): Promise<RealServer<Counter>[]> {

@@ -208,7 +208,8 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
    *
    * @throws {IpvsError} ENOENT or ESRCH if the server or its service is not
    *   there at the start. One that vanishes later ends the drain as 'gone'.
-   * @throws the reason of `signal`, once the weight is what it was.
+   * @throws the reason of `signal`, once the weight is what it was; with
+   *   {@link IpvsError} EBADF if its `Ipvs` is closed meanwhile, in the same way.
    */
   drain(options?: DrainOptions): Promise<DrainResult> {
     return drain(this.#ipvs, this.service, this.key, options)

@@ -332,6 +332,23 @@ describe('a drain that is given up', () => {
     expect(deletes(it.transport)).toBe(0)
   })
 
+  test('by close() gives the weight back before the transport is closed, and rejects with EBADF', async () => {
+    const { ipvs, transport } = await open()
+    const server = await ipvs.addRealServer(WEB, SERVER)
+    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()))
+    transport.answer(CMD.GET_CONFIG, messages(reply.message({ command: 12 })))
+    for (const look of [0, 1])
+      transport.answer(CMD.GET_DEST, messages(destMessage({ weight: 5, active: look })))
+    transport.always(CMD.GET_DEST, messages(destMessage(BUSY)))
+    const end = server.drain().catch((error: unknown) => error)
+    await settle()
+    await ipvs.close()
+    expect(weights(transport)).toEqual([0, 5])
+    expect(transport.log.slice(-2)).toEqual(['batch 6', 'close'])
+    expect(await end).toMatchObject({ code: 'EBADF', command: 'drain' })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   test('during the last look does not delete', async () => {
     const controller = new AbortController()
     const it = await drain(

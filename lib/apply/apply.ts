@@ -92,11 +92,24 @@ export async function plan(ipvs: Ipvs, wanted: State, options: PlanOptions & Req
 /** See Ipvs.apply(). */
 export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOptions): Promise<ApplyResult> {
   const guard = checkApplyOptions(options)
+  return ipvs.lasting('apply', options.signal, (open, ending) =>
+    applyWhileOpen(open, target, options, guard, ending),
+  )
+}
+
+async function applyWhileOpen(
+  ipvs: Ipvs,
+  target: State | Plan,
+  options: ApplyOptions,
+  guard: (found: Differences) => void,
+  ending: AbortSignal,
+): Promise<ApplyResult> {
   const given = isPlan(target) ? target : undefined
   const comparison = comparisonOf(given === undefined ? options : optionsOfPlan(given, options))
   const goal = await goalOf(given?.wanted ?? (target as State), comparison)
   const parts = partsOf(goal)
   const task = new Task(options, parts)
+  const { drain } = options
 
   const differences = await ipvs.unit(
     'apply',
@@ -110,14 +123,16 @@ export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOpti
       task.total = found.steps.length
       await task.guarded(unit, async () => {
         await task.run(unit, gentle)
-        await task.run(unit, options.drain === undefined ? [...quiesced, ...removals] : quiesced)
+        await task.run(unit, drain === undefined ? [...quiesced, ...removals] : quiesced)
+        if (drain !== undefined) await task.quiet(unit, removals)
       })
       return found
     },
     options.signal,
   )
-  if (options.drain !== undefined && options.dryRun !== true) {
-    await task.drainAndRemove(ipvs, phasesOf(differences.steps).removals, options.drain)
+  if (drain !== undefined && options.dryRun !== true) {
+    const { removals } = phasesOf(differences.steps)
+    if (removals.length > 0) await task.drainAndRemove(ipvs, removals, drain, ending)
   }
   return { ...differences, applied: options.dryRun !== true }
 }
@@ -148,7 +163,9 @@ export function checkApplyOptions(options: ApplyOptions): (found: Differences) =
   const { allow, maxDeletions, onProgress } = options
   if (allow !== undefined) {
     if (!Array.isArray(allow)) throw new TypeError(`allow must be an array, got ${check.show(allow)}`)
-    for (const kind of allow as unknown[]) check.oneOf(kind, 'allow', STEP_KINDS)
+    for (const [index, kind] of (allow as unknown[]).entries()) {
+      check.oneOf(kind, `allow[${String(index)}]`, STEP_KINDS)
+    }
   }
   if (maxDeletions !== undefined) check.whole(maxDeletions, 'maxDeletions', 0, Number.MAX_SAFE_INTEGER)
   if (onProgress !== undefined && typeof onProgress !== 'function') {
@@ -164,8 +181,13 @@ export function checkApplyOptions(options: ApplyOptions): (found: Differences) =
   return ({ steps, deletions, starved }) => {
     const reasons: string[] = []
     const refused = allow && steps.find(({ kind }) => !allow.includes(kind))
-    if (refused !== undefined)
-      reasons.push(`\`allow\`: ${refused.kind} ${subjectOf(refused)} is not among ${allow?.join(', ') ?? ''}`)
+    if (refused !== undefined) {
+      const id = `${refused.kind} ${subjectOf(refused)}`
+      const kinds = allow?.join(', ') ?? ''
+      reasons.push(
+        kinds === '' ? `\`allow\` is empty: ${id} may not be` : `\`allow\`: ${id} is not among ${kinds}`,
+      )
+    }
     if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
       reasons.push(
         `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
@@ -199,6 +221,8 @@ function optionsOfPlan(given: Plan, options: ApplyOptions): PlanOptions {
 }
 
 async function goalOf(wanted: State, { scope }: Comparison): Promise<Table> {
+  // What plan(), save() and readState() give, without an await.
+  if (wanted instanceof Promise) throw new TypeError('a promise was given, not what it is of: await it first')
   const goal = await completeState(wanted)
   if (scope !== undefined) checkWithin(goal, scope)
   return goal

@@ -22,7 +22,11 @@ export type ScopeTest = ((service: ServiceKey) => boolean) | undefined
 /** Checks a scope and gives the test that it stands for; `undefined` is everything. */
 export function scopeTest(scope: unknown): ScopeTest {
   if (scope === undefined) return undefined
-  if (typeof scope === 'function') return scope as (service: ServiceKey) => boolean
+  if (typeof scope === 'function') {
+    const test = scope as (service: ServiceKey) => boolean
+    // A copy: what the caller writes in it is not sent.
+    return (key) => test({ ...key })
+  }
   const fields = check.object(scope, 'scope')
   check.known(fields, ['addresses', 'fwmarks'], [], 'scope')
   const { addresses = [], fwmarks = [] } = fields

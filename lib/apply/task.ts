@@ -1,9 +1,9 @@
-import { drain, isGone } from '../drain.ts'
+import { type Leaving, waitForAll } from '../drain.ts'
 import { formatServiceKey, IpvsError } from '../errors.ts'
 import type { Ipvs } from '../ipvs.ts'
 import type { Actual, Parts } from '../kernel.ts'
 import { Pace } from '../pace.ts'
-import type { RealServerSpec, ServiceKey, ServiceSpec, SyncDaemonSpec, Timeouts } from '../types.ts'
+import type { RealServerSpec, ServiceSpec, StateService, SyncDaemonSpec, Timeouts } from '../types.ts'
 import type { ApplyOptions, ApplyProgress } from './apply.ts'
 import { sameDaemon, sameServer, sameService, sameSysctl } from './plan.ts'
 import { invert, serverSubject, type Step, subjectOf, type Write } from './steps.ts'
@@ -13,6 +13,11 @@ export interface FailedStep {
   readonly step: Step
   /** Absent: someone else changed the same thing meanwhile, and it was left so. */
   readonly error?: Error
+  /**
+   * Whether it is not known that the step was done: its answer was lost, as
+   * `error` says, and afterwards the table could not be read. Absent: no.
+   */
+  readonly unknown?: true
 }
 
 /**
@@ -20,7 +25,8 @@ export interface FailedStep {
  *
  * `ERR_IPVS_GUARD`: a guard refused it, and nothing was sent.
  * `ERR_IPVS_STALE_PLAN`: the table is not as it was when the plan was made, and
- * nothing was sent; or what a drain waited for was changed by someone else.
+ * nothing was sent; or what a drain waited for was changed by someone else
+ * meanwhile, and what had been done was undone.
  * `ERR_IPVS_APPLY`: a step failed. What had been done was undone, but for `notUndone`.
  */
 export class ApplyError extends Error {
@@ -29,7 +35,10 @@ export class ApplyError extends Error {
   declare readonly failed?: FailedStep
   /** Steps that were done and then undone, the last one first. */
   readonly undone: readonly Step[]
-  /** Steps that were done and could not be undone. Empty: the table is as it was. */
+  /**
+   * Steps that were done, or are not known not to be, and could not be undone.
+   * Empty: the table is as it was.
+   */
   readonly notUndone: readonly FailedStep[]
 
   /** @internal */
@@ -72,6 +81,8 @@ export class Task {
   /** Steps that were sent, and the errors that some were answered with. */
   readonly #sent: Step[] = []
   readonly #errors = new Map<Step, Error>()
+  /** Those of them that took the weight of a server which is about to be deleted. */
+  readonly #quieting = new Set<Step>()
   #done = 0
   total = 0
 
@@ -99,10 +110,11 @@ export class Task {
         this.#sent.push(step)
         if (error === undefined) continue
         this.#errors.set(step, error)
-        if (!isGoneAlready(step, error)) failed ??= { step, error }
+        if (!this.#isGoneAlready(step, error)) failed ??= { step, error }
       }
       if (failed !== undefined) throw new StepFailure(failed)
-      this.#done += lot.length
+      // Nobody planned those.
+      this.#done += lot.filter((step) => !this.#quieting.has(step)).length
       onProgress?.({ phase: 'apply', done: this.#done, total: this.total })
     }
   }
@@ -116,51 +128,118 @@ export class Task {
     }
   }
 
+  /** Takes the weight of the servers that are about to be deleted, so that a drain can wait for the end of their connections. */
+  async quiet(unit: Unit, removals: readonly Step[]): Promise<void> {
+    const steps: Step[] = []
+    const pace = new Pace()
+    for (const { service, server, before } of removals.flatMap(serversLeaving)) {
+      if (pace.due()) await pace.rest()
+      if (before.weight === 0) continue
+      const step: Step = { kind: 'edit-server', service, server, before, after: quiet(before) }
+      steps.push(step)
+      this.#quieting.add(step)
+    }
+    await this.run(unit, steps)
+  }
+
   /** Waits until what is about to be deleted has no more connections, and deletes it. */
   async drainAndRemove(
     ipvs: Ipvs,
     removals: readonly Step[],
     options: NonNullable<ApplyOptions['drain']>,
+    ending: AbortSignal,
   ): Promise<void> {
-    const leaving = removals.flatMap(serversLeaving)
-    const { signal, onProgress } = this.#options
-    const stop = new AbortController()
-    const signals = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal])
-    let done = 0
-    let cause: unknown
-    const drains = leaving.map(async ({ service, server }) => {
-      let quieted = server.weight !== 0
-      try {
-        const how = { ...options, atTimeout: 'delete', signal: signals } as const
-        // They are deleted together, once all of them wait for nothing.
-        const { outcome } = await drain(ipvs, service, withPort(server), how, () => Promise.resolve())
-        if (outcome !== 'deleted') quieted = false
-        if (outcome === 'overruled') {
-          const subject = serverSubject(formatServiceKey(service), withPort(server))
-          throw stale(`${subject} got a weight again while it was drained`)
-        }
-        done += 1
-        onProgress?.({ phase: 'drain', done, total: leaving.length })
-      } catch (error) {
-        if (isGone(error)) {
-          quieted = false
-          return
-        }
-        if (!stop.signal.aborted) cause = error
-        stop.abort()
-      } finally {
-        const step = { kind: 'edit-server', service, server: withPort(server), before: server } as const
-        if (quieted) this.#sent.push({ ...step, after: quiet(server) })
-      }
-    })
-    await Promise.all(drains)
+    let failure: { readonly cause: unknown } | undefined
+    try {
+      await this.#drain(ipvs, removals.flatMap(serversLeaving), options, ending)
+    } catch (cause) {
+      failure = { cause }
+    }
     await ipvs.unit('apply', (unit) =>
       this.guarded(unit, async () => {
-        if (stop.signal.aborted) throw cause
-        signal?.throwIfAborted()
-        await this.run(unit, removals.map(withQuietServers))
+        if (failure !== undefined) throw failure.cause
+        this.#options.signal?.throwIfAborted()
+        await this.run(unit, await this.#stillToRemove(unit, removals.map(withQuietServers)))
       }),
     )
+  }
+
+  async #drain(
+    ipvs: Ipvs,
+    leaving: readonly Leaving[],
+    options: NonNullable<ApplyOptions['drain']>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (leaving.length === 0) return
+    let done = 0
+    await waitForAll(ipvs, leaving, { ...options, signal }, ({ service, server }, how) => {
+      if (how === 'overruled') {
+        throw stale(
+          `${serverSubject(formatServiceKey(service), server)} got a weight again while it was drained`,
+        )
+      }
+      done += 1
+      this.#options.onProgress?.({ phase: 'drain', done, total: leaving.length })
+    })
+  }
+
+  /**
+   * What of the removals is left to do, now that a drain is over in which others
+   * may have changed the table: what is gone already is not, and what is no
+   * longer what was to be removed must not be.
+   */
+  async #stillToRemove(unit: Unit, removals: readonly Step[]): Promise<readonly Step[]> {
+    const actual = await unit.read(this.#parts)
+    const now = await presentOf(actual)
+    const servers = new Map<string, readonly RealServerSpec[]>()
+    const pace = new Pace()
+    for (const { service, realServers } of actual.rules) {
+      servers.set(formatServiceKey(service.key), realServers)
+      if (pace.due()) await pace.rest()
+    }
+    const left: Step[] = []
+    for (const step of removals) {
+      if (pace.due()) await pace.rest()
+      const subject = subjectOf(step)
+      const present = now.get(subject)
+      // Gone already, or, for a daemon, started already.
+      if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
+      if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
+      // A daemon that is stopped here may be followed by another.
+      if (step.kind === 'stop-daemon') now.delete(subject)
+      if (step.kind !== 'delete-service') {
+        left.push(step)
+        continue
+      }
+      const known = new Map<string, RealServerSpec>()
+      for (const server of step.before.realServers ?? [])
+        known.set(serverSubject(subject, withPort(server)), server)
+      const realServers = servers.get(subject) ?? []
+      for (const server of realServers) {
+        const id = serverSubject(subject, withPort(server))
+        const before = known.get(id)
+        if (before === undefined) throw stale(`${id} was added while its service was drained`)
+        if (!sameServer(before, server)) throw stale(`${id} changed while it was drained`)
+        if (pace.due()) await pace.rest()
+      }
+      left.push({ ...step, before: withServers(step.before, realServers) })
+    }
+    if (this.#options.force !== true) this.#refuseStarved(left, servers)
+    return left
+  }
+
+  /** Refuses to delete the last servers of a service that were live, where someone else took those that were to stay. */
+  #refuseStarved(removals: readonly Step[], servers: ReadonlyMap<string, readonly RealServerSpec[]>): void {
+    const live = new Set<string>()
+    for (const step of this.#quieting) if ('service' in step) live.add(formatServiceKey(step.service))
+    for (const step of removals) {
+      if (step.kind !== 'delete-server') continue
+      const service = formatServiceKey(step.service)
+      if (!live.delete(service) || servers.get(service)?.some(({ weight }) => weight !== 0) === true) continue
+      throw stale(
+        `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,
+      )
+    }
   }
 
   /** Undoes what was done, in reverse, and gives the error that says so. */
@@ -180,12 +259,26 @@ export class Task {
       const step = this.#sent[last] as Step
       const error = this.#errors.get(step)
       // What the kernel refused it did not do, whoever else may have.
-      if (error instanceof IpvsError && error.syscall === undefined) continue
-      const present = now?.get(subjectOf(step))
-      if (now === undefined ? error !== undefined : !isAs(present, step, 'after')) {
-        if (now !== undefined && error === undefined && !isAs(present, step, 'before'))
-          notUndone.push({ step })
+      if (error !== undefined && isRefusal(error)) continue
+      if (now === undefined) {
+        if (error !== undefined) {
+          notUndone.push({ step, error, unknown: true })
+          continue
+        }
+      } else if (this.#quieting.has(step)) {
+        // Only the weight was taken, and only that is given back; a weight that someone else gave stands.
+        const present = now.get(subjectOf(step)) as RealServerSpec | undefined
+        if (present?.weight !== 0 || step.kind !== 'edit-server') continue
+        const after = { ...present, weight: step.before.weight ?? 1 }
+        inverse.push({ step: { ...step, before: present, after }, of: step })
+        now.set(subjectOf(step), after)
         continue
+      } else {
+        const present = now.get(subjectOf(step))
+        if (!isAs(present, step, 'after')) {
+          if (error === undefined && !isAs(present, step, 'before')) notUndone.push({ step })
+          continue
+        }
       }
       for (const back of invert(step)) {
         inverse.push({ step: back, of: step })
@@ -205,7 +298,7 @@ export class Task {
       }
       for (const [index, { step, of }] of lot.entries()) {
         const error = outcomes[index]
-        if (error !== undefined && !isGoneAlready(step, error)) failures.set(of, error)
+        if (error !== undefined && !this.#isGoneAlready(step, error)) failures.set(of, error)
       }
       this.#report({ phase: 'roll-back', done: Math.min(from + LOT, inverse.length), total: inverse.length })
     }
@@ -215,6 +308,13 @@ export class Task {
       else notUndone.push({ step, error })
     }
     return errorOf(cause, undone, notUndone)
+  }
+
+  /** Whether a step failed because what it takes away was not there any more. */
+  #isGoneAlready(step: Step, error: Error): boolean {
+    const deletes = 'before' in step && !('after' in step)
+    if (!deletes && !this.#quieting.has(step)) return false
+    return error instanceof IpvsError && error.noFamily !== true && [ENOENT, ESRCH].includes(error.errno)
   }
 
   /** While steps are undone nobody may interfere. */
@@ -245,16 +345,26 @@ function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly Fa
   const reason = failed?.error ?? cause
   const count = (steps: readonly unknown[]): string =>
     `${String(steps.length)} ${steps.length === 1 ? 'step' : 'steps'}`
+  const list = (steps: readonly FailedStep[]): string =>
+    steps
+      .slice(0, 5)
+      .map(
+        ({ step, error }) =>
+          `${step.kind} ${subjectOf(step)} (${error?.message ?? 'changed by someone else'})`,
+      )
+      .join('; ') + (steps.length > 5 ? `; and ${String(steps.length - 5)} more` : '')
+  const unknown = notUndone.filter((one) => one.unknown === true)
+  const left = notUndone.filter((one) => one.unknown !== true)
   const end =
     notUndone.length === 0
       ? `What had been done (${count(undone)}) was undone: the table is as it was.`
-      : `${count(undone)} undone; NOT undone: ${notUndone
-          .slice(0, 5)
-          .map(
-            ({ step, error }) =>
-              `${step.kind} ${subjectOf(step)} (${error?.message ?? 'changed by someone else'})`,
-          )
-          .join('; ')}${notUndone.length > 5 ? `; and ${String(notUndone.length - 5)} more` : ''}.`
+      : [
+          `${count(undone)} undone`,
+          ...(left.length === 0 ? [] : [`NOT undone: ${list(left)}`]),
+          ...(unknown.length === 0
+            ? []
+            : [`NOT KNOWN whether done, for the table could not be read: ${list(unknown)}. Read the table`]),
+        ].join('; ') + '.'
   const subject = failed === undefined ? '' : ` at ${failed.step.kind} ${subjectOf(failed.step)}`
   const message = `apply failed${subject}: ${reason instanceof Error ? reason.message : String(reason)} ${end}`
   return new ApplyError('ERR_IPVS_APPLY', message, {
@@ -270,10 +380,11 @@ export function stale(what: string): ApplyError {
   return new ApplyError('ERR_IPVS_STALE_PLAN', `the table has changed since: ${what}. Plan again.`)
 }
 
-/** Whether a deletion failed because what it names was not there any more. */
-function isGoneAlready(step: Step, error: Error): boolean {
-  if (!('before' in step) || 'after' in step) return false
-  return error instanceof IpvsError && error.noFamily !== true && [ENOENT, ESRCH].includes(error.errno)
+/** Whether an error says that its step was not done. Otherwise the answer was lost. */
+function isRefusal(error: Error): boolean {
+  if (!(error instanceof IpvsError)) return false
+  // Those of files are not lost: they are a sysctl's.
+  return error.code === 'ECANCELED' || [undefined, 'open', 'write'].includes(error.syscall)
 }
 
 /** Something that a step may be about, as it is now. */
@@ -328,22 +439,27 @@ function isAs(present: Present | undefined, step: Step, when: 'before' | 'after'
 }
 
 /** The real servers that a step takes away. */
-function serversLeaving(
-  step: Step,
-): readonly { readonly service: ServiceKey; readonly server: RealServerSpec }[] {
-  if (step.kind === 'delete-server') return [{ service: step.service, server: step.before }]
+function serversLeaving(step: Step): readonly (Leaving & { readonly before: RealServerSpec })[] {
+  if (step.kind === 'delete-server')
+    return [{ service: step.service, server: step.server, before: step.before }]
   if (step.kind !== 'delete-service') return []
-  return (step.before.realServers ?? []).map((server) => ({ service: step.service, server }))
+  return (step.before.realServers ?? []).map((before) => ({
+    service: step.service,
+    server: withPort(before),
+    before,
+  }))
 }
 
 /** The same deletion of servers that stand at weight 0 by now. */
 function withQuietServers(step: Step): Step {
   if (step.kind === 'delete-server') return { ...step, before: quiet(step.before) }
   if (step.kind !== 'delete-service') return step
-  const { realServers, ...rest } = step.before
-  return realServers === undefined
-    ? step
-    : { ...step, before: { ...rest, realServers: realServers.map(quiet) } }
+  return { ...step, before: withServers(step.before, (step.before.realServers ?? []).map(quiet)) }
+}
+
+function withServers(service: StateService, realServers: readonly RealServerSpec[]): StateService {
+  const { realServers: _, ...rest } = service
+  return realServers.length === 0 ? rest : { ...rest, realServers }
 }
 
 function quiet(server: RealServerSpec): RealServerSpec {

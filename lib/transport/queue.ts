@@ -10,14 +10,9 @@ export class RequestQueue {
   readonly #waiting: Group[] = []
   readonly #signals = new Signals()
   #working: Promise<void> | undefined
-  #closed = false
 
   constructor(transport: Transport) {
     this.#transport = transport
-  }
-
-  get closed(): boolean {
-    return this.#closed
   }
 
   /** Sends one request, in one batch with its neighbours. */
@@ -60,9 +55,8 @@ export class RequestQueue {
     })
   }
 
-  /** Takes no more calls; resolves when all that were asked for have their outcome. */
-  async close(): Promise<void> {
-    this.#closed = true
+  /** Resolves when all that were asked for have their outcome. */
+  async idle(): Promise<void> {
     await this.#working
   }
 

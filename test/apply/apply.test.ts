@@ -60,6 +60,14 @@ async function start(state: State = BEFORE): Promise<{
 const writes = (kernel: MemoryKernel): string[] =>
   kernel.log.filter(({ command }) => !String(command).startsWith('get')).map(({ command }) => String(command))
 
+/** Why an apply failed. */
+async function failureOf(applied: Promise<unknown>): Promise<ApplyError> {
+  return (await applied.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason,
+  )) as ApplyError
+}
+
 /** A table without the order of its services and servers: a server that was deleted and comes back is in front. */
 function unordered(state: State): unknown {
   const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
@@ -428,6 +436,69 @@ describe('a failure', () => {
     expect(error.notUndone).toHaveLength(8)
     expect(error.message).toContain('NOT undone')
   })
+
+  test.each([
+    ['was done', true],
+    ['was not done', false],
+  ])('of which nobody can say whether it %s is told, with what to do', async (_, executed) => {
+    const { ipvs, kernel } = await start()
+    const wanted: State = { services: [{ ...WEB, realServers: [server(1, { weight: 4 }), server(9)] }] }
+    kernel.failNext({ command: 'editRealServer', errno: 'ENOBUFS', executed })
+    // The read of the roll-back.
+    kernel.beforeNext('editRealServer', () => {
+      kernel.failNext({ command: 'getService', errno: 'ETIMEDOUT' })
+    })
+    const error = await failureOf(ipvs.apply(wanted, { prune: false }))
+    expect(error).toMatchObject({
+      code: 'ERR_IPVS_APPLY',
+      undone: [{ kind: 'add-server', server: { address: '10.1.0.9' } }],
+      notUndone: [{ step: { kind: 'edit-server' }, error: { code: 'ENOBUFS' }, unknown: true }],
+    })
+    expect(error.message).toMatch(
+      /1 step undone; NOT KNOWN whether done.*edit-server .*10\.1\.0\.1.*Read the table\.$/,
+    )
+    expect(error.message).not.toContain('as it was')
+    expect((await ipvs.realServer(WEB, server(1))).weight).toBe(executed ? 4 : 1)
+  })
+
+  test('of a whole send leaves nothing unsaid, and nothing said of what was not sent', async () => {
+    const { ipvs, kernel } = await start({ services: [] })
+    const wanted: State = { services: [{ ...WEB, realServers: [server(1), server(2)] }] }
+    kernel.batch = () => Promise.reject(new Error('no way'))
+    kernel.dumpOfDumps = (
+      (dump) =>
+      (...given: Parameters<typeof dump>) => {
+        kernel.dumpOfDumps = () => Promise.reject(new Error('no way'))
+        return dump(...given)
+      }
+    )(kernel.dumpOfDumps.bind(kernel))
+    const error = await failureOf(ipvs.apply(wanted))
+    expect(error.notUndone.map(({ step, unknown }) => [step.kind, unknown])).toEqual([
+      ['add-server', true],
+      ['add-server', true],
+      ['add-service', true],
+    ])
+  })
+
+  test('of a socket says nothing of the steps that were not sent after it', async () => {
+    const { ipvs, transport } = await start()
+    transport.fault = { at: 0, failure: { errno: 125, syscall: 'sendmsg' } }
+    const before = unordered(await ipvs.save(ALL))
+    transport.dumpOfDumps = (
+      (dump) =>
+      (...given: Parameters<typeof dump>) => {
+        transport.dumpOfDumps = () =>
+          Promise.resolve({ messages: [], interrupted: false, failure: { errno: 105, syscall: 'recvmsg' } })
+        return dump(...given)
+      }
+    )(transport.dumpOfDumps.bind(transport))
+    const error = await failureOf(
+      ipvs.apply({ services: [{ ...WEB, realServers: [server(8)] }] }, { prune: false }),
+    )
+    expect(error).toMatchObject({ failed: { error: { code: 'ECANCELED' } }, notUndone: [] })
+    transport.dumpOfDumps = FailingTransport.prototype.dumpOfDumps.bind(transport)
+    expect(unordered(await ipvs.save(ALL))).toMatchObject(before as object)
+  })
 })
 
 describe('guards', () => {
@@ -452,6 +523,7 @@ describe('guards', () => {
     expect(await refusal({ allow: ['edit-server', 'edit-service'], force: true })).toContain(
       '`allow`: set-sysctl',
     )
+    expect(await refusal({ allow: [] })).toContain('`allow` is empty: set-sysctl sysctl conntrack may not be')
   })
 
   test.each<[string, State['services'][number]['realServers']]>([
@@ -551,7 +623,7 @@ describe('options', () => {
   test.each<[object, string]>([
     [{ keepWeight: true }, "options has no field 'keepWeight': did you mean 'keepWeights'?"],
     [{ prune: 'yes' }, "prune must be true or false, got 'yes'"],
-    [{ allow: ['edit'] }, "allow must be one of 'add-service'"],
+    [{ allow: ['edit-server', 'add-servers'] }, "allow[1] must be one of 'add-service'"],
     [{ maxDeletions: -1 }, 'maxDeletions must be a whole number 0 to'],
     [
       { scope: { addresses: ['10.0.0.0/33'] } },
@@ -566,6 +638,29 @@ describe('options', () => {
     await expect(ipvs.apply(WANTED, options)).rejects.toThrow(message)
     expect(kernel.log).toEqual([])
   })
+})
+
+test('a promise is no state, and says so', async () => {
+  const { ipvs, kernel } = await start()
+  const planned = ipvs.plan(BEFORE)
+  for (const given of [planned, ipvs.save()]) {
+    await expect(ipvs.apply(given as never)).rejects.toThrow(
+      new TypeError('a promise was given, not what it is of: await it first'),
+    )
+    await expect(ipvs.plan(given as never)).rejects.toThrow('await it first')
+  }
+  expect(writes(kernel)).toEqual([])
+})
+
+test('what a function for a scope writes into a key is not sent', async () => {
+  const { ipvs } = await start({ services: [WEB, DNS] })
+  const scope = (key: { port?: number }): boolean => {
+    key.port = 99
+    return true
+  }
+  const { steps } = await ipvs.apply({ services: [] }, { scope: scope as never })
+  expect(steps.map((step) => 'service' in step && step.service)).toEqual([DNS, WEB])
+  expect(await ipvs.services()).toEqual([])
 })
 
 describe('drain', () => {
@@ -681,5 +776,162 @@ describe('drain', () => {
       (await ipvs.realServers(WEB)).map(({ address, weight }) => [address, weight]),
     )
     expect(weights).toEqual({ '10.1.0.1': 3, '10.1.0.2': 5, '10.1.0.3': 1, '10.1.0.4': 1 })
+  })
+
+  /** An apply that waits for the clients of the servers 1, 2 and 4 of WEB before it takes these and DNS, and somebody else. */
+  async function draining(wanted: State, options: Parameters<Ipvs['apply']>[1] = {}) {
+    const { ipvs, kernel } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    const before = unordered(await other.save(ALL))
+    const clients = kernel.traffic(WEB, { connections: 8 })
+    const done = ipvs.apply(wanted, { drain: { intervalMs: 10, waitFor: 'active' }, ...options })
+    done.catch(() => undefined)
+    const quiet = async (): Promise<number> =>
+      (await other.snapshot()).flatMap(({ realServers }) => realServers).filter(({ weight }) => weight === 0)
+        .length
+    for (let looks = 0; (await quiet()) < 5; looks++) {
+      expect(looks).toBeLessThan(200)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const end = (): void => {
+      for (const client of clients) client.close()
+    }
+    return { ipvs, other, kernel, done, before, end }
+  }
+  const LEFT: State = { services: [{ ...WEB, realServers: [server(3)] }] }
+  const weightsOf = async (ipvs: Ipvs, service: typeof WEB | typeof DNS) =>
+    Object.fromEntries((await ipvs.realServers(service)).map(({ address, weight }) => [address, weight]))
+
+  test('does not delete a service that somebody gave a server meanwhile, and gives the weights back', async () => {
+    const { other, done, end } = await draining(LEFT)
+    await other.addRealServer(DNS, server(77))
+    end()
+    await expect(done).rejects.toMatchObject({
+      code: 'ERR_IPVS_STALE_PLAN',
+      message: expect.stringContaining('udp/10.0.0.1:53 -> 10.1.0.77:8080 was added') as string,
+    })
+    expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1, '10.1.0.77': 1 })
+    expect(await weightsOf(other, WEB)).toEqual({
+      '10.1.0.1': 1,
+      '10.1.0.2': 5,
+      '10.1.0.3': 1,
+      '10.1.0.4': 1,
+    })
+  })
+
+  test('does not leave a service without a live server, where somebody takes the others away meanwhile', async () => {
+    for (const take of [
+      (other: Ipvs) => other.deleteRealServer(WEB, server(3)),
+      (other: Ipvs) => other.editRealServer(WEB, server(3), { weight: 0 }),
+    ]) {
+      const { other, done, end } = await draining(LEFT)
+      await take(other)
+      end()
+      await expect(done).rejects.toMatchObject({
+        code: 'ERR_IPVS_STALE_PLAN',
+        message: expect.stringContaining('tcp/10.0.0.1:80 would be left without') as string,
+      })
+      expect(await weightsOf(other, WEB)).toMatchObject({ '10.1.0.1': 1, '10.1.0.2': 5, '10.1.0.4': 1 })
+      expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1 })
+    }
+    const forced = await draining(LEFT, { force: true })
+    await forced.other.deleteRealServer(WEB, server(3))
+    forced.end()
+    await forced.done
+    expect(await weightsOf(forced.other, WEB)).toEqual({})
+  })
+
+  test('does not delete what somebody changes meanwhile, and leaves the change', async () => {
+    const { other, done, end } = await draining(LEFT)
+    await other.editRealServer(WEB, server(1), { upperThreshold: 5 })
+    end()
+    await expect(done).rejects.toMatchObject({
+      code: 'ERR_IPVS_STALE_PLAN',
+      message: expect.stringContaining('tcp/10.0.0.1:80 -> 10.1.0.1:8080 changed') as string,
+    })
+    expect(await other.realServer(WEB, server(1))).toMatchObject({ weight: 1, upperThreshold: 5 })
+    const service = await draining(LEFT)
+    await service.other.editService(DNS, { scheduler: 'sh' })
+    service.end()
+    await expect(service.done).rejects.toMatchObject({ code: 'ERR_IPVS_STALE_PLAN' })
+    expect(await weightsOf(service.other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1 })
+  })
+
+  test('does not mind what somebody deletes meanwhile, nor what has nothing to do with it', async () => {
+    const { other, done, end } = await draining(LEFT)
+    await other.deleteRealServer(WEB, server(1))
+    await other.deleteRealServer(DNS, server(1))
+    await other.addService({ ...MARK, scheduler: 'rr' })
+    await other.addRealServer(WEB, server(50))
+    await other.editService(WEB, { scheduler: 'rr' })
+    await other.setSysctl('conntrack', 1)
+    end()
+    await done
+    expect(await weightsOf(other, WEB)).toEqual({ '10.1.0.3': 1, '10.1.0.50': 1 })
+    expect((await other.services()).map(({ protocol }) => protocol).sort()).toEqual(['fwmark', 'tcp'])
+    const gone = await draining(LEFT)
+    await gone.other.flush()
+    await gone.done
+    expect(await gone.other.services()).toEqual([])
+  })
+
+  test('whose deletions fail gives everything back, the weights too', async () => {
+    const { other, kernel, done, end, before } = await draining(LEFT)
+    kernel.failNext({ command: 'deleteService', errno: 'ENOMEM' })
+    end()
+    await expect(done).rejects.toMatchObject({ code: 'ERR_IPVS_APPLY', notUndone: [] })
+    expect(unordered(await other.save(ALL))).toEqual(before)
+  })
+
+  test('whose weights cannot be taken gives everything back', async () => {
+    const { ipvs, kernel } = await start()
+    const before = unordered(await ipvs.save(ALL))
+    kernel.failNext({ command: 'editRealServer', errno: 'ENOMEM' })
+    await expect(ipvs.apply(LEFT, { drain: { intervalMs: 10 } })).rejects.toMatchObject({
+      code: 'ERR_IPVS_APPLY',
+    })
+    expect(unordered(await ipvs.save(ALL))).toEqual(before)
+  })
+
+  test('ends by close(), which gives everything back before it closes', async () => {
+    const { ipvs, other, done, before } = await draining(WANTED)
+    await ipvs.close()
+    expect(unordered(await other.save(ALL))).toEqual(before)
+    await expect(done).rejects.toMatchObject({ code: 'EBADF', command: 'apply' })
+    await expect(ipvs.apply(BEFORE)).rejects.toMatchObject({ code: 'EBADF' })
+  })
+
+  test('close() waits for an apply that has just been called', async () => {
+    const { ipvs, kernel } = await start()
+    const done = ipvs.apply(WANTED)
+    await ipvs.close()
+    await done
+    const other = await Ipvs.open({ transport: kernel })
+    expect((await other.plan(WANTED)).steps).toEqual([])
+  })
+
+  test('of a service with many servers reads it once for all of them', async () => {
+    const many = Array.from({ length: 300 }, (_, index) =>
+      server(0, { address: `10.2.${String(index >> 8)}.${String(index & 255)}` }),
+    )
+    const { ipvs, kernel } = await start({ services: [{ ...WEB, scheduler: 'rr', realServers: many }] })
+    const reads = (): number => kernel.log.filter(({ command }) => command === 'getRealServers').length
+    const clients = kernel.traffic(WEB, { connections: 300 })
+    kernel.clearLog()
+    const looks = new Set<number>()
+    await ipvs.apply(
+      { services: [] },
+      {
+        drain: { intervalMs: 20, timeoutMs: 60_000, waitFor: 'active' },
+        onProgress: ({ phase }) => {
+          if (phase === 'drain') looks.add(reads())
+          for (const client of clients) client.close()
+        },
+      },
+    )
+    // One with the table, one for each look, one with the table again.
+    expect(reads()).toBeLessThanOrEqual(5)
+    expect(looks.size).toBe(1)
+    expect(kernel.log.filter(({ command }) => command === 'editRealServer')).toHaveLength(300)
   })
 })
