@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ApplyError, formatState, type Ipvs, type State } from '../../lib/index.ts'
+import { ApplyError, type ApplyOptions, formatState, Ipvs, type State } from '../../lib/index.ts'
+import { openNative } from '../../lib/transport/native.ts'
+import { FailingTransport } from '../helpers/failing-transport.ts'
 import {
   canonicalRealServer,
   canonicalService,
@@ -234,6 +236,75 @@ kernelTests('save and restore', () => {
 })
 
 kernelTests('an apply that fails', () => {
+  const web = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
+  const dns = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const
+  const server = (last: number, more: object = {}) => ({ address: `10.1.0.${String(last)}`, ...more })
+  const daemon = (state: 'master' | 'backup', syncId: number) => ({ state, multicastInterface: 'd0', syncId })
+  const OLD: State = {
+    services: [
+      { ...web, scheduler: 'wlc', realServers: [server(1), server(2, { weight: 5 }), server(3), server(4)] },
+      { ...dns, scheduler: 'rr', realServers: [server(1), server(2)] },
+    ],
+    timeouts: { tcpSeconds: 900, tcpFinSeconds: 120, udpSeconds: 300 },
+    syncDaemons: [daemon('master', 1)],
+    sysctls: { conntrack: '0' },
+  }
+  /** Every kind of step leads here. */
+  const NEW: State = {
+    services: [
+      {
+        ...web,
+        scheduler: 'wlc',
+        persistence: { timeoutSeconds: 60 },
+        realServers: [server(5, { weight: 9 }), server(2, { weight: 0 }), server(3, { upperThreshold: 10 })],
+      },
+      { protocol: 'fwmark', fwmark: 7, realServers: [server(6)] },
+    ],
+    timeouts: { tcpSeconds: 1000 },
+    syncDaemons: [daemon('master', 2), daemon('backup', 2)],
+    sysctls: { conntrack: '1' },
+  }
+  // Nobody knows of a lost answer whether it was for something that was done.
+  const LOST = { errno: 110, syscall: 'recvmsg' }
+
+  test.each<[string, boolean, ApplyOptions]>([
+    ['is not sent', false, {}],
+    ['is done and its answer lost', true, {}],
+    ['is done and its answer lost, with a drain', true, { drain: { timeoutMs: 0 } }],
+  ])('where any one request %s leaves the table as it was', (_, executed, options) =>
+    withNamespace(async (netns) => {
+      const { ipvs, name, path } = netns
+      for (const verb of ['add d0 type dummy', 'set d0 up'])
+        await netns.run(['ip', '-n', name, 'link', ...verb.split(' ')])
+      const native = await openNative({ netns: path, timeoutMs: 5000 })
+      if ('errno' in native) throw new Error(`errno ${String(native.errno)}`)
+      const transport = new FailingTransport(native)
+      await using failing = await Ipvs.open({ transport })
+      const now = async (): Promise<unknown> => {
+        const { services, ...rest } = await ipvs.save({ sysctls: ['conntrack'] })
+        return { ...rest, rules: unordered(await listed(ipvs)), services: services.length }
+      }
+      await ipvs.restore(OLD)
+      const old = await now()
+      const { steps } = await failing.plan(NEW)
+      expect(new Set(steps.map(({ kind }) => kind)).size).toBe(10)
+      const most = steps.length + (options.drain === undefined ? 0 : 4)
+      for (let at = 0; at < most; at++) {
+        transport.writes = 0
+        transport.fault = { at, failure: LOST, executed }
+        const error = await failing.apply(NEW, options).catch((reason: unknown) => reason)
+        expect(error, `request ${String(at)}`).toMatchObject({ code: 'ERR_IPVS_APPLY', notUndone: [] })
+        expect(await now(), `request ${String(at)}`).toEqual(old)
+      }
+      // There was no other request, and without a fault the table is the new one.
+      transport.writes = 0
+      transport.fault = undefined
+      await failing.apply(NEW, options)
+      expect(transport.writes).toBe(most)
+      expect((await ipvs.plan(NEW)).steps).toEqual([])
+    }),
+  )
+
   test('at the last of many steps leaves the table as it was', () =>
     withNamespace(async ({ ipvs }) => {
       const web = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
