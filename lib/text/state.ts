@@ -3,6 +3,7 @@ import { checkState, describeAt, formatStatePath, type StatePath } from '../stat
 import type { State } from '../types.ts'
 import { checkOptions, oneOf, optionalFunction, show } from '../validate.ts'
 import { formatJson, formatYaml } from './format-document.ts'
+import { describeInLines, placeInLine } from './ipvsadm-refusal.ts'
 import { formatLines, type StateLoss } from './format-ipvsadm.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { isProgram, type Lookups, parseLines } from './parse-ipvsadm.ts'
@@ -234,7 +235,14 @@ async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Pr
     ({ column, message, cause }, line) =>
       new StateSyntaxError({ format: 'ipvsadm', line, column, reason: message, cause }),
   )
-  return checked('ipvsadm', lines.state, pace, lines.placeOf)
+  const { state, placeOf } = lines
+  return checked(
+    'ipvsadm',
+    state,
+    pace,
+    (path) => placeInLine(text, placeOf(path), path),
+    ({ message }, path) => describeInLines(message, path, placeOf),
+  )
 }
 
 /** A refusal of checkState(), before it is known where in the text it is. */
@@ -253,8 +261,14 @@ type Locate = (
   path: StatePath,
 ) => { line: number; column: number } | Promise<{ line: number; column: number }>
 
-/** Checks what was read. A line of ipvsadm has its own words for fields, so its number says enough of where. */
-async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
+/** Checks what was read. */
+async function checked(
+  format: StateFormat,
+  value: unknown,
+  pace: Pace,
+  locate: Locate,
+  describe: (refused: Error, path: StatePath) => string = describeAt,
+): Promise<State> {
   try {
     const state = await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
     // The object was made here.
@@ -266,7 +280,7 @@ async function checked(format: StateFormat, value: unknown, pace: Pace, locate: 
     throw new StateSyntaxError({
       format,
       ...(await locate(path)),
-      reason: format === 'ipvsadm' ? refused.message : describeAt(refused, path),
+      reason: describe(refused, path),
       ...(path.length > 0 && { path: formatStatePath(path) }),
       cause: refused,
     })
