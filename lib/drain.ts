@@ -100,8 +100,8 @@ export async function drain(
 ): Promise<DrainResult> {
   checkDrainOptions(options)
   options.signal?.throwIfAborted()
-  return ipvs.lasting('drain', options.signal, (open, signal) =>
-    drainWhileOpen(open, service, server, { ...options, signal }),
+  return ipvs.lasting('drain', (open, ending) =>
+    drainWhileOpen(open, service, server, { ...options, signal: eitherOf(options.signal, ending) }),
   )
 }
 
@@ -157,11 +157,12 @@ export interface Leaving {
 export async function waitForAll(
   ipvs: Ipvs,
   leaving: readonly Leaving[],
-  options: DrainOptions & { readonly signal: AbortSignal },
+  options: DrainOptions,
+  ending: AbortSignal,
   ended: (one: Leaving, how: 'deleted' | 'gone' | 'overruled') => void,
 ): Promise<void> {
   const { timeoutMs, intervalMs, waitFor } = checkDrainOptions(options)
-  const { signal } = options
+  const signal = eitherOf(options.signal, ending)
   const start = performance.now()
   const pace = new Pace()
   const waiting = new Map<string, { readonly service: ServiceKey; readonly servers: Map<string, Leaving> }>()
@@ -199,6 +200,11 @@ export async function waitForAll(
       throw error
     }
   }
+}
+
+/** A signal that is raised with the caller's, or because the Ipvs is closed. */
+function eitherOf(signal: AbortSignal | undefined, ending: AbortSignal): AbortSignal {
+  return signal === undefined ? ending : AbortSignal.any([signal, ending])
 }
 
 /** How long until the next look: the last one is when the time is over. */

@@ -668,23 +668,18 @@ export class Ipvs {
 
   /**
    * Runs a task that waits in between of its requests. close() raises the
-   * signal that it is given, as the caller's own does, and lets it undo what it
-   * did: the Ipvs that it is given is open so long.
+   * signal that it is given and lets it undo what it did: the Ipvs that it is
+   * given is open so long.
    *
    * @internal
    */
-  async lasting<T>(
-    command: string,
-    signal: AbortSignal | undefined,
-    task: (ipvs: Ipvs, signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  async lasting<T>(command: string, task: (ipvs: Ipvs, ending: AbortSignal) => Promise<T>): Promise<T> {
     this.#checkOpen(command)
     const ending = new AbortController()
-    const either = signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal])
     const forget = this.onClose(() => {
       ending.abort(refusal({ errno: 9 }, command))
     })
-    const running = task(new Ipvs(this.#transport, this.#queue), either)
+    const running = task(new Ipvs(this.#transport, this.#queue), ending.signal)
     this.#lasting.add(running)
     try {
       return await running

@@ -92,9 +92,7 @@ export async function plan(ipvs: Ipvs, wanted: State, options: PlanOptions & Req
 /** See Ipvs.apply(). */
 export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOptions): Promise<ApplyResult> {
   const guard = checkApplyOptions(options)
-  return ipvs.lasting('apply', options.signal, (open, ending) =>
-    applyWhileOpen(open, target, options, guard, ending),
-  )
+  return ipvs.lasting('apply', (open, ending) => applyWhileOpen(open, target, options, guard, ending))
 }
 
 async function applyWhileOpen(

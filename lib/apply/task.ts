@@ -168,18 +168,20 @@ export class Task {
     ipvs: Ipvs,
     leaving: readonly Leaving[],
     options: NonNullable<ApplyOptions['drain']>,
-    signal: AbortSignal,
+    ending: AbortSignal,
   ): Promise<void> {
     if (leaving.length === 0) return
+    const { signal, onProgress } = this.#options
+    const how = { ...options, ...(signal !== undefined && { signal }) }
     let done = 0
-    await waitForAll(ipvs, leaving, { ...options, signal }, ({ service, server }, how) => {
-      if (how === 'overruled') {
+    await waitForAll(ipvs, leaving, how, ending, ({ service, server }, outcome) => {
+      if (outcome === 'overruled') {
         throw stale(
           `${serverSubject(formatServiceKey(service), server)} got a weight again while it was drained`,
         )
       }
       done += 1
-      this.#options.onProgress?.({ phase: 'drain', done, total: leaving.length })
+      onProgress?.({ phase: 'drain', done, total: leaving.length })
     })
   }
 
@@ -341,10 +343,11 @@ class StepFailure extends Error {
 function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly FailedStep[]): unknown {
   const failed = cause instanceof StepFailure ? cause.failed : undefined
   // An abort, or what a callback threw, is nobody else's affair where the table is as it was.
-  if (failed === undefined && notUndone.length === 0) return cause
+  if (failed === undefined && notUndone.length === 0) {
+    if (!(cause instanceof ApplyError) || cause.code !== 'ERR_IPVS_STALE_PLAN') return cause
+    return new ApplyError(cause.code, `${cause.message} ${wasUndone(undone)}.`, { undone })
+  }
   const reason = failed?.error ?? cause
-  const count = (steps: readonly unknown[]): string =>
-    `${String(steps.length)} ${steps.length === 1 ? 'step' : 'steps'}`
   const list = (steps: readonly FailedStep[]): string =>
     steps
       .slice(0, 5)
@@ -357,7 +360,7 @@ function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly Fa
   const left = notUndone.filter((one) => one.unknown !== true)
   const end =
     notUndone.length === 0
-      ? `What had been done (${count(undone)}) was undone: the table is as it was.`
+      ? `${wasUndone(undone)}: the table is as it was.`
       : [
           `${count(undone)} undone`,
           ...(left.length === 0 ? [] : [`NOT undone: ${list(left)}`]),
@@ -373,6 +376,14 @@ function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly Fa
     notUndone,
     cause: reason,
   })
+}
+
+function count(steps: readonly unknown[]): string {
+  return `${String(steps.length)} ${steps.length === 1 ? 'step' : 'steps'}`
+}
+
+function wasUndone(steps: readonly Step[]): string {
+  return `What had been done (${count(steps)}) was undone`
 }
 
 /** The error of a plan that the table has left behind. */

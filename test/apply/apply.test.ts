@@ -808,7 +808,11 @@ describe('drain', () => {
     end()
     await expect(done).rejects.toMatchObject({
       code: 'ERR_IPVS_STALE_PLAN',
-      message: expect.stringContaining('udp/10.0.0.1:53 -> 10.1.0.77:8080 was added') as string,
+      message:
+        'the table has changed since: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added while its service was drained. ' +
+        'Plan again. What had been done (5 steps) was undone.',
+      undone: expect.objectContaining({ length: 5 }) as unknown,
+      notUndone: [],
     })
     expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1, '10.1.0.77': 1 })
     expect(await weightsOf(other, WEB)).toEqual({
