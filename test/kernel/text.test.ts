@@ -108,6 +108,40 @@ kernelTests('lines of ipvsadm', () => {
     })
   })
 
+  test('that ipvsadm -S prints with names of hosts and services are the table', async () => {
+    const services = new Map([['9pfs', 564]])
+    const hosts = new Map([
+      ['web ipv4', '192.0.2.1'],
+      ['web-2.example ipv4', '10.1.0.2'],
+      ['web6 ipv6', '2001:db8::1'],
+      ['server6 ipv6', '2001:db8::9'],
+    ])
+    await withNamespace(async (netns) => {
+      await netns.run(
+        ['ipvsadm', '-R'],
+        '-A -t 192.0.2.1:564 -s rr\n-a -t 192.0.2.1:564 -r 10.1.0.2:564 -m\n' +
+          '-A -t [2001:db8::1]:564 -s rr\n-a -t [2001:db8::1]:564 -r [2001:db8::9]:564 -m\n',
+      )
+      // ipvsadm sees these files in place of the guest's.
+      const files = [
+        ['/etc/hosts', [...hosts].map(([name, address]) => `${address} ${name.replace(/ .*/, '')}`)],
+        ['/etc/services', [...services].map(([name, port]) => `${name} ${String(port)}/tcp`)],
+      ] as const
+      const script = files.map(
+        ([path, lines]) =>
+          `file=$(mktemp); printf '%s\\n' '${lines.join("' '")}' > $file; mount --bind $file ${path}; rm $file`,
+      )
+      const named = await netns.run(['unshare', '-m', 'sh', '-ec', `${script.join('; ')}; ipvsadm -S`])
+      expect(named).toContain('-a -t [web6]:9pfs -r [server6]:9pfs -m')
+      expect(named).toContain('-a -t web:9pfs -r web-2.example:9pfs -m')
+      const state = await parseState(named, {
+        lookupService: (name) => services.get(name),
+        lookupHost: (name, family) => hosts.get(`${name} ${family}`),
+      })
+      expect(sorted(state.services)).toEqual(await tableOf(netns))
+    })
+  })
+
   test('with -b and nothing, as ipvsadm prints flag 3 of sh, lose nothing but that flag', async () => {
     await withNamespace(async (netns) => {
       await netns.ipvs.addService({
