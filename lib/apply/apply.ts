@@ -222,7 +222,7 @@ async function goalOf(wanted: State, { scope }: Comparison): Promise<Table> {
   // What plan(), save() and readState() give, without an await.
   if (wanted instanceof Promise) throw new TypeError('a promise was given, not what it is of: await it first')
   const goal = await completeState(wanted)
-  if (scope !== undefined) checkWithin(goal, scope)
+  if (scope !== undefined) await checkWithin(goal, scope)
   return goal
 }
 

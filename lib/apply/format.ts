@@ -1,4 +1,5 @@
 import { formatEndpoint, formatServiceKey } from '../errors.ts'
+import { parseAddress } from '../kernel.ts'
 import { Pace } from '../pace.ts'
 import type {
   RealServerKey,
@@ -10,7 +11,7 @@ import type {
 } from '../types.ts'
 import * as check from '../validate.ts'
 import type { Differences } from './plan.ts'
-import type { Step } from './steps.ts'
+import { serverSubject, type Step, subjectOf } from './steps.ts'
 
 /** How a plan is printed. */
 export interface FormatPlanOptions {
@@ -28,9 +29,14 @@ interface Line {
 
 /** What a plan does to one service. */
 interface Group {
-  readonly id: string
+  readonly key: ServiceKey
   readonly head: Line
-  readonly servers: { readonly id: string; readonly line: Line }[]
+  readonly servers: ServerLine[]
+}
+
+interface ServerLine {
+  readonly key: RealServerKey
+  readonly line: Line
 }
 
 /**
@@ -40,17 +46,22 @@ interface Group {
  */
 export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
   check.checkOptions(options, ['color'])
-  if (!('steps' in check.object(plan, 'a plan')))
-    throw new TypeError('a plan has steps; this has none: await plan()')
+  const fields = check.object(plan, 'a plan')
+  for (const name of ['steps', 'starved', 'reordered']) {
+    if (Array.isArray(fields[name])) continue
+    throw new TypeError(`a plan has ${name}; this has none: give all that plan() gave, and await it first`)
+  }
   const color = check.flag(options.color ?? false, 'color')
   const pace = new Pace()
   const groups = new Map<string, Group>()
   const group = (key: ServiceKey): Group => {
     const id = formatServiceKey(key)
     let known = groups.get(id)
-    if (known === undefined) groups.set(id, (known = { id, head: { sign: ' ', text: id }, servers: [] }))
+    if (known === undefined) groups.set(id, (known = { key, head: { sign: ' ', text: id }, servers: [] }))
     return known
   }
+  /** What comes in place of something that is deleted; additions are the first of the steps. */
+  const successors = new Map<string, string>()
   const others: Line[] = []
   const counts = { '+': 0, '~': 0, '-': 0 }
   for (const step of plan.steps) {
@@ -60,11 +71,21 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
       others.push({ sign, text: describeOther(step) })
       continue
     }
-    const { id, servers } = group(step.service)
+    const { servers } = group(step.service)
+    const id = formatServiceKey(step.service)
+    if (step.kind === 'add-server' && step.replaces !== undefined) {
+      successors.set(serverSubject(id, step.replaces), formatEndpoint(step.server.address, step.server.port))
+    }
+    if (step.kind === 'add-service' && step.replaces !== undefined) {
+      successors.set(formatServiceKey(step.replaces), id)
+    }
+    const successor = sign === '-' ? successors.get(subjectOf(step)) : undefined
+    const more = successor === undefined ? '' : `  (replaced by ${successor})`
     if ('server' in step) {
-      servers.push(serverLine(step.server, sign, describeServer(step)))
+      servers.push(serverLine(step.server, sign, `${describeServer(step)}${more}`))
     } else {
-      groups.set(id, { id, servers, head: { sign, text: `${id}  ${describeService(step)}` } })
+      const head = { sign, text: `${id}  ${describeService(step)}${more}` }
+      groups.set(id, { key: step.service, servers, head })
       const gone = step.kind === 'delete-service' ? step.before.realServers : undefined
       for (const server of gone ?? []) {
         servers.push(serverLine(server, sign, serverText(server)))
@@ -87,14 +108,17 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
       print(line, '  ')
       if (pace.due()) await pace.rest()
     }
+    if (pace.due()) await pace.rest()
   }
   for (const key of plan.starved) {
+    if (pace.due()) await pace.rest()
     print({
       sign: '!',
       text: `${formatServiceKey(key)} would be left without a real server whose weight is above 0`,
     })
   }
   for (const key of plan.reordered) {
+    if (pace.due()) await pace.rest()
     print({
       sign: ' ',
       text: `${formatServiceKey(key)}: its real servers stay in another order than the state has`,
@@ -108,23 +132,30 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
   return `${lines.join('\n')}\n`
 }
 
-function serverLine(
-  { address, port }: RealServerKey,
-  sign: Sign,
-  text: string,
-): { readonly id: string; readonly line: Line } {
-  const id = formatEndpoint(address, port)
-  return { id, line: { sign, text: `${id}  ${text}` } }
+function serverLine(key: RealServerKey, sign: Sign, text: string): ServerLine {
+  return { key, line: { sign, text: `${formatEndpoint(key.address, key.port)}  ${text}` } }
 }
 
 /** Nobody reads so long a list to the end, and to sort it would keep the JS thread. */
 const MOST_TO_SORT = 5000
 
-/** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10. */
-function sorted<T extends { readonly id: string }>(list: readonly T[]): readonly T[] {
+/** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10, and 2001:db8::a before 2001:db8::10. */
+function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(list: readonly T[]): readonly T[] {
   if (list.length > MOST_TO_SORT) return list
-  const keys = new Map(list.map((one) => [one, one.id.replace(/\d+/g, (digits) => digits.padStart(10, '0'))]))
-  return [...list].sort((a, b) => ((keys.get(a) ?? '') < (keys.get(b) ?? '') ? -1 : 1))
+  const ranked = list.map((one) => ({ one, rank: rankOf(one.key) }))
+  return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ one }) => one)
+}
+
+/** A text that comes where an identity belongs. */
+function rankOf(key: ServiceKey | RealServerKey): string {
+  if ('fwmark' in key) return `fwmark ${check.familyOfService(key)} ${padded(key.fwmark)}`
+  const protocol = 'protocol' in key ? String(key.protocol).padStart(3, '0') : ''
+  const bytes = Array.from(parseAddress(key.address), (byte) => String.fromCharCode(byte)).join('')
+  return `${protocol} ${check.familyOfAddress(key.address)} ${bytes} ${padded(key.port ?? 0)}`
+}
+
+function padded(number: number): string {
+  return String(number).padStart(10, '0')
 }
 
 function signOf({ kind }: Step): '+' | '~' | '-' {
@@ -147,8 +178,11 @@ function signOf({ kind }: Step): '+' | '~' | '-' {
 
 function describeService(step: Extract<Step, { readonly kind: `${string}-service` }>): string {
   if (step.kind === 'edit-service') return changes(serviceFields(step.before), serviceFields(step.after))
-  const spec = step.kind === 'add-service' ? step.after : step.before
-  return present(serviceFields(spec))
+  if (step.kind === 'delete-service') return present(serviceFields(step.before))
+  const { after, replaces } = step
+  if (replaces === undefined) return present(serviceFields(after))
+  const part = replaces.protocol === 'fwmark' ? 'family' : 'port'
+  return `${present(serviceFields(after))}  (replaces ${formatServiceKey(replaces)}: a ${part} cannot be edited)`
 }
 
 function describeServer(step: Extract<Step, { readonly kind: `${string}-server` }>): string {
@@ -156,8 +190,8 @@ function describeServer(step: Extract<Step, { readonly kind: `${string}-server` 
   if (step.kind === 'delete-server') return serverText(step.before)
   const { after, replaces } = step
   if (replaces === undefined) return serverText(after)
-  const old = formatEndpoint(replaces.address, replaces.port)
-  return `${serverText(after)}  (replaces ${old}: a port cannot be edited)`
+  const part = replaces.address === after.address ? 'port' : 'family'
+  return `${serverText(after)}  (replaces ${formatEndpoint(replaces.address, replaces.port)}: a ${part} cannot be edited)`
 }
 
 function serverText(server: RealServerSpec): string {

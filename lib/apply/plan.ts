@@ -13,7 +13,7 @@ import type {
 } from '../types.ts'
 import * as check from '../validate.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
-import { additions, type Step } from './steps.ts'
+import { addition, type Step } from './steps.ts'
 import {
   checkWithin,
   completeDaemon,
@@ -34,7 +34,8 @@ export interface PlanOptions {
   readonly prune?: boolean
   /**
    * Leaves the weights of real servers that exist, for something else decides
-   * them, such as health checks. New ones get theirs from the state. Default false.
+   * them, such as health checks; one that is replaced for its port keeps its
+   * weight too. New ones get theirs from the state. Default false.
    */
   readonly keepWeights?: boolean
   /**
@@ -123,7 +124,7 @@ export function comparisonOf({ prune, keepWeights, scope }: PlanOptions): Compar
  */
 export async function compare(actual: Table, wanted: Table, options: Comparison): Promise<Differences> {
   const { prune, scope } = options
-  if (scope !== undefined) checkWithin(wanted, scope)
+  if (scope !== undefined) await checkWithin(wanted, scope)
   const pace = new Pace()
   const before = new Map<string, Entry>()
   for (const entry of actual.services) {
@@ -131,6 +132,7 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
     if (pace.due()) await pace.rest()
   }
 
+  const newServices: { readonly key: ServiceKey; readonly step: AddService; readonly at: number }[] = []
   const added: Step[] = []
   const edited: Step[] = []
   const quiesced: Step[] = []
@@ -145,10 +147,14 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
     const entry = wanted.services[index] as Entry
     const now = before.get(entry.id)
     if (now === undefined) {
-      added.push({ kind: 'add-service', service: entry.key, after: entry.spec })
-      // One by one: a call with so many arguments as a service may have servers overflows the stack.
-      for (const step of additions(entry.key, entry.servers)) added.push(step)
-      if (pace.due(entry.servers.length)) await pace.rest()
+      const step = { kind: 'add-service', service: entry.key, after: entry.spec } as const
+      newServices.push({ key: entry.key, step, at: added.length })
+      added.push(step)
+      for (let last = entry.servers.length - 1; last >= 0; last--) {
+        added.push(addition(entry.key, entry.servers[last] as CompleteServer))
+        if (pace.due()) await pace.rest()
+      }
+      if (pace.due()) await pace.rest()
       continue
     }
     before.delete(entry.id)
@@ -161,6 +167,7 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
       else if (step.kind === 'delete-server') deletedServers.push(step)
       else if (quiesces(step)) quiesced.push(step)
       else edited.push(step)
+      if (pace.due()) await pace.rest()
     }
     if (servers.starved) starved.push(entry.key)
     if (servers.reordered) reordered.push(entry.key)
@@ -168,6 +175,9 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
   }
   deletions += deletedServers.length
   if (prune) {
+    for (const [{ step, at }, old] of await pairs(newServices, [...before.values()], withoutPort, pace)) {
+      added[at] = { ...step, replaces: old.key }
+    }
     for (const { key, spec, servers } of before.values()) {
       const realServers = servers.length > 0 && { realServers: servers }
       deletedServices.push({ kind: 'delete-service', service: key, before: { ...spec, ...realServers } })
@@ -208,9 +218,10 @@ async function compareServers(
   const { key: service } = wanted
   const steps: Step[] = []
   let live = 0
+  const withWeight = (before: CompleteServer, server: CompleteServer): CompleteServer =>
+    keepWeights && server.weight !== before.weight ? { ...server, weight: before.weight } : server
   const edit = (before: CompleteServer, server: CompleteServer): void => {
-    const after =
-      keepWeights && server.weight !== before.weight ? { ...server, weight: before.weight } : server
+    const after = withWeight(before, server)
     if (after.weight > 0) live += 1
     if (sameServer(before, after)) return
     steps.push({ kind: 'edit-server', service, server: keyOf(before), before, after })
@@ -237,7 +248,6 @@ async function compareServers(
     const before = left.get(endpoint)
     if (before === undefined) {
       missing.push(after)
-      if (after.weight > 0) live += 1
     } else {
       left.delete(endpoint)
       kept.push(before)
@@ -246,10 +256,21 @@ async function compareServers(
     if (pace.due()) await pace.rest()
   }
   const surplus = [...left.values()]
-  for (const step of replacements(additions(service, missing), prune ? surplus : [])) steps.push(step)
+  const replaced = await replacements(missing, prune ? surplus : [], pace)
+  for (let last = missing.length - 1; last >= 0; last--) {
+    const server = missing[last] as CompleteServer
+    const old = replaced.get(server)
+    // One of another family has another address, and so is another machine to whoever checks its health.
+    const after = old?.address === server.address ? withWeight(old, server) : server
+    if (after.weight > 0) live += 1
+    const step = addition(service, after)
+    steps.push(old === undefined ? step : { ...step, replaces: keyOf(old) })
+    if (pace.due()) await pace.rest()
+  }
   for (const server of surplus) {
     if (prune) steps.push({ kind: 'delete-server', service, server: keyOf(server), before: server })
     else if (server.weight > 0) live += 1
+    if (pace.due()) await pace.rest()
   }
   // New ones come in front, and those that were there keep their order.
   const first = wanted.servers.length - missing.length - kept.length
@@ -264,17 +285,63 @@ async function compareServers(
   }
 }
 
-/** Says of servers to add which others they stand in for: the one that has the same address, and is deleted. */
-function replacements(added: readonly Step[], surplus: readonly CompleteServer[]): readonly Step[] {
-  if (surplus.length === 0) return added
-  const deleted = new Map<string, CompleteServer | undefined>()
-  for (const server of surplus) {
-    deleted.set(server.address, deleted.has(server.address) ? undefined : server)
+type AddService = Extract<Step, { readonly kind: 'add-service' }>
+
+/** What stays of a service's identity where its port, or the family of its mark, becomes another. */
+function withoutPort({ key }: { readonly key: ServiceKey }): string {
+  return key.protocol === 'fwmark' ? `fwmark ${String(key.fwmark)}` : `${String(key.protocol)} ${key.address}`
+}
+
+/** Which servers new ones stand in for: by their address, or else the last one left for the last one of another family. */
+async function replacements(
+  added: readonly CompleteServer[],
+  deleted: readonly CompleteServer[],
+  pace: Pace,
+): Promise<ReadonlyMap<CompleteServer, CompleteServer>> {
+  const replaced = await pairs(added, deleted, ({ address }) => address, pace)
+  if (added.length - replaced.size !== 1 || deleted.length - replaced.size !== 1) return replaced
+  const paired = new Set(replaced.values())
+  const after = added.find((server) => !replaced.has(server))
+  const before = deleted.find((server) => !paired.has(server))
+  if (after === undefined || before?.port !== after.port) return replaced
+  if (check.familyOfAddress(after.address) !== check.familyOfAddress(before.address)) {
+    replaced.set(after, before)
   }
-  return added.map((step) => {
-    const old = step.kind === 'add-server' ? deleted.get(step.server.address) : undefined
-    return step.kind === 'add-server' && old !== undefined ? { ...step, replaces: keyOf(old) } : step
-  })
+  return replaced
+}
+
+/** Pairs what is added with what is deleted: where just one of either has a name. */
+async function pairs<New, Old>(
+  added: readonly New[],
+  deleted: readonly Old[],
+  nameOf: (one: New | Old) => string,
+  pace: Pace,
+): Promise<Map<New, Old>> {
+  const found = new Map<New, Old>()
+  if (added.length === 0 || deleted.length === 0) return found
+  const news = await onlyOnes(added, nameOf, pace)
+  const olds = await onlyOnes(deleted, nameOf, pace)
+  for (const [name, one] of news) {
+    const old = olds.get(name)
+    if (one !== undefined && old !== undefined) found.set(one, old)
+    if (pace.due()) await pace.rest()
+  }
+  return found
+}
+
+/** By name; `undefined` where several have the same. */
+async function onlyOnes<T>(
+  list: readonly T[],
+  nameOf: (one: T) => string,
+  pace: Pace,
+): Promise<Map<string, T | undefined>> {
+  const named = new Map<string, T | undefined>()
+  for (const one of list) {
+    const name = nameOf(one)
+    named.set(name, named.has(name) ? undefined : one)
+    if (pace.due()) await pace.rest()
+  }
+  return named
 }
 
 function compareTimeouts(

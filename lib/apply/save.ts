@@ -1,5 +1,6 @@
 import { IpvsError } from '../errors.ts'
 import type { Ipvs } from '../ipvs.ts'
+import { Pace } from '../pace.ts'
 import { SYSCTLS } from '../proc/sysctls.ts'
 import { type Lookups, parseState, type ParseStateOptions } from '../text.ts'
 import { checkParseOptions, FORMAT_OPTIONS } from '../text/state.ts'
@@ -9,7 +10,7 @@ import * as check from '../validate.ts'
 import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
 import { compare } from './plan.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
-import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf, type Table } from './table.ts'
+import { completeDaemon, completeSysctls, type Entry, remedyOfSysctl, stateOf, type Table } from './table.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -88,8 +89,14 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
     options.signal,
   )
   if (options.sysctls !== true) refuseAbsent(sysctls ?? [], table)
+  const services: Entry[] = []
+  const pace = new Pace()
+  for (const entry of table.services) {
+    if (inScope(scope, entry.key)) services.push(entry)
+    if (pace.due()) await pace.rest()
+  }
   return stateOf({
-    services: whole ? table.services : table.services.filter(({ key }) => inScope(scope, key)),
+    services,
     ...(table.timeouts !== undefined && { timeouts: table.timeouts }),
     ...(table.syncDaemons !== undefined && { syncDaemons: table.syncDaemons.map(completeDaemon) }),
     ...(table.sysctls !== undefined && { sysctls: completeSysctls(table.sysctls) }),

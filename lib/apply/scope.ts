@@ -74,8 +74,8 @@ function parseNetwork(text: unknown, field: string): Network {
   check.address(address, field)
   const ipv6 = address.includes(':')
   const most = ipv6 ? 128 : 32
-  const bits = prefix === undefined ? most : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN
-  check.whole(bits, `${field}: its prefix length`, 0, most)
+  const length = prefix !== undefined && /^\d{1,3}$/.test(prefix) ? Number(prefix) : prefix
+  const bits = check.whole(length ?? most, `${field}: its prefix length`, 0, most)
   const bytes = parseAddress(address)
   return { bytes, bits, ipv6 }
 }

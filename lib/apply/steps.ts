@@ -16,7 +16,17 @@ import type {
  * there yet, and what has no `after` will not be there any more.
  */
 export type Step =
-  | { readonly kind: 'add-service'; readonly service: ServiceKey; readonly after: ServiceSpec }
+  | {
+      readonly kind: 'add-service'
+      readonly service: ServiceKey
+      readonly after: ServiceSpec
+      /**
+       * The service that this one stands in for, and that is deleted: another port
+       * of the same protocol and address, or the same mark of the other family. What
+       * a service is known by cannot be edited.
+       */
+      readonly replaces?: ServiceKey
+    }
   | {
       readonly kind: 'edit-service'
       readonly service: ServiceKey
@@ -30,7 +40,10 @@ export type Step =
       readonly service: ServiceKey
       readonly server: Required<RealServerKey>
       readonly after: RealServerSpec
-      /** The server with another port that this one stands in for: address and port cannot be edited. */
+      /**
+       * The server that this one stands in for, and that is deleted: another port of
+       * the same address, or one of the other family. Address and port cannot be edited.
+       */
       readonly replaces?: Required<RealServerKey>
     }
   | {
@@ -135,11 +148,18 @@ export function invert(step: Step): readonly Step[] {
 }
 
 /** Adds real servers so that they are listed in this order: the kernel puts the newest in front. */
-export function additions(service: ServiceKey, servers: readonly RealServerSpec[]): Step[] {
-  return [...servers].reverse().map((after) => ({
+function additions(service: ServiceKey, servers: readonly RealServerSpec[]): Step[] {
+  return [...servers].reverse().map((after) => addition(service, after))
+}
+
+export function addition(
+  service: ServiceKey,
+  after: RealServerSpec,
+): Extract<Step, { readonly kind: 'add-server' }> {
+  return {
     kind: 'add-server',
     service,
     server: { address: after.address, port: after.port ?? 0 },
     after,
-  }))
+  }
 }

@@ -78,8 +78,10 @@ export async function stateOf(table: Table): Promise<State> {
 }
 
 /** Refuses a wanted table that has anything outside of a scope. */
-export function checkWithin(wanted: Table, scope: ScopeTest): void {
+export async function checkWithin(wanted: Table, scope: ScopeTest): Promise<void> {
+  const pace = new Pace()
   for (const [index, { id, key }] of wanted.services.entries()) {
+    if (pace.due()) await pace.rest()
     if (inScope(scope, key)) continue
     throw new RangeError(`services[${String(index)}]: ${id} is outside of the scope`)
   }

@@ -206,6 +206,60 @@ describe('planStates', () => {
     })
   })
 
+  const replacing = ({ steps }: Plan): unknown[] =>
+    steps.flatMap((step) => ('replaces' in step ? [step.replaces] : []))
+  const tunnel = { address: '2001:db8::1', port: 8080, method: 'tunnel' } as const
+
+  test.each<[string, State, State, unknown[]]>([
+    ['one of two ports', web(real(1)), web(real(1, { port: 81 }), real(1, { port: 82 })), []],
+    ['two ports by one', web(real(1), real(1, { port: 81 })), web(real(1, { port: 82 })), []],
+    ['two servers', web(real(1)), web(real(2)), []],
+    ['a family', web(real(1), real(2)), web(tunnel, real(2)), [{ address: '10.1.0.1', port: 8080 }]],
+    ['a family and a port', web(real(1)), web({ ...tunnel, port: 81 }), []],
+    ['one of two families', web(real(1), real(2)), web(tunnel), []],
+    [
+      'a port, and a family of what is left',
+      web(real(1), real(2)),
+      web(real(1, { port: 81 }), tunnel),
+      [
+        { address: '10.1.0.2', port: 8080 },
+        { address: '10.1.0.1', port: 8080 },
+      ],
+    ],
+    ['a service by one with another port', web(), { services: [{ ...WEB, port: 81 }] }, [WEB]],
+    ['a service by two', web(), { services: [81, 82].map((port) => ({ ...WEB, port })) }, []],
+    ['two services by one', { services: [81, 82].map((port) => ({ ...WEB, port })) }, web(), []],
+    ['a service by another protocol', web(), { services: [{ ...WEB, protocol: 'udp' }] }, []],
+    [
+      'a mark of the other family',
+      { services: [{ protocol: 'fwmark', fwmark: 5 }] },
+      { services: [{ protocol: 'fwmark', fwmark: 5, family: 'ipv6' }] },
+      [{ protocol: 'fwmark', fwmark: 5, family: 'ipv4' }],
+    ],
+  ])('says what replaces what, one for one: %s', async (_, from, to, replaced) => {
+    expect(replacing(await planStates(from, to))).toEqual(replaced)
+    // What stays is not replaced.
+    expect(replacing(await planStates(from, to, { prune: false }))).toEqual([])
+  })
+
+  test('keepWeights keeps the weight of a server that is replaced for its port', async () => {
+    const from = web(real(1, { weight: 0 }), real(2))
+    const to = web(real(1, { port: 81, weight: 5 }), real(3, { weight: 5 }))
+    const weights = ({ steps }: Plan): unknown[] =>
+      steps.flatMap((step) => (step.kind === 'add-server' ? [[step.server.port, step.after.weight]] : []))
+    expect(weights(await planStates(from, to, { keepWeights: true }))).toEqual([
+      [8080, 5],
+      [81, 0],
+    ])
+    expect(weights(await planStates(from, to))).toEqual([
+      [8080, 5],
+      [81, 5],
+    ])
+    // Nobody may take it for live.
+    const last = web(real(1, { port: 81, weight: 5 }))
+    expect((await planStates(from, last, { keepWeights: true })).starved).toEqual([WEB])
+  })
+
   test('stops a daemon before it adds a tunnel to another family, and starts one after the last is gone', async () => {
     const mixed = web({ address: '2001:db8::1', method: 'tunnel' })
     const daemons: State['syncDaemons'] = [{ state: 'master', multicastInterface: 'eth0' }]
@@ -288,6 +342,11 @@ describe('planStates', () => {
     ],
     [web(real(1), real(1)), {}, 'comes twice'],
     [{ services: [], sysctls: { '../../kernel/panic': '1' } }, {}, 'sysctls'],
+    [
+      two,
+      { scope: { addresses: ['192.0.2.0/x'] } },
+      "scope.addresses[0]: its prefix length must be a whole number 0 to 32, got 'x'",
+    ],
     [two, { scope: (() => 'yes') as never }, "scope must give true or false, got 'yes' for"],
   ])('refuses %j with %j', async (wanted, options, message) => {
     await expect(planStates({ services: [], sysctls: {} }, wanted, options)).rejects.toThrow(message)
@@ -330,7 +389,7 @@ describe('formatPlan', () => {
 + fwmark/7  scheduler wlc, persistence 300s/255.255.255.0
 +   10.1.0.3:8080  method masquerade, weight 5
 ~ tcp/10.0.0.2:80  scheduler wlc -> sh, schedulerFlags none -> sh-port
--   10.1.0.9:8080  method masquerade, weight 1
+-   10.1.0.9:8080  method masquerade, weight 1  (replaced by 10.1.0.9:9090)
 +   10.1.0.9:9090  method masquerade, weight 0  (replaces 10.1.0.9:8080: a port cannot be edited)
 ~   10.1.0.10:8080  weight 1 -> 0, upperThreshold none -> 100
 ~   10.1.0.11:8080  method masquerade -> tunnel, weight 3 -> 0, tunnel none -> gue:6080 csum
@@ -355,6 +414,54 @@ describe('formatPlan', () => {
 
   test('says that there is nothing to do', async () => {
     expect(await formatPlan(await planStates(to, to))).toBe('Nothing to do.\n')
+  })
+
+  test('says of both what replaces what, and sorts by number', async () => {
+    const server = (address: string, method: 'tunnel' | 'masquerade' = 'tunnel'): object => ({
+      address,
+      port: 80,
+      method,
+    })
+    const from = { services: [{ ...WEB, realServers: [server('10.0.0.9', 'masquerade')] }] } as State
+    const to = { services: [{ ...WEB, realServers: [server('2001:db8::1')] }] } as State
+    expect(await formatPlan(await planStates(from, to))).toBe(
+      `
+  tcp/10.0.0.2:80
+-   10.0.0.9:80  method masquerade, weight 1  (replaced by [2001:db8::1]:80)
++   [2001:db8::1]:80  method tunnel, weight 1  (replaces 10.0.0.9:80: a family cannot be edited)
+1 to add, 0 to change, 1 to delete.
+`.slice(1),
+    )
+    const services = (port: number, family: 'ipv4' | 'ipv6'): State => ({
+      services: [
+        ...['10', 'a', '9'].map((last) => ({
+          protocol: 'tcp' as const,
+          address: `2001:db8::${last}`,
+          port,
+          scheduler: 'rr',
+        })),
+        { protocol: 'fwmark', fwmark: 5, family, scheduler: 'rr' },
+      ],
+    })
+    expect(await formatPlan(await planStates(services(80, 'ipv4'), services(443, 'ipv6')))).toBe(
+      `
+- fwmark/5  scheduler rr  (replaced by fwmark6/5)
++ fwmark6/5  scheduler rr  (replaces fwmark/5: a family cannot be edited)
+- tcp/[2001:db8::9]:80  scheduler rr  (replaced by tcp/[2001:db8::9]:443)
++ tcp/[2001:db8::9]:443  scheduler rr  (replaces tcp/[2001:db8::9]:80: a port cannot be edited)
+- tcp/[2001:db8::a]:80  scheduler rr  (replaced by tcp/[2001:db8::a]:443)
++ tcp/[2001:db8::a]:443  scheduler rr  (replaces tcp/[2001:db8::a]:80: a port cannot be edited)
+- tcp/[2001:db8::10]:80  scheduler rr  (replaced by tcp/[2001:db8::10]:443)
++ tcp/[2001:db8::10]:443  scheduler rr  (replaces tcp/[2001:db8::10]:80: a port cannot be edited)
+4 to add, 0 to change, 4 to delete.
+`.slice(1),
+    )
+  })
+
+  test('refuses half a plan', async () => {
+    await expect(formatPlan({ steps: [] } as never)).rejects.toThrow(
+      'a plan has starved; this has none: give all that plan() gave, and await it first',
+    )
   })
 
   test.each([undefined, web(real(1)), Promise.resolve({ steps: [] })])(
