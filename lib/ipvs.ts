@@ -547,8 +547,10 @@ export class Ipvs {
    * @throws {TypeError | RangeError} naming the field if it is no state. Nothing was sent.
    * @throws {ApplyError} ERR_IPVS_GUARD if a guard refuses the plan, and
    *   ERR_IPVS_STALE_PLAN if the table has changed since it was made; nothing was
-   *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone.
-   * @throws the reason of `signal`, once what was done is undone.
+   *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone. After a
+   *   `drain` ERR_IPVS_STALE_PLAN too says that, if others changed what was about to be deleted.
+   * @throws the reason of `signal`, or {@link IpvsError} EBADF if this is closed
+   *   during a `drain`, once what was done is undone.
    */
   apply(wanted: State | Plan, options: ApplyOptions = {}): Promise<ApplyResult> {
     return apply(this, wanted, options)
