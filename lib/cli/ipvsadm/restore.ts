@@ -1,8 +1,7 @@
-import type { Write } from '../../apply/steps.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { type Action, readLine, Refusal } from './line.ts'
 import { HostWanted } from './names.ts'
-import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
+import { change, isChange, readWithHosts, report, type Session, show, type Write, writeOf } from './run.ts'
 
 /** Where lines come from, in pieces. */
 export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>

@@ -5,14 +5,17 @@ import {
   IpvsError,
   type ServiceKey,
   type SnapshotEntry,
+  type Step,
 } from '../../index.ts'
-import type { Write } from '../../apply/steps.ts'
 import { messageOf } from './errors.ts'
 import type { CommandName, Key } from './grammar.ts'
 import { type Action, type LineOptions, readLine, Refusal } from './line.ts'
 import * as list from './list.ts'
 import { HostWanted } from './names.ts'
 import { sortRealServers, sortServices } from './sort.ts'
+
+/** What is written to the table: a step without what is there. */
+export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 
 /** What a command line works with. */
 export interface Session extends LineOptions {
