@@ -102,9 +102,9 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
     lines.push(color ? `\u001B[${COLORS[sign]}m${line}\u001B[0m` : line)
   }
   for (const line of others) print(line)
-  for (const { head, servers } of sorted([...groups.values()])) {
+  for (const { head, servers } of await sorted([...groups.values()], pace)) {
     print(head)
-    for (const { line } of sorted(servers)) {
+    for (const { line } of await sorted(servers, pace)) {
       print(line, '  ')
       if (pace.due()) await pace.rest()
     }
@@ -140,9 +140,16 @@ function serverLine(key: RealServerKey, sign: Sign, text: string): ServerLine {
 const MOST_TO_SORT = 5000
 
 /** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10, and 2001:db8::a before 2001:db8::10. */
-function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(list: readonly T[]): readonly T[] {
+async function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(
+  list: readonly T[],
+  pace: Pace,
+): Promise<readonly T[]> {
   if (list.length > MOST_TO_SORT) return list
-  const ranked = list.map((one) => ({ one, rank: rankOf(one.key) }))
+  const ranked: { readonly one: T; readonly rank: string }[] = []
+  for (const one of list) {
+    ranked.push({ one, rank: rankOf(one.key) })
+    if (pace.due()) await pace.rest()
+  }
   return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ one }) => one)
 }
 
@@ -150,8 +157,10 @@ function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(list: re
 function rankOf(key: ServiceKey | RealServerKey): string {
   if ('fwmark' in key) return `fwmark ${check.familyOfService(key)} ${padded(key.fwmark)}`
   const protocol = 'protocol' in key ? String(key.protocol).padStart(3, '0') : ''
-  const bytes = Array.from(parseAddress(key.address), (byte) => String.fromCharCode(byte)).join('')
-  return `${protocol} ${check.familyOfAddress(key.address)} ${bytes} ${padded(key.port ?? 0)}`
+  const address = key.address.includes(':')
+    ? `ipv6 ${String.fromCharCode(...parseAddress(key.address))}`
+    : `ipv4 ${key.address.replace(/\d+/g, (digits) => digits.padStart(3, '0'))}`
+  return `${protocol} ${address} ${padded(key.port ?? 0)}`
 }
 
 function padded(number: number): string {
