@@ -51,6 +51,10 @@ export interface IpvsErrorDetails {
   readonly command: string
   readonly service?: ServiceKey
   readonly realServer?: RealServerKey
+  /** What the message names: the scheduler and the engine that a service was to have, the interface of a sync daemon. */
+  readonly scheduler?: string | undefined
+  readonly persistenceEngine?: string | undefined
+  readonly multicastInterface?: string | undefined
   /** The network namespace that was to be entered, as the caller named it. */
   readonly netns?: string
   /** System call that failed; absent where the kernel answered a request with the errno. */
@@ -159,7 +163,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
         'Run as root, or give the process that capability (a root inside a container of its own user namespace is not enough).'
       )
     case 'ENOENT':
-      return reasonOfMissing(command)
+      return reasonOfMissing(details)
     case 'ESRCH':
       return command === 'stopSyncDaemon'
         ? 'no sync daemon of that state is running.'
@@ -173,7 +177,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     case 'EAFNOSUPPORT':
       return 'the kernel does not know this address family; for IPv6 it must be built with CONFIG_IP_VS_IPV6.'
     case 'ENODEV':
-      return 'there is no interface of that name in this network namespace; `ip link` lists them.'
+      return `there is no interface ${nameOf(details.multicastInterface)} in this network namespace; \`ip link\` lists them.`
     case 'ENETUNREACH':
       return 'there is no route to the multicast group; give the interface an address, or add a route to the group.'
     case 'EADDRINUSE':
@@ -224,14 +228,26 @@ function reasonOfSystemCall(code: string, syscall: string, netns?: string): stri
   return undefined
 }
 
-function reasonOfMissing(command: string): string {
+function nameOf(name: string | undefined): string {
+  return name === undefined ? 'of that name' : `'${name}'`
+}
+
+function reasonOfMissing({ command, scheduler, persistenceEngine }: IpvsErrorDetails): string {
   switch (command) {
     case 'addService':
-    case 'editService':
-      return (
-        'scheduler or persistence engine not found: the kernel has neither built in nor could load a module of that ' +
-        'name (ip_vs_<scheduler>, ip_vs_pe_<engine>). Ipvs.probe() lists those that load.'
-      )
+    case 'editService': {
+      const things = [
+        ...(scheduler === undefined ? [] : [`scheduler '${scheduler}' (module ip_vs_${scheduler})`]),
+        ...(persistenceEngine === undefined
+          ? []
+          : [`persistence engine '${persistenceEngine}' (module ip_vs_pe_${persistenceEngine})`]),
+      ]
+      const named =
+        things.length > 0
+          ? things.join(' or ')
+          : 'scheduler (module ip_vs_<scheduler>) or persistence engine (module ip_vs_pe_<engine>)'
+      return `${named} not found: the kernel has neither built it in nor could load it. Ipvs.probe() lists those that load.`
+    }
     case 'editRealServer':
     case 'deleteRealServer':
     case 'realServer':

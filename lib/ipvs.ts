@@ -4,7 +4,7 @@ import { restore, type RestoreOptions, save, type SaveOptions } from './apply/sa
 import type { Write } from './apply/steps.ts'
 import type { Unit } from './apply/task.ts'
 import type { EditOutcome } from './edits.ts'
-import { errnoName, IpvsError } from './errors.ts'
+import { errnoName, IpvsError, type IpvsErrorDetails } from './errors.ts'
 import { restoreFromFile, saveToFile, type SaveToFileOptions } from './files.ts'
 import * as kernel from './kernel.ts'
 import { Pace } from './pace.ts'
@@ -279,7 +279,7 @@ export class Ipvs {
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
     const key = keyOf(spec)
     const { request, state } = kernel.addService(key, check.checkServiceSpec(spec, key))
-    await this.#tell('addService', request, options, { service: key })
+    await this.#tell('addService', request, options, { service: key, ...modulesOf(state) })
     return new Service(this, state)
   }
 
@@ -301,7 +301,10 @@ export class Ipvs {
     const key = keyOf(service)
     const item = { key, changes: check.checkServiceChanges(changes, key) }
     const outcome = await this.#join('editService', kernel.editServices, item, options)
-    return new Service(this, edited(outcome, 'editService', { service: key }).state)
+    return new Service(
+      this,
+      edited(outcome, 'editService', { service: key, ...modulesOf(item.changes) }).state,
+    )
   }
 
   /**
@@ -570,7 +573,9 @@ export class Ipvs {
    *   real server of another family than its service exists.
    */
   async startSyncDaemon(spec: SyncDaemonSpec, options: RequestOptions = {}): Promise<void> {
-    await this.#tell('startSyncDaemon', kernel.commands.startDaemon(check.checkDaemonSpec(spec)), options)
+    const daemon = check.checkDaemonSpec(spec)
+    const { multicastInterface } = daemon
+    await this.#tell('startSyncDaemon', kernel.commands.startDaemon(daemon), options, { multicastInterface })
   }
 
   /**
@@ -773,7 +778,10 @@ export class Ipvs {
   }
 }
 
-type Subject = { readonly service?: ServiceKey; readonly realServer?: RealServerKey }
+type Subject = Pick<
+  IpvsErrorDetails,
+  'service' | 'realServer' | 'scheduler' | 'persistenceEngine' | 'multicastInterface'
+>
 
 async function connect(options: OpenOptions): Promise<Transport | Failure> {
   if (typeof (options as Partial<Transport> | null)?.batch === 'function') {
@@ -865,7 +873,14 @@ function stepRefusal(failure: Failure, step: Write): IpvsError {
   return refusal(failure, STEP_COMMANDS[step.kind], {
     ...('service' in step && { service: step.service }),
     ...('server' in step && { realServer: step.server }),
+    ...((step.kind === 'add-service' || step.kind === 'edit-service') && modulesOf(step.after)),
+    ...(step.kind === 'start-daemon' && { multicastInterface: step.after.multicastInterface }),
   })
+}
+
+/** What a service has that may be a module of the kernel. */
+function modulesOf({ scheduler, persistenceEngine }: ServiceChanges): Subject {
+  return { scheduler, persistenceEngine: persistenceEngine ?? undefined }
 }
 
 function sysctlRefusal({ errno, syscall }: Failure, name: string, value: string): IpvsError {

@@ -61,7 +61,7 @@ describe('IpvsError', () => {
   test.each<[string, number, string, RegExp]>([
     ['flush', 1, 'EPERM', /CAP_NET_ADMIN in the initial user namespace/],
     ['addService', 2, 'ENOENT', /ip_vs_<scheduler>/],
-    ['editService', 2, 'ENOENT', /scheduler or persistence engine/],
+    ['editService', 2, 'ENOENT', /scheduler .*or persistence engine/],
     ['editRealServer', 2, 'ENOENT', /no such real server/],
     ['deleteRealServer', 2, 'ENOENT', /address and port/],
     ['addService', 17, 'EEXIST', /./],
@@ -84,6 +84,19 @@ describe('IpvsError', () => {
     expect([error.code, error.errno]).toEqual([code, -errno])
     expect(error.message).toMatch(message)
     expect(error.message.startsWith(`${code}: ${command}: `)).toBe(true)
+  })
+
+  test.each([
+    ['addService', 2, { scheduler: 'nosuch' }, "scheduler 'nosuch' (module ip_vs_nosuch) not found"],
+    [
+      'editService',
+      2,
+      { scheduler: 'rr', persistenceEngine: 'sip' },
+      "scheduler 'rr' (module ip_vs_rr) or persistence engine 'sip' (module ip_vs_pe_sip) not found",
+    ],
+    ['startSyncDaemon', 19, { multicastInterface: 'eth9' }, "there is no interface 'eth9' in this network"],
+  ])('%s: errno %i names what was not found', (command, errno, details, message) => {
+    expect(new IpvsError({ errno, command, ...details }).message).toContain(message)
   })
 
   test.each([

@@ -376,6 +376,29 @@ describe('a failure', () => {
     }
   })
 
+  test.each<[string, State, string]>([
+    ['scheduler', { services: [{ ...MARK, scheduler: 'nosuch' }] }, 'module ip_vs_nosuch'],
+    ['scheduler', { services: [{ ...WEB, scheduler: 'nosuch' }] }, 'module ip_vs_nosuch'],
+    ['engine', { services: [{ ...MARK, persistence: {}, persistenceEngine: 'no' }] }, 'module ip_vs_pe_no'],
+    [
+      'interface',
+      { services: [], syncDaemons: [{ state: 'backup', multicastInterface: 'eth9' }] },
+      "interface 'eth9'",
+    ],
+  ])('names the %s that is not there, as a single call does', async (_, wanted, named) => {
+    const { ipvs } = await start({ services: [WEB] })
+    await expect(ipvs.apply(wanted, { prune: false })).rejects.toThrow(named)
+    const [service] = wanted.services
+    const [daemon] = wanted.syncDaemons ?? []
+    if (daemon !== undefined) await expect(ipvs.startSyncDaemon(daemon)).rejects.toThrow(named)
+    if (service === undefined) return
+    const { scheduler, persistenceEngine, ...key } = service
+    if (service.protocol === 'fwmark') await expect(ipvs.addService(service)).rejects.toThrow(named)
+    else if (scheduler !== undefined)
+      await expect(ipvs.editService(key, { scheduler })).rejects.toThrow(named)
+    expect(persistenceEngine === undefined || named.includes(persistenceEngine)).toBe(true)
+  })
+
   test('of a deletion of what somebody else deleted is none', async () => {
     const { ipvs, kernel } = await start()
     const other = await Ipvs.open({ transport: kernel })

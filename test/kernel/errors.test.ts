@@ -187,7 +187,7 @@ kernelTests('errors of the kernel', () => {
       const expected = {
         code: 'ENOENT',
         errno: -2,
-        message: /scheduler or persistence engine not found.*module/,
+        message: /module ip_vs_(pe_)?nosuch\) not found/,
       }
       await expectError(ipvs.addService({ ...OTHER, scheduler: 'nosuch' }), {
         ...expected,
@@ -309,7 +309,7 @@ kernelTests('errors of the kernel', () => {
           code: 'ENODEV',
           errno: -19,
           command: 'startSyncDaemon',
-          message: /no interface of that name/,
+          message: /no interface 'nosuch0' in/,
         })
       }
     }))
