@@ -177,6 +177,7 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
   if (prune) {
     for (const [{ step, at }, old] of await pairs(newServices, [...before.values()], withoutPort, pace)) {
       added[at] = { ...step, replaces: old.key }
+      if (pace.due()) await pace.rest()
     }
     for (const { key, spec, servers } of before.values()) {
       const realServers = servers.length > 0 && { realServers: servers }
