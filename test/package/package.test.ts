@@ -430,7 +430,7 @@ describe('an installation without a compiler', () => {
         const actual = await parseState('-A -t 192.0.2.1:80 -s rr')
         const wanted = await parseState('-A -t 192.0.2.1:80 -s wrr')
         console.log(await formatState(wanted, { format: 'ipvsadm' }))
-        console.log(formatPlan(await planStates(actual, wanted)))`,
+        console.log(await formatPlan(await planStates(actual, wanted)))`,
         platform,
       )
       expect(printed).toContain('-A -t 192.0.2.1:80 -s wrr')
