@@ -234,6 +234,9 @@ function line(keeper, fd) {
   return /** @type {import('node:net').Socket} */ (keeper.stdio[fd])
 }
 
+/** So many lines tell what a guest was at when something went wrong. */
+const LAST_LINES = 40
+
 /**
  * Passes on what the guest says, until it says that COMMAND has ended.
  *
@@ -256,7 +259,12 @@ async function converse(keeper, options) {
   // The kernel's messages matter only when something goes wrong.
   let boot = ''
   const wrong = (/** @type {string} */ reason) => {
-    const last = options.verbose ? '' : boot.replaceAll('\r', '').split('\n').slice(-40).join('\n').trim()
+    const said = boot.replaceAll('\r', '')
+    const tail = said.split('\n').slice(-LAST_LINES).join('\n')
+    // What a panic was about comes first, and many lines of a trace may come after it.
+    const panic = said.lastIndexOf('Kernel panic')
+    const end = panic >= 0 && said.length - panic > tail.length ? said.slice(panic) : tail
+    const last = options.verbose ? '' : end.trim()
     reject(new GuestError(last ? `${reason}. The last it said:\n${last}` : reason))
   }
   for (const fd of [1, 2]) {
