@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
+import { SPELLINGS } from '../helpers/sysctl-spellings.ts'
 
 /** Readers of what netlink does not carry, on the in-memory kernel. */
 
@@ -24,15 +25,7 @@ describe('sysctls', () => {
     expect(await ipvs.sysctl('no_such_sysctl')).toBeUndefined()
   })
 
-  test.each([
-    ['0x10', '16'],
-    ['010', '8'],
-    ['-0x1', '-1'],
-    ['-0', '0'],
-    ['08', undefined],
-    ['+1', undefined],
-    ['0x', undefined],
-  ])('take a number in the spellings of C: %s', async (written, read) => {
+  test.each(SPELLINGS)('take a number in the spellings of C: %s', async (written, read) => {
     const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
     const set = ipvs.setSysctl('sync_qlen_max', written)
     if (read === undefined) await expect(set).rejects.toMatchObject({ code: 'EINVAL' })

@@ -9,6 +9,7 @@ import {
   VIRTUAL,
   withNetwork,
 } from '../helpers/kernel-traffic.ts'
+import { SPELLINGS } from '../helpers/sysctl-spellings.ts'
 
 async function connectionsOf({ ipvs }: Netns): Promise<Connection[]> {
   const list: Connection[] = []
@@ -40,15 +41,7 @@ kernelTests('sysctls', () => {
       }
     }))
 
-  test.each([
-    ['0x10', '16'],
-    ['010', '8'],
-    ['-0x1', '-1'],
-    ['-0', '0'],
-    ['08', undefined],
-    ['+1', undefined],
-    ['0x', undefined],
-  ])('take a number in the spellings of C: %s', (written, read) =>
+  test.each(SPELLINGS)('take a number in the spellings of C: %s', (written, read) =>
     withNamespace(async ({ ipvs }) => {
       const set = ipvs.setSysctl('cache_bypass', written)
       if (read === undefined) {
