@@ -20,9 +20,10 @@ export default defineConfig({
     maxWorkers: 1,
     fileParallelism: false,
     isolate: false,
-    // A guest on a busy machine is several times slower.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    // Only what hangs may reach this. An emulated processor on a slow machine takes over two minutes for what starts Node
+    // fifty times.
+    testTimeout: 400_000,
+    hookTimeout: 400_000,
     reporters: ['verbose'],
   },
 })

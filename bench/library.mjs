@@ -1,16 +1,20 @@
 // The library's part of the benchmark.
 //
-//   node --expose-gc library.mjs WORK SERVICES SERVERS REPEATS NAMESPACE...
+//   node --expose-gc library.mjs [--record FOLDER] WORK SERVICES SERVERS REPEATS PLACE...
 //
-// A fresh process does the work once in each network namespace, or where it only reads, REPEATS times in the first. So
-// the first time is that of a program that has just started, and the last ones those of one that has been running.
+// A fresh process does the work once in each place, or where it only reads, REPEATS times in the first. So the first time
+// is that of a program that has just started, and the last ones those of one that has been running. A place is a network
+// namespace, or the path of what --record wrote of a work in one: then all that the kernel would say is known before.
 // Prints one line of JSON, a Report. Whatever is not as it should be throws.
 import assert from 'node:assert/strict'
+import path from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { promisify } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
 import { Ipvs } from 'ipvs'
+import { openNative } from '../dist/transport/native.js'
+import { recorded, replayed } from './conversation.mjs'
 import { rules } from './rules.mjs'
 
 /**
@@ -20,7 +24,10 @@ import { rules } from './rules.mjs'
  * @property {number} [heapBytes] what the table takes
  */
 
-const [work = '', services, servers, repeats, ...namespaces] = process.argv.slice(2)
+const {
+  values: { record },
+  positionals: [work = '', services, servers, repeats, ...places],
+} = parseArgs({ allowPositionals: true, options: { record: { type: 'string' } } })
 const size = { services: Number(services), servers: Number(servers), repeats: Number(repeats) }
 
 /** So many calls travel together: the JS thread has other work too, and is kept while it makes them. */
@@ -218,6 +225,17 @@ async function collectGarbage() {
   globalThis.gc()
 }
 
+/** How the library is opened for a place, and what is to be done when it is closed. @param {string} place @param {number} index */
+async function open(place, index) {
+  const nothing = () => {}
+  if (place.includes('/')) return { options: { transport: replayed(place) }, done: nothing }
+  if (record === undefined) return { options: { netns: place }, done: nothing }
+  const native = await openNative({ netns: `/run/netns/${place}`, timeoutMs: 10_000 })
+  assert('batch' in native)
+  const { transport, save } = recorded(native)
+  return { options: { transport }, done: () => save(path.join(record, `${work}-${index}`)) }
+}
+
 /**
  * @template T
  * @param {readonly T[]} list
@@ -232,9 +250,11 @@ function at(list, index) {
 const works = { restore, restoreState, apply, large, read, edit, pool, memory }
 const run = Object.entries(works).find(([name]) => name === work)?.[1]
 assert(run, `no such work: ${work}`)
-for (const netns of namespaces) {
-  const ipvs = await Ipvs.open({ netns })
+for (const [index, place] of places.entries()) {
+  const { options, done } = await open(place, index)
+  const ipvs = await Ipvs.open(options)
   await run(ipvs)
   await ipvs.close()
+  done()
 }
 process.stdout.write(`${JSON.stringify(report)}\n`)

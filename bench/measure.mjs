@@ -3,7 +3,8 @@
 //
 //   node measure.mjs FOLDER PLAN
 //
-// FOLDER has the programs floor and stopwatch, PLAN is JSON. Prints one line of JSON, Measurements.
+// FOLDER has the programs floor and stopwatch, PLAN is JSON. Prints one line of JSON, Measurements. At last each work of
+// the library is done once more and recorded in FOLDER/recorded, to be replayed outside of the guest.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -12,6 +13,7 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { median } from './median.mjs'
 import { ipvsadmLines, rules } from './rules.mjs'
+import { libraryWorks, samplesOf } from './works.mjs'
 
 /**
  * @typedef {object} Plan
@@ -75,9 +77,20 @@ const stopwatch = (namespace, ...args) => timesOf(runIn(namespace, path.join(fol
 /** @param {string} output */
 const timesOf = (output) => output.trim().split('\n').map(Number)
 
-/** @param {(string | number)[]} args @returns {Report} */
-const library = (...args) =>
-  JSON.parse(run(process.execPath, '--expose-gc', path.join(here, 'library.mjs'), ...args))
+/** Does a work of the library in fresh namespaces. @param {string} work @param {(report: Report, names: string[]) => void} use @param {string[]} options */
+async function library(work, use, ...options) {
+  const { table, repeats, places, full } = libraryWorks(plan)[work] ?? assert.fail(work)
+  await inFreshNamespaces(places, (...names) => {
+    if (full) for (const name of names) floor(name, 'restore', ...table)
+    use(libraryIn(names, work, [...table, repeats], options), names)
+  })
+}
+
+/** @param {string[]} names @param {string} work @param {number[]} size @param {string[]} [options] @returns {Report} */
+const libraryIn = (names, work, size, options = []) =>
+  JSON.parse(
+    run(process.execPath, '--expose-gc', path.join(here, 'library.mjs'), ...options, work, ...size, ...names),
+  )
 
 let namespaces = 0
 
@@ -133,16 +146,11 @@ function note(work, contender, microseconds, longestTurnMs) {
   if (longestTurnMs) ((measurements.longestTurnMs[work] ??= {})[contender] ??= []).push(...longestTurnMs)
 }
 
-/**
- * The first time is noted as `fresh`; the median of the last ones, of a process that has been running, as `library`.
- *
- * @param {string} work
- * @param {Report} report
- * @param {number} last
- */
-function noteLibrary(work, { microseconds, longestTurnMs }, last) {
-  note(work, 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
-  note(work, 'library', [median(microseconds.slice(-last))], [Math.max(...longestTurnMs.slice(-last))])
+/** @param {string} name of libraryWorks() @param {Report} report */
+function noteLibrary(name, report) {
+  for (const { work, contender, microseconds, longestTurnMs } of samplesOf(name, report)) {
+    note(work, contender, [microseconds], [longestTurnMs])
+  }
 }
 
 /** @param {string} namespace */
@@ -190,25 +198,15 @@ const works = {
         note('restore', 'command', stopwatch(name, 1, rulesFile, '/dev/null', ...command, '-R'))
         checkRules(saved(name))
       }),
-    () =>
-      inFreshNamespaces(plan.restores, (...names) => {
-        noteLibrary('restore', library('restore', ...sizes, 1, ...names), 1)
-        for (const name of names) checkRules(saved(name))
-      }),
-    () =>
-      inFreshNamespaces(plan.restores, (...names) => {
-        const { microseconds, longestTurnMs } = library('restoreState', ...sizes, 1, ...names)
-        note('restore', 'stateFresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
-        note('restore', 'state', microseconds.slice(-1), longestTurnMs.slice(-1))
-        for (const name of names) checkRules(saved(name))
-      }),
+    ...['restore', 'restoreState'].map(
+      (work) => () =>
+        library(work, (report, names) => {
+          noteLibrary(work, report)
+          for (const name of names) checkRules(saved(name))
+        }),
+    ),
   ],
-  apply: [
-    () =>
-      inFreshNamespaces(1, (name) => {
-        noteLibrary('apply', library('apply', ...sizes, plan.reads, name), Math.ceil(plan.reads / 3))
-      }),
-  ],
+  apply: [() => library('apply', (report) => noteLibrary('apply', report))],
   read: [
     () =>
       inFreshNamespaces(1, (name) => {
@@ -223,11 +221,7 @@ const works = {
         note('read', 'command', stopwatch(name, 1, '/dev/null', savedFile, ...command, '-Sn'))
         checkRules(readFileSync(savedFile, 'utf8'))
       }),
-    () =>
-      inFreshNamespaces(1, (name) => {
-        floor(name, 'restore', ...sizes)
-        noteLibrary('read', library('read', ...sizes, plan.reads, name), Math.ceil(plan.reads / 3))
-      }),
+    () => library('read', (report) => noteLibrary('read', report)),
   ],
   edit: [
     () =>
@@ -244,39 +238,26 @@ const works = {
         assert(saved(name).includes(`-a ${serverWords(0)} -m -w ${plan.spawns - 1}\n`))
       }),
     () =>
-      inFreshNamespaces(1, (name) => {
-        floor(name, 'restore', ...sizes)
-        const { microseconds, longestTurnMs } = library('edit', ...sizes, plan.edits, name)
-        note('edit', 'fresh', microseconds.slice(0, 1), longestTurnMs.slice(0, 1))
-        note('edit', 'library', [median(microseconds.slice(1))], longestTurnMs.slice(1))
-        checkWeights(name)
+      library('edit', (report, names) => {
+        noteLibrary('edit', report)
+        for (const name of names) checkWeights(name)
       }),
     () =>
       inFreshNamespaces(1, (name) => {
-        note('edit', 'pool', [median(library('pool', ...sizes, plan.edits, name).microseconds)])
+        note('edit', 'pool', [median(libraryIn([name], 'pool', [...sizes, plan.edits]).microseconds)])
       }),
   ],
   memory: [
     () =>
-      inFreshNamespaces(1, (name) => {
-        floor(name, 'restore', plan.services, plan.memoryServers)
-        const report = library('memory', plan.services, plan.memoryServers, 1, name)
-        note('memory', 'library', report.microseconds, report.longestTurnMs)
+      library('memory', (report) => {
+        noteLibrary('memory', report)
         measurements.heapBytes.push(report.heapBytes ?? NaN)
       }),
   ],
   large: [
     () =>
-      inFreshNamespaces(1, (name) => {
-        const report = library('large', plan.services, plan.memoryServers - 1, 1, name)
-        for (const [index, work] of ['largeRestore', 'largeSave', 'largePlan'].entries()) {
-          note(
-            work,
-            'library',
-            report.microseconds.slice(index, index + 1),
-            report.longestTurnMs.slice(index, index + 1),
-          )
-        }
+      library('large', (report) => {
+        noteLibrary('large', report)
         measurements.largeHeapBytes.push(report.heapBytes ?? NaN)
       }),
   ],
@@ -304,5 +285,9 @@ for (const [work, contenders] of Object.entries(works)) {
     process.stderr.write(`${work}: round ${round} of ${plan.rounds}\n`)
     for (const contender of contenders) await contender()
   }
+}
+for (const work of Object.keys(libraryWorks(plan))) {
+  process.stderr.write(`${work}: recorded\n`)
+  await library(work, () => {}, '--record', path.join(folder, 'recorded'))
 }
 process.stdout.write(`${JSON.stringify(measurements)}\n`)

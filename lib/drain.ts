@@ -2,6 +2,7 @@ import { formatServiceKey, IpvsError } from './errors.ts'
 import type { Ipvs } from './ipvs.ts'
 import { Pace } from './pace.ts'
 import type { RealServer } from './service.ts'
+import { heard, whileAnyOf } from './signals.ts'
 import { sleep } from './sleep.ts'
 import type { RealServerKey, RealServerState, ServiceKey } from './types.ts'
 import { checkOptions, oneOf, show, whole } from './validate.ts'
@@ -27,8 +28,12 @@ export interface DrainOptions {
   readonly intervalMs?: number
   /** Gives up: the weight becomes what it was, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** Called after each look, first when the weight is 0. What it throws ends the drain like an abort. */
-  readonly onProgress?: (progress: DrainProgress) => void
+  /**
+   * Called after each look, first when the weight is 0. What it throws ends the
+   * drain like an abort. One that is async is not waited for; what it rejects
+   * with ends a drain that still waits.
+   */
+  readonly onProgress?: (progress: DrainProgress) => unknown
 }
 
 /** How far a drain is. */
@@ -99,9 +104,11 @@ export async function drain(
   options: DrainOptions = {},
 ): Promise<DrainResult> {
   checkDrainOptions(options)
-  options.signal?.throwIfAborted()
   return ipvs.lasting('drain', (open, ending) =>
-    drainWhileOpen(open, service, server, { ...options, signal: eitherOf(options.signal, ending) }),
+    whileAnyOf([options.signal, ending], (joined) => {
+      const onProgress = heard(options.onProgress, joined)
+      return drainWhileOpen(open, service, server, { ...options, onProgress, signal: joined.signal })
+    }),
   )
 }
 
@@ -114,19 +121,20 @@ async function drainWhileOpen(
   const { timeoutMs, intervalMs, atTimeout, waitFor } = checkDrainOptions(options)
   const { signal, onProgress } = options
 
+  signal.throwIfAborted()
   const start = performance.now()
   const kernel = await rulesOf(ipvs, service)
   const before = await ipvs.realServer(service, server)
   let last = progressOf(before, kernel, waitFor, start)
-  await ipvs.editRealServer(service, server, { weight: 0 })
   try {
+    await ipvs.editRealServer(service, server, { weight: 0 })
     for (;;) {
       const now = await ipvs.realServer(service, server)
       last = progressOf(now, kernel, waitFor, start)
       onProgress?.(last)
       if (now.weight !== 0) return { outcome: 'overruled', last }
+      signal.throwIfAborted()
       if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
-        signal.throwIfAborted()
         await ipvs.deleteRealServer(service, server)
         return { outcome: 'deleted', last }
       }
@@ -134,10 +142,9 @@ async function drainWhileOpen(
       await sleep(pauseOf(intervalMs, timeoutMs - last.elapsedMs), signal)
     }
   } catch (error) {
-    if (isGone(error)) return { outcome: 'gone', last }
+    // The reason of a signal may be any error, such as that another server has gone.
+    if (error !== signal.reason && isGone(error)) return { outcome: 'gone', last }
     await restoreWeight(ipvs, service, server, before.weight)
-    // The error of a wait that was broken off is not the signal's reason.
-    signal.throwIfAborted()
     throw error
   }
 }
@@ -157,12 +164,11 @@ export interface Leaving {
 export async function waitForAll(
   ipvs: Ipvs,
   leaving: readonly Leaving[],
-  options: DrainOptions,
-  ending: AbortSignal,
+  options: DrainOptions & { readonly signal: AbortSignal },
   ended: (one: Leaving, how: 'deleted' | 'gone' | 'overruled') => void,
 ): Promise<void> {
   const { timeoutMs, intervalMs, waitFor } = checkDrainOptions(options)
-  const signal = eitherOf(options.signal, ending)
+  const { signal } = options
   const start = performance.now()
   const pace = new Pace()
   const waiting = new Map<string, { readonly service: ServiceKey; readonly servers: Map<string, Leaving> }>()
@@ -193,18 +199,8 @@ export async function waitForAll(
       if (servers.size === 0) waiting.delete(id)
     }
     if (waiting.size === 0) return
-    try {
-      await sleep(pauseOf(intervalMs, timeoutMs - (performance.now() - start)), signal)
-    } catch (error) {
-      signal.throwIfAborted()
-      throw error
-    }
+    await sleep(pauseOf(intervalMs, timeoutMs - (performance.now() - start)), signal)
   }
-}
-
-/** A signal that is raised with the caller's, or because the Ipvs is closed. */
-function eitherOf(signal: AbortSignal | undefined, ending: AbortSignal): AbortSignal {
-  return signal === undefined ? ending : AbortSignal.any([signal, ending])
 }
 
 /** How long until the next look: the last one is when the time is over. */
@@ -301,8 +297,8 @@ function progressOf(
   }
 }
 
-/** Whether the server, or its service, is no longer there. */
-function isGone(error: unknown): boolean {
+/** Whether an error says that a server, or its service, is no longer there. */
+export function isGone(error: unknown): boolean {
   return (
     error instanceof IpvsError &&
     error.noFamily !== true &&

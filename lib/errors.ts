@@ -1,47 +1,49 @@
 import type { RealServerKey, ServiceKey } from './types.ts'
 
-/** Names of the errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  1: 'EPERM',
-  2: 'ENOENT',
-  3: 'ESRCH',
-  4: 'EINTR',
-  5: 'EIO',
-  9: 'EBADF',
-  11: 'EAGAIN',
-  12: 'ENOMEM',
-  13: 'EACCES',
-  16: 'EBUSY',
-  17: 'EEXIST',
-  19: 'ENODEV',
-  20: 'ENOTDIR',
-  21: 'EISDIR',
-  22: 'EINVAL',
-  23: 'ENFILE',
-  24: 'EMFILE',
-  27: 'EFBIG',
-  28: 'ENOSPC',
-  34: 'ERANGE',
-  36: 'ENAMETOOLONG',
-  38: 'ENOSYS',
-  40: 'ELOOP',
-  71: 'EPROTO',
-  74: 'EBADMSG',
-  90: 'EMSGSIZE',
-  92: 'ENOPROTOOPT',
-  93: 'EPROTONOSUPPORT',
-  95: 'EOPNOTSUPP',
-  97: 'EAFNOSUPPORT',
-  98: 'EADDRINUSE',
-  99: 'EADDRNOTAVAIL',
-  100: 'ENETDOWN',
-  101: 'ENETUNREACH',
-  105: 'ENOBUFS',
-  110: 'ETIMEDOUT',
-  111: 'ECONNREFUSED',
-  116: 'ESTALE',
-  125: 'ECANCELED',
-}
+/** The errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  EFBIG: 27,
+  ENOSPC: 28,
+  ERANGE: 34,
+  ENAMETOOLONG: 36,
+  ENOSYS: 38,
+  ELOOP: 40,
+  EPROTO: 71,
+  EBADMSG: 74,
+  EMSGSIZE: 90,
+  ENOPROTOOPT: 92,
+  EPROTONOSUPPORT: 93,
+  EOPNOTSUPP: 95,
+  EAFNOSUPPORT: 97,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
+  ENETDOWN: 100,
+  ENETUNREACH: 101,
+  ENOBUFS: 105,
+  ETIMEDOUT: 110,
+  ECONNREFUSED: 111,
+  ESTALE: 116,
+  ECANCELED: 125,
+} as const
+
+const ERRNO_NAMES = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]))
 
 /** What an IpvsError was about. */
 export interface IpvsErrorDetails {
@@ -61,6 +63,8 @@ export interface IpvsErrorDetails {
   readonly syscall?: string
   /** The errno is that of the search for IPVS in the kernel. */
   readonly noFamily?: boolean
+  /** The system call was to open the file of the network namespace. */
+  readonly noNamespace?: boolean
   /** The kernel's own words, where it sent any. */
   readonly kernelMessage?: string
   /** Text for people. Default: what the errno means for this command, and what to do about it. */
@@ -107,13 +111,12 @@ export class IpvsError extends Error {
 
 /** 'ESRCH' for 3. A number without a name here reads 'ERRNO_<number>'. */
 export function errnoName(errno: number): string {
-  return ERRNO_NAMES[errno] ?? `ERRNO_${String(errno)}`
+  return ERRNO_NAMES.get(errno) ?? `ERRNO_${String(errno)}`
 }
 
 /** 3 for 'ESRCH'; `undefined` for a name that is not among those that can reach us. */
 export function errnoNumber(name: string): number | undefined {
-  const found = Object.entries(ERRNO_NAMES).find(([, errnoName]) => errnoName === name)
-  return found === undefined ? undefined : Number(found[0])
+  return Object.hasOwn(Errno, name) ? Errno[name as keyof typeof Errno] : undefined
 }
 
 /** A virtual service as people write it: tcp/192.0.2.1:80, tcp/[2001:db8::1]:443, fwmark/5, fwmark6/5. */
@@ -153,7 +156,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     )
   }
   if (syscall !== undefined) {
-    const way = reasonOfSystemCall(code, syscall, details.netns)
+    const way = reasonOfSystemCall(code, syscall, details)
     if (way !== undefined) return way
   }
   switch (code) {
@@ -207,7 +210,17 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
   }
 }
 
-function reasonOfSystemCall(code: string, syscall: string, netns?: string): string | undefined {
+/** Files that methods read, and that are there while the module is loaded. */
+const PROC_FILES: Readonly<Record<string, string>> = {
+  connections: '/proc/net/ip_vs_conn',
+  totals: '/proc/net/ip_vs_stats',
+}
+
+function reasonOfSystemCall(
+  code: string,
+  syscall: string,
+  { command, netns, noNamespace }: IpvsErrorDetails,
+): string | undefined {
   const name = netns === undefined ? '' : ` '${netns}'`
   if (syscall === 'setns' || syscall === 'unshare') {
     if (code === 'EPERM') {
@@ -215,6 +228,12 @@ function reasonOfSystemCall(code: string, syscall: string, netns?: string): stri
     }
     if (code === 'EINVAL') return `the file${name} is not a network namespace.`
     return undefined
+  }
+  if (syscall === 'open' && noNamespace !== true) {
+    const file = PROC_FILES[command]
+    return file !== undefined && code === 'ENOENT'
+      ? `there is no ${file}: load IPVS with \`modprobe ip_vs\`.`
+      : 'its file below /proc cannot be opened.'
   }
   if (syscall === 'open') {
     if (code === 'ENOENT')

@@ -14,7 +14,7 @@ import {
   type StateFormat,
   StateSyntaxError,
 } from './text.ts'
-import { checkParseOptions, saysNothing } from './text/state.ts'
+import { checkParseOptions, detectStateFormat } from './text/state.ts'
 import type { State } from './types.ts'
 import { checkOptions, oneOf, optionalFunction, show } from './validate.ts'
 
@@ -87,7 +87,7 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
   try {
     const text = decode(bytes)
     // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
-    const named = saysNothing(text) ? undefined : FORMATS[extname(path).toLowerCase()]
+    const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
     const state = await parseState(text, { ...options, ...(format !== undefined && { format }) })
     // JSON knows its end. Elsewhere a number that was cut off is a number too.
@@ -181,8 +181,9 @@ async function inheritance(
   const mode = old.mode & MODE
   const { uid, gid } = old
   // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
-  // that is open to all, such as /tmp, anyone may have put a file there.
-  if (uid === 0 || process.geteuid?.() !== 0 || (await fs.lstat(folder)).uid !== uid) return { mode }
+  // that is open to all, such as /tmp, anyone may have put a file there. A link leads to it where a service of systemd
+  // has DynamicUser=yes.
+  if (uid === 0 || process.geteuid?.() !== 0 || (await fs.stat(folder)).uid !== uid) return { mode }
   return { mode, owner: { uid, gid } }
 }
 

@@ -1,17 +1,26 @@
 import { apply, type ApplyOptions, type ApplyResult, plan } from './apply/apply.ts'
 import type { Plan, PlanOptions } from './apply/plan.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
-import type { Write } from './apply/steps.ts'
 import type { Unit } from './apply/task.ts'
-import type { EditOutcome } from './edits.ts'
-import { errnoName, IpvsError, type IpvsErrorDetails } from './errors.ts'
+import { Errno } from './errors.ts'
 import { restoreFromFile, saveToFile, type SaveToFileOptions } from './files.ts'
 import * as kernel from './kernel.ts'
 import { Pace } from './pace.ts'
 import { probe } from './probe.ts'
 import { parseConnections } from './proc/connections.ts'
 import { SYSCTLS } from './proc/sysctls.ts'
+import { parseTotals } from './proc/totals.ts'
 import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './reconcile.ts'
+import {
+  edited,
+  forCommand,
+  isAbsent,
+  modulesOf,
+  refusal,
+  type Subject,
+  sysctlRefusal,
+  unitOf,
+} from './refusals.ts'
 import { RealServer, Service } from './service.ts'
 import { openNative } from './transport/native.ts'
 import { type Handler, RequestQueue } from './transport/queue.ts'
@@ -33,6 +42,7 @@ import type {
   SyncDaemonSpec,
   SyncDaemonState,
   Timeouts,
+  Totals,
 } from './types.ts'
 import * as check from './validate.ts'
 
@@ -300,11 +310,9 @@ export class Ipvs {
   ): Promise<Service> {
     const key = keyOf(service)
     const item = { key, changes: check.checkServiceChanges(changes, key) }
-    const outcome = await this.#join('editService', kernel.editServices, item, options)
-    return new Service(
-      this,
-      edited(outcome, 'editService', { service: key, ...modulesOf(item.changes) }).state,
-    )
+    const subject = { service: key, ...modulesOf(item.changes) }
+    const outcome = await this.#join('editService', kernel.editServices, item, options, subject)
+    return new Service(this, edited(outcome, 'editService', subject).state)
   }
 
   /**
@@ -375,7 +383,8 @@ export class Ipvs {
     const realServer = serverKeyOf(server, key)
     const list = await this.#realServers('realServer', key, options)
     const found = list.find(({ address, port }) => address === realServer.address && port === realServer.port)
-    if (found === undefined) throw refusal({ errno: 2 }, 'realServer', { service: key, realServer })
+    if (found === undefined)
+      throw refusal({ errno: Errno.ENOENT }, 'realServer', { service: key, realServer })
     return found
   }
 
@@ -419,8 +428,9 @@ export class Ipvs {
     const key = keyOf(service)
     const realServer = serverKeyOf(server, key)
     const item = { key, server: realServer, changes: check.checkServerChanges(changes) }
-    const outcome = await this.#join('editRealServer', kernel.editDests, item, options)
-    return new RealServer(this, key, edited(outcome, 'editRealServer', { service: key, realServer }))
+    const subject = { service: key, realServer }
+    const outcome = await this.#join('editRealServer', kernel.editDests, item, options, subject)
+    return new RealServer(this, key, edited(outcome, 'editRealServer', subject))
   }
 
   /**
@@ -459,7 +469,7 @@ export class Ipvs {
       if (await sameConfiguration(table, again)) return again
       table = again
     }
-    throw refusal({ errno: 11 }, 'snapshot')
+    throw refusal({ errno: Errno.EAGAIN }, 'snapshot')
   }
 
   /**
@@ -599,6 +609,7 @@ export class Ipvs {
       const found: Record<string, string> = {}
       for (const name of SYSCTLS) {
         const value = await transport.sysctl(name)
+        if (typeof value === 'object') throw refusal(value, 'sysctls')
         if (value !== undefined) found[name] = value
       }
       return found
@@ -612,7 +623,9 @@ export class Ipvs {
     check.checkOptions(options, REQUEST_OPTIONS)
     check.checkSysctlName(name)
     this.#checkOpen('sysctl')
-    return this.#queue.run((transport) => transport.sysctl(name), options.signal)
+    const value = await this.#queue.run((transport) => transport.sysctl(name), options.signal)
+    if (typeof value === 'object') throw refusal(value, 'sysctl')
+    return value
   }
 
   /**
@@ -653,6 +666,29 @@ export class Ipvs {
   }
 
   /**
+   * Reads what passed this director in all, from /proc/net/ip_vs_stats. The
+   * kernel brings it up to date when it does the counters of services. Needs no
+   * capability.
+   *
+   * @throws {IpvsError} ENOENT if the module ip_vs is not loaded.
+   */
+  async totals(options?: ReadOptions & { readonly bigint?: false }): Promise<Totals>
+  async totals(options: ReadOptions & { readonly bigint: true }): Promise<Totals<bigint>>
+  async totals(options?: ReadOptions): Promise<Totals<Counter>>
+  async totals(options: ReadOptions = {}): Promise<Totals<Counter>> {
+    check.checkOptions(options, READ_OPTIONS)
+    this.#checkOpen('totals')
+    const file = await this.#queue.run((transport) => transport.totals(), options.signal)
+    if ('errno' in file) throw refusal(file, 'totals')
+    const text = new TextDecoder().decode(file)
+    const totals = parseTotals(text, (digits) =>
+      options.bigint === true ? BigInt(`0x${digits}`) : parseInt(digits, 16),
+    )
+    if (totals === undefined) throw refusal({ errno: Errno.EBADMSG }, 'totals')
+    return totals
+  }
+
+  /**
    * Which attributes the kernel sends of the services and real servers that there are.
    *
    * @internal
@@ -684,7 +720,7 @@ export class Ipvs {
     this.#checkOpen(command)
     const ending = new AbortController()
     const forget = this.onClose(() => {
-      ending.abort(refusal({ errno: 9 }, command))
+      ending.abort(refusal({ errno: Errno.EBADF }, command))
     })
     const running = task(new Ipvs(this.#transport, this.#queue), ending.signal)
     this.#lasting.add(running)
@@ -715,7 +751,7 @@ export class Ipvs {
     try {
       return kernel.answer(query, reply)
     } catch (error) {
-      throw named(error, command, subject)
+      throw forCommand(error, command, subject)
     }
   }
 
@@ -732,7 +768,7 @@ export class Ipvs {
       if ('errno' in list) throw refusal(list, command, subject)
       return list
     } catch (error) {
-      throw named(error, command, subject)
+      throw forCommand(error, command, subject)
     }
   }
 
@@ -741,19 +777,24 @@ export class Ipvs {
     return this.#queue.request(request, signal)
   }
 
-  #join<Item, Outcome>(
+  async #join<Item, Outcome>(
     command: string,
     handler: Handler<Item, Outcome>,
     item: Item,
     options: RequestOptions,
+    subject: Subject,
   ): Promise<Outcome> {
     check.checkOptions(options, REQUEST_OPTIONS)
     this.#checkOpen(command)
-    return this.#queue.join(handler, item, options.signal)
+    try {
+      return await this.#queue.join(handler, item, options.signal)
+    } catch (error) {
+      throw forCommand(error, command, subject)
+    }
   }
 
   #checkOpen(command: string): void {
-    if (this.#closed) throw refusal({ errno: 9 }, command)
+    if (this.#closed) throw refusal({ errno: Errno.EBADF }, command)
   }
 
   #realServers(command: string, key: ServiceKey, options: ReadOptions): Promise<RealServer<Counter>[]> {
@@ -778,11 +819,6 @@ export class Ipvs {
   }
 }
 
-type Subject = Pick<
-  IpvsErrorDetails,
-  'service' | 'realServer' | 'scheduler' | 'persistenceEngine' | 'multicastInterface'
->
-
 async function connect(options: OpenOptions): Promise<Transport | Failure> {
   if (typeof (options as Partial<Transport> | null)?.batch === 'function') {
     throw new TypeError('a transport, such as the kernel in memory, is an option: Ipvs.open({ transport })')
@@ -803,11 +839,6 @@ function placeOf({ netns }: OpenOptions): { readonly netns?: string } {
   return netns === undefined ? {} : { netns }
 }
 
-/** Whether a kernel has no IPVS at all. */
-function isAbsent({ errno, noFamily }: Failure): boolean {
-  return errno === 2 && noFamily === true
-}
-
 /** The identity of a service that the caller named, as the kernel's bytes read back. */
 function keyOf(service: ServiceKey | Service<Counter>): ServiceKey {
   if (service instanceof Service) return service.key
@@ -822,96 +853,6 @@ function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {
   return options.bigint === true ? kernel.bigints : kernel.numbers
 }
 
-function refusal(
-  { errno, syscall, noFamily, message }: Failure,
-  command: string,
-  subject: Subject & { readonly netns?: string } = {},
-): IpvsError {
-  return new IpvsError({
-    errno,
-    command,
-    ...subject,
-    ...(syscall !== undefined && { syscall }),
-    ...(noFamily !== undefined && { noFamily }),
-    ...(message !== undefined && { kernelMessage: message }),
-  })
-}
-
-/** The kernel as apply/ sees it: failures are errors that name what they are about. */
-function unitOf(access: kernel.StateAccess, command: string): Unit {
-  return {
-    async read(parts) {
-      try {
-        const actual = await access.read(parts)
-        if ('errno' in actual) throw refusal(actual, command)
-        return actual
-      } catch (error) {
-        throw named(error, command)
-      }
-    },
-    async write(steps) {
-      const failures = await access.write(steps)
-      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Write))
-    },
-  }
-}
-
-const STEP_COMMANDS = {
-  'add-service': 'addService',
-  'edit-service': 'editService',
-  'delete-service': 'deleteService',
-  'add-server': 'addRealServer',
-  'edit-server': 'editRealServer',
-  'delete-server': 'deleteRealServer',
-  'set-timeouts': 'setTimeouts',
-  'start-daemon': 'startSyncDaemon',
-  'stop-daemon': 'stopSyncDaemon',
-} as const
-
-function stepRefusal(failure: Failure, step: Write): IpvsError {
-  if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
-  return refusal(failure, STEP_COMMANDS[step.kind], {
-    ...('service' in step && { service: step.service }),
-    ...('server' in step && { realServer: step.server }),
-    ...((step.kind === 'add-service' || step.kind === 'edit-service') && modulesOf(step.after)),
-    ...(step.kind === 'start-daemon' && { multicastInterface: step.after.multicastInterface }),
-  })
-}
-
-/** What a service has that may be a module of the kernel. */
-function modulesOf({ scheduler, persistenceEngine }: ServiceChanges): Subject {
-  return { scheduler, persistenceEngine: persistenceEngine ?? undefined }
-}
-
-function sysctlRefusal({ errno, syscall }: Failure, name: string, value: string): IpvsError {
-  const reasons: Readonly<Record<string, string>> = {
-    ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
-    EINVAL: 'the kernel refuses the value: it is no number, or out of its range.',
-    EACCES: 'permission denied: it takes root in the user namespace that owns the network namespace.',
-  }
-  const code = errnoName(errno)
-  const reason = reasons[code] ?? 'it could not be written.'
-  const message = `${code}: setSysctl net.ipv4.vs.${name} to ${JSON.stringify(value)}: ${reason}`
-  return new IpvsError({ errno, command: 'setSysctl', ...(syscall !== undefined && { syscall }), message })
-}
-
-/** The object after an edit, or the error that ended it. */
-function edited<Current>(outcome: EditOutcome<Current>, command: string, subject: Subject): Current {
-  if ('failure' in outcome) throw refusal(outcome.failure, command, subject)
-  if ('thrown' in outcome) {
-    // It was made where the edits of many callers are merged; from here its stack shows this one.
-    if (outcome.thrown instanceof Error) Error.captureStackTrace(outcome.thrown)
-    throw outcome.thrown
-  }
-  return outcome.edited
-}
-
-/** The codec knows what cannot be read, not what it was read for. */
-function named(error: unknown, command: string, subject: Subject = {}): unknown {
-  if (!(error instanceof IpvsError) || error.command !== 'decode') return error
-  return new IpvsError({ errno: -error.errno, command, ...subject, message: error.message })
-}
-
 /** Whether two reads of the table agree on all that can be configured. */
 async function sameConfiguration(
   one: readonly SnapshotEntry<Counter>[],
@@ -919,9 +860,19 @@ async function sameConfiguration(
 ): Promise<boolean> {
   if (one.length !== other.length) return false
   const pace = new Pace()
-  for (const [index, entry] of one.entries()) {
-    if (JSON.stringify(entry) !== JSON.stringify(other[index])) return false
+  for (const [index, { service, realServers }] of one.entries()) {
+    const again = other[index] as SnapshotEntry<Counter>
+    if (!isSame(service, again.service) || realServers.length !== again.realServers.length) return false
+    for (const [at, server] of realServers.entries()) {
+      if (!isSame(server, again.realServers[at])) return false
+      if (pace.due()) await pace.rest()
+    }
     if (pace.due()) await pace.rest()
   }
   return true
+}
+
+/** Without counters: toJSON() gives what can be configured. */
+function isSame(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
 }

@@ -11,11 +11,12 @@ import { decodeDaemon, encodeDaemon, encodeDaemonState } from './codec/daemon.ts
 import * as dests from './codec/real-server.ts'
 import * as services from './codec/service.ts'
 import { type CounterKind, numbers } from './codec/stats.ts'
-import type { Write } from './apply/steps.ts'
 import { type EditOutcome, runEdits } from './edits.ts'
-import { formatEndpoint, formatServiceKey } from './errors.ts'
+import { Errno, formatEndpoint, formatServiceKey } from './errors.ts'
 import { Pace } from './pace.ts'
 import { type CompleteServer, specOfServer, specOfService } from './specs.ts'
+import type { Write } from './steps.ts'
+import type { Table } from './table.ts'
 import type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
 import type {
   Counter,
@@ -116,13 +117,11 @@ export function completeServer(
   server: Required<RealServerKey>,
   settings: RealServerSettings,
 ): CompleteServer {
-  return specOfServer(dests.newDest(server, dests.completeSettings(settings)))
+  return specOfServer(server, dests.reportedSettings(dests.completeSettings(settings)))
 }
 
-export { canonicalAddress, parseAddress } from './codec/address.ts'
-/** The identity as it is read back: addresses as inet_ntop(3) writes them. */
-export { canonicalServiceKey } from './codec/service.ts'
-export { canonicalServerKey } from './codec/real-server.ts'
+/** Addresses, and with them identities, as they are read back. */
+export { canonicalAddress, canonicalServerKey, canonicalServiceKey, parseAddress } from './codec/address.ts'
 export { bigints, numbers, type CounterKind } from './codec/stats.ts'
 
 /** Reads the message that answered a query. Throws EBADMSG if there is none. */
@@ -138,13 +137,13 @@ export async function readServices<N extends Counter, S extends { readonly key: 
   kind: CounterKind<N>,
   make: (state: ServiceState<N>) => S,
 ): Promise<S[] | Failure> {
-  const dump = await transport.dump(LIST_SERVICES)
+  const dump = await settled(() => transport.dump(LIST_SERVICES))
   if (dump.failure !== undefined) return dump.failure
   const list: S[] = []
   await eachMessage(dump, (message) => {
     list.push(make(services.decodeService(message.attributes(), kind).state))
   })
-  return withoutRepeats(list, (service) => formatServiceKey(service.key))
+  return withoutRepeats(list, (service) => formatServiceKey(service.key), new Pace())
 }
 
 /** Reads the real servers of one service, each as `make` has it. A service that is not there is ESRCH. */
@@ -155,7 +154,7 @@ export async function readDests<N extends Counter, S extends Required<RealServer
   make: (state: RealServerState<N>) => S,
 ): Promise<S[] | Failure> {
   const request = encodeService(Command.GET_DEST, key)
-  const dump = await transport.dump(request)
+  const dump = await settled(() => transport.dump(request))
   if (dump.failure !== undefined) return dump.failure
   if (dump.messages.every((block) => block.length === 0)) {
     // The kernel lists nothing for a service that is not there (ip_vs_genl_dump_dests).
@@ -167,10 +166,13 @@ export async function readDests<N extends Counter, S extends Required<RealServer
   await eachMessage(dump, (message) => {
     list.push(make(dests.decodeDest(message.attributes(), family, kind)))
   })
-  return withoutRepeatedServers(list)
+  return withoutRepeatedServers(list, new Pace())
 }
 
-/** Reads all services, each with its real servers, as `makeService` and `makeServer` have them. */
+/**
+ * Reads all services, each with its real servers, as `makeService` and
+ * `makeServer` have them. `idOf` is for those that keep formatServiceKey(key).
+ */
 export async function readTable<
   N extends Counter,
   Service extends { readonly key: ServiceKey },
@@ -180,43 +182,51 @@ export async function readTable<
   kind: CounterKind<N>,
   makeService: (state: ServiceState<N>, kernel: services.KernelService) => Service,
   makeServer: (key: ServiceKey, state: RealServerState<N>) => Server,
+  idOf: (service: Service) => string = ({ key }) => formatServiceKey(key),
 ): Promise<{ readonly service: Service; readonly realServers: Server[] }[] | Failure> {
-  const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
+  const dump = await settled(() => dumpTable(transport))
   if (dump.failure !== undefined) return dump.failure
   const table: { readonly service: Service; realServers: Server[] }[] = []
   await eachMessage(dump, (message) => {
-    const entry = table.at(-1)
     if (message.command === Command.NEW_SERVICE) {
-      if (entry !== undefined) entry.realServers = withoutRepeatedServers(entry.realServers)
       const { state, kernel } = services.decodeService(message.attributes(), kind)
       table.push({ service: makeService(state, kernel), realServers: [] })
       return
     }
+    const entry = table.at(-1)
     if (entry === undefined) return
     const { key } = entry.service
     const state = dests.decodeDest(message.attributes(), familyOfService(key), kind)
     entry.realServers.push(makeServer(key, state))
   })
-  const last = table.at(-1)
-  if (last !== undefined) last.realServers = withoutRepeatedServers(last.realServers)
+  const pace = new Pace()
+  for (const entry of table) {
+    if (entry.realServers.length > ONE_PIECE)
+      entry.realServers = await withoutRepeatedServers(entry.realServers, pace)
+    if (pace.due()) await pace.rest()
+  }
+  const once = await withoutRepeats(table, (entry) => idOf(entry.service), pace)
 
   // The dump of a service that vanished meanwhile is as empty as that of one without servers.
-  const empty = table.filter((entry) => entry.realServers.length === 0)
-  const asked = empty.map((entry) => encodeService(Command.GET_SERVICE, entry.service.key))
-  const replies = asked.length === 0 ? [] : await transport.batch(asked)
+  const empty = once.filter((entry) => entry.realServers.length === 0)
   const gone = new Set<(typeof table)[number]>()
-  for (const [index, entry] of empty.entries()) {
-    const failure = replies[index]?.failure
-    if (failure === undefined) continue
-    if (failure.errno !== ESRCH) return failure
-    gone.add(entry)
+  for (let from = 0; from < empty.length; from += ASKED_AT_ONCE) {
+    const some = empty.slice(from, from + ASKED_AT_ONCE)
+    const replies = await transport.batch(
+      some.map((entry) => encodeService(Command.GET_SERVICE, entry.service.key)),
+    )
+    for (const [index, entry] of some.entries()) {
+      const failure = replies[index]?.failure
+      if (failure === undefined) continue
+      if (failure.errno !== Errno.ESRCH) return failure
+      gone.add(entry)
+    }
   }
-  const there = gone.size === 0 ? table : table.filter((entry) => !gone.has(entry))
-  return withoutRepeats(there, (entry) => formatServiceKey(entry.service.key))
+  return gone.size === 0 ? once : once.filter((entry) => !gone.has(entry))
 }
 
 export async function readDaemons(transport: Transport): Promise<SyncDaemon[] | Failure> {
-  const dump = await transport.dump(encode(Command.GET_DAEMON))
+  const dump = await settled(() => transport.dump(LIST_DAEMONS))
   if (dump.failure !== undefined) return dump.failure
   const list: SyncDaemon[] = []
   await eachMessage(dump, (message) => {
@@ -231,7 +241,7 @@ export interface ServiceEdit {
 }
 
 /** Edits services, in order: each is read once, and all are written in one batch. */
-export function editServices(
+export async function editServices(
   transport: Transport,
   items: readonly ServiceEdit[],
 ): Promise<readonly EditOutcome<services.DecodedService<number>>[]> {
@@ -242,16 +252,16 @@ export function editServices(
       services.withSettings(current, services.mergeService(current.kernel, changes, familyOfService(key))),
     encode: ({ kernel }: services.DecodedService<number>) => encodeService(Command.SET_SERVICE, key, kernel),
   }))
-  return runEdits(transport, edits, async () => {
-    const keys = [...new Map(edits.map((edit) => [edit.id, edit.key]))]
-    const replies = await transport.batch(keys.map(([, key]) => encodeService(Command.GET_SERVICE, key)))
-    return new Map(
-      keys.map(([id], index) => {
-        const reply = replies[index] ?? {}
-        return [id, reply.failure ?? answer({ request: LIST_SERVICES, decode: decodeForEdit }, reply)]
-      }),
-    )
-  })
+  const keys = [...new Map(edits.map((edit) => [edit.id, edit.key]))]
+  const replies = await transport.batch(keys.map(([, key]) => encodeService(Command.GET_SERVICE, key)))
+  const read = new Map<string, services.DecodedService<number> | Failure>()
+  const pace = new Pace()
+  for (const [index, [id]] of keys.entries()) {
+    const reply = replies[index] ?? {}
+    read.set(id, reply.failure ?? answer({ request: LIST_SERVICES, decode: decodeForEdit }, reply))
+    if (pace.due()) await pace.rest()
+  }
+  return runEdits(transport, edits, read)
 }
 
 export interface DestEdit {
@@ -261,54 +271,45 @@ export interface DestEdit {
 }
 
 /** Edits real servers, in order: the servers of each service are read once, and all are written in one batch. */
-export function editDests(
+export async function editDests(
   transport: Transport,
   items: readonly DestEdit[],
 ): Promise<readonly EditOutcome<RealServerState>[]> {
-  const edits = items.map(({ key, server, changes }) => ({
-    id: `${formatServiceKey(key)} ${endpointOf(server)}`,
-    key,
-    merge: (current: RealServerState) => {
-      const settings = dests.mergeSettings(current, changes)
-      checkMixedFamily(server, key, settings.method)
-      return dests.withSettings(current, settings)
-    },
-    encode: (edited: RealServerState) => encodeDest(Command.SET_DEST, key, server, edited),
-  }))
-  return runEdits(transport, edits, async () => {
-    const read = new Map<string, RealServerState | Failure>()
-    for (const [service, key] of new Map(edits.map((edit) => [formatServiceKey(edit.key), edit.key]))) {
-      const list = await readDests(transport, key, numbers, (state) => state)
-      if ('errno' in list) {
-        for (const edit of edits) if (edit.id.startsWith(`${service} `)) read.set(edit.id, list)
-      } else {
-        for (const state of list) read.set(`${service} ${endpointOf(state)}`, state)
-      }
+  const byService = new Map<string, { readonly key: ServiceKey; readonly ids: string[] }>()
+  const edits = items.map(({ key, server, changes }) => {
+    const service = formatServiceKey(key)
+    const id = `${service} ${endpointOf(server)}`
+    const known = byService.get(service)
+    if (known === undefined) byService.set(service, { key, ids: [id] })
+    else known.ids.push(id)
+    return {
+      id,
+      merge: (current: RealServerState) => {
+        const settings = dests.mergeSettings(current, changes)
+        checkMixedFamily(server, key, settings.method)
+        return dests.withSettings(current, settings)
+      },
+      encode: (edited: RealServerState) => encodeDest(Command.SET_DEST, key, server, edited),
     }
-    return read
   })
+  const read = new Map<string, RealServerState | Failure>()
+  for (const [service, { key, ids }] of byService) {
+    const list = await readDests(transport, key, numbers, (state) => state)
+    if ('errno' in list) {
+      for (const id of ids) read.set(id, list)
+    } else {
+      for (const state of list) read.set(`${service} ${endpointOf(state)}`, state)
+    }
+  }
+  return runEdits(transport, edits, read)
 }
 
-/** What else than services a state is read with. */
+/** What else than services a table is read with. */
 export interface Parts {
   readonly timeouts?: boolean
   readonly syncDaemons?: boolean
   /** Names; those that the kernel does not have are left out. */
   readonly sysctls?: readonly string[]
-}
-
-/** A service as it was read for a state, with its real servers. */
-export interface Rules {
-  readonly service: { readonly key: ServiceKey; readonly spec: ServiceSpec }
-  readonly realServers: readonly CompleteServer[]
-}
-
-/** What a director is, as far as it was asked for. */
-export interface Actual {
-  readonly rules: readonly Rules[]
-  readonly timeouts?: Timeouts
-  readonly syncDaemons?: readonly SyncDaemon[]
-  readonly sysctls?: Readonly<Record<string, string>>
 }
 
 /** Reads and writes what a state is made of, in the time that a task has the transport for itself. */
@@ -324,25 +325,33 @@ export class StateAccess {
     this.#transport = transport
   }
 
-  async read({ timeouts, syncDaemons, sysctls }: Parts): Promise<Actual | Failure> {
+  async read({ timeouts, syncDaemons, sysctls }: Parts): Promise<Table | Failure> {
     const transport = this.#transport
-    const rules = await readTable(
+    const read = await readTable(
       transport,
       numbers,
       ({ key, ...state }, kernel) => {
+        const id = formatServiceKey(key)
         const spec = specOfService({ key, ...state })
         const plain = PLAIN[state.family]
         if (
           spec.persistence === undefined &&
           (kernel.timeoutSeconds !== plain.timeoutSeconds || kernel.netmask !== plain.netmask)
         ) {
-          this.#hidden.set(formatServiceKey(key), kernel)
+          this.#hidden.set(id, kernel)
         }
-        return { key, spec }
+        return { id, key, spec }
       },
-      (_, state) => specOfServer(state),
+      (_, state) => specOfServer(state, state),
+      ({ id }) => id,
     )
-    if ('errno' in rules) return rules
+    if ('errno' in read) return read
+    const services = await new Pace().map(read, ({ service: { id, key, spec }, realServers }) => ({
+      id,
+      key,
+      spec,
+      servers: realServers,
+    }))
     const daemons = syncDaemons === true ? await readDaemons(transport) : undefined
     if (daemons !== undefined && 'errno' in daemons) return daemons
     const query = queries.timeouts()
@@ -351,10 +360,11 @@ export class StateAccess {
     const values: Record<string, string> = {}
     for (const name of sysctls ?? []) {
       const value = await transport.sysctl(name)
+      if (typeof value === 'object') return value
       if (value !== undefined) values[name] = value
     }
     return {
-      rules,
+      services,
       ...(reply !== undefined && { timeouts: answer(query, reply) }),
       ...(daemons !== undefined && { syncDaemons: daemons }),
       ...(sysctls !== undefined && { sysctls: values }),
@@ -364,6 +374,7 @@ export class StateAccess {
   /** Runs steps in order, whatever becomes of those before. Gives what became of each. */
   async write(steps: readonly Write[]): Promise<(Failure | undefined)[]> {
     const outcomes: (Failure | undefined)[] = []
+    const pace = new Pace()
     for (let next = 0; next < steps.length;) {
       const step = steps[next] as Write
       if (step.kind === 'set-sysctl') {
@@ -375,6 +386,7 @@ export class StateAccess {
       for (let one = steps[next]; one !== undefined && one.kind !== 'set-sysctl'; one = steps[next]) {
         requests.push(this.#encode(one))
         next += 1
+        if (pace.due()) await pace.rest()
       }
       for (const { failure } of await this.#transport.batch(requests)) outcomes.push(failure)
     }
@@ -420,7 +432,7 @@ export interface ReportedAttributes {
 
 /** Which attributes the kernel sends of the services and real servers that there are. */
 export async function reportedAttributes(transport: Transport): Promise<ReportedAttributes | Failure> {
-  const dump = await transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
+  const dump = await settled(() => dumpTable(transport))
   if (dump.failure !== undefined) return dump.failure
   const service = new Set<number>()
   const dest = new Set<number>()
@@ -434,8 +446,8 @@ export async function reportedAttributes(transport: Transport): Promise<Reported
 /** What the kernel gets for a service of which nothing is named. */
 const PLAIN = { ipv4: services.kernelServiceOf({}, 'ipv4'), ipv6: services.kernelServiceOf({}, 'ipv6') }
 
-/** What the kernel answers to a service that is not there. */
-const ESRCH = 3
+/** So many services are asked for in one batch: no more keep the JS thread at a time. */
+const ASKED_AT_ONCE = 512
 
 const NOTHING = new Uint8Array(0)
 
@@ -443,6 +455,12 @@ const NOTHING = new Uint8Array(0)
 const writer = new AttributeWriter()
 
 const LIST_SERVICES: Request = { command: Command.GET_SERVICE, attributes: NOTHING }
+const LIST_DAEMONS: Request = { command: Command.GET_DAEMON, attributes: NOTHING }
+
+/** Every service, followed by its real servers. */
+function dumpTable(transport: Transport): Promise<Dump> {
+  return transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
+}
 
 function decodeForEdit(message: AttributeReader): services.DecodedService<number> {
   return services.decodeService(message, numbers)
@@ -478,6 +496,19 @@ function endpointOf({ address, port }: Required<RealServerKey>): string {
   return formatEndpoint(address, port)
 }
 
+/** How often a dump is read at most that the kernel calls interrupted each time. */
+const DUMP_READS = 8
+
+/** Reads a dump again where the kernel says that its entries moved meanwhile: any of them may be missing. */
+async function settled(read: () => Promise<Dump>): Promise<Dump> {
+  for (let reads = 0; reads < DUMP_READS; reads++) {
+    const dump = await read()
+    if (dump.failure !== undefined || !dump.interrupted) return dump
+    dump.release?.()
+  }
+  return { failure: { errno: Errno.EAGAIN }, messages: [], interrupted: true }
+}
+
 /** Visits every message of a dump, and lets others have the JS thread now and then. */
 async function eachMessage(dump: Dump, visit: (message: MessageReader) => void): Promise<void> {
   const pace = new Pace()
@@ -488,28 +519,35 @@ async function eachMessage(dump: Dump, visit: (message: MessageReader) => void):
       if (pace.due()) await pace.rest()
     }
   }
+  dump.release?.()
 }
 
-/**
- * A list without what comes twice when a table moves under its dump. One as
- * short as this came in one piece, which the kernel made at once: 3.7 kB, with
- * 400 bytes for each entry at most.
- */
+/** So many entries always come in one piece of a dump, which the kernel makes at once: 3.7 kB, 400 bytes each at most. */
 const ONE_PIECE = 9
 
-function withoutRepeats<T>(list: T[], identify: (entry: T) => string): T[] {
+/** A list, as long as it was dumped, without what comes twice when a table moves under its dump. */
+async function withoutRepeats<T>(list: T[], identify: (entry: T) => string, pace: Pace): Promise<T[]> {
   if (list.length <= ONE_PIECE) return list
   const seen = new Set<string>()
-  return list.filter((entry) => {
+  const once: T[] = []
+  for (const entry of list) {
     const before = seen.size
-    return seen.add(identify(entry)).size > before
-  })
+    if (seen.add(identify(entry)).size > before) once.push(entry)
+    if (pace.due()) await pace.rest()
+  }
+  return once.length === list.length ? list : once
 }
 
-function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S[]): S[] {
+async function withoutRepeatedServers<S extends Required<RealServerKey>>(
+  list: S[],
+  pace: Pace,
+): Promise<S[]> {
   if (list.length <= ONE_PIECE) return list
   // Most often each has an address of its own, and then no text need be made for any.
   const addresses = new Set<string>()
-  for (const { address } of list) addresses.add(address)
-  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf)
+  for (const { address } of list) {
+    addresses.add(address)
+    if (pace.due()) await pace.rest()
+  }
+  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf, pace)
 }

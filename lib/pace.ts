@@ -3,28 +3,53 @@
  * after each small step lets timers and sockets have their turn.
  */
 export class Pace {
-  #steps = 0
   /** When the slice began. 0: short work never looks at the clock. */
   #start = 0
+  /** When the clock was looked at last, how many steps are taken between two looks, and how many are left. */
+  #looked = 0
+  #stride = FIRST_STRIDE
+  #left = FIRST_STRIDE
 
-  /** Whether this slice has lasted long enough, after so many more steps. Looks at the clock every 32 steps. */
-  due(steps = 1): boolean {
-    this.#steps += steps
-    if (this.#steps < STEPS_PER_LOOK) return false
-    this.#steps = 0
-    if (this.#start === 0) this.#start = performance.now()
-    return performance.now() - this.#start > SLICE_MS
+  /** Whether this slice has lasted long enough. Call it once for each step. */
+  due(): boolean {
+    this.#left -= 1
+    if (this.#left > 0) return false
+    const now = performance.now()
+    if (this.#start === 0) this.#begin(now)
+    // A step takes a hundred times as long where its code is new, or what it does is much.
+    const took = now - this.#looked
+    if (took < SLICE_MS / 8) this.#stride = Math.min(this.#stride * 2, LONGEST_STRIDE)
+    else if (took > SLICE_MS / 4) this.#stride = Math.max(this.#stride >> 1, 1)
+    this.#looked = now
+    this.#left = this.#stride
+    return now - this.#start > SLICE_MS
+  }
+
+  /** Makes something of each, as Array.map() does. */
+  async map<From, To>(list: readonly From[], make: (one: From) => To): Promise<To[]> {
+    const made: To[] = []
+    for (const one of list) {
+      made.push(make(one))
+      if (this.due()) await this.rest()
+    }
+    return made
   }
 
   async rest(): Promise<void> {
     await nextTurn()
-    this.#start = performance.now()
+    this.#begin(performance.now())
+  }
+
+  #begin(now: number): void {
+    this.#start = now
+    this.#looked = now
   }
 }
 
 /** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */
 const SLICE_MS = 2
-const STEPS_PER_LOOK = 32
+const FIRST_STRIDE = 16
+const LONGEST_STRIDE = 128
 
 /** After timers and sockets had their turn. A browser has no setImmediate(), and a timer that waits four milliseconds will do. */
 function nextTurn(): Promise<void> {

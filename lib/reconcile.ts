@@ -1,9 +1,9 @@
-import { type FSWatcher, watch } from 'node:fs'
+import { type FSWatcher, promises as fs, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply/apply.ts'
-import { ApplyError } from './apply/task.ts'
+import { ApplyError } from './apply/errors.ts'
 import { comparisonOf } from './apply/plan.ts'
-import { IpvsError } from './errors.ts'
+import { Errno, IpvsError } from './errors.ts'
 import { readState } from './files.ts'
 import type { Ipvs } from './ipvs.ts'
 import { sleep } from './sleep.ts'
@@ -35,19 +35,24 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
   readonly intervalMs?: number
   /**
    * How long to wait at most where runs fail: each failure in a row doubles the
-   * wait, and chance takes up to half of it away. Default 300000, five minutes,
-   * and never less than `intervalMs`.
+   * wait, and chance takes up to half of it away, but leaves `intervalMs`.
+   * Default 300000, five minutes, and never less than `intervalMs`.
    */
   readonly maxIntervalMs?: number
-  /** Called after each run with what it did; `steps` is empty where nothing differed. What this throws is told to `onError`. */
-  readonly onRun?: (result: ApplyResult) => void
+  /**
+   * Called after each run with what it did; `steps` is empty where nothing
+   * differed. What this throws is told to `onError`, and so is what it rejects
+   * with: one that is async is not waited for.
+   */
+  readonly onRun?: (result: ApplyResult) => unknown
   /**
    * Called when a run fails: the state cannot be had, a guard refuses it, the
    * kernel does. The table is as it was, or the error says otherwise, and the
    * next run comes later. What this throws ends it all, and `stop()` rejects with
-   * it. Called once more, with an EBADF, if the {@link Ipvs} is closed before `stop()`: that ends it too.
+   * it; so does what it rejects with, if it is async. It is not waited for then.
+   * Called once more, with an EBADF, if the {@link Ipvs} is closed before `stop()`: that ends it too.
    */
-  readonly onError: (error: unknown) => void
+  readonly onError: (error: unknown) => unknown
   /** Ends it all. What a run is about to do then is undone, as with `apply()`. */
   readonly signal?: AbortSignal
 }
@@ -55,9 +60,10 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
 /** Something that keeps a table as it is wanted. It keeps the process alive until it is stopped. */
 export interface Reconciler {
   /**
-   * Makes the next run come at once. Resolves when one that began after the call
-   * has ended, well or not. Rejects where none comes: with what `onError` threw,
-   * or with EBADF when the {@link Ipvs} is closed.
+   * Makes the next run come at once, or as soon as nobody writes to the file any
+   * more. Resolves when one that began after the call has ended, well or not.
+   * Rejects where none comes: with what `onError` threw, or with EBADF when the
+   * {@link Ipvs} is closed. Resolves without one where it was stopped.
    */
   runNow(): Promise<void>
   /**
@@ -79,9 +85,12 @@ const OPTIONS = [
 const DEFAULT_INTERVAL_MS = 10_000
 const DEFAULT_MAX_INTERVAL_MS = 300_000
 const TIMER_MAX_MS = 2147483647
-const EBADF = 9
-/** A program that writes a file makes several changes of it. */
+/** A program that writes a file makes several changes of it: it is read once there was none for so long. */
 const SETTLE_MS = 50
+/** Or once that was waited for so long. */
+const LONGEST_SETTLE_MS = 2000
+/** So often at most, where it changes while it is read. */
+const READS = 2
 
 /** See Ipvs.reconcile(). */
 export function reconcile(ipvs: Ipvs, source: ReconcileSource, options: ReconcileOptions): Reconciler {
@@ -144,11 +153,14 @@ class Loop implements Reconciler {
   /** Ends a run that is under way. */
   readonly #abort = new AbortController()
   #stopped = false
-  /** A run was asked for since the last one began. */
-  #asked = false
+  /** Calls of runNow() since the last run began. */
   #waiting: Waiting[] = []
+  /** The watched file changed since the last run began. */
+  #changed = false
   /** Why there is no other run though nobody stopped it. */
   #closed: IpvsError | undefined
+  /** What onError rejected with. */
+  #failed: { readonly reason: unknown } | undefined
   #watcher: FSWatcher | undefined
 
   constructor(ipvs: Ipvs, source: ReconcileSource, options: LoopOptions) {
@@ -166,7 +178,7 @@ class Loop implements Reconciler {
     signal?.addEventListener('abort', abort)
     const forget = ipvs.onClose(() => {
       if (this.#stopped) return
-      this.#closed = new IpvsError({ errno: EBADF, command: 'reconcile' })
+      this.#closed = new IpvsError({ errno: Errno.EBADF, command: 'reconcile' })
       this.#end()
     })
     this.#ended = this.#loop().finally(() => {
@@ -194,7 +206,7 @@ class Loop implements Reconciler {
     }
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
-      this.#ask()
+      this.#wait.abort()
     })
   }
 
@@ -213,21 +225,17 @@ class Loop implements Reconciler {
     this.#wait.abort()
   }
 
-  #ask(): void {
-    this.#asked = true
-    this.#wait.abort()
-  }
-
   async #loop(): Promise<void> {
-    const { onError, interval, most } = this.#options
+    const { interval, most } = this.#options
     let failures = 0
     // Whoever began this hears of nothing before it has the object in hand.
     await Promise.resolve()
-    while (!this.#stopped) {
+    for (;;) {
+      await this.#settled()
+      if (this.#stopped) break
       const asking = this.#waiting
       this.#waiting = []
-      this.#asked = false
-      this.#wait = new AbortController()
+      this.#changed = false
       this.#watch()
       try {
         failures = (await this.#run()) ? 0 : failures + 1
@@ -238,30 +246,82 @@ class Loop implements Reconciler {
       settle(asking)
       // Many directors that fail together do not come back together.
       const longest = Math.min(most, interval * 2 ** failures)
-      const ms = failures === 0 ? interval : longest * (1 - Math.random() / 2)
+      const ms = failures === 0 ? interval : Math.max(interval, longest * (1 - Math.random() / 2))
       await this.#pause(ms)
     }
-    if (this.#closed !== undefined) onError(this.#closed)
+    if (this.#failed !== undefined) throw this.#failed.reason
+    if (this.#closed !== undefined) this.#tell(this.#closed)
   }
 
   /** Makes one run. Says whether the table is as it is wanted; throws what onError throws. */
   async #run(): Promise<boolean> {
-    const { onRun, onError, apply } = this.#options
+    const { onRun, apply } = this.#options
     let result: ApplyResult
     try {
-      const wanted = await unlessAborted(this.#reading.signal, this.#read)
+      const wanted = await this.#wanted()
       result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
     } catch (error) {
-      if (this.#isNews(error)) onError(error)
+      if (this.#isNews(error)) this.#tell(error)
       return false
     }
     // What is wrong with onRun is not wrong with the table.
     try {
-      onRun?.(result)
+      this.#heed(onRun?.(result), (error) => {
+        this.#tell(error)
+      })
     } catch (error) {
-      onError(error)
+      this.#tell(error)
     }
     return true
+  }
+
+  /** What the source says: a file only where nobody wrote to it meanwhile, for half of it would delete the other half. */
+  async #wanted(): Promise<State> {
+    const { signal } = this.#reading
+    if (this.#watched === undefined) return unlessAborted(signal, this.#read)
+    for (let reads = 1; ; reads++) {
+      const before = await this.#stamp(this.#watched)
+      const wanted = unlessAborted(signal, this.#read)
+      await wanted.catch(() => undefined)
+      if (reads === READS || before?.id === (await this.#stamp(this.#watched))?.id) return wanted
+      await this.#settled()
+    }
+  }
+
+  /** Waits until nobody has written to the file for a moment. */
+  async #settled(): Promise<void> {
+    if (this.#watched === undefined) return
+    const latest = performance.now() + LONGEST_SETTLE_MS
+    while (!this.#stopped) {
+      const ageMs = (await this.#stamp(this.#watched))?.ageMs ?? Infinity
+      // Written in the future: by another clock.
+      if (ageMs >= SETTLE_MS || ageMs < -SETTLE_MS) return
+      const left = Math.min(SETTLE_MS - ageMs, latest - performance.now())
+      if (left <= 0) return
+      await sleep(Math.ceil(left), this.#reading.signal).catch(() => undefined)
+    }
+  }
+
+  /** The file as it is; `undefined` where it cannot be had. A file system that never answers holds up no stop(). */
+  #stamp(file: string): Promise<Stamp | undefined> {
+    return unlessAborted(this.#reading.signal, () => stampOf(file)).catch(() => undefined)
+  }
+
+  /** Tells onError. Throws what that throws. */
+  #tell(error: unknown): void {
+    this.#heed(this.#options.onError(error), (reason) => {
+      throw reason
+    })
+  }
+
+  /** Hears of what an async callback rejects with. It is not waited for, since it may wait for stop() or runNow() itself. */
+  #heed(called: unknown, rejected: (reason: unknown) => void): void {
+    Promise.resolve(called)
+      .catch(rejected)
+      .catch((reason: unknown) => {
+        this.#failed ??= { reason }
+        this.#end()
+      })
   }
 
   /** That it was to end is no error; that something could not be undone is. */
@@ -272,11 +332,11 @@ class Loop implements Reconciler {
     return !this.#reading.signal.aborted || error !== this.#reading.signal.reason
   }
 
-  /** Waits, unless a run was asked for; a file that changes has a moment to settle. */
+  /** Waits, unless there is a reason for a run. */
   async #pause(ms: number): Promise<void> {
-    const { signal } = this.#wait
-    if (this.#stopped || this.#asked) return
-    await sleep(ms, signal).catch(() => undefined)
+    if (this.#stopped || this.#waiting.length > 0 || this.#changed) return
+    this.#wait = new AbortController()
+    await sleep(ms, this.#wait.signal).catch(() => undefined)
   }
 
   /**
@@ -292,10 +352,8 @@ class Loop implements Reconciler {
     try {
       const watcher = watch(dirname(this.#watched), { persistent: false }, (_, changed) => {
         if (changed !== null && changed !== name) return
-        const wait = this.#wait
-        setTimeout(() => {
-          if (wait === this.#wait) this.#ask()
-        }, SETTLE_MS).unref()
+        this.#changed = true
+        this.#wait.abort()
       })
       watcher.on('error', () => {
         watcher.close()
@@ -306,6 +364,18 @@ class Loop implements Reconciler {
     }
     before?.close()
   }
+}
+
+interface Stamp {
+  /** What tells one state of a file from another. */
+  readonly id: string
+  /** How long ago it was written. */
+  readonly ageMs: number
+}
+
+async function stampOf(file: string): Promise<Stamp> {
+  const { ino, size, mtimeMs } = await fs.stat(file)
+  return { id: `${String(ino)} ${String(size)} ${String(mtimeMs)}`, ageMs: Date.now() - mtimeMs }
 }
 
 /** What a task gives, or the reason of the signal as soon as that is raised. */

@@ -43,7 +43,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   readonly stats: Stats<N>
   readonly rates: Rates
 
-  /** @internal */
+  /** @hidden */
   constructor(ipvs: Ipvs, state: ServiceState<N>) {
     this.#ipvs = ipvs
     this.key = state.key
@@ -158,7 +158,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   readonly stats: Stats<N>
   readonly rates: Rates
 
-  /** @internal */
+  /** @hidden */
   constructor(ipvs: Ipvs, service: ServiceKey, state: RealServerState<N>) {
     this.#ipvs = ipvs
     this.service = service
@@ -229,6 +229,6 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
 
   /** What adds this very real server: without counters, and without what is as by default. */
   toJSON(): RealServerSpec {
-    return specOfServer(this)
+    return specOfServer(this, this)
   }
 }

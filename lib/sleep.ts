@@ -1,13 +1,13 @@
 /**
  * Waits, by the global setTimeout(): what tests put in its place (fake timers)
- * moves us too, which node:timers/promises would not let it. Rejects when the
- * signal is raised.
+ * moves us too, which node:timers/promises would not let it. Rejects with the
+ * reason of the signal when that is raised.
  */
 export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const abort = (): void => {
       clearTimeout(timer)
-      reject(new Error('aborted'))
+      reject(signal?.reason as Error)
     }
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', abort)

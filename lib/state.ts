@@ -1,7 +1,7 @@
-import { canonicalAddress } from './codec/address.ts'
+import { canonicalServerKey, canonicalServiceKey } from './codec/address.ts'
 import { formatEndpoint, formatServiceKey } from './errors.ts'
 import { Pace } from './pace.ts'
-import type { State } from './types.ts'
+import type { RealServerKey, RealServerSettings, ServiceKey, ServiceSettings, State } from './types.ts'
 import {
   checkDaemonSpec,
   checkServerKey,
@@ -14,6 +14,7 @@ import {
   checkTunnel,
   fieldOf,
   known,
+  namesOf,
   object,
   show,
 } from './validate.ts'
@@ -35,13 +36,23 @@ export function formatStatePath(path: StatePath): string {
 export interface CheckOptions {
   /** Paces the work; default one of its own. */
   readonly pace?: Pace
+  /** Told of each virtual service that passed, with its identity as it is read back. */
+  readonly onService?: (key: ServiceKey, settings: ServiceSettings) => void
+  /** Told of each real server that passed, after its service. */
+  readonly onServer?: (key: Required<RealServerKey>, settings: RealServerSettings) => void
   /** Makes what is thrown of a refusal. Default: the same error with the path before its words, and as its `path`. */
   readonly refuse?: (error: Error, path: StatePath) => Error
 }
 
 /** Where an editor finds the schema of a text. It says nothing of the table. */
 const SCHEMA_FIELD = '$schema'
-const STATE_FIELDS = ['version', 'services', 'timeouts', 'syncDaemons', 'sysctls']
+const STATE_FIELDS = namesOf<State>({
+  version: true,
+  services: true,
+  timeouts: true,
+  syncDaemons: true,
+  sysctls: true,
+})
 const STATE_VERSION = 1
 
 /**
@@ -51,14 +62,17 @@ const STATE_VERSION = 1
  * further check; it is given back as it came.
  */
 export async function checkState(value: unknown, options: CheckOptions = {}): Promise<State> {
-  const { pace = new Pace(), refuse = withPath } = options
+  const { pace = new Pace(), refuse = withPath, onService, onServer } = options
 
+  const refused = (error: unknown, path: StatePath): Error => {
+    const field = fieldOf(error as Error)
+    return refuse(error as Error, field === undefined ? path : [...path, ...field.split('.')])
+  }
   const check = <T>(path: StatePath, work: () => T): T => {
     try {
       return work()
     } catch (error) {
-      const field = fieldOf(error as Error)
-      throw refuse(error as Error, field === undefined ? path : [...path, ...field.split('.')])
+      throw refused(error, path)
     }
   }
   const listed = (path: StatePath, list: unknown): readonly unknown[] =>
@@ -105,26 +119,27 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
     const path = ['services', index]
     const { key, realServers } = check(path, () => {
       const { realServers, ...spec } = object(entry, 'a virtual service')
-      const key = checkServiceKey(spec)
-      checkServiceSpec(spec, key)
+      const key = canonicalServiceKey(checkServiceKey(spec))
+      const settings = checkServiceSpec(spec, key)
+      once(services, formatServiceKey(key), index, (first) => `services[${String(first)}]`)
+      onService?.(key, settings)
       return { key, realServers }
-    })
-    check(path, () => {
-      const canonical = key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
-      once(services, formatServiceKey(canonical), index, (first) => `services[${String(first)}]`)
     })
     if (pace.due()) await pace.rest()
     if (realServers === undefined) continue
 
     const servers = new Map<string, number>()
-    for (const [at, server] of listed([...path, 'realServers'], realServers).entries()) {
-      check([...path, 'realServers', at], () => {
-        const serverKey = checkServerKey(server, key)
-        const { tunnel } = checkServerSpec(server, serverKey, key)
-        if (tunnel !== undefined) checkTunnel(tunnel)
-        const endpoint = formatEndpoint(canonicalAddress(serverKey.address), serverKey.port)
-        once(servers, endpoint, at, (first) => `realServers[${String(first)}] of the same service`)
-      })
+    for (const [at, entry] of listed([...path, 'realServers'], realServers).entries()) {
+      // Nothing is made for a refusal before there is one: these are most of a state.
+      try {
+        const server = canonicalServerKey(checkServerKey(entry, key))
+        const settings = checkServerSpec(entry, server, key)
+        if (settings.tunnel !== undefined) checkTunnel(settings.tunnel)
+        once(servers, formatEndpoint(server.address, server.port), at, sameServiceAt)
+        onServer?.(server, settings)
+      } catch (error) {
+        throw refused(error, [...path, 'realServers', at])
+      }
       if (pace.due()) await pace.rest()
     }
   }
@@ -156,6 +171,10 @@ function once(
   const first = seen.get(name)
   if (first !== undefined) throw new TypeError(`${name} comes twice: it is ${where(first)} already`)
   seen.set(name, index)
+}
+
+function sameServiceAt(first: number): string {
+  return `realServers[${String(first)}] of the same service`
 }
 
 function checkSysctls(sysctls: Readonly<Record<string, unknown>>): void {

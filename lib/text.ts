@@ -1,7 +1,13 @@
 export { formatEndpoint, formatServiceKey, parseEndpoint, parseServiceKey } from './text/keys.ts'
 export type { StateLoss } from './text/format-ipvsadm.ts'
-export type { Lookups } from './text/parse-ipvsadm.ts'
-export { formatState, type FormatStateOptions, parseState, type ParseStateOptions } from './text/state.ts'
+export type { Lookups } from './text/ipvsadm-endpoints.ts'
+export {
+  detectStateFormat,
+  formatState,
+  type FormatStateOptions,
+  parseState,
+  type ParseStateOptions,
+} from './text/state.ts'
 export { type StateFormat, StateSyntaxError, type StateSyntaxErrorDetails } from './text/syntax-error.ts'
 export type {
   AddressServiceKey,

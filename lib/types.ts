@@ -188,7 +188,7 @@ export type RealServerChanges = RealServerSettings
 export type Counter = number | bigint
 
 /**
- * What passed since the service or server was added, or since zero(). The
+ * What passed since the service or server was added, or the director began, or since zero(). The
  * kernel brings these up to date every two seconds, while the numbers of
  * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
  * statistics (before 4.1) all but the bytes wrap at 2^32.
@@ -210,6 +210,16 @@ export interface Rates {
   readonly packetsOutPerSecond: number
   readonly bytesInPerSecond: number
   readonly bytesOutPerSecond: number
+}
+
+/**
+ * What passed a director: all connections of a network namespace together, those
+ * of services that are deleted by now too. Since the namespace began, the module
+ * ip_vs was loaded, or zero() of everything, whichever was last.
+ */
+export interface Totals<N extends Counter = number> {
+  readonly stats: Stats<N>
+  readonly rates: Rates
 }
 
 /** A virtual service as it was read, without the verbs. */

@@ -1,6 +1,8 @@
 import type {
+  AddressServiceKey,
   Family,
   ForwardingMethod,
+  FwmarkServiceKey,
   PersistenceSpec,
   Protocol,
   RealServerChanges,
@@ -26,40 +28,63 @@ import type {
 /** The largest `int` of the kernel. */
 const INT_MAX = 2147483647
 /** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
-const PERSISTENCE_MAX_SECONDS = 4294967
+export const PERSISTENCE_MAX_SECONDS = 4294967
 /** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
 const TIMEOUT_MAX_SECONDS = 21474836
 /** IP_VS_SCHEDNAME_MAXLEN, IP_VS_IFNAME_MAXLEN (16) without the NUL; IP_VS_PENAME_MAXLEN, which has room for it. */
-const NAME_MAX_BYTES = 15
-const ENGINE_NAME_MAX_BYTES = 16
+export const NAME_MAX_BYTES = 15
+export const ENGINE_NAME_MAX_BYTES = 16
 
-export const SERVICE_FIELDS: readonly string[] = [
-  'scheduler',
-  'schedulerFlags',
-  'onePacket',
-  'persistence',
-  'persistenceEngine',
-]
-export const ADDRESS_KEY_FIELDS: readonly string[] = ['protocol', 'address', 'port']
-export const FWMARK_KEY_FIELDS: readonly string[] = ['protocol', 'fwmark', 'family']
-export const SERVER_FIELDS: readonly string[] = [
-  'method',
-  'weight',
-  'upperThreshold',
-  'lowerThreshold',
-  'tunnel',
-]
-export const SERVER_KEY_FIELDS: readonly string[] = ['address', 'port']
-export const TIMEOUT_FIELDS: readonly string[] = ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds']
-export const DAEMON_FIELDS: readonly string[] = [
-  'state',
-  'multicastInterface',
-  'syncId',
-  'maxLengthBytes',
-  'multicastGroup',
-  'multicastPort',
-  'multicastTtl',
-]
+/**
+ * The names of a type's fields, in the order they are written here, which is
+ * that of texts. One that is forgotten or too many does not compile.
+ */
+export function namesOf<T>(all: Readonly<Record<keyof T, true>>): readonly string[] {
+  return Object.keys(all)
+}
+
+export const SERVICE_FIELDS: readonly string[] = namesOf<ServiceSettings>({
+  scheduler: true,
+  schedulerFlags: true,
+  onePacket: true,
+  persistence: true,
+  persistenceEngine: true,
+})
+export const ADDRESS_KEY_FIELDS: readonly string[] = namesOf<AddressServiceKey>({
+  protocol: true,
+  address: true,
+  port: true,
+})
+export const FWMARK_KEY_FIELDS: readonly string[] = namesOf<FwmarkServiceKey>({
+  protocol: true,
+  fwmark: true,
+  family: true,
+})
+export const SERVER_FIELDS: readonly string[] = namesOf<RealServerSettings>({
+  method: true,
+  weight: true,
+  upperThreshold: true,
+  lowerThreshold: true,
+  tunnel: true,
+})
+export const SERVER_KEY_FIELDS: readonly string[] = namesOf<RealServerKey>({
+  address: true,
+  port: true,
+})
+export const TIMEOUT_FIELDS: readonly string[] = namesOf<Timeouts>({
+  tcpSeconds: true,
+  tcpFinSeconds: true,
+  udpSeconds: true,
+})
+export const DAEMON_FIELDS: readonly string[] = namesOf<SyncDaemonSpec>({
+  state: true,
+  multicastInterface: true,
+  syncId: true,
+  maxLengthBytes: true,
+  multicastGroup: true,
+  multicastPort: true,
+  multicastTtl: true,
+})
 
 const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
 const SCHEDULER_FLAGS: readonly unknown[] = [
@@ -212,9 +237,12 @@ export function checkMixedFamily(server: RealServerKey, service: ServiceKey, met
   )
 }
 
+/** IP_VS_CONN_F_TUNNEL_TYPE_GUE: a tunnel's type may be its number too. */
+const GUE = 1
+
 /** ip_vs_genl_set_cmd() answers EINVAL. */
 export function checkTunnel(tunnel: Tunnel): void {
-  if (tunnel.type === 'gue' && (tunnel.port ?? 0) === 0) {
+  if ((tunnel.type === 'gue' || tunnel.type === GUE) && (tunnel.port ?? 0) === 0) {
     throw about(
       'tunnel.port',
       new RangeError(
@@ -246,8 +274,7 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
   optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
   optional(fields, 'multicastGroup', (value) => {
     const group = address(value, 'multicastGroup')
-    const multicast = group.includes(':') ? /^ff[\da-f]{2}:/i.test(group) : /^2(2[4-9]|3\d)\./.test(group)
-    if (!multicast) {
+    if (!isMulticast(group)) {
       throw about(
         'multicastGroup',
         new RangeError(`multicastGroup must be a multicast address, got '${group}'`),
@@ -280,6 +307,34 @@ export function checkSysctlValue(name: string, value: unknown): string {
     throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
   }
   return value
+}
+
+/** As many CPUs as no kernel has. */
+const MOST_CPUS = 65536
+
+/**
+ * A list of CPUs (est_cpulist) as the kernel prints it: `0,2,1` reads `0-2`. What
+ * depends on the machine (`all`, `N`), or is no list, is given back as it is.
+ */
+export function cpuList(text: string): string {
+  const cpus = new Set<number>()
+  for (const part of text.trim().split(',')) {
+    // bitmap_parselist(): a number, a range, or of each so many of a range the first few.
+    const [, first, last = first, used = '1', group = used] =
+      /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
+    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
+    if (first === undefined || from > to || to >= MOST_CPUS || some > many || many === 0) return text
+    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
+  }
+  const ranges: { readonly first: number; last: number }[] = []
+  for (const cpu of [...cpus].sort((a, b) => a - b)) {
+    const range = ranges.at(-1)
+    if (range?.last === cpu - 1) range.last = cpu
+    else ranges.push({ first: cpu, last: cpu })
+  }
+  return ranges
+    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
+    .join(',')
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
@@ -396,22 +451,33 @@ function checkPersistence(value: unknown, family: Family): asserts value is Pers
 }
 
 function checkServerSettings(fields: Fields): void {
-  optional(fields, 'method', (value) => {
-    if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
-  })
-  optional(fields, 'weight', (value) => whole(value, 'weight', 0, INT_MAX))
-  optional(fields, 'upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX))
-  optional(fields, 'lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX))
-  optional(fields, 'tunnel', (value) => {
-    const tunnel = object(value, 'tunnel')
-    known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel', 'tunnel.')
-    named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
-    optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
-    optional(tunnel, 'checksum', (checksum) => {
-      named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
-    })
-  })
+  for (const [name, check] of SERVER_CHECKS) optional(fields, name, check)
 }
+
+/** Made once: a function made for each field of each real server would be a third of the garbage of a restore. */
+const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = [
+  [
+    'method',
+    (value) => {
+      if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
+    },
+  ],
+  ['weight', (value) => whole(value, 'weight', 0, INT_MAX)],
+  ['upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX)],
+  ['lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX)],
+  [
+    'tunnel',
+    (value) => {
+      const tunnel = object(value, 'tunnel')
+      known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel', 'tunnel.')
+      named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
+      optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
+      optional(tunnel, 'checksum', (checksum) => {
+        named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
+      })
+    },
+  ],
+]
 
 /** A name out of a few, or a number for what has no name. */
 function named(value: unknown, field: string, names: readonly string[], most: number): void {
@@ -424,14 +490,19 @@ function named(value: unknown, field: string, names: readonly string[], most: nu
 /** A name for the kernel: not empty, and short enough once it is bytes. */
 function name(value: unknown, field: string, most: number): void {
   if (typeof value !== 'string') throw wrong(field, value, 'a text')
-  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
-  const bytes = new TextEncoder().encode(value).length
-  if (bytes === 0 || bytes > most || value.includes('\0')) {
+  if (!isName(value, most)) {
     throw about(
       field,
       new RangeError(`${field} must have 1 to ${String(most)} bytes and no NUL, got ${show(value)}`),
     )
   }
+}
+
+/** Whether this can be a name for the kernel, which has room for so many bytes. */
+export function isName(text: string, most: number): boolean {
+  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
+  const bytes = new TextEncoder().encode(text).length
+  return bytes > 0 && bytes <= most && !text.includes('\0')
 }
 
 /** Checks an IPv4 or IPv6 address. */
@@ -448,11 +519,30 @@ export function address(value: unknown, field: string): string {
   throw about(field, new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`))
 }
 
-const IPV4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
+const DOT = 46
+const ZERO = 48
 
 /** Whether this is an IPv4 address: four decimal numbers without leading zeros. */
 export function isIPv4(text: string): boolean {
-  return IPV4.test(text)
+  // No expression: each address of a table comes here, and to compile one takes milliseconds.
+  let dots = 0
+  let digits = 0
+  let number = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === DOT && digits > 0) {
+      dots += 1
+      digits = 0
+      number = 0
+    } else {
+      const digit = code - ZERO
+      if (digit < 0 || digit > 9 || (digits > 0 && number === 0)) return false
+      digits += 1
+      number = 10 * number + digit
+      if (number > 255) return false
+    }
+  }
+  return dots === 3 && digits > 0
 }
 
 /** RFC 4291, section 2.2: eight groups, one run of them as '::', the last two as an IPv4 address. */
@@ -477,6 +567,13 @@ export function isIPv6(text: string): boolean {
     }
   }
   return halves.length === 2 ? groups <= 7 : groups === 8
+}
+
+/** Whether this is an address in 224.0.0.0/4 or ff00::/8. */
+export function isMulticast(text: string): boolean {
+  return text.includes(':')
+    ? isIPv6(text) && /^ff[\da-f]{2}:/i.test(text)
+    : isIPv4(text) && /^2(2[4-9]|3\d)\./.test(text)
 }
 
 export type Fields = Readonly<Record<string, unknown>>

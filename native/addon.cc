@@ -5,17 +5,15 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "genl_socket.h"
 #include "header_constants.h"
-#include "netns.h"
 
 namespace ipvs {
 namespace {
@@ -30,8 +28,10 @@ constexpr double kMaxTimeoutMs = 2147483647;
 constexpr double kMaxFileBytes = 268435456;
 constexpr uint32_t kMaxAttribute = 0x3fff;
 
-// ---- C++ to JavaScript. Once env is terminating, every call fails and nobody
-// looks at the result: what is made then may be empty.
+// ---- C++ to JavaScript. Once env is terminating, every call fails and no
+// JavaScript sees the result: what is made then may be empty. A method that
+// JavaScript calls may return nothing else than a value or an empty one, for
+// Node looks at that.
 
 Napi::Object ToObject(Napi::Env env, const Failure& failure) {
   Napi::Object object = Napi::Object::New(env);
@@ -47,21 +47,39 @@ Napi::Value CopyToArrayBuffer(Napi::Env env, const uint8_t* bytes, size_t size) 
   return buffer;
 }
 
-Napi::Value ToArrayBuffer(Napi::Env env, Block block) {
-  if (block.size >= kMinExternalBytes) {
-    uint8_t* bytes = block.bytes.get();
-    napi_value buffer;
-    const napi_status status = napi_create_external_arraybuffer(
-        env, bytes, block.size, [](napi_env, void* data, void*) { std::free(data); }, nullptr,
-        &buffer);
-    if (status == napi_ok) {
-      block.bytes.release();
-      return Napi::Value(env, buffer);
-    }
-    // Not every embedder has them (napi_no_external_buffers_allowed).
-  }
-  return CopyToArrayBuffer(env, block.bytes.get(), block.size);
+// An ArrayBuffer of bytes that `owner` has, wherever that is moved. Many are not
+// copied (a list of connections may be hundreds of megabytes): the owner then
+// lives until the ArrayBuffer is detached or collected.
+template <typename Owner>
+Napi::Value ToArrayBuffer(Napi::Env env, uint8_t* bytes, size_t size, Owner owner) {
+  if (size < kMinExternalBytes) return CopyToArrayBuffer(env, bytes, size);
+  auto kept = std::make_unique<Owner>(std::move(owner));
+  napi_value buffer;
+  const napi_status status = napi_create_external_arraybuffer(
+      env, bytes, size, [](napi_env, void*, void* hint) { delete static_cast<Owner*>(hint); },
+      kept.get(), &buffer);
+  // Not every embedder has them (napi_no_external_buffers_allowed).
+  if (status != napi_ok) return CopyToArrayBuffer(env, bytes, size);
+  kept.release();
+  return Napi::Value(env, buffer);
 }
+
+// Gives a block back to its pool at the end.
+class LentBlock {
+ public:
+  LentBlock(Block block, std::shared_ptr<BlockPool> pool)
+      : block_(std::move(block)), pool_(std::move(pool)) {}
+  ~LentBlock() {
+    if (pool_) pool_->Put(std::move(block_));
+  }
+  LentBlock(LentBlock&&) = default;
+  LentBlock& operator=(LentBlock&&) = delete;
+
+ private:
+  Block block_;
+  // None after a move.
+  std::shared_ptr<BlockPool> pool_;
+};
 
 Napi::Value ToValue(Napi::Env env, const Outcome& outcome) {
   Napi::Object object = Napi::Object::New(env);
@@ -110,40 +128,30 @@ Napi::Value ToValue(Napi::Env env, DumpResult result) {
   if (result.failure) object.Set("failure", ToObject(env, *result.failure));
   Napi::Array messages = Napi::Array::New(env, result.messages.size());
   for (uint32_t i = 0; i < result.messages.size(); ++i) {
-    messages.Set(i, ToArrayBuffer(env, std::move(result.messages[i])));
+    Block& block = result.messages[i];
+    uint8_t* const bytes = block.bytes.get();
+    const size_t size = block.size;
+    messages.Set(i, ToArrayBuffer(env, bytes, size, LentBlock(std::move(block), result.pool)));
   }
   object.Set("messages", messages);
   object.Set("interrupted", Napi::Boolean::New(env, result.interrupted));
   return object;
 }
 
-// A list of connections may have hundreds of megabytes, so it is not copied.
-Napi::Value ToArrayBuffer(Napi::Env env, std::vector<uint8_t> bytes) {
-  if (bytes.size() < kMinExternalBytes) return CopyToArrayBuffer(env, bytes.data(), bytes.size());
-  auto owned = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
-  napi_value buffer;
-  const napi_status status = napi_create_external_arraybuffer(
-      env, owned->data(), owned->size(),
-      [](napi_env, void*, void* vector) { delete static_cast<std::vector<uint8_t>*>(vector); },
-      owned.get(), &buffer);
-  // Not every embedder has them (napi_no_external_buffers_allowed).
-  if (status != napi_ok) return CopyToArrayBuffer(env, owned->data(), owned->size());
-  owned.release();
-  return Napi::Value(env, buffer);
-}
-
 Napi::Value ToValue(Napi::Env env, Result<std::vector<uint8_t>> file) {
   Napi::Object object = Napi::Object::New(env);
   if (file.ok()) {
-    object.Set("bytes", ToArrayBuffer(env, std::move(file.value())));
+    uint8_t* const bytes = file.value().data();
+    const size_t size = file.value().size();
+    object.Set("bytes", ToArrayBuffer(env, bytes, size, std::move(file.value())));
   } else {
     object.Set("failure", ToObject(env, file.failure()));
   }
   return object;
 }
 
-Napi::Value ToValue(Napi::Env env, const std::optional<Failure>& failure) {
-  return failure ? ToObject(env, *failure) : env.Undefined();
+Napi::Value ToValue(Napi::Env env, const Status& status) {
+  return status.ok() ? env.Undefined() : ToObject(env, status.failure());
 }
 
 // ---- JavaScript to C++. Each returns nothing after it has thrown: exceptions
@@ -188,15 +196,15 @@ std::optional<GenlSocket::Options> ToOptions(Napi::Value value) {
   const Napi::Env env = value.Env();
   if (!value.IsObject()) return ThrowTypeError(env, "options must be an object");
   const Napi::Object object = value.As<Napi::Object>();
-  // A getter may throw.
+  // A getter may throw; and where env is terminating no exception is pending.
   const Napi::Value family = object.Get("family");
-  if (env.IsExceptionPending()) return std::nullopt;
+  if (family.IsEmpty()) return std::nullopt;
   const Napi::Value netns = object.Get("netns");
-  if (env.IsExceptionPending()) return std::nullopt;
+  if (netns.IsEmpty()) return std::nullopt;
   const Napi::Value scratch = object.Get("scratch");
-  if (env.IsExceptionPending()) return std::nullopt;
+  if (scratch.IsEmpty()) return std::nullopt;
   const Napi::Value timeout = object.Get("timeoutMs");
-  if (env.IsExceptionPending()) return std::nullopt;
+  if (timeout.IsEmpty()) return std::nullopt;
 
   GenlSocket::Options options;
   std::optional<std::string> name = ToPath(family, "family must be a name of 1 to 15 bytes");
@@ -260,76 +268,6 @@ class Requests {
 
 // ---- Work on libuv's pool threads.
 
-// Runs Work() there and resolves a promise with what ToValue() makes of its
-// result. The promise is never rejected. Deletes itself.
-template <typename Result>
-class PromiseWorker : public Napi::AsyncWorker {
- public:
-  Napi::Promise Start() {
-    Napi::Promise promise = deferred_.Promise();
-    Queue();
-    return promise;
-  }
-
- protected:
-  PromiseWorker(Napi::Env env, const char* name)
-      : Napi::AsyncWorker(env, name), deferred_(Napi::Promise::Deferred::New(env)) {}
-
-  // Pool thread. Must not touch napi_env or any Napi:: value.
-  virtual Result Work() = 0;
-  // JS thread, before the promise is resolved.
-  virtual void Finished() {}
-
- private:
-  void Execute() final { result_.emplace(Work()); }
-
-  void OnOK() final {
-    Finished();
-    deferred_.Resolve(ToValue(Env(), std::move(*result_)));
-  }
-
-  Napi::Promise::Deferred deferred_;
-  std::optional<Result> result_;
-};
-
-class ReadFileWorker final : public PromiseWorker<Result<std::vector<uint8_t>>> {
- public:
-  ReadFileWorker(Napi::Env env, std::string path, std::string netns, size_t max_bytes)
-      : PromiseWorker(env, "ipvs.readFile"),
-        path_(std::move(path)),
-        netns_(std::move(netns)),
-        max_bytes_(max_bytes) {}
-
- private:
-  Result<std::vector<uint8_t>> Work() override {
-    return ipvs::ReadFile(path_, netns_, max_bytes_);
-  }
-
-  const std::string path_;
-  const std::string netns_;
-  const size_t max_bytes_;
-};
-
-class WriteFileWorker final : public PromiseWorker<std::optional<Failure>> {
- public:
-  WriteFileWorker(Napi::Env env, std::string path, std::string netns, std::string content)
-      : PromiseWorker(env, "ipvs.writeFile"),
-        path_(std::move(path)),
-        netns_(std::move(netns)),
-        content_(std::move(content)) {}
-
- private:
-  std::optional<Failure> Work() override {
-    ipvs::Status status = ipvs::WriteFile(path_, netns_, content_);
-    if (status.ok()) return std::nullopt;
-    return status.TakeFailure();
-  }
-
-  const std::string path_;
-  const std::string netns_;
-  const std::string content_;
-};
-
 // What a Socket and its worker share: the worker may outlive the Socket, which
 // is collected when JavaScript has dropped it. `busy` and `closed` are for the
 // JS thread alone. `genl` is the worker's while `busy` is set, else the JS
@@ -341,79 +279,55 @@ struct SocketState {
   bool closed = false;
 };
 
-template <typename Result>
-class SocketWorker : public PromiseWorker<Result> {
- protected:
-  SocketWorker(Napi::Env env, const char* name, std::shared_ptr<SocketState> state)
-      : PromiseWorker<Result>(env, name), state_(std::move(state)) {
+// Runs `work` there, see RunOnPool(). Deletes itself.
+template <typename Work>
+class Worker final : public Napi::AsyncWorker {
+ public:
+  Worker(Napi::Env env, const char* name, napi_deferred deferred,
+         std::shared_ptr<SocketState> state, Work work)
+      : Napi::AsyncWorker(env, name),
+        deferred_(deferred),
+        state_(std::move(state)),
+        work_(std::move(work)) {}
+
+  void Start() {
     state_->busy = true;
+    Queue();
   }
 
-  SocketState& state() { return *state_; }
-
  private:
-  void Finished() override {
+  // Pool thread.
+  void Execute() override { result_.emplace(work_()); }
+
+  // JS thread.
+  void OnOK() override {
     state_->busy = false;
     if (state_->closed) state_->genl.reset();
+    // Fails where env is terminating.
+    napi_resolve_deferred(Env(), deferred_, ToValue(Env(), std::move(*result_)));
   }
 
+  const napi_deferred deferred_;
   const std::shared_ptr<SocketState> state_;
+  const Work work_;
+  std::optional<std::invoke_result_t<const Work&>> result_;
 };
 
-class OpenWorker final : public SocketWorker<std::optional<Failure>> {
- public:
-  OpenWorker(Napi::Env env, std::shared_ptr<SocketState> state)
-      : SocketWorker(env, "ipvs.open", std::move(state)) {}
-
- private:
-  std::optional<Failure> Work() override {
-    ipvs::Result<std::unique_ptr<GenlSocket>> genl = GenlSocket::Open(state().options);
-    if (!genl.ok()) return genl.TakeFailure();
-    state().genl = std::move(genl.value());
-    return std::nullopt;
-  }
-};
-
-class BatchWorker final : public SocketWorker<BatchResult> {
- public:
-  BatchWorker(Napi::Env env, std::shared_ptr<SocketState> state, Requests requests)
-      : SocketWorker(env, "ipvs.batch", std::move(state)), requests_(std::move(requests)) {}
-
- private:
-  BatchResult Work() override { return state().genl->Batch(requests_.payloads()); }
-
-  const Requests requests_;
-};
-
-class DumpWorker final : public SocketWorker<DumpResult> {
- public:
-  DumpWorker(Napi::Env env, std::shared_ptr<SocketState> state, Requests request)
-      : SocketWorker(env, "ipvs.dump", std::move(state)), request_(std::move(request)) {}
-
- private:
-  DumpResult Work() override { return state().genl->Dump(request_.payloads()[0]); }
-
-  const Requests request_;
-};
-
-class DumpOfDumpsWorker final : public SocketWorker<DumpResult> {
- public:
-  DumpOfDumpsWorker(Napi::Env env, std::shared_ptr<SocketState> state, Requests outer,
-                    uint8_t inner_command, uint16_t attribute)
-      : SocketWorker(env, "ipvs.dumpOfDumps", std::move(state)),
-        outer_(std::move(outer)),
-        inner_command_(inner_command),
-        attribute_(attribute) {}
-
- private:
-  DumpResult Work() override {
-    return state().genl->DumpOfDumps(outer_.payloads()[0], inner_command_, attribute_);
-  }
-
-  const Requests outer_;
-  const uint8_t inner_command_;
-  const uint16_t attribute_;
-};
+// Calls `work()` on a pool thread. Resolves with what ToValue() makes of its
+// result, and never rejects. `work` owns all that it reads, and touches neither
+// napi_env nor any Napi:: value. `state` is that of the socket which is busy
+// meanwhile.
+template <typename Work>
+Napi::Value RunOnPool(Napi::Env env, const char* name, std::shared_ptr<SocketState> state,
+                      Work work) {
+  // Not Napi::Promise::Deferred: where this fails (env is terminating) its
+  // members are not set, and Promise() would hand garbage to JavaScript.
+  napi_deferred deferred;
+  napi_value promise;
+  if (napi_create_promise(env, &deferred, &promise) != napi_ok) return Napi::Value();
+  (new Worker<Work>(env, name, deferred, std::move(state), std::move(work)))->Start();
+  return Napi::Value(env, promise);
+}
 
 // ---- What JavaScript sees.
 
@@ -425,6 +339,9 @@ class Socket : public Napi::ObjectWrap<Socket> {
                         InstanceMethod<&Socket::Batch>("batch"),
                         InstanceMethod<&Socket::Dump>("dump"),
                         InstanceMethod<&Socket::DumpOfDumps>("dumpOfDumps"),
+                        InstanceMethod<&Socket::Release>("release"),
+                        InstanceMethod<&Socket::ReadFile>("readFile"),
+                        InstanceMethod<&Socket::WriteFile>("writeFile"),
                         InstanceMethod<&Socket::Close>("close")});
   }
 
@@ -442,7 +359,12 @@ class Socket : public Napi::ObjectWrap<Socket> {
       ThrowError(env, "the socket is open already");
       return Napi::Value();
     }
-    return (new OpenWorker(env, state_))->Start();
+    return RunOnPool(env, "ipvs.open", state_, [state = state_]() -> Status {
+      Result<std::unique_ptr<GenlSocket>> genl = GenlSocket::Open(state->options);
+      if (!genl.ok()) return genl.TakeFailure();
+      state->genl = std::move(genl.value());
+      return {};
+    });
   }
 
   Napi::Value Batch(const Napi::CallbackInfo& info) {
@@ -452,14 +374,20 @@ class Socket : public Napi::ObjectWrap<Socket> {
     if (!count) return Napi::Value();
     std::optional<Requests> requests = Requests::From(info[0], *count);
     if (!requests) return Napi::Value();
-    return (new BatchWorker(info.Env(), state_, std::move(*requests)))->Start();
+    return RunOnPool(info.Env(), "ipvs.batch", state_,
+                     [state = state_, requests = std::move(*requests)] {
+                       return state->genl->Batch(requests.payloads());
+                     });
   }
 
   Napi::Value Dump(const Napi::CallbackInfo& info) {
     if (!CheckOpen(info.Env())) return Napi::Value();
     std::optional<Requests> request = Requests::From(info[0], 1);
     if (!request) return Napi::Value();
-    return (new DumpWorker(info.Env(), state_, std::move(*request)))->Start();
+    return RunOnPool(info.Env(), "ipvs.dump", state_,
+                     [state = state_, request = std::move(*request)] {
+                       return state->genl->Dump(request.payloads()[0]);
+                     });
   }
 
   Napi::Value DumpOfDumps(const Napi::CallbackInfo& info) {
@@ -472,15 +400,65 @@ class Socket : public Napi::ObjectWrap<Socket> {
     const std::optional<double> attribute =
         ToWhole(info[2], 1, kMaxAttribute, "attribute must be a whole number from 1 to 16383");
     if (!attribute) return Napi::Value();
-    return (new DumpOfDumpsWorker(info.Env(), state_, std::move(*outer),
-                                  static_cast<uint8_t>(*command),
-                                  static_cast<uint16_t>(*attribute)))
-        ->Start();
+    return RunOnPool(
+        info.Env(), "ipvs.dumpOfDumps", state_,
+        [state = state_, outer = std::move(*outer), command = static_cast<uint8_t>(*command),
+         attribute = static_cast<uint16_t>(*attribute)] {
+          return state->genl->DumpOfDumps(outer.payloads()[0], command, attribute);
+        });
+  }
+
+  // Takes ArrayBuffers of dumps from JavaScript. Their finalizers do the rest.
+  void Release(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsArray()) {
+      ThrowTypeError(env, "messages must be an array of ArrayBuffers");
+      return;
+    }
+    const Napi::Array messages = info[0].As<Napi::Array>();
+    for (uint32_t i = 0; i < messages.Length(); ++i) {
+      const Napi::Value message = messages[i];
+      if (env.IsExceptionPending()) return;
+      if (!message.IsArrayBuffer()) {
+        ThrowTypeError(env, "messages must be an array of ArrayBuffers");
+        return;
+      }
+      message.As<Napi::ArrayBuffer>().Detach();
+    }
+  }
+
+  Napi::Value ReadFile(const Napi::CallbackInfo& info) {
+    if (!CheckOpen(info.Env())) return Napi::Value();
+    std::optional<std::string> path = ToPath(info[0], "path must be a path");
+    if (!path) return Napi::Value();
+    const std::optional<double> max_bytes =
+        ToWhole(info[1], 0, kMaxFileBytes, "maxBytes must be a whole number from 0 to 268435456");
+    if (!max_bytes) return Napi::Value();
+    return RunOnPool(
+        info.Env(), "ipvs.readFile", state_,
+        [state = state_, path = std::move(*path), max_bytes = static_cast<size_t>(*max_bytes)] {
+          return state->genl->ReadFile(path, max_bytes);
+        });
+  }
+
+  Napi::Value WriteFile(const Napi::CallbackInfo& info) {
+    if (!CheckOpen(info.Env())) return Napi::Value();
+    std::optional<std::string> path = ToPath(info[0], "path must be a path");
+    if (!path) return Napi::Value();
+    if (!info[1].IsString()) {
+      ThrowTypeError(info.Env(), "content must be a string");
+      return Napi::Value();
+    }
+    return RunOnPool(info.Env(), "ipvs.writeFile", state_,
+                     [state = state_, path = std::move(*path),
+                      content = info[1].As<Napi::String>().Utf8Value()] {
+                       return state->genl->WriteFile(path, content);
+                     });
   }
 
   void Close(const Napi::CallbackInfo&) {
     state_->closed = true;
-    // A worker's SocketWorker::Finished() does it otherwise.
+    // Otherwise the worker does it when it is done.
     if (!state_->busy) state_->genl.reset();
   }
 
@@ -516,43 +494,7 @@ class Addon : public Napi::Addon<Addon> {
       constants.Set(kHeaderConstants[i].name, Napi::Number::New(env, kHeaderConstants[i].value));
     }
     DefineAddon(exports, {InstanceValue("Socket", Socket::Define(env), napi_enumerable),
-                          InstanceMethod<&Addon::ReadFile>("readFile", napi_enumerable),
-                          InstanceMethod<&Addon::WriteFile>("writeFile", napi_enumerable),
                           InstanceValue("constants", constants, napi_enumerable)});
-  }
-
- private:
-  Napi::Value ReadFile(const Napi::CallbackInfo& info) {
-    std::optional<std::string> path = ToPath(info[0], "path must be a path");
-    if (!path) return Napi::Value();
-    std::optional<std::string> netns = ToNetns(info[1]);
-    if (!netns) return Napi::Value();
-    std::optional<double> max_bytes =
-        ToWhole(info[2], 0, kMaxFileBytes, "maxBytes must be a whole number from 0 to 268435456");
-    if (!max_bytes) return Napi::Value();
-    return (new ReadFileWorker(info.Env(), std::move(*path), std::move(*netns),
-                               static_cast<size_t>(*max_bytes)))
-        ->Start();
-  }
-
-  Napi::Value WriteFile(const Napi::CallbackInfo& info) {
-    std::optional<std::string> path = ToPath(info[0], "path must be a path");
-    if (!path) return Napi::Value();
-    std::optional<std::string> netns = ToNetns(info[1]);
-    if (!netns) return Napi::Value();
-    if (!info[2].IsString()) {
-      ThrowTypeError(info.Env(), "content must be a string");
-      return Napi::Value();
-    }
-    return (new WriteFileWorker(info.Env(), std::move(*path), std::move(*netns),
-                                info[2].As<Napi::String>().Utf8Value()))
-        ->Start();
-  }
-
-  // Empty where none is given.
-  static std::optional<std::string> ToNetns(Napi::Value value) {
-    if (value.IsUndefined()) return std::string();
-    return ToPath(value, "netns must be a path");
   }
 };
 

@@ -43,6 +43,42 @@ void AppendData(std::vector<uint8_t>* data, Bytes message) {
   std::memcpy(data->data() + begin, message.data, message.size);
 }
 
+// Goes over what a receive gave, for `count` requests with the sequence numbers
+// from `first_sequence` on: calls `read(step, message, index)` for each message
+// that answers the request at `index`, until that says that it was the last or
+// fails. What is not ours is skipped, and does not move the deadline.
+template <typename Read>
+Result<bool> ReadReplies(const Datagram* datagrams, size_t datagram_count, uint32_t first_sequence,
+                         size_t count, Deadline* deadline, Read read) {
+  bool progress = false;
+  for (size_t i = 0; i < datagram_count; ++i) {
+    Message message;
+    MessageReader::Step step;
+    MessageReader reader(datagrams[i].bytes(), datagrams[i].truncated);
+    while ((step = reader.Next(&message)) != MessageReader::Step::kEnd) {
+      if (step == MessageReader::Step::kMalformed) return Malformed();
+      const uint32_t index = message.header.nlmsg_seq - first_sequence;
+      if (index >= count) continue;
+      progress = true;
+      Result<bool> last = read(step, message, index);
+      if (!last.ok() || last.value()) return last;
+    }
+  }
+  if (progress) {
+    deadline->Restart();
+  } else if (deadline->RemainingMs() == 0) {
+    return Failure{ETIMEDOUT, "recvmmsg", {}};
+  }
+  return false;
+}
+
+// In the namespace of the calling thread, which needs no file to go back to.
+Result<SocketInNamespace> OpenHere() {
+  Result<UniqueFd> socket = OpenGenericNetlink();
+  if (!socket.ok()) return socket.TakeFailure();
+  return SocketInNamespace{std::move(socket.value()), UniqueFd()};
+}
+
 }  // namespace
 
 struct GenlSocket::Window {
@@ -52,6 +88,10 @@ struct GenlSocket::Window {
   // Sequence number of the first; the others follow. The NOOP at the end of the
   // send has that of the last.
   uint32_t first_sequence;
+  // Which of them got a reply.
+  std::vector<bool> answered = {};
+  // Replies were lost.
+  bool overrun = false;
 };
 
 bool ParseRequests(Bytes bytes, size_t count, std::vector<Bytes>* requests) {
@@ -74,14 +114,16 @@ bool ParseRequests(Bytes bytes, size_t count, std::vector<Bytes>* requests) {
 }
 
 Result<std::unique_ptr<GenlSocket>> GenlSocket::Open(const Options& options) {
-  Result<UniqueFd> fd = options.scratch         ? OpenInScratchNamespace()
-                        : options.netns.empty() ? OpenGenericNetlink()
-                                                : OpenInNamespace(options.netns);
-  if (!fd.ok()) return fd.TakeFailure();
-  Result<NetlinkSocket> socket = NetlinkSocket::Configure(std::move(fd.value()), options.netlink);
+  Result<SocketInNamespace> opened = options.scratch         ? OpenInScratchNamespace()
+                                     : options.netns.empty() ? OpenHere()
+                                                             : OpenInNamespace(options.netns);
+  if (!opened.ok()) return opened.TakeFailure();
+  Result<NetlinkSocket> socket =
+      NetlinkSocket::Configure(std::move(opened.value().socket), options.netlink);
   if (!socket.ok()) return socket.TakeFailure();
   auto genl = std::make_unique<GenlSocket>(std::move(socket.value()), options.family,
                                            options.timeout_ms);
+  genl->netns_ = std::move(opened.value().netns);
   Status status = genl->ResolveFamily();
   if (!status.ok()) return status.TakeFailure();
   return genl;
@@ -112,15 +154,24 @@ Result<size_t> GenlSocket::ReceiveReplies(bool wait, Deadline* deadline) {
 }
 
 // Nothing queued means that no dump runs: the kernel makes a dump's next
-// datagram inside the receive that empties the queue.
+// datagram inside the receive that empties the queue. Where that does not come
+// to pass in time, the next call goes on with it.
 void GenlSocket::DrainLeftovers() {
   Deadline deadline(timeout_ms_);
-  for (;;) {
+  do {
     const Result<size_t> received = ReceiveReplies(false, &deadline);
-    if (!received.ok() && received.failure().error != ENOBUFS) break;
-    if (deadline.RemainingMs() == 0) break;
-  }
-  leftovers_ = false;
+    if (received.ok() || received.failure().error == ENOBUFS) continue;
+    leftovers_ = received.failure().error != EAGAIN;
+    return;
+  } while (deadline.RemainingMs() > 0);
+}
+
+Result<std::vector<uint8_t>> GenlSocket::ReadFile(const std::string& path, size_t max_bytes) const {
+  return ipvs::ReadFile(path, netns_, max_bytes);
+}
+
+Status GenlSocket::WriteFile(const std::string& path, const std::string& content) const {
+  return ipvs::WriteFile(path, netns_, content);
 }
 
 Status GenlSocket::ResolveFamily() {
@@ -231,7 +282,7 @@ Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vecto
 
     Status status = socket_.Send({send_buffer_.data(), send_buffer_.size()});
     if (status.ok()) {
-      status = ReadWindow(window, result);
+      status = ReadWindow(&window, result);
     } else {
       for (size_t i = 0; i < window.count; ++i) {
         OutcomeAt(result, window.order[i]).failure = status.failure();
@@ -247,82 +298,65 @@ Status GenlSocket::RunBatch(const std::vector<Bytes>& requests, const std::vecto
   return {};
 }
 
-Status GenlSocket::ReadWindow(const Window& window, BatchResult* result) {
-  std::vector<bool> answered(window.count);
-  bool overrun = false;
-  Status status = ReadWindowReplies(window, result, &answered, &overrun);
+Status GenlSocket::ReadWindow(Window* window, BatchResult* result) {
+  window->answered.resize(window->count);
+  Status status = ReadWindowReplies(window, result);
   if (!status.ok()) leftovers_ = true;
-  if (status.ok() && !overrun) return status;
+  if (status.ok() && !window->overrun) return status;
 
   // Without a reply a request was done, unless replies are missing.
   const Failure failure = status.ok() ? Failure{ENOBUFS, "recvmmsg", {}} : status.failure();
-  for (size_t i = 0; i < window.count; ++i) {
-    if (!answered[i]) OutcomeAt(result, window.order[i]).failure = failure;
+  for (size_t i = 0; i < window->count; ++i) {
+    if (!window->answered[i]) OutcomeAt(result, window->order[i]).failure = failure;
   }
   return status;
 }
 
-Status GenlSocket::ReadWindowReplies(const Window& window, BatchResult* result,
-                                     std::vector<bool>* answered, bool* overrun) {
+Status GenlSocket::ReadWindowReplies(Window* window, BatchResult* result) {
   Deadline deadline(timeout_ms_);
   for (;;) {
     // After an overrun nothing more will come: the requests were run inside
     // sendmsg, and what the kernel could not queue is lost.
-    const Result<size_t> received = ReceiveReplies(!*overrun, &deadline);
-    bool progress = false;
-    if (received.ok()) {
-      for (size_t i = 0; i < received.value(); ++i) {
-        Message message;
-        MessageReader reader(received_[i].bytes());
-        for (;;) {
-          const MessageReader::Step step = reader.Next(&message);
-          if (step == MessageReader::Step::kEnd) break;
-          const bool malformed = step == MessageReader::Step::kMalformed;
-          if (malformed && !received_[i].truncated) return Malformed();
-          const uint32_t index = message.header.nlmsg_seq - window.first_sequence;
-          if (index >= window.count) {
-            if (malformed) break;
-            continue;
-          }
-
-          progress = true;
-          const bool last = index == window.count - 1;
-          if (malformed) {
-            OutcomeAt(result, window.order[index]).failure = Failure{EMSGSIZE, "recvmmsg", {}};
-            (*answered)[index] = true;
-            break;
-          }
-          if (message.header.nlmsg_type == NLMSG_ERROR) {
-            Ending ending;
-            if (!ReadEnding(message, &ending)) return Malformed();
-            // The NOOP's ACK: what has no reply by now was done.
-            if (last && ending.error == 0) return {};
-            (*answered)[index] = true;
-            if (ending.error != 0) {
-              OutcomeAt(result, window.order[index]).failure =
-                  Failure{ending.error, kReplyOperation, std::move(ending.text)};
-            }
-          } else if (message.IsData()) {
-            (*answered)[index] = true;
-            AppendData(&OutcomeAt(result, window.order[index]).data, message.bytes);
-          }
-        }
-      }
-    } else if (received.failure().error == ENOBUFS) {
-      *overrun = true;
-    } else if (*overrun && received.failure().error == EAGAIN) {
-      return {};
-    } else {
-      return received.failure();
+    const Result<size_t> received = ReceiveReplies(!window->overrun, &deadline);
+    if (!received.ok()) {
+      const int error = received.failure().error;
+      if (window->overrun && error == EAGAIN) return {};
+      if (error != ENOBUFS) return received.failure();
+      window->overrun = true;
     }
-
-    // What is not ours does not move the deadline.
-    if (progress) {
-      deadline.Restart();
-    } else if (deadline.RemainingMs() == 0) {
-      return Failure{ETIMEDOUT, "recvmmsg", {}};
-    }
+    Result<bool> last = ReadReplies(
+        received_, received.ok() ? received.value() : 0, window->first_sequence, window->count,
+        &deadline, [&](MessageReader::Step step, const Message& message, size_t index) {
+          return ReadReply(step, message, index, window, result);
+        });
+    if (!last.ok()) return last.TakeFailure();
+    if (last.value()) return {};
   }
+}
+
+Result<bool> GenlSocket::ReadReply(MessageReader::Step step, const Message& message, size_t index,
+                                   Window* window, BatchResult* result) {
+  if (step == MessageReader::Step::kTruncated) {
+    window->answered[index] = true;
+    OutcomeAt(result, window->order[index]).failure = Failure{EMSGSIZE, "recvmmsg", {}};
+    return false;
+  }
+  if (message.IsData()) {
+    window->answered[index] = true;
+    AppendData(&OutcomeAt(result, window->order[index]).data, message.bytes);
+    return false;
+  }
+  if (message.header.nlmsg_type != NLMSG_ERROR) return false;
+  Ending ending;
+  if (!ReadEnding(message, &ending)) return Malformed();
+  // The NOOP's ACK: what has no reply by now was done.
+  if (ending.error == 0 && index == window->count - 1) return true;
+  window->answered[index] = true;
+  if (ending.error != 0) {
+    OutcomeAt(result, window->order[index]).failure =
+        Failure{ending.error, kReplyOperation, std::move(ending.text)};
+  }
+  return false;
 }
 
 DumpResult GenlSocket::Dump(Bytes request) {
@@ -340,7 +374,7 @@ DumpResult GenlSocket::DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t 
 template <typename Run>
 DumpResult GenlSocket::DumpWithRetry(Run run) {
   DumpResult result;
-  MessageBlocks blocks;
+  MessageBlocks blocks(pool_.get());
   Status status = run(&blocks, &result.interrupted);
   if (!status.ok() && status.failure().IsReply(ENOENT)) {
     Failure gone;
@@ -351,7 +385,7 @@ DumpResult GenlSocket::DumpWithRetry(Run run) {
         status = std::move(gone);
         break;
       case FamilyChange::kNewId:
-        blocks = MessageBlocks();
+        blocks.Clear();
         result.interrupted = false;
         status = run(&blocks, &result.interrupted);
         break;
@@ -359,6 +393,7 @@ DumpResult GenlSocket::DumpWithRetry(Run run) {
   }
   if (status.ok()) {
     result.messages = blocks.Take();
+    result.pool = pool_;
   } else {
     result.failure = status.TakeFailure();
   }
@@ -367,7 +402,7 @@ DumpResult GenlSocket::DumpWithRetry(Run run) {
 
 Status GenlSocket::RunDumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute,
                                   MessageBlocks* blocks, bool* interrupted) {
-  MessageBlocks outer_blocks;
+  MessageBlocks outer_blocks(pool_.get());
   Status status = RunDump(outer, &outer_blocks, interrupted);
   if (!status.ok()) return status;
   for (const Block& block : outer_blocks.blocks()) {
@@ -413,48 +448,35 @@ Status GenlSocket::ReadDump(uint32_t sequence, MessageBlocks* blocks, bool* inte
     const Result<size_t> received = socket_.Receive(datagrams, kDumpDatagrams, &deadline);
     if (!received.ok()) return received.failure();
 
-    bool progress = false;
-    for (size_t i = 0; i < received.value(); ++i) {
-      Message message;
-      MessageReader reader(datagrams[i].bytes());
-      for (;;) {
-        const MessageReader::Step step = reader.Next(&message);
-        if (step == MessageReader::Step::kEnd) break;
-        const bool malformed = step == MessageReader::Step::kMalformed;
-        if (malformed && !datagrams[i].truncated) return Malformed();
-        if (message.header.nlmsg_seq != sequence) {
-          if (malformed) break;
-          continue;
-        }
-        if (malformed) return Failure{EMSGSIZE, "recvmmsg", {}};
-
-        progress = true;
-        if (message.IsInterrupted()) *interrupted = true;
-        const bool failed = message.header.nlmsg_type == NLMSG_ERROR;
-        if (failed || message.header.nlmsg_type == NLMSG_DONE) {
-          Ending ending;
-          if (!ReadEnding(message, &ending)) return Malformed();
-          // A dump that could not start ends with an error and has no DONE.
-          if (ending.error != 0) {
-            leftovers_ = false;
-            return Failure{ending.error, kReplyOperation, std::move(ending.text)};
-          }
-          if (!failed) {
-            leftovers_ = false;
-            return {};
-          }
-        } else if (message.IsData()) {
-          if (!blocks->Append(message.bytes)) return OutOfMemory();
-        }
-      }
-    }
-
-    if (progress) {
-      deadline.Restart();
-    } else if (deadline.RemainingMs() == 0) {
-      return Failure{ETIMEDOUT, "recvmmsg", {}};
-    }
+    Result<bool> last =
+        ReadReplies(datagrams, received.value(), sequence, 1, &deadline,
+                    [&](MessageReader::Step step, const Message& message, size_t) {
+                      return ReadDumped(step, message, blocks, interrupted);
+                    });
+    if (!last.ok()) return last.TakeFailure();
+    if (last.value()) return {};
   }
+}
+
+Result<bool> GenlSocket::ReadDumped(MessageReader::Step step, const Message& message,
+                                    MessageBlocks* blocks, bool* interrupted) {
+  if (step == MessageReader::Step::kTruncated) return Failure{EMSGSIZE, "recvmmsg", {}};
+  if (message.IsInterrupted()) *interrupted = true;
+  if (message.IsData()) {
+    if (!blocks->Append(message.bytes)) return OutOfMemory();
+    return false;
+  }
+  const bool done = message.header.nlmsg_type == NLMSG_DONE;
+  if (!done && message.header.nlmsg_type != NLMSG_ERROR) return false;
+  Ending ending;
+  if (!ReadEnding(message, &ending)) return Malformed();
+  // An ACK ends nothing.
+  if (!done && ending.error == 0) return false;
+  // A dump that could not start ends with an error and has no DONE; EBUSY says
+  // that another still runs.
+  leftovers_ = !done && ending.error == EBUSY;
+  if (ending.error != 0) return Failure{ending.error, kReplyOperation, std::move(ending.text)};
+  return true;
 }
 
 }  // namespace ipvs

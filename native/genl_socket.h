@@ -12,6 +12,7 @@
 #include "message_blocks.h"
 #include "netlink_socket.h"
 #include "status.h"
+#include "unique_fd.h"
 
 namespace ipvs {
 
@@ -34,6 +35,8 @@ struct DumpResult {
   // Then there are no messages.
   std::optional<Failure> failure;
   std::vector<Block> messages;
+  // Takes them back once they have been read.
+  std::shared_ptr<BlockPool> pool;
   // The kernel set NLM_F_DUMP_INTR on one of them.
   bool interrupted = false;
 };
@@ -81,6 +84,11 @@ class GenlSocket {
   // that fails ends the call.
   DumpResult DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute);
 
+  // A file of at most `max_bytes`, or one to write, as the socket's network
+  // namespace has it: see netns.h.
+  Result<std::vector<uint8_t>> ReadFile(const std::string& path, size_t max_bytes) const;
+  Status WriteFile(const std::string& path, const std::string& content) const;
+
   // Tests: how many requests go into one send at most, whatever the buffers
   // would hold.
   void set_max_requests_per_send(size_t count) { max_requests_per_send_ = count; }
@@ -109,18 +117,25 @@ class GenlSocket {
   // Sends the requests that `order` names and fills their outcomes.
   Status RunBatch(const std::vector<Bytes>& requests, const std::vector<size_t>& order,
                   uint16_t type, BatchResult* result);
-  Status ReadWindow(const Window& window, BatchResult* result);
-  Status ReadWindowReplies(const Window& window, BatchResult* result, std::vector<bool>* answered,
-                           bool* overrun);
+  Status ReadWindow(Window* window, BatchResult* result);
+  Status ReadWindowReplies(Window* window, BatchResult* result);
+  // One reply to the request at `index` of the window. True: the last of them.
+  Result<bool> ReadReply(MessageReader::Step step, const Message& message, size_t index,
+                         Window* window, BatchResult* result);
 
   Status RunDump(Bytes payload, MessageBlocks* blocks, bool* interrupted);
   Status RunDumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute,
                         MessageBlocks* blocks, bool* interrupted);
   Status ReadDump(uint32_t sequence, MessageBlocks* blocks, bool* interrupted);
+  // One message of a dump. True: its end.
+  Result<bool> ReadDumped(MessageReader::Step step, const Message& message, MessageBlocks* blocks,
+                          bool* interrupted);
   template <typename Run>
   DumpResult DumpWithRetry(Run run);
 
   NetlinkSocket socket_;
+  // Where the socket is. None: that of the process.
+  UniqueFd netns_;
   std::string family_;
   int timeout_ms_;
   uint16_t family_id_ = 0;
@@ -131,6 +146,9 @@ class GenlSocket {
   bool leftovers_ = false;
   // Reused from send to send.
   std::vector<uint8_t> send_buffer_;
+  // Reused from dump to dump. JavaScript may have its blocks for longer than the
+  // socket lives.
+  const std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>();
   // Room for NetlinkSocket::kMaxDatagrams datagrams. Most of its pages are
   // never touched.
   MallocBytes receive_room_;

@@ -39,14 +39,20 @@ Bytes FindInAttributes(Bytes rest, uint16_t type) {
 MessageReader::Step MessageReader::Next(Message* message) {
   *message = Message();
   if (rest_.size == 0) return Step::kEnd;
-  if (rest_.size < sizeof(nlmsghdr)) return Step::kMalformed;
+  if (rest_.size < sizeof(nlmsghdr)) return Broken();
   std::memcpy(&message->header, rest_.data, sizeof(nlmsghdr));
   const size_t length = message->header.nlmsg_len;
-  if (length < sizeof(nlmsghdr) || length > rest_.size) return Step::kMalformed;
+  if (length < sizeof(nlmsghdr) || length > rest_.size) return Broken();
   message->bytes = {rest_.data, length};
   message->payload = {rest_.data + NLMSG_HDRLEN, length - NLMSG_HDRLEN};
   rest_ = Skip(rest_, NLMSG_ALIGN(length));
   return Step::kMessage;
+}
+
+MessageReader::Step MessageReader::Broken() {
+  if (!truncated_) return Step::kMalformed;
+  rest_ = {};
+  return Step::kTruncated;
 }
 
 bool ReadEnding(const Message& message, Ending* ending) {

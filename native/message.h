@@ -40,16 +40,22 @@ class MessageReader {
     // The rest holds no whole message: less than a header, or a length that is
     // less than a header or more than the rest.
     kMalformed,
+    // The same in a truncated datagram. Only `message->header` is set, so that
+    // its owner can be told, and is all zero if that was lost too. Then kEnd.
+    kTruncated,
   };
 
-  explicit MessageReader(Bytes datagram) : rest_(datagram) {}
+  explicit MessageReader(Bytes datagram, bool truncated = false)
+      : rest_(datagram), truncated_(truncated) {}
 
-  // After kMalformed `message->header` is set if the rest had a header's size,
-  // else all zero; so the owner of a truncated message can be told.
   Step Next(Message* message);
 
  private:
+  // Where the rest holds no whole message.
+  Step Broken();
+
   Bytes rest_;
+  bool truncated_;
 };
 
 // The end of a request, as NLMSG_ERROR (an ACK is an error of 0) or NLMSG_DONE

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "message.h"
@@ -15,7 +16,7 @@ struct FreeBytes {
   void operator()(uint8_t* bytes) const { std::free(bytes); }
 };
 
-// From malloc(): an owner in JavaScript ends it with free().
+// From malloc().
 using MallocBytes = std::unique_ptr<uint8_t, FreeBytes>;
 
 struct Block {
@@ -24,11 +25,31 @@ struct Block {
   size_t capacity = 0;
 };
 
+// Blocks that have been read, for the next dump: what the kernel does for memory
+// that is new takes longer than to write to it. Any thread may use it.
+class BlockPool {
+ public:
+  // Empty, with room for at least `capacity` bytes; no bytes: out of memory.
+  Block Take(size_t capacity);
+  void Put(Block block);
+
+ private:
+  std::mutex mutex_;
+  std::vector<Block> blocks_;
+  size_t bytes_ = 0;
+};
+
 // Collects netlink messages, each at a multiple of 4 and none across blocks.
 // Datagrams can be received straight into it, so that most bytes of a dump are
 // written once.
 class MessageBlocks {
  public:
+  // The pool must outlive it, and gets what Take() has not taken.
+  explicit MessageBlocks(BlockPool* pool) : pool_(pool) {}
+  ~MessageBlocks() { Clear(); }
+  MessageBlocks(const MessageBlocks&) = delete;
+  MessageBlocks& operator=(const MessageBlocks&) = delete;
+
   // Where at least `size` bytes can be written. They belong to nobody until
   // Append() takes the messages in them, one by one and in order. nullptr: out
   // of memory.
@@ -39,10 +60,12 @@ class MessageBlocks {
   bool Append(Bytes message);
 
   std::vector<Block> Take();
+  void Clear();
 
   const std::vector<Block>& blocks() const { return blocks_; }
 
  private:
+  BlockPool* pool_;
   std::vector<Block> blocks_;
 };
 

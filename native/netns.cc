@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
@@ -42,13 +43,24 @@ Status RunOnNewThread(std::function<void()> work) {
   return {};
 }
 
-// Moves the calling thread. O_NONBLOCK: the path may be that of a FIFO, and
-// opening one waits for its other end.
-Status EnterNamespace(const std::string& path) {
-  UniqueFd netns(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!netns) return Failure{errno, "open", {}};
+// Moves the calling thread.
+Status EnterNamespace(const UniqueFd& netns) {
   if (setns(netns.get(), CLONE_NEWNET) != 0) return Failure{errno, "setns", {}};
   return {};
+}
+
+// Does `work` on a thread in the network namespace; on this one without any.
+Status RunInNamespace(const UniqueFd& netns, const std::function<void()>& work) {
+  if (!netns) {
+    work();
+    return {};
+  }
+  Status entered;
+  Status status = RunOnNewThread([&] {
+    entered = EnterNamespace(netns);
+    if (entered.ok()) work();
+  });
+  return status.ok() ? std::move(entered) : std::move(status);
 }
 
 // Any socket will do for this ioctl; it concerns the socket's namespace.
@@ -60,22 +72,16 @@ Status BringLoopbackUp(int socket) {
   return {};
 }
 
-Result<UniqueFd> OpenAfter(const std::function<Status()>& enter,
-                           const std::function<Status(int)>& prepare) {
-  Result<UniqueFd> result = UniqueFd();
-  Status status = RunOnNewThread([&] {
-    Status entered = enter();
-    if (!entered.ok()) {
-      result = entered.TakeFailure();
-      return;
-    }
-    result = OpenGenericNetlink();
-    if (!result.ok()) return;
-    Status prepared = prepare(result.value().get());
-    if (!prepared.ok()) result = prepared.TakeFailure();
-  });
+// Moves the calling thread.
+Result<SocketInNamespace> OpenInNewNamespace() {
+  if (unshare(CLONE_NEWNET) != 0) return Failure{errno, "unshare", {}};
+  Result<UniqueFd> socket = OpenGenericNetlink();
+  if (!socket.ok()) return socket.TakeFailure();
+  Status status = BringLoopbackUp(socket.value().get());
   if (!status.ok()) return status.TakeFailure();
-  return result;
+  UniqueFd netns(ioctl(socket.value().get(), SIOCGSKNS));
+  if (!netns) return Failure{errno, "ioctl", {}};
+  return SocketInNamespace{std::move(socket.value()), std::move(netns)};
 }
 
 Result<std::vector<uint8_t>> ReadHere(const std::string& path, size_t max_bytes) {
@@ -118,44 +124,37 @@ Status WriteHere(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-Result<UniqueFd> OpenInNamespace(const std::string& path) {
-  return OpenAfter([&] { return EnterNamespace(path); }, [](int) { return Status(); });
+// O_NONBLOCK: the path may be that of a FIFO, and opening one waits for its
+// other end.
+Result<SocketInNamespace> OpenInNamespace(const std::string& path) {
+  UniqueFd netns(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!netns) return Failure{errno, kNetnsOperation, {}};
+  Result<UniqueFd> socket = UniqueFd();
+  Status status = RunInNamespace(netns, [&] { socket = OpenGenericNetlink(); });
+  if (!status.ok()) return status.TakeFailure();
+  if (!socket.ok()) return socket.TakeFailure();
+  return SocketInNamespace{std::move(socket.value()), std::move(netns)};
 }
 
-Result<UniqueFd> OpenInScratchNamespace() {
-  return OpenAfter(
-      [] {
-        if (unshare(CLONE_NEWNET) != 0) return Status(Failure{errno, "unshare", {}});
-        return Status();
-      },
-      BringLoopbackUp);
-}
-
-Result<std::vector<uint8_t>> ReadFile(const std::string& path, const std::string& netns,
-                                      size_t max_bytes) {
-  if (netns.empty()) return ReadHere(path, max_bytes);
-  Result<std::vector<uint8_t>> result = std::vector<uint8_t>();
-  Status status = RunOnNewThread([&] {
-    Status entered = EnterNamespace(netns);
-    if (!entered.ok()) {
-      result = entered.TakeFailure();
-    } else {
-      result = ReadHere(path, max_bytes);
-    }
-  });
+Result<SocketInNamespace> OpenInScratchNamespace() {
+  Result<SocketInNamespace> result = SocketInNamespace();
+  Status status = RunOnNewThread([&] { result = OpenInNewNamespace(); });
   if (!status.ok()) return status.TakeFailure();
   return result;
 }
 
-Status WriteFile(const std::string& path, const std::string& netns, const std::string& content) {
-  if (netns.empty()) return WriteHere(path, content);
-  Status result;
-  Status status = RunOnNewThread([&] {
-    result = EnterNamespace(netns);
-    if (result.ok()) result = WriteHere(path, content);
-  });
-  if (!status.ok()) return status;
+Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
+                                      size_t max_bytes) {
+  Result<std::vector<uint8_t>> result = std::vector<uint8_t>();
+  Status status = RunInNamespace(netns, [&] { result = ReadHere(path, max_bytes); });
+  if (!status.ok()) return status.TakeFailure();
   return result;
+}
+
+Status WriteFile(const std::string& path, const UniqueFd& netns, const std::string& content) {
+  Status result;
+  Status status = RunInNamespace(netns, [&] { result = WriteHere(path, content); });
+  return status.ok() ? std::move(result) : std::move(status);
 }
 
 }  // namespace ipvs

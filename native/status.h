@@ -14,13 +14,16 @@ inline constexpr char kReplyOperation[] = "reply";
 // Where the name of the family could not be resolved. ENOENT: the kernel has
 // no such family and found no module for it.
 inline constexpr char kFamilyOperation[] = "family";
+// Where the file of a network namespace could not be opened: "open" is that of
+// the file that was asked for.
+inline constexpr char kNetnsOperation[] = "netns";
 
 // Errors are values here: the core is built without exceptions.
 struct Failure {
   // Positive errno.
   int error = 0;
-  // The system call that failed, kReplyOperation or kFamilyOperation. Always a
-  // literal, so that it may be kept.
+  // The system call that failed, or one of the names above. Always a literal, so
+  // that it may be kept.
   const char* operation = "";
   // The kernel's words (NLMSGERR_ATTR_MSG). Empty: it sent none.
   std::string message;

@@ -53,7 +53,7 @@ async function vitest(name, before, options) {
  * @param {string[]} options of the guest
  */
 async function inGuest(kernel, name, options) {
-  const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--limit', '2700']
+  const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--limit', '3600']
   guest.push('--share', results, ...options, '--')
   const status = await vitest(name, guest, ['--config', 'vitest.kernel.config.ts'])
   if (status === GUEST_UNAVAILABLE) skipped.push(name)

@@ -113,12 +113,16 @@ describe('lib', () => {
       ({ target }) =>
         !target.startsWith('lib/transport/') &&
         !DATA.test(target) &&
+        target !== 'lib/signals.ts' &&
         !target.startsWith('node:') &&
         target !== 'node-gyp-build',
     )
     expect(lines(broken)).toEqual([])
     expect(targets(from(/^lib\/transport\/transport\.ts$/))).toEqual([])
-    expect(targets(from(/^lib\/transport\/queue\.ts$/))).toEqual(['lib/transport/transport.ts'])
+    expect(targets(from(/^lib\/transport\/queue\.ts$/))).toEqual([
+      'lib/signals.ts',
+      'lib/transport/transport.ts',
+    ])
   })
 
   test('the in-memory kernel knows the codec, data, and of transports only their types', () => {
@@ -165,6 +169,16 @@ describe('lib', () => {
     ])
   })
 
+  test('kernel.ts reads tables and writes steps, and knows nothing of those who compare them', () => {
+    const known = from(/^lib\/kernel\.ts$/)
+    expect(lines(known.filter(({ target }) => target.startsWith('lib/apply/')))).toEqual([])
+    expect(targets(from(/^lib\/(table|steps)\.ts$/))).toEqual([
+      'lib/errors.ts',
+      'lib/specs.ts',
+      'lib/types.ts',
+    ])
+  })
+
   test('ipvs.ts knows no bytes', () => {
     const known = from(/^lib\/ipvs\.ts$/)
     expect(lines(known.filter(({ target }) => target.startsWith('lib/codec/')))).toEqual([])
@@ -180,8 +194,15 @@ describe('lib', () => {
 
   test('edits.ts knows of transports only their types, and no bytes', () => {
     expect(from(/^lib\/edits\.ts$/).map(({ target, typeOnly }) => [target, typeOnly])).toEqual([
+      ['lib/errors.ts', false],
+      ['lib/pace.ts', false],
       ['lib/transport/transport.ts', true],
     ])
+  })
+
+  test('refusals.ts makes errors of failures, and asks the kernel nothing', () => {
+    const loaded = from(/^lib\/refusals\.ts$/).filter(({ typeOnly }) => !typeOnly)
+    expect(targets(loaded)).toEqual(['lib/errors.ts'])
   })
 
   test('probe.ts knows of the codec only its numbers', () => {
@@ -227,11 +248,20 @@ describe('lib', () => {
     expect(lines(broken)).toEqual([])
   })
 
-  test('cli is a customer of index.ts and testing.ts like any other', () => {
+  test('cli imports index.ts and testing.ts alone', () => {
     const broken = from(/^lib\/cli\//).filter(
       ({ target }) => target.startsWith('lib/') && !/^lib\/((index|testing)\.ts|cli\/)/.test(target),
     )
     expect(lines(broken)).toEqual([])
+  })
+
+  test('cli is a customer like any other, but that ipvsadm/ has Ipvs.unit()', () => {
+    const calls = filesUnder('lib/cli', /\.ts$/).flatMap((file) =>
+      [
+        ...readFileSync(join(root, file), 'utf8').matchAll(/\.(unit|lasting|onClose|reportedAttributes)\(/g),
+      ].map(([, name]) => `${dirname(file)} -> ${name as string}`),
+    )
+    expect([...new Set(calls)]).toEqual(['lib/cli/ipvsadm -> unit'])
   })
 
   test.each(['index.ts', 'testing.ts', 'text.ts'])('%s is named re-exports and nothing else', (door) => {
@@ -327,7 +357,6 @@ describe('native', () => {
     expect(known.filter((target) => target.startsWith('./')).sort()).toEqual([
       './genl_socket.h',
       './header_constants.h',
-      './netns.h',
     ])
   })
 

@@ -1,10 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { DrainOptions, DrainProgress, DrainResult } from '../lib/drain.ts'
+import { IpvsError } from '../lib/errors.ts'
+import { Ipvs } from '../lib/ipvs.ts'
 import type { RealServer } from '../lib/service.ts'
+import { createMemoryKernel } from '../lib/testing.ts'
+import { COMMANDS } from './helpers/commands.ts'
 import { reply, type ScriptedTransport } from './helpers/scripted-transport.ts'
 import {
-  CMD,
   destMessage,
   type DestReply,
   ENOENT,
@@ -62,27 +65,27 @@ async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
   const service = serviceMessage(
     setup.persistent === undefined ? {} : { flags: 1, timeoutSeconds: setup.persistent },
   )
-  transport.answer(CMD.GET_SERVICE, messages(service))
+  transport.answer(COMMANDS.getService, messages(service))
   const [tcp, fin, udp] = setup.timeouts ?? [900, 120, 300]
   transport.answer(
-    CMD.GET_CONFIG,
+    COMMANDS.getConfig,
     messages(reply.message({ command: 12 }, reply.u32(4, tcp), reply.u32(5, fin), reply.u32(6, udp))),
   )
   if (setup.expireQuiescent !== undefined)
     transport.sysctls.set('expire_quiescent_template', setup.expireQuiescent)
   // The edit to weight 0 looks as well, right after the first.
   const [first, ...rest] = setup.looks
-  for (const look of [first!, first!, ...rest]) transport.answer(CMD.GET_DEST, answerOf(look))
+  for (const look of [first!, first!, ...rest]) transport.answer(COMMANDS.getDest, answerOf(look))
   const last = setup.looks.at(-1)!
-  transport.always(CMD.GET_DEST, answerOf(last))
-  if (setup.looks.includes('service gone')) transport.always(CMD.GET_SERVICE, ESRCH)
+  transport.always(COMMANDS.getDest, answerOf(last))
+  if (setup.looks.includes('service gone')) transport.always(COMMANDS.getService, ESRCH)
   const progress: DrainProgress[] = []
   const { onProgress } = options
   const end = server.drain({
     ...options,
     onProgress: (step) => {
       progress.push(step)
-      onProgress?.(step)
+      return onProgress?.(step)
     },
   })
   const drained: Drain = {
@@ -115,12 +118,12 @@ function answerOf(look: DestReply | 'gone' | 'service gone') {
 /** The weights that were written, in order. */
 function weights(transport: ScriptedTransport): number[] {
   return transport.sent
-    .filter(({ command }) => command === CMD.SET_DEST)
+    .filter(({ command }) => command === COMMANDS.setDest)
     .map((request) => member(members(request, 2), 4))
 }
 
 const deletes = (transport: ScriptedTransport) =>
-  transport.sent.filter(({ command }) => command === CMD.DEL_DEST).length
+  transport.sent.filter(({ command }) => command === COMMANDS.deleteDest).length
 const BUSY = { weight: 0, active: 3 }
 const IDLE = { weight: 0 }
 const reason = new Error('changed my mind')
@@ -279,19 +282,29 @@ describe('drain', () => {
 
   test('does not take a kernel without IPVS for a server that is gone', async () => {
     const it = await drain({ looks: [{ weight: 5 }, BUSY] })
-    it.transport.always(CMD.GET_DEST, failure(2, { noFamily: true }))
-    for (let look = 0; look < 3; look++) it.transport.answer(CMD.GET_DEST, failure(2, { noFamily: true }))
+    it.transport.always(COMMANDS.getDest, failure(2, { noFamily: true }))
+    for (let look = 0; look < 3; look++) it.transport.answer(COMMANDS.getDest, failure(2, { noFamily: true }))
     await it.pass(1000)
     await expect(it.end).rejects.toMatchObject({ code: 'ENOENT', noFamily: true })
+  })
+
+  test('whose weight of 0 was not answered for gives the weight back', async () => {
+    const kernel = createMemoryKernel()
+    const ipvs = await Ipvs.open({ transport: kernel })
+    await ipvs.addService(WEB)
+    const server = await ipvs.addRealServer(WEB, { ...SERVER, weight: 5 })
+    kernel.failNext({ command: 'editRealServer', errno: 'ETIMEDOUT' })
+    await expect(server.drain()).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    expect((await ipvs.realServer(WEB, SERVER)).weight).toBe(5)
   })
 
   test('ends where the server vanishes under the delete', async () => {
     const { ipvs, transport } = await open()
     const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()))
-    transport.answer(CMD.GET_CONFIG, messages(reply.message({ command: 12 })))
-    transport.always(CMD.GET_DEST, messages(destMessage(IDLE)))
-    transport.answer(CMD.DEL_DEST, ENOENT)
+    transport.answer(COMMANDS.getService, messages(serviceMessage()))
+    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
+    transport.always(COMMANDS.getDest, messages(destMessage(IDLE)))
+    transport.answer(COMMANDS.deleteDest, ENOENT)
     expect(await server.drain()).toMatchObject({ outcome: 'gone' })
   })
 
@@ -309,7 +322,7 @@ describe('drain', () => {
     expect(weights(gone.transport)).toEqual([])
     const { ipvs, transport } = await open()
     const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.always(CMD.GET_SERVICE, ESRCH)
+    transport.always(COMMANDS.getService, ESRCH)
     await expect(server.drain()).rejects.toMatchObject({ code: 'ESRCH' })
   })
 })
@@ -332,14 +345,43 @@ describe('a drain that is given up', () => {
     expect(deletes(it.transport)).toBe(0)
   })
 
+  test('in the last look gives the weight back too', async () => {
+    const controller = new AbortController()
+    const it = await drain(
+      { looks: [{ weight: 5 }, BUSY] },
+      {
+        timeoutMs: 1000,
+        signal: controller.signal,
+        onProgress: ({ elapsedMs }) => {
+          if (elapsedMs >= 1000) controller.abort(reason)
+        },
+      },
+    )
+    it.end.catch(() => undefined)
+    await it.pass(1000)
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('for the reason that another server has gone is not taken for its own end', async () => {
+    const gone = new IpvsError({ errno: 2, command: 'realServer' })
+    const controller = new AbortController()
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    await it.pass(500)
+    controller.abort(gone)
+    await settle()
+    await expect(it.end).rejects.toBe(gone)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
   test('by close() gives the weight back before the transport is closed, and rejects with EBADF', async () => {
     const { ipvs, transport } = await open()
     const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()))
-    transport.answer(CMD.GET_CONFIG, messages(reply.message({ command: 12 })))
+    transport.answer(COMMANDS.getService, messages(serviceMessage()))
+    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
     for (const look of [0, 1])
-      transport.answer(CMD.GET_DEST, messages(destMessage({ weight: 5, active: look })))
-    transport.always(CMD.GET_DEST, messages(destMessage(BUSY)))
+      transport.answer(COMMANDS.getDest, messages(destMessage({ weight: 5, active: look })))
+    transport.always(COMMANDS.getDest, messages(destMessage(BUSY)))
     const end = server.drain().catch((error: unknown) => error)
     await settle()
     await ipvs.close()
@@ -389,9 +431,23 @@ describe('a drain that is given up', () => {
     expect(weights(it.transport)).toEqual([0, 5])
   })
 
+  test('by what an async onProgress rejects with gives the weight back', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { onProgress: () => Promise.reject(reason) })
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('is too late once the server is deleted, and no rejection is left over', async () => {
+    const it = await drain(
+      { looks: [{ weight: 5 }, IDLE] },
+      { onProgress: () => settle().then(() => Promise.reject(reason)) },
+    )
+    expect(await it.end).toMatchObject({ outcome: 'deleted' })
+  })
+
   test('by a failure of the kernel gives the weight back', async () => {
     const it = await drain({ looks: [{ weight: 5 }, BUSY] })
-    it.transport.answer(CMD.GET_DEST, failure(105))
+    it.transport.answer(COMMANDS.getDest, failure(105))
     await it.pass(1000)
     await expect(it.end).rejects.toMatchObject({ code: 'ENOBUFS' })
     expect(weights(it.transport)).toEqual([0, 5])

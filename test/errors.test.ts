@@ -9,8 +9,8 @@ import {
   platformError,
 } from '../lib/errors.ts'
 import type { Ipvs } from '../lib/ipvs.ts'
+import { COMMANDS } from './helpers/commands.ts'
 import {
-  CMD,
   destMessage,
   failure,
   forbidUnhandledRejections,
@@ -108,7 +108,7 @@ describe('IpvsError', () => {
     ['probe', 'unshare', 1, /CAP_SYS_ADMIN/],
     ['flush', 'sendmsg', 105, /./],
   ])('%s, at %s with errno %i', (command, syscall, errno, message) => {
-    const error = new IpvsError({ errno, command, syscall })
+    const error = new IpvsError({ errno, command, syscall, noNamespace: syscall === 'open' })
     expect(error.syscall).toBe(syscall)
     expect(error.message).toMatch(message)
     expect(error.message).not.toContain('modprobe')
@@ -124,8 +124,18 @@ describe('IpvsError', () => {
     ['open', 40, "ELOOP: open: the file of the network namespace 'blue' cannot be opened."],
     ['setns', 22, "EINVAL: open: the file 'blue' is not a network namespace."],
   ])('at %s with errno %i: the network namespace is named', (syscall, errno, message) => {
-    const error = new IpvsError({ errno, command: 'open', syscall, netns: 'blue' })
+    const noNamespace = syscall === 'open'
+    const error = new IpvsError({ errno, command: 'open', syscall, noNamespace, netns: 'blue' })
     expect(error.message).toBe(message)
+  })
+
+  test('a file of the kernel that cannot be opened is no network namespace', () => {
+    const why = (command: string, errno: number): string =>
+      new IpvsError({ errno, command, syscall: 'open' }).message
+    expect(why('sysctls', 24)).toBe('EMFILE: sysctls: its file below /proc cannot be opened.')
+    expect(why('connections', 2)).toMatch(
+      /^ENOENT: connections: there is no \/proc\/net\/ip_vs_conn: load IPVS/,
+    )
   })
 
   test.each(['open', 'flush', 'drain', 'addService'])(
@@ -186,45 +196,45 @@ describe('an addon that does not load', () => {
 
 describe('an error of a call', () => {
   const CALLS: readonly [string, number, (ipvs: Ipvs) => Promise<unknown>, object][] = [
-    ['info', CMD.GET_INFO, (ipvs) => ipvs.info(), {}],
-    ['timeouts', CMD.GET_CONFIG, (ipvs) => ipvs.timeouts(), {}],
-    ['setTimeouts', CMD.SET_CONFIG, (ipvs) => ipvs.setTimeouts({ udpSeconds: 5 }), {}],
-    ['flush', CMD.FLUSH, (ipvs) => ipvs.flush(), {}],
-    ['zero', CMD.ZERO, (ipvs) => ipvs.zero(WEB), { service: WEB }],
-    ['services', CMD.GET_SERVICE, (ipvs) => ipvs.services(), {}],
-    ['service', CMD.GET_SERVICE, (ipvs) => ipvs.service(WEB), { service: WEB }],
-    ['addService', CMD.NEW_SERVICE, (ipvs) => ipvs.addService(WEB), { service: WEB }],
-    ['editService', CMD.GET_SERVICE, (ipvs) => ipvs.editService(WEB, {}), { service: WEB }],
-    ['deleteService', CMD.DEL_SERVICE, (ipvs) => ipvs.deleteService(WEB), { service: WEB }],
-    ['realServers', CMD.GET_DEST, (ipvs) => ipvs.realServers(WEB), { service: WEB }],
-    ['realServer', CMD.GET_DEST, (ipvs) => ipvs.realServer(WEB, SERVER), { service: WEB }],
+    ['info', COMMANDS.getInfo, (ipvs) => ipvs.info(), {}],
+    ['timeouts', COMMANDS.getConfig, (ipvs) => ipvs.timeouts(), {}],
+    ['setTimeouts', COMMANDS.setConfig, (ipvs) => ipvs.setTimeouts({ udpSeconds: 5 }), {}],
+    ['flush', COMMANDS.flush, (ipvs) => ipvs.flush(), {}],
+    ['zero', COMMANDS.zero, (ipvs) => ipvs.zero(WEB), { service: WEB }],
+    ['services', COMMANDS.getService, (ipvs) => ipvs.services(), {}],
+    ['service', COMMANDS.getService, (ipvs) => ipvs.service(WEB), { service: WEB }],
+    ['addService', COMMANDS.newService, (ipvs) => ipvs.addService(WEB), { service: WEB }],
+    ['editService', COMMANDS.getService, (ipvs) => ipvs.editService(WEB, {}), { service: WEB }],
+    ['deleteService', COMMANDS.deleteService, (ipvs) => ipvs.deleteService(WEB), { service: WEB }],
+    ['realServers', COMMANDS.getDest, (ipvs) => ipvs.realServers(WEB), { service: WEB }],
+    ['realServer', COMMANDS.getDest, (ipvs) => ipvs.realServer(WEB, SERVER), { service: WEB }],
     [
       'addRealServer',
-      CMD.NEW_DEST,
+      COMMANDS.newDest,
       (ipvs) => ipvs.addRealServer(WEB, SERVER),
       { service: WEB, realServer: SERVER },
     ],
     [
       'editRealServer',
-      CMD.GET_DEST,
+      COMMANDS.getDest,
       (ipvs) => ipvs.editRealServer(WEB, SERVER, {}),
       { service: WEB, realServer: SERVER },
     ],
     [
       'deleteRealServer',
-      CMD.DEL_DEST,
+      COMMANDS.deleteDest,
       (ipvs) => ipvs.deleteRealServer(WEB, SERVER),
       { service: WEB, realServer: SERVER },
     ],
-    ['snapshot', CMD.GET_SERVICE, (ipvs) => ipvs.snapshot(), {}],
-    ['syncDaemons', CMD.GET_DAEMON, (ipvs) => ipvs.syncDaemons(), {}],
+    ['snapshot', COMMANDS.getService, (ipvs) => ipvs.snapshot(), {}],
+    ['syncDaemons', COMMANDS.getDaemon, (ipvs) => ipvs.syncDaemons(), {}],
     [
       'startSyncDaemon',
-      CMD.NEW_DAEMON,
+      COMMANDS.newDaemon,
       (ipvs) => ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'lo' }),
       {},
     ],
-    ['stopSyncDaemon', CMD.DEL_DAEMON, (ipvs) => ipvs.stopSyncDaemon('master'), {}],
+    ['stopSyncDaemon', COMMANDS.deleteDaemon, (ipvs) => ipvs.stopSyncDaemon('master'), {}],
   ]
 
   test.each(CALLS)('%s tells all it knows', async (name, command, call, subject) => {
@@ -258,7 +268,7 @@ describe('an error of a call', () => {
     ['an edit that leads to misuse', (ipvs) => ipvs.editRealServer(WEB, SERVER, { lowerThreshold: 9 })],
   ])("%s has the caller's own function in its stack", async (_, call) => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_DEST, messages(destMessage()))
+    transport.always(COMMANDS.getDest, messages(destMessage()))
     async function theFunctionOfTheCaller(): Promise<unknown> {
       return await call(ipvs)
     }
@@ -269,7 +279,7 @@ describe('an error of a call', () => {
 
   test('of many calls in one batch each have their own caller', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.DEL_SERVICE, failure(3))
+    transport.always(COMMANDS.deleteService, failure(3))
     async function firstCaller(): Promise<void> {
       await ipvs.deleteService(WEB)
     }
@@ -286,7 +296,7 @@ describe('an error of a call', () => {
 
   test('that nobody looks at is not thrown by the library itself', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.FLUSH, failure(1))
+    transport.always(COMMANDS.flush, failure(1))
     const calls = Array.from({ length: 20 }, () => ipvs.flush())
     await Promise.allSettled(calls)
     await ipvs.close()

@@ -113,6 +113,10 @@ describe('saveToFile', () => {
       }
       expect(lstatSync(at('service/a.json')).uid).toBe(4321)
       expect(lstatSync(at('shared.json')).uid).toBe(0)
+      // As systemd makes /var/lib/NAME where it says DynamicUser=yes.
+      symlinkSync(at('service'), at('link'))
+      await ipvs.saveToFile(at('link/a.json'))
+      expect(lstatSync(at('service/a.json')).uid).toBe(4321)
     },
   )
 

@@ -1,11 +1,14 @@
 import { checkDrainOptions, type DrainOptions } from '../drain.ts'
-import { formatServiceKey } from '../errors.ts'
 import type { Ipvs } from '../ipvs.ts'
-import type { Actual, Parts } from '../kernel.ts'
-import { Pace } from '../pace.ts'
+import type { Parts } from '../kernel.ts'
+import { heard, whileAnyOf } from '../signals.ts'
+import { STEP_KINDS, type StepKind } from '../steps.ts'
+import type { Table } from '../table.ts'
 import type { RequestOptions } from '../transport/transport.ts'
 import type { State } from '../types.ts'
 import * as check from '../validate.ts'
+import { checkWithin, completeState } from './complete.ts'
+import { guardOf, refuseStale } from './guards.ts'
 import {
   compare,
   type Comparison,
@@ -15,11 +18,8 @@ import {
   PLAN_OPTIONS,
   planOf,
   type PlanOptions,
-  takesAway,
 } from './plan.ts'
-import { type Step, STEP_KINDS, type StepKind, subjectOf } from './steps.ts'
-import { checkWithin, completeState, type Entry, type Table } from './table.ts'
-import { ApplyError, stale, Task } from './task.ts'
+import { Task } from './task.ts'
 
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {
@@ -40,8 +40,12 @@ export interface ApplyOptions extends PlanOptions, RequestOptions {
    * default five minutes. Then they are deleted. Default: they are deleted at once.
    */
   readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'>
-  /** Called now and then as steps are done. What it throws ends the apply as a failure does. */
-  readonly onProgress?: (progress: ApplyProgress) => void
+  /**
+   * Called now and then as steps are done. What it throws ends the apply as a
+   * failure does. One that is async is not waited for; what it rejects with ends
+   * an apply that still has something to do.
+   */
+  readonly onProgress?: (progress: ApplyProgress) => unknown
   /**
    * Gives up: what was done is undone, and the apply rejects with the signal's
    * reason. Requests that were sent cannot be stopped, and are waited for.
@@ -81,82 +85,65 @@ export async function plan(ipvs: Ipvs, wanted: State, options: PlanOptions & Req
   check.checkOptions(options, [...PLAN_OPTIONS, 'signal'])
   const comparison = comparisonOf(options)
   const goal = await goalOf(wanted, comparison)
-  const actual = await ipvs.unit(
-    'plan',
-    async (unit) => tableOf(await unit.read(partsOf(goal))),
-    options.signal,
-  )
+  const actual = await ipvs.unit('plan', (unit) => unit.read(partsOf(goal)), options.signal)
   return planOf(await compare(actual, goal, comparison), goal, options)
 }
 
 /** See Ipvs.apply(). */
 export async function apply(ipvs: Ipvs, target: State | Plan, options: ApplyOptions): Promise<ApplyResult> {
-  const guard = checkApplyOptions(options)
-  return ipvs.lasting('apply', (open, ending) => applyWhileOpen(open, target, options, guard, ending))
+  checkApplyOptions(options)
+  return ipvs.lasting('apply', (open, ending) =>
+    whileAnyOf([options.signal], (joined) => {
+      const onProgress = heard(options.onProgress, joined)
+      return applyWhileOpen(open, target, { ...options, onProgress, signal: joined.signal }, ending)
+    }),
+  )
 }
 
 async function applyWhileOpen(
   ipvs: Ipvs,
   target: State | Plan,
   options: ApplyOptions,
-  guard: (found: Differences) => void,
   ending: AbortSignal,
 ): Promise<ApplyResult> {
+  const { drain, signal, dryRun } = options
+  const guard = guardOf(options)
   const given = isPlan(target) ? target : undefined
   const comparison = comparisonOf(given === undefined ? options : optionsOfPlan(given, options))
   const goal = await goalOf(given?.wanted ?? (target as State), comparison)
   const parts = partsOf(goal)
-  const task = new Task(options, parts)
-  const { drain } = options
 
-  const differences = await ipvs.unit(
+  const { found, task } = await ipvs.unit(
     'apply',
     async (unit) => {
-      const found = await compare(await tableOf(await unit.read(parts)), goal, comparison)
-      if (given !== undefined) await refuseStale(given.steps, found.steps)
-      guard(found)
-      options.signal?.throwIfAborted()
-      if (options.dryRun === true) return found
-      const { gentle, quiesced, removals } = phasesOf(found.steps)
-      task.total = found.steps.length
+      const found = await compare(await unit.read(parts), goal, comparison)
+      if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
+      await guard(found)
+      signal?.throwIfAborted()
+      if (dryRun === true) return { found, task: undefined }
+      const task = new Task(options, parts, comparison, found.steps.length)
+      const { gentle, quiesced, removals } = found.phases
       await task.guarded(unit, async () => {
         await task.run(unit, gentle)
-        await task.run(unit, drain === undefined ? [...quiesced, ...removals] : quiesced)
-        if (drain !== undefined) await task.quiet(unit, removals)
+        await task.run(unit, drain === undefined ? quiesced.concat(removals) : quiesced)
+        if (drain !== undefined) await task.quiesce(unit, removals)
       })
-      return found
+      return { found, task }
     },
-    options.signal,
+    signal,
   )
-  if (drain !== undefined && options.dryRun !== true) {
-    const { removals } = phasesOf(differences.steps)
-    if (removals.length > 0) await task.drainAndRemove(ipvs, removals, drain, ending)
+  const {
+    phases: { removals },
+    ...differences
+  } = found
+  if (task !== undefined && drain !== undefined && removals.length > 0) {
+    await task.drainAndRemove(ipvs, removals, drain, ending)
   }
-  return { ...differences, applied: options.dryRun !== true }
+  return { ...differences, applied: task !== undefined }
 }
 
-/** Refuses a plan that would not be made again. */
-async function refuseStale(planned: readonly Step[], found: readonly Step[]): Promise<void> {
-  const pace = new Pace()
-  // The order of services in a table has no meaning, and may change by itself.
-  const expected = new Map<string, string>()
-  for (const step of planned) {
-    expected.set(`${step.kind} ${subjectOf(step)}`, JSON.stringify(step))
-    if (pace.due()) await pace.rest()
-  }
-  for (const step of found) {
-    const id = `${step.kind} ${subjectOf(step)}`
-    const before = expected.get(id)
-    if (before === undefined) throw stale(`${id} is needed too`)
-    if (before !== JSON.stringify(step)) throw stale(`${id} is no longer what it was`)
-    expected.delete(id)
-    if (pace.due()) await pace.rest()
-  }
-  for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
-}
-
-/** Checks the options of an apply, and gives the guard that they make. */
-export function checkApplyOptions(options: ApplyOptions): (found: Differences) => void {
+/** Checks the options of an apply. */
+export function checkApplyOptions(options: ApplyOptions): void {
   check.checkOptions(options, APPLY_OPTIONS)
   const { allow, maxDeletions, onProgress } = options
   if (allow !== undefined) {
@@ -169,39 +156,11 @@ export function checkApplyOptions(options: ApplyOptions): (found: Differences) =
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw new TypeError(`onProgress must be a function, got ${check.show(onProgress)}`)
   }
-  const force = check.flag(options.force ?? false, 'force')
+  check.flag(options.force ?? false, 'force')
   check.flag(options.dryRun ?? false, 'dryRun')
   if (options.drain !== undefined) {
     check.known(check.object(options.drain, 'drain'), ['timeoutMs', 'waitFor', 'intervalMs'], [], 'drain')
     checkDrainOptions(options.drain)
-  }
-
-  return ({ steps, deletions, starved }) => {
-    const reasons: string[] = []
-    const refused = allow && steps.find(({ kind }) => !allow.includes(kind))
-    if (refused !== undefined) {
-      const id = `${refused.kind} ${subjectOf(refused)}`
-      const kinds = allow?.join(', ') ?? ''
-      reasons.push(
-        kinds === '' ? `\`allow\` is empty: ${id} may not be` : `\`allow\`: ${id} is not among ${kinds}`,
-      )
-    }
-    if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
-      reasons.push(
-        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
-      )
-    }
-    if (!force && starved.length > 0) {
-      const some = starved.slice(0, 5).map(formatServiceKey).join(', ')
-      reasons.push(
-        `${some}${starved.length > 5 ? ` and ${String(starved.length - 5)} more` : ''} would be left without a real server whose weight is above 0`,
-      )
-    }
-    if (reasons.length === 0) return
-    throw new ApplyError(
-      'ERR_IPVS_GUARD',
-      `refused, nothing was changed: ${reasons.join('; ')}. \`force\` goes beyond all guards but \`allow\`.`,
-    )
   }
 }
 
@@ -233,30 +192,4 @@ function partsOf({ timeouts, syncDaemons, sysctls }: Table): Parts {
     syncDaemons: syncDaemons !== undefined,
     ...(sysctls !== undefined && { sysctls: Object.keys(sysctls) }),
   }
-}
-
-/** What was read, as a table. */
-export async function tableOf({ rules, ...rest }: Actual): Promise<Table> {
-  const services: Entry[] = []
-  const pace = new Pace()
-  for (const { service, realServers } of rules) {
-    const { key, spec } = service
-    services.push({ id: formatServiceKey(key), key, spec, servers: realServers })
-    if (pace.due()) await pace.rest()
-  }
-  return { services, ...rest }
-}
-
-/** What gives or edits, what only takes new connections away, and what deletes: a drain waits before that alone. */
-function phasesOf(steps: readonly Step[]): {
-  readonly gentle: readonly Step[]
-  readonly quiesced: readonly Step[]
-  readonly removals: readonly Step[]
-} {
-  const first = steps.findIndex((step, at) => takesAway(step, steps[at + 1]))
-  const gentle = first < 0 ? steps : steps.slice(0, first)
-  const rest = steps.slice(gentle.length)
-  const deletion = rest.findIndex(({ kind }) => kind !== 'edit-server')
-  const quiesced = deletion < 0 ? rest : rest.slice(0, deletion)
-  return { gentle, quiesced, removals: rest.slice(quiesced.length) }
 }

@@ -1,6 +1,7 @@
 import { formatEndpoint, formatServiceKey } from '../errors.ts'
 import { parseAddress } from '../kernel.ts'
 import { Pace } from '../pace.ts'
+import { serverSubject, type Step, subjectOf } from '../steps.ts'
 import type {
   RealServerKey,
   RealServerSpec,
@@ -11,7 +12,6 @@ import type {
 } from '../types.ts'
 import * as check from '../validate.ts'
 import type { Differences } from './plan.ts'
-import { serverSubject, type Step, subjectOf } from './steps.ts'
 
 /** How a plan is printed. */
 export interface FormatPlanOptions {
@@ -145,11 +145,7 @@ async function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(
   pace: Pace,
 ): Promise<readonly T[]> {
   if (list.length > MOST_TO_SORT) return list
-  const ranked: { readonly one: T; readonly rank: string }[] = []
-  for (const one of list) {
-    ranked.push({ one, rank: rankOf(one.key) })
-    if (pace.due()) await pace.rest()
-  }
+  const ranked = await pace.map(list, (one) => ({ one, rank: rankOf(one.key) }))
   return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ one }) => one)
 }
 

@@ -1,29 +1,20 @@
 import { Pace } from '../pace.ts'
 import { SCHEDULER_SYSCTLS } from '../proc/sysctls.ts'
 import type { CompleteServer } from '../specs.ts'
-import type {
-  RealServerKey,
-  RealServerSettings,
-  ServiceKey,
-  ServiceSpec,
-  State,
-  SyncDaemonSpec,
-  Timeouts,
-  Tunnel,
-} from '../types.ts'
+import { addition, type Step } from '../steps.ts'
+import type { Entry, Table } from '../table.ts'
+import type { RealServerKey, ServiceKey, State, SyncDaemonSpec, Timeouts } from '../types.ts'
 import * as check from '../validate.ts'
-import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
-import { addition, type Step } from './steps.ts'
 import {
   checkWithin,
   completeDaemon,
   completeState,
   completeSysctl,
-  type Entry,
   remedyOfSysctl,
   stateOf,
-  type Table,
-} from './table.ts'
+} from './complete.ts'
+import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
+import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
 
 /** What is compared, and what a difference leads to. */
 export interface PlanOptions {
@@ -55,6 +46,21 @@ export interface Differences {
   readonly starved: readonly ServiceKey[]
   /** Services whose real servers will be the wanted ones, but in another order: no step changes that. */
   readonly reordered: readonly ServiceKey[]
+}
+
+/** What compare() finds. */
+export interface Found extends Differences {
+  readonly phases: Phases
+}
+
+/** The steps by how much they take from traffic. One after the other they are all. */
+export interface Phases {
+  /** What gives or edits, and daemons that stop for good. */
+  readonly gentle: readonly Step[]
+  /** What only takes new connections from real servers: their weight. */
+  readonly quiesced: readonly Step[]
+  /** What deletes, or restarts: a drain waits before this alone. */
+  readonly removals: readonly Step[]
 }
 
 /** What has to be done so that a director is as a state wants it. Plain data. */
@@ -122,7 +128,7 @@ export function comparisonOf({ prune, keepWeights, scope }: PlanOptions): Compar
  * without its real servers: what is added, each new service with its servers
  * behind it; then edits, then what takes something away.
  */
-export async function compare(actual: Table, wanted: Table, options: Comparison): Promise<Differences> {
+export async function compare(actual: Table, wanted: Table, options: Comparison): Promise<Found> {
   const { prune, scope } = options
   if (scope !== undefined) await checkWithin(wanted, scope)
   const pace = new Pace()
@@ -189,24 +195,31 @@ export async function compare(actual: Table, wanted: Table, options: Comparison)
 
   const daemons = compareDaemons(actual.syncDaemons, wanted.syncDaemons, prune)
   const sysctls = compareSysctls(actual, wanted)
-  const steps: Step[] = []
-  const parts = [
+  // In one go, and not one by one: a long list is copied faster than it grows.
+  const gentle = ([] as Step[]).concat(
     sysctls.there,
     compareTimeouts(actual.timeouts, wanted.timeouts),
-    // No real server of another family can be added before.
+    // While a daemon runs the kernel refuses real servers of another family than their service (EINVAL).
     daemons.stopped,
     added,
     edited,
-    // No service could load their module later than this.
+    // After the services: adding one loads its scheduler's module, which brings these sysctls.
     sysctls.loaded,
-    quiesced,
+  )
+  const removals = ([] as Step[]).concat(
     deletedServers,
     deletedServices,
-    // And none may be left.
+    // Last: no daemon starts while there is a real server of another family than its service.
     daemons.started,
-  ]
-  for (const part of parts) for (const step of part) steps.push(step)
-  return { steps, deletions, starved: starved.reverse(), reordered: reordered.reverse() }
+  )
+  const onlyGentle = quiesced.length === 0 && removals.length === 0
+  return {
+    steps: onlyGentle ? gentle : gentle.concat(quiesced, removals),
+    phases: { gentle, quiesced, removals },
+    deletions,
+    starved: starved.reverse(),
+    reordered: reordered.reverse(),
+  }
 }
 
 /** What differs between the real servers of a service that is there, and of the one that is wanted. */
@@ -373,13 +386,16 @@ function compareDaemons(
   const stopped: Step[] = []
   const started: Step[] = []
   for (const state of ['master', 'backup'] as const) {
-    const before = running.find((daemon) => daemon.state === state)
+    const now = running.find((daemon) => daemon.state === state)
     const after = wanted.find((daemon) => daemon.state === state)
+    if (now === undefined) {
+      if (after !== undefined) started.push({ kind: 'start-daemon', state, after })
+      continue
+    }
+    const before = completeDaemon(now)
     if (after === undefined) {
-      if (before !== undefined && prune) stopped.push({ kind: 'stop-daemon', state, before })
-    } else if (before === undefined) {
-      started.push({ kind: 'start-daemon', state, after })
-    } else if (!sameDaemon(before, after)) {
+      if (prune) stopped.push({ kind: 'stop-daemon', state, before })
+    } else if (!sameDaemon(now, after)) {
       // Right before the other starts, so that connections go unsynchronised for an instant only.
       started.push({ kind: 'stop-daemon', state, before })
       started.push({ kind: 'start-daemon', state, after, replaces: before })
@@ -426,80 +442,7 @@ function absent(field: string, remedy: string): RangeError {
   return new RangeError(`${field}: what is there does not have it, so it cannot be wanted: ${remedy}`)
 }
 
-export function sameService(one: ServiceSpec, other: ServiceSpec): boolean {
-  return (
-    one.scheduler === other.scheduler &&
-    String(one.schedulerFlags ?? '') === String(other.schedulerFlags ?? '') &&
-    (one.onePacket ?? false) === (other.onePacket ?? false) &&
-    one.persistence?.timeoutSeconds === other.persistence?.timeoutSeconds &&
-    one.persistence?.netmask === other.persistence?.netmask &&
-    one.persistenceEngine === other.persistenceEngine
-  )
-}
-
-export function sameServer(one: RealServerSettings, other: RealServerSettings): boolean {
-  return (
-    one.weight === other.weight &&
-    one.method === other.method &&
-    (one.upperThreshold ?? 0) === (other.upperThreshold ?? 0) &&
-    (one.lowerThreshold ?? 0) === (other.lowerThreshold ?? 0) &&
-    sameTunnel(one.tunnel, other.tunnel)
-  )
-}
-
-/** A kernel before 5.2 reports none, and tunnels by IP-in-IP. */
-const IPIP: Tunnel = { type: 'ipip' }
-
-function sameTunnel(one: Tunnel = IPIP, other: Tunnel = IPIP): boolean {
-  return one.type === other.type && one.port === other.port && one.checksum === other.checksum
-}
-
-/** Whether a daemon that runs is the one that is wanted. What an old kernel does not report cannot differ. */
-export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boolean {
-  const complete = completeDaemon(running)
-  return (
-    complete.multicastInterface === wanted.multicastInterface &&
-    complete.syncId === wanted.syncId &&
-    (['maxLengthBytes', 'multicastGroup', 'multicastPort', 'multicastTtl'] as const).every(
-      (name) => running[name] === undefined || wanted[name] === undefined || complete[name] === wanted[name],
-    )
-  )
-}
-
-/** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
-const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
-
-/** Whether a sysctl's values are the same to the kernel, which reads numbers in decimal, octal (010) and hexadecimal (0x8). */
-export function sameSysctl(name: string, one: string, other: string): boolean {
-  const [a, b] = [one, other].map((value) => completeSysctl(value).split(' ').map(decimal).join(' '))
-  if (a === b) return true
-  return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
-}
-
-/** A number as the kernel writes it; any other word as it is. */
-function decimal(word: string): string {
-  const [, sign = '', digits] = /^(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(word) ?? []
-  if (digits === undefined) return word
-  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
-  return number === 0 ? '0' : `${sign}${String(number)}`
-}
-
-/** Whether a step takes a real server, or something else that is there, away: these come when all else has succeeded. */
-export function takesAway(step: Step, next: Step | undefined): boolean {
-  switch (step.kind) {
-    case 'delete-service':
-    case 'delete-server':
-    case 'start-daemon':
-      return true
-    case 'edit-server':
-      return quiesces(step)
-    case 'stop-daemon':
-      return next?.kind === 'start-daemon' && next.state === step.state
-    default:
-      return false
-  }
-}
-
+/** Whether a step takes the weight of a real server. */
 function quiesces(step: Step): boolean {
   return step.kind === 'edit-server' && step.after.weight === 0 && step.before.weight !== 0
 }

@@ -1,16 +1,17 @@
-import { IpvsError } from '../errors.ts'
+import { Errno, IpvsError } from '../errors.ts'
 import type { Ipvs } from '../ipvs.ts'
 import { Pace } from '../pace.ts'
 import { SYSCTLS } from '../proc/sysctls.ts'
+import type { Entry, Table } from '../table.ts'
 import { type Lookups, parseState, type ParseStateOptions } from '../text.ts'
 import { checkParseOptions, FORMAT_OPTIONS } from '../text/state.ts'
 import type { RequestOptions } from '../transport/transport.ts'
 import type { State } from '../types.ts'
 import * as check from '../validate.ts'
-import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult, tableOf } from './apply.ts'
+import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './apply.ts'
+import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf } from './complete.ts'
 import { compare } from './plan.ts'
-import { inScope, type Scope, scopeTest } from './scope.ts'
-import { completeDaemon, completeSysctls, type Entry, remedyOfSysctl, stateOf, type Table } from './table.ts'
+import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -27,7 +28,6 @@ export interface SaveOptions extends RequestOptions {
 /** Names of the options of `save()`. */
 export const SAVE_OPTIONS: readonly string[] = ['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal']
 const READS = 8
-const EAGAIN = 11
 
 /** Options of `restore()`: those of `apply()`, and how a text is read. */
 export interface RestoreOptions extends ApplyOptions, Pick<ParseStateOptions, 'format' | keyof Lookups> {}
@@ -71,42 +71,48 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
     syncDaemons: check.flag(options.syncDaemons ?? whole, 'syncDaemons'),
     ...(sysctls !== undefined && { sysctls }),
   }
-  const table = await ipvs.unit(
+  const { services, timeouts, syncDaemons, ...rest } = await ipvs.unit(
     'save',
     async (unit) => {
-      let last = await tableOf(await unit.read(parts))
+      const read = async (): Promise<Table> => within(scope, await unit.read(parts))
+      let last = await read()
       for (let reads = 1; reads < READS; reads++) {
         options.signal?.throwIfAborted()
-        const again = await tableOf(await unit.read(parts))
+        const again = await read()
         if (sameSysctlNames(last, again)) {
           const { steps, reordered } = await compare(last, again, ALL)
           if (steps.length === 0 && reordered.length === 0) return again
         }
         last = again
       }
-      throw new IpvsError({ errno: EAGAIN, command: 'save' })
+      throw new IpvsError({ errno: Errno.EAGAIN, command: 'save' })
     },
     options.signal,
   )
-  if (options.sysctls !== true) refuseAbsent(sysctls ?? [], table)
+  if (options.sysctls !== true) refuseAbsent(sysctls ?? [], rest.sysctls)
+  return stateOf({
+    services,
+    ...(timeouts !== undefined && { timeouts }),
+    ...(syncDaemons !== undefined && { syncDaemons: syncDaemons.map(completeDaemon) }),
+    ...(rest.sysctls !== undefined && { sysctls: completeSysctls(rest.sysctls) }),
+  })
+}
+
+/** The table without the services outside of a scope: others may change those all the time. */
+async function within(scope: ScopeTest, table: Table): Promise<Table> {
   const services: Entry[] = []
   const pace = new Pace()
   for (const entry of table.services) {
     if (inScope(scope, entry.key)) services.push(entry)
     if (pace.due()) await pace.rest()
   }
-  return stateOf({
-    services,
-    ...(table.timeouts !== undefined && { timeouts: table.timeouts }),
-    ...(table.syncDaemons !== undefined && { syncDaemons: table.syncDaemons.map(completeDaemon) }),
-    ...(table.sysctls !== undefined && { sysctls: completeSysctls(table.sysctls) }),
-  })
+  return { ...table, services }
 }
 
 const ALL = { prune: true, keepWeights: false, scope: undefined }
 
 /** What was asked for by name must be there: nobody may take it for saved. */
-function refuseAbsent(names: readonly string[], { sysctls = {} }: Table): void {
+function refuseAbsent(names: readonly string[], sysctls: Table['sysctls'] = {}): void {
   const absent = names.find((name) => !Object.hasOwn(sysctls, name))
   if (absent === undefined) return
   throw new RangeError(`sysctls: this kernel has no '${absent}': ${remedyOfSysctl(absent)}`)

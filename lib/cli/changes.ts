@@ -7,6 +7,7 @@ import {
   type Ipvs,
   type PlanOptions,
   planStates,
+  restrictState,
   type SaveOptions,
   type Scope,
   type State,
@@ -139,13 +140,15 @@ export async function reconcile(
         {
           ...planOptions(options),
           ...guardsOf(options),
+          signal,
           ...(interval !== undefined && { intervalMs: Math.round(interval * 1000) }),
           onRun: (result) => {
             if (result.steps.length > 0)
               printed = printed.then(() => print(session, result, { applied: true }))
+            return printed
           },
           onError: (error) => {
-            session.note(reportOf(asNamed(error, file)).message)
+            session.complain(reportOf(asUsage(asNamed(error, file))))
           },
         },
       )
@@ -285,7 +288,16 @@ export async function diff(session: Session, a: string, b: string, options: Comp
   if (a === b && (a === LIVE || a === STDIN)) {
     throw new UsageError(`'${a}' can be one of the two: the other is a file`)
   }
-  const read = (file: string): Promise<State> => readFrom(session, file, options)
+  const { scope: words } = options
+  const scope = words === undefined ? undefined : scopeOf(words)
+  const beyond = new Set<string>()
+  const read = async (file: string): Promise<State> => {
+    const state = await readFrom(session, file, options)
+    if (scope === undefined) return state
+    for (const part of ['timeouts', 'syncDaemons', 'sysctls'] as const)
+      if (state[part] !== undefined) beyond.add(part)
+    return misuse(restrictState(state, scope))
+  }
   const live = (other: State): Promise<State> =>
     session.withTable(async (ipvs) => {
       const sysctls: string[] = []
@@ -297,6 +309,7 @@ export async function diff(session: Session, a: string, b: string, options: Comp
         timeouts: other.timeouts !== undefined,
         syncDaemons: other.syncDaemons !== undefined,
         ...(other.sysctls !== undefined && { sysctls }),
+        ...(scope !== undefined && { scope }),
       })
     })
   let before: State
@@ -308,6 +321,8 @@ export async function diff(session: Session, a: string, b: string, options: Comp
     before = await read(a)
     after = b === LIVE ? await live(before) : await read(b)
   }
+  for (const part of beyond)
+    session.note(`${part} belong to the whole director, and so to no scope: not compared`)
   const { one, other, left } = inCommon(before, after)
   // Half of what the table has says nothing of the file: it was only read along with the rest.
   if (a !== LIVE && b !== LIVE)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import type { StepKind } from '../index.ts'
+import { STEP_KINDS } from '../index.ts'
 import * as changes from './changes.ts'
 import { COMPLETE, complete, completionScript, type Shell, SHELLS } from './completion.ts'
 import { drain, type DrainCommandOptions } from './drain.ts'
@@ -8,8 +8,8 @@ import { type Report, reportOf, STATUS, STATUS_HELP } from './errors.ts'
 import { info } from './info.ts'
 import { list, type ListOptions, show } from './list.ts'
 import { withTable } from './open.ts'
-import { type CommonOptions, Session } from './session.ts'
-import { hasColor, type Output, processSurroundings, styleFor, type Surroundings } from './terminal.ts'
+import { type CommonOptions, complain, Session } from './session.ts'
+import { hasColor, type Output, processSurroundings, type Surroundings } from './terminal.ts'
 
 /** Our own commands. Gives the exit status. */
 export async function runCommand(
@@ -48,16 +48,10 @@ export async function runCommand(
 }
 
 /** Says what went wrong. Gives the exit status. */
-function report(error: unknown, args: readonly string[], { stderr, env }: Surroundings): number {
+function report(error: unknown, args: readonly string[], surroundings: Surroundings): number {
   const found = error instanceof CommanderError ? reportOfUsage(error, args) : reportOf(error)
-  const { status, message, code } = found
-  if (message !== '') {
-    const text = args.includes('--json')
-      ? JSON.stringify({ error: { status, ...(code !== undefined && { code }), message } })
-      : `${styleFor(stderr, env).red('ipvs:')} ${message}`
-    stderr.write(`${text}\n`)
-  }
-  return status
+  if (found.message !== '') complain(found, args.includes('--json'), surroundings)
+  return found.status
 }
 
 function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
@@ -98,19 +92,6 @@ const SERVICE = 'tcp/192.0.2.10:80, tcp/[2001:db8::1]:443, fwmark/5, or fwmark6/
 const SCOPE = 'an address, a network such as 192.0.2.0/24, or fwmark/5; may come again'
 const STATE_FILE = 'a state: JSON, YAML or lines of ipvsadm; - is standard input'
 const FORMATS = ['json', 'yaml', 'ipvsadm']
-/** All of them: the type would not let one be forgotten. */
-const KINDS = Object.keys({
-  'add-service': 0,
-  'edit-service': 0,
-  'delete-service': 0,
-  'add-server': 0,
-  'edit-server': 0,
-  'delete-server': 0,
-  'set-timeouts': 0,
-  'start-daemon': 0,
-  'stop-daemon': 0,
-  'set-sysctl': 0,
-} satisfies Record<StepKind, 0>)
 
 function createProgram(surroundings: Surroundings, end: (status: number) => void): Command {
   const { stdout, stderr, env } = surroundings
@@ -185,7 +166,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
       end(await show(session(options), service))
     })
 
-  command('info', 'Show the version of IPVS, its timeouts and sync daemons.', [
+  command('info', 'Show the version of IPVS, what passed in all, timeouts and sync daemons.', [
     'ipvs info',
     'ipvs info --json',
   ]).action(async (options: CommonOptions) => {
@@ -373,7 +354,7 @@ function withComparison(command: Command): Command {
 
 function withGuards(command: Command): Command {
   return withComparison(command)
-    .addOption(listOption('--allow <kinds>', 'refuse any step of another kind', KINDS))
+    .addOption(listOption('--allow <kinds>', 'refuse any step of another kind', STEP_KINDS))
     .option(
       '--max-deletions <number>',
       'refuse to delete more services and real servers than this',

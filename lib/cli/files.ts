@@ -1,4 +1,5 @@
 import {
+  IpvsError,
   type Lookups,
   parseState,
   type ParseStateOptions,
@@ -53,9 +54,7 @@ export async function readStateOf(
 }
 
 async function readPipe(stdin: Input, options: ParseStateOptions): Promise<State> {
-  const pieces: Buffer[] = []
-  for await (const piece of stdin) pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece)
-  const text = Buffer.concat(pieces).toString('utf8')
+  const text = await readText(stdin)
   // JSON knows its end; elsewhere half a number is a number too.
   if (text !== '' && !text.endsWith('\n') && !text.trimStart().startsWith('{')) {
     throw new FileError(
@@ -65,8 +64,24 @@ async function readPipe(stdin: Input, options: ParseStateOptions): Promise<State
   return parseState(text, options)
 }
 
+async function readText(stdin: Input): Promise<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  let text = ''
+  try {
+    for await (const piece of stdin) {
+      text += decoder.decode(typeof piece === 'string' ? Buffer.from(piece) : piece, { stream: true })
+    }
+    return text + decoder.decode()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error
+    throw new FileError('standard input is no text in UTF-8')
+  }
+}
+
 /** An error of the file system, in words; any other as it is. */
 export function fileError(verb: string, file: string, error: unknown): unknown {
+  // It may have a system call too, that of the socket.
+  if (error instanceof IpvsError) return error
   const { code, syscall, path, message } = error as NodeJS.ErrnoException
   if (code === undefined || (syscall === undefined && path === undefined)) return error
   return Object.assign(new FileError(`cannot ${verb} ${file}: ${WORDS[code] ?? message}`), { code })

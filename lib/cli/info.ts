@@ -1,14 +1,23 @@
+import { whatPassed } from './list.ts'
 import type { Session } from './session.ts'
 
 /** `ipvs info` */
 export async function info(session: Session): Promise<number> {
-  const [{ version, connectionTableSize }, table, timeouts, syncDaemons] = await session.withTable((ipvs) =>
-    Promise.all([ipvs.info(), ipvs.snapshot(), ipvs.timeouts(), ipvs.syncDaemons()]),
+  const [{ version, connectionTableSize }, table, totals, timeouts, syncDaemons] = await session.withTable(
+    (ipvs) => Promise.all([ipvs.info(), ipvs.snapshot(), ipvs.totals(), ipvs.timeouts(), ipvs.syncDaemons()]),
   )
   const services = table.length
   const realServers = table.reduce((total, entry) => total + entry.realServers.length, 0)
   if (session.json) {
-    session.printJson({ version, connectionTableSize, services, realServers, timeouts, syncDaemons })
+    session.printJson({
+      version,
+      connectionTableSize,
+      services,
+      realServers,
+      totals,
+      timeouts,
+      syncDaemons,
+    })
     return 0
   }
   const { tcpSeconds, tcpFinSeconds, udpSeconds } = timeouts
@@ -17,6 +26,7 @@ export async function info(session: Session): Promise<number> {
     ['connection table', `${String(connectionTableSize)} buckets`],
     ['services', String(services)],
     ['real servers', String(realServers)],
+    ...Object.entries(whatPassed(totals)),
     [
       'timeouts',
       `tcp ${String(tcpSeconds)} s, tcp after FIN ${String(tcpFinSeconds)} s, udp ${String(udpSeconds)} s`,

@@ -5,6 +5,7 @@ import {
   type RealServer,
   type Service,
   type SnapshotEntry,
+  type Totals,
   type Tunnel,
 } from '../index.ts'
 import { serviceOf, type Session } from './session.ts'
@@ -238,7 +239,8 @@ function quiet({ title }: Column, value: number, text: string, style: Style): st
 /** Everything about one service. */
 function details(entry: SnapshotEntry, style: Style): string {
   const { service, realServers } = entry
-  const { stats, rates, persistence, persistenceEngine } = service
+  const { persistence, persistenceEngine } = service
+  const passed = whatPassed(service)
   const total = (column: Column | undefined): string => String(column?.service(entry) ?? 0)
   const facts: (readonly [string, string])[] = [
     ['scheduler', [service.scheduler, ...service.schedulerFlags].join(' ')],
@@ -252,17 +254,10 @@ function details(entry: SnapshotEntry, style: Style): string {
     ...(service.onePacket ? [['scheduled', 'each packet on its own'] as const] : []),
     [
       'connections',
-      `${total(WEIGHTS[1])} active, ${total(WEIGHTS[2])} inactive, ${total(WEIGHTS[3])} persistent; ` +
-        `${String(stats.connections)} so far, ${String(rates.connectionsPerSecond)}/s`,
+      `${total(WEIGHTS[1])} active, ${total(WEIGHTS[2])} inactive, ${total(WEIGHTS[3])} persistent; ${passed.connections}`,
     ],
-    [
-      'in',
-      `${String(stats.packetsIn)} packets, ${String(stats.bytesIn)} bytes; ${String(rates.packetsInPerSecond)} and ${String(rates.bytesInPerSecond)}/s`,
-    ],
-    [
-      'out',
-      `${String(stats.packetsOut)} packets, ${String(stats.bytesOut)} bytes; ${String(rates.packetsOutPerSecond)} and ${String(rates.bytesOutPerSecond)}/s`,
-    ],
+    ['in', passed.in],
+    ['out', passed.out],
   ]
   const table = (columns: readonly Column[]): string =>
     align(
@@ -286,6 +281,15 @@ function details(entry: SnapshotEntry, style: Style): string {
       ? `  ${style.yellow('no real servers')}\n`
       : `${table(WEIGHTS)}\n${table(COUNTERS)}`
   return `${style.bold(formatServiceKey(service.key))}\n${head}\n${servers}`
+}
+
+/** Counters and rates, in words. */
+export function whatPassed({ stats, rates }: Totals): Readonly<Record<'connections' | 'in' | 'out', string>> {
+  return {
+    connections: `${String(stats.connections)} so far, ${String(rates.connectionsPerSecond)}/s`,
+    in: `${String(stats.packetsIn)} packets, ${String(stats.bytesIn)} bytes; ${String(rates.packetsInPerSecond)} and ${String(rates.bytesInPerSecond)}/s`,
+    out: `${String(stats.packetsOut)} packets, ${String(stats.bytesOut)} bytes; ${String(rates.packetsOutPerSecond)} and ${String(rates.bytesOutPerSecond)}/s`,
+  }
 }
 
 /** What a service has that is not as by default, a word each. */

@@ -1,5 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { Ipvs, planStates, type SaveToFileOptions, type State, type StateFormat } from '../index.ts'
+import {
+  detectStateFormat,
+  Ipvs,
+  planStates,
+  type SaveToFileOptions,
+  type State,
+  type StateFormat,
+} from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
 import { FileError } from './errors.ts'
 import { fileError, readStateOf } from './files.ts'
@@ -31,7 +38,8 @@ export async function openMemory(file: string): Promise<MemoryTable> {
     JSON.stringify([await ours.timeouts(), await ours.syncDaemons(), await ours.sysctls()])
   const settingsBefore = await settings()
   kernel.clearLog()
-  const format = blank ? formatOfNew(file) : formatOf(text)
+  // A file keeps the form that it has.
+  const format = detectStateFormat(text) ?? formatOfNew(file)
   return {
     open,
     async writeBack() {
@@ -92,13 +100,6 @@ function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
     syncDaemons: file.syncDaemons !== undefined || syncDaemons.length > 0,
     ...(names.length > 0 && { sysctls: names }),
   }
-}
-
-/** A file keeps the form that it has. */
-function formatOf(text: string): StateFormat {
-  const line = /^(?:\s|#.*\n)*(.*)/.exec(text)?.[1] ?? ''
-  if (line.startsWith('{')) return 'json'
-  return /^--?[a-z]|^(\S*\/)?ipvsadm\s/i.test(line) ? 'ipvsadm' : 'yaml'
 }
 
 /** A new one has the form that its name tells; `undefined` leaves that to what writes it. */

@@ -1,5 +1,5 @@
 import { type Ipvs, parseEndpoint, parseServiceKey, type RealServerKey, type ServiceKey } from '../index.ts'
-import { checked, Interrupted } from './errors.ts'
+import { checked, Interrupted, type Report } from './errors.ts'
 import { type TableOptions, withTable } from './open.ts'
 import { type Style, styleFor, type Surroundings } from './terminal.ts'
 
@@ -49,6 +49,11 @@ export class Session {
     this.surroundings.stderr.write(`ipvs: ${text}\n`)
   }
 
+  /** Says what failed, where the command goes on. */
+  complain(report: Report): void {
+    complain(report, this.json, this.surroundings)
+  }
+
   /** Runs something on the table that the options choose. */
   withTable<T>(body: (ipvs: Ipvs) => Promise<T>): Promise<T> {
     return withTable(this.#options, this.surroundings, body)
@@ -67,6 +72,18 @@ export class Session {
       stop()
     }
   }
+}
+
+/** Says what failed, in the form for machines or the one for people. */
+export function complain(
+  { status, code, message }: Report,
+  json: boolean,
+  { stderr, env }: Surroundings,
+): void {
+  const text = json
+    ? JSON.stringify({ error: { status, ...(code !== undefined && { code }), message } })
+    : `${styleFor(stderr, env).red('ipvs:')} ${message}`
+  stderr.write(`${text}\n`)
 }
 
 /** Reads a SERVICE of the command line. */

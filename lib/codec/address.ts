@@ -1,4 +1,4 @@
-import type { Family } from '../types.ts'
+import type { Family, RealServerKey, ServiceKey } from '../types.ts'
 import { AddressFamily } from './constants.ts'
 import { type AttributeWriter, malformed } from './attributes.ts'
 
@@ -36,6 +36,21 @@ export function writeAddress(writer: AttributeWriter, type: number, text: string
 export function canonicalAddress(text: string): string {
   if (!text.includes(':')) return text
   return formatIPv6(new DataView(parseAddress(text).buffer), 0)
+}
+
+/** The same virtual service as it is read back: its address as inet_ntop(3) writes it. */
+export function canonicalServiceKey(key: ServiceKey): ServiceKey {
+  return key.protocol === 'fwmark' ? key : canonical(key)
+}
+
+/** The same real server as it is read back, likewise. */
+export function canonicalServerKey(key: Required<RealServerKey>): Required<RealServerKey> {
+  return canonical(key)
+}
+
+function canonical<Key extends { readonly address: string }>(key: Key): Key {
+  // Only IPv6 has more than one spelling, and almost every key is another.
+  return key.address.includes(':') ? { ...key, address: canonicalAddress(key.address) } : key
 }
 
 /** The address at an offset that has room for it. */

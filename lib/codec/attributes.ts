@@ -1,4 +1,4 @@
-import { IpvsError } from '../errors.ts'
+import { Errno, IpvsError } from '../errors.ts'
 
 /**
  * Netlink attributes (<linux/netlink.h>, struct nlattr): a `u16` length that
@@ -328,7 +328,7 @@ export function memberTypes(message: AttributeReader, nest: number): number[] {
 /** Says that the kernel's bytes could not be read. */
 export function malformed(what: string): IpvsError {
   return new IpvsError({
-    errno: 74,
+    errno: Errno.EBADMSG,
     command: 'decode',
     message: `EBADMSG: a reply of the kernel cannot be read: ${what}`,
   })

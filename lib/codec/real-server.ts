@@ -9,7 +9,7 @@ import type {
   RealServerState,
   Tunnel,
 } from '../types.ts'
-import { canonicalAddress, familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
+import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { CommandAttribute, DestAttribute, ForwardMethod } from './constants.ts'
 import { type CounterKind, decodeStatistics, numbers } from './stats.ts'
@@ -206,9 +206,12 @@ export function decodeDest<N extends Counter>(
   }
 }
 
-/** The same identity as it is read back: the address as inet_ntop(3) writes it. */
-export function canonicalServerKey({ address, port }: Required<RealServerKey>): Required<RealServerKey> {
-  return { address: canonicalAddress(address), port }
+/** Settings as they are read back. */
+export function reportedSettings(settings: CompleteSettings): CompleteSettings {
+  const tunnel = reportedTunnel(settings)
+  if (tunnel === settings.tunnel) return settings
+  const { tunnel: _, ...plain } = settings
+  return tunnel === undefined ? plain : { ...plain, tunnel }
 }
 
 /** A real server that was just added, without asking the kernel. */
@@ -235,23 +238,28 @@ export function withSettings<N extends Counter>(
   read: Omit<RealServerState<N>, keyof RealServerSettings>,
   settings: CompleteSettings,
 ): RealServerState<N> {
-  const { method, tunnel = IPIP } = settings
-  const plain = tunnel.type === 'ipip' && tunnel.port === undefined && tunnel.checksum === undefined
+  const tunnel = reportedTunnel(settings)
   return {
     address: read.address,
     port: read.port,
     family: read.family,
-    method,
+    method: settings.method,
     weight: settings.weight,
     upperThreshold: settings.upperThreshold,
     lowerThreshold: settings.lowerThreshold,
-    ...((method === 'tunnel' || !plain) && { tunnel }),
+    ...(tunnel !== undefined && { tunnel }),
     activeConnections: read.activeConnections,
     inactiveConnections: read.inactiveConnections,
     persistentConnections: read.persistentConnections,
     stats: read.stats,
     rates: read.rates,
   }
+}
+
+/** The tunnel that is read back: plain IP-in-IP shows only where it is used. */
+function reportedTunnel({ method, tunnel = IPIP }: CompleteSettings): Tunnel | undefined {
+  const plain = tunnel.type === 'ipip' && tunnel.port === undefined && tunnel.checksum === undefined
+  return method === 'tunnel' || !plain ? tunnel : undefined
 }
 
 function tunnelOf(type: number, port: number, flags: number): Tunnel {

@@ -11,7 +11,6 @@ import type {
   ServiceState,
 } from '../types.ts'
 import {
-  canonicalAddress,
   familyName,
   familyNumber,
   formatAddress,
@@ -230,11 +229,6 @@ export function decodeService<N extends Counter>(
   const kernel = { scheduler, flags, flagsMask: 0, timeoutSeconds, netmask, persistenceEngine }
   const read = decodeStatistics(reader.seek(statsAt, statsEnd), wide, kind)
   return { state: serviceState(key, family, kernel, read), kernel }
-}
-
-/** The same identity as it is read back: addresses as inet_ntop(3) writes them, marks with their family. */
-export function canonicalServiceKey(key: ServiceKey): ServiceKey {
-  return key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
 }
 
 /** A service that was just added, without asking the kernel. */

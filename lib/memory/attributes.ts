@@ -1,5 +1,6 @@
 import { littleEndianMachine } from '../codec/attributes.ts'
-import { Errno, refuse } from './errno.ts'
+import { Errno } from '../errors.ts'
+import { refuse } from './refusal.ts'
 
 /**
  * Reads the attributes of a request as the kernel does (__nla_validate_parse()

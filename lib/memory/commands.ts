@@ -7,12 +7,13 @@ import {
   ForwardMethod,
   ServiceAttribute,
 } from '../codec/constants.ts'
+import { Errno } from '../errors.ts'
 import { addressOf, IPV4_BYTES } from './addresses.ts'
 import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
 import type { DaemonRequest } from './daemons.ts'
-import { Errno, refuse, Refusal } from './errno.ts'
 import type { Namespace } from './namespace.ts'
 import { servicePolicy, topPolicy } from './policies.ts'
+import { refuse, Refusal } from './refusal.ts'
 import type { ReplyWriter } from './replies.ts'
 import {
   type DestIdentity,
@@ -123,9 +124,9 @@ function getService({ namespace, writer }: Context, request: Attributes): Uint8A
 }
 
 function zero({ namespace }: Context, request: Attributes): undefined {
-  const services = request.has(CommandAttribute.SERVICE)
-    ? [findService(namespace, request)]
-    : [...namespace.services]
+  const one = request.has(CommandAttribute.SERVICE)
+  const services = one ? [findService(namespace, request)] : [...namespace.services]
+  if (!one) namespace.totals.zero()
   for (const { counters, dests } of services) {
     counters.zero()
     for (const dest of dests) dest.counters.zero()

@@ -148,8 +148,7 @@ export class Connections {
     const { dest, template } = chosen
     const connection = new Connection(flow, dest, template)
     this.#bind(connection)
-    dest.counters.count({ connections: 1 })
-    dest.service.counters.count({ connections: 1 })
+    this.#namespace.count(dest, { connections: 1 })
     if ((service.settings.flags & ServiceFlag.ONEPACKET) !== 0 && flow.protocol === IpProtocol.UDP) {
       connection.onePacket = true
       return connection
@@ -179,8 +178,7 @@ export class Connections {
     }
     if (!connection.alive) return false
     const outside = connection.bothWays ? counts : { ...counts, packetsOut: 0, bytesOut: 0 }
-    dest.counters.count(outside)
-    dest.service.counters.count(outside)
+    this.#namespace.count(dest, outside)
     if (connection.onePacket) {
       // Of one packet nothing is remembered.
       connection.alive = false

@@ -1,12 +1,13 @@
 import { AttributeReader } from '../codec/attributes.ts'
+import { Errno } from '../errors.ts'
 import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
 import { commandName } from './command-names.ts'
 import { type Context, execute, startDump } from './commands.ts'
-import { Refusal } from './errno.ts'
 import type { Faults } from './faults.ts'
 import { type LogEntry, logEntry } from './log.ts'
 import type { Namespace } from './namespace.ts'
-import { connectionsText } from './proc.ts'
+import { connectionsText, totalsText } from './proc.ts'
+import { Refusal } from './refusal.ts'
 import { ReplyWriter } from './replies.ts'
 import { writtenSysctl } from './sysctls.ts'
 
@@ -23,7 +24,7 @@ const CHUNK_BYTES = 32448
 /** The headers in front of a message's attributes. */
 const HEADERS = 20
 
-const NO_FAMILY: Failure = { errno: 2, noFamily: true }
+const NO_FAMILY: Failure = { errno: Errno.ENOENT, noFamily: true }
 
 /**
  * The conversations of a transport with one namespace. Several may go on at the
@@ -90,24 +91,30 @@ export class Conversation implements Transport {
   setSysctl(name: string, value: string): Promise<Failure | undefined> {
     const { sysctls, machine } = this.#context.namespace
     const current = machine.loaded ? sysctls.get(name) : undefined
-    if (current === undefined) return Promise.resolve({ errno: 2, syscall: 'open' })
+    if (current === undefined) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
     // The file belongs to root; the capability is not asked for.
-    if (!machine.privileged) return Promise.resolve({ errno: 13, syscall: 'open' })
+    if (!machine.privileged) return Promise.resolve({ errno: Errno.EACCES, syscall: 'open' })
     const written = writtenSysctl(name, value, current)
-    if (written === undefined) return Promise.resolve({ errno: 22, syscall: 'write' })
+    if (written === undefined) return Promise.resolve({ errno: Errno.EINVAL, syscall: 'write' })
     sysctls.set(name, written)
     return Promise.resolve(undefined)
   }
 
   connections(): Promise<Uint8Array | Failure> {
     const { namespace } = this.#context
-    if (!namespace.machine.loaded) return Promise.resolve({ errno: 2, syscall: 'open' })
+    if (!namespace.machine.loaded) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
     return Promise.resolve(new TextEncoder().encode(connectionsText(namespace)))
+  }
+
+  totals(): Promise<Uint8Array | Failure> {
+    const { namespace } = this.#context
+    if (!namespace.machine.loaded) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
+    return Promise.resolve(new TextEncoder().encode(totalsText(namespace)))
   }
 
   openScratch(): Promise<Transport | Failure> {
     const { machine } = this.#context.namespace
-    if (!machine.privileged) return Promise.resolve({ errno: 1, syscall: 'unshare' })
+    if (!machine.privileged) return Promise.resolve({ errno: Errno.EPERM, syscall: 'unshare' })
     if (!machine.loaded) return Promise.resolve(NO_FAMILY)
     return Promise.resolve(this.#scratch())
   }

@@ -1,6 +1,7 @@
 import { AddressFamily, DaemonState } from '../codec/constants.ts'
-import { Errno, refuse } from './errno.ts'
+import { Errno } from '../errors.ts'
 import type { MemoryInterface } from './options.ts'
+import { refuse } from './refusal.ts'
 
 /** A sync daemon as it runs. */
 export interface Daemon {

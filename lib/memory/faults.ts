@@ -1,4 +1,4 @@
-import { errnoNumber } from '../errors.ts'
+import { Errno, errnoNumber } from '../errors.ts'
 import type { Failure } from '../transport/transport.ts'
 import { flag, known, object, show, whole } from '../validate.ts'
 import { checkCommand, type KernelCommand } from './command-names.ts'
@@ -25,7 +25,7 @@ export interface Fault {
 const FAULT: readonly (keyof Fault)[] = ['command', 'errno', 'times', 'executed', 'syscall', 'kernelMessage']
 
 /** Answers that are lost on their way back. */
-const LOST: readonly number[] = [105, 110]
+const LOST: readonly number[] = [Errno.ENOBUFS, Errno.ETIMEDOUT]
 
 interface Armed<T> {
   readonly command: KernelCommand | undefined

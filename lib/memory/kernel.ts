@@ -138,7 +138,11 @@ export class MemoryKernel implements Transport {
     this.#faults.during(command, run)
   }
 
-  /** Marks the next dump as interrupted by a change (NLM_F_DUMP_INTR), which Linux does not do for IPVS up to 7.1. */
+  /**
+   * Marks the next dump as interrupted by a change (NLM_F_DUMP_INTR), which Linux
+   * does not do for IPVS up to 7.1. The list is read again, and is EAGAIN where
+   * eight reads in a row were interrupted: call this as often for that.
+   */
   interruptNextDump(command?: 'getService' | 'getRealServers' | 'getSyncDaemons'): void {
     if (command !== undefined) oneOf(command, 'command', DUMPS)
     this.#faults.interrupt(command)
@@ -162,42 +166,47 @@ export class MemoryKernel implements Transport {
     this.#faults.clear()
   }
 
-  /** @internal */
+  /** @hidden */
   batch(requests: readonly Request[]): Promise<readonly Reply[]> {
     return this.#conversation.batch(requests)
   }
 
-  /** @internal */
+  /** @hidden */
   dump(request: Request): Promise<Dump> {
     return this.#conversation.dump(request)
   }
 
-  /** @internal */
+  /** @hidden */
   dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump> {
     return this.#conversation.dumpOfDumps(outer, innerCommand, attribute)
   }
 
-  /** @internal */
+  /** @hidden */
   sysctl(name: string): Promise<string | undefined> {
     return this.#conversation.sysctl(name)
   }
 
-  /** @internal */
+  /** @hidden */
   setSysctl(name: string, value: string): Promise<Failure | undefined> {
     return this.#conversation.setSysctl(name, value)
   }
 
-  /** @internal */
+  /** @hidden */
   connections(): Promise<Uint8Array | Failure> {
     return this.#conversation.connections()
   }
 
-  /** @internal */
+  /** @hidden */
+  totals(): Promise<Uint8Array | Failure> {
+    return this.#conversation.totals()
+  }
+
+  /** @hidden */
   openScratch(): Promise<Transport | Failure> {
     return this.#conversation.openScratch()
   }
 
-  /** @internal */
+  /** @hidden */
   close(): Promise<void> {
     return this.#conversation.close()
   }

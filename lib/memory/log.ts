@@ -1,4 +1,4 @@
-import { canonicalServerKey } from '../codec/real-server.ts'
+import { canonicalServerKey } from '../codec/address.ts'
 import {
   AddressFamily,
   CommandAttribute,
@@ -12,8 +12,8 @@ import type { RealServerKey, ServiceKey } from '../types.ts'
 import { addressOf, addressText } from './addresses.ts'
 import { Attributes, parseAttributes } from './attributes.ts'
 import { commandName, type KernelCommand } from './command-names.ts'
-import { Refusal } from './errno.ts'
 import { destPolicy, servicePolicy, topPolicy } from './policies.ts'
+import { Refusal } from './refusal.ts'
 
 /** A request that reached the in-memory kernel. */
 export interface LogEntry {

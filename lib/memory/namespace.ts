@@ -1,12 +1,14 @@
 import { ServiceFlag } from '../codec/constants.ts'
+import { Errno } from '../errors.ts'
 import { isUsable } from './addresses.ts'
 import { Connections } from './connections.ts'
-import { ESTIMATOR_SECONDS } from './counters.ts'
+import { Counters, type Counts, ESTIMATOR_SECONDS } from './counters.ts'
 import { Daemons } from './daemons.ts'
-import { Errno, refuse } from './errno.ts'
 import type { Machine } from './options.ts'
 import { type OverloadRules, overloadRules } from './overload.ts'
+import { refuse } from './refusal.ts'
 import { bindScheduler } from './schedulers.ts'
+import { loadSysctls, sysctlsOf } from './sysctls.ts'
 import {
   Dest,
   type DestIdentity,
@@ -16,7 +18,6 @@ import {
   ServiceTable,
   VirtualService,
 } from './table.ts'
-import { loadSysctls, sysctlsOf } from './sysctls.ts'
 import { Timeouts } from './timeouts.ts'
 import { Trash } from './trash.ts'
 
@@ -28,6 +29,8 @@ export class Namespace {
   readonly daemons: Daemons = new Daemons()
   readonly timeouts: Timeouts = new Timeouts()
   readonly connections: Connections = new Connections(this)
+  /** What passed in all (ipvs->tot_stats). */
+  readonly totals: Counters = new Counters()
   readonly overload: OverloadRules
   /** net.ipv4.vs, by name. */
   readonly sysctls: Map<string, string>
@@ -58,10 +61,15 @@ export class Namespace {
     }
   }
 
+  /** Counts what passes to or from a real server: for itself, for its service, and in all. */
+  count({ counters, service }: Dest, more: Partial<Counts>): void {
+    for (const each of [counters, service.counters, this.totals]) each.count(more)
+  }
+
   /** Gives whether something is to be done the next time too. */
   #estimate(): boolean {
     if (this.sysctls.get('run_estimation') === '0') return false
-    let moves = false
+    let moves = this.totals.estimate()
     for (const { counters, dests } of this.services) {
       for (const each of [counters, ...dests.map((dest) => dest.counters)]) moves = each.estimate() || moves
     }

@@ -1,5 +1,6 @@
 import { AddressFamily } from '../codec/constants.ts'
 import type { Connection, Template } from './connections.ts'
+import type { Counts } from './counters.ts'
 import type { Namespace } from './namespace.ts'
 
 /** /proc/net/ip_vs_conn as ip_vs_conn_seq_show() writes it, but for the order, which there is that of a hash. */
@@ -25,6 +26,34 @@ export function connectionsText({ connections, now }: Namespace): string {
   }
   return `${lines.join('\n')}\n`
 }
+
+/** /proc/net/ip_vs_stats as ip_vs_stats_show() writes it. */
+export function totalsText({ totals, machine }: Namespace): string {
+  // Older kernels have 32 bits for all but bytes.
+  const wide = machine.features.has('counters64')
+  const line = (numbers: Readonly<Counts>): string =>
+    COLUMNS.map(([name, width]) => {
+      const number = wide || width > 8 ? numbers[name] : numbers[name] % 2 ** 32
+      return number.toString(16).toUpperCase().padStart(width)
+    }).join(' ')
+  return [
+    '   Total Incoming Outgoing         Incoming         Outgoing',
+    '   Conns  Packets  Packets            Bytes            Bytes',
+    line(totals.counts),
+    '',
+    ' Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s',
+    line(totals.rates),
+    '',
+  ].join('\n')
+}
+
+const COLUMNS = [
+  ['connections', 8],
+  ['packetsIn', 8],
+  ['packetsOut', 8],
+  ['bytesIn', 16],
+  ['bytesOut', 16],
+] as const
 
 const HEADER = 'Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData'
 

@@ -1,4 +1,4 @@
-import { checkSysctlValue, object } from '../validate.ts'
+import { checkSysctlValue, cpuList, object } from '../validate.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with the values that a new namespace has. */
@@ -92,7 +92,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
 
 /** What a sysctl reads after `text` was written to it; `undefined` where the kernel answers EINVAL. */
 export function writtenSysctl(name: string, text: string, current: string): string | undefined {
-  if (name === 'est_cpulist') return text.trim()
+  if (name === 'est_cpulist') return cpuList(text.trim())
   const numbers = text.trim().split(/\s+/).map(numberOf)
   if (name === 'sync_threshold') {
     const [threshold, period] = [...numbers, ...current.split('\t').slice(numbers.length).map(Number)]

@@ -1,4 +1,5 @@
-import { Errno, refuse } from './errno.ts'
+import { Errno } from '../errors.ts'
+import { refuse } from './refusal.ts'
 
 /** How long idle connections are remembered, in seconds: what SET_CONFIG sets. */
 export class Timeouts {

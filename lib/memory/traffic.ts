@@ -60,7 +60,7 @@ export class MemoryConnection {
   readonly #namespace: Namespace
   readonly #connection: Connection | undefined
 
-  /** @internal */
+  /** @hidden */
   constructor(namespace: Namespace, connection: Connection | undefined) {
     this.#namespace = namespace
     this.#connection = connection
@@ -129,8 +129,7 @@ export class MemoryConnection {
 
   #count(): void {
     const { dest } = this.#connection as Connection
-    dest.counters.count(this.#packets(1, 0))
-    dest.service.counters.count(this.#packets(1, 0))
+    this.#namespace.count(dest, this.#packets(1, 0))
   }
 
   #pass(event: Event, traffic: Traffic): boolean {

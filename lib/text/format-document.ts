@@ -1,9 +1,10 @@
 import type { Pace } from '../pace.ts'
-import type { State } from '../types.ts'
+import type { PersistenceSpec, State, Tunnel } from '../types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
   FWMARK_KEY_FIELDS,
+  namesOf,
   SERVER_FIELDS,
   SERVER_KEY_FIELDS,
   SERVICE_FIELDS,
@@ -19,7 +20,13 @@ import { Pieces } from './pieces.ts'
 type Fields = Readonly<Record<string, unknown>>
 
 /** Order within the objects that have one; any other keeps its own. */
-const PART_FIELDS = ['timeoutSeconds', 'netmask', 'type', 'port', 'checksum']
+const PART_FIELDS = namesOf<PersistenceSpec & Tunnel>({
+  timeoutSeconds: true,
+  netmask: true,
+  type: true,
+  port: true,
+  checksum: true,
+})
 const SERVICE_ORDER = {
   address: [...ADDRESS_KEY_FIELDS, ...SERVICE_FIELDS],
   fwmark: [...FWMARK_KEY_FIELDS, ...SERVICE_FIELDS],
@@ -28,7 +35,7 @@ const SERVER_ORDER = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
 
 function serviceFields(service: State['services'][number]): readonly string[] {
   return (service.protocol === 'fwmark' ? SERVICE_ORDER.fwmark : SERVICE_ORDER.address).filter(
-    (name) => name in service,
+    (name) => (service as unknown as Fields)[name] !== undefined,
   )
 }
 
@@ -104,7 +111,7 @@ function json(value: unknown, order: readonly string[] = PART_FIELDS): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   let text = ''
   for (const name of order) {
-    if (!(name in value)) continue
+    if ((value as Fields)[name] === undefined) continue
     text += `${text === '' ? '{ ' : ', '}"${name}": ${json((value as Fields)[name])}`
   }
   return text === '' ? '{}' : `${text} }`
@@ -117,7 +124,7 @@ function yaml(value: unknown, order: readonly string[] = PART_FIELDS): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   let text = ''
   for (const name of order) {
-    if (!(name in value)) continue
+    if ((value as Fields)[name] === undefined) continue
     text += `${text === '' ? '{ ' : ', '}${name}: ${yaml((value as Fields)[name])}`
   }
   return text === '' ? '{}' : `${text} }`

@@ -95,7 +95,7 @@ class LineWriter {
         this.loseAt([...path, 'persistenceEngine'], `'${persistenceEngine}' is not one word: it is left out`)
     }
     if (service.onePacket === true) {
-      if (service.protocol === 'udp' || service.protocol === 'fwmark') line += ' -o'
+      if (['udp', 17, 'fwmark'].includes(service.protocol)) line += ' -o'
       else this.loseAt([...path, 'onePacket'], '-o is for UDP and firewall marks alone: it is left out')
     }
     const flags = flagNames(service.schedulerFlags ?? [], scheduler)

@@ -1,12 +1,21 @@
+import type { StatePath } from '../state.ts'
+
 /** Words and options of one line, as ipvsadm 1.31 and its option library (popt) understand them. */
+
+interface LineErrorOptions extends ErrorOptions {
+  readonly path?: StatePath
+}
 
 /** What is wrong with a line, and in which column (from 1). */
 export class LineError extends Error {
   readonly column: number
+  /** Where in the state, if it is something that no state could have. */
+  readonly path: StatePath | undefined
 
-  constructor(column: number, reason: string, options?: ErrorOptions) {
+  constructor(column: number, reason: string, options?: LineErrorOptions) {
     super(reason, options)
     this.column = column
+    this.path = options?.path
   }
 }
 

@@ -35,6 +35,14 @@ const WORD = /[\w$+.-]+/y
 const SPECIAL = /["\\\x00-\x1f]/g
 /** Far deeper than a state, and flat enough that a path in it stays short. */
 const DEEPEST = 100
+const QUOTE = 34
+const COMMA = 44
+const COLON = 58
+const OPEN_BRACKET = 91
+const BACKSLASH = 92
+const CLOSE_BRACKET = 93
+const OPEN_BRACE = 123
+const CLOSE_BRACE = 125
 const LITERALS: Readonly<Record<string, unknown>> = { true: true, false: false, null: null }
 
 /** Reads a JSON text. `visit` hears of every member and element, with its path. */
@@ -54,23 +62,23 @@ export async function parseJson(
     if (visit !== undefined && top !== undefined && typeof top.at === 'number') visit(pathOf(stack), offset)
     let value: unknown
     const code = text.charCodeAt(offset)
-    if (code === 123 || code === 91) {
+    if (code === OPEN_BRACE || code === OPEN_BRACKET) {
       const container: Container = {
-        value: code === 123 ? {} : [],
+        value: code === OPEN_BRACE ? {} : [],
         offset,
-        at: code === 123 ? '' : 0,
+        at: code === OPEN_BRACE ? '' : 0,
       }
       if (stack.length === DEEPEST)
         throw new JsonError(offset, 'objects and arrays are nested too deeply for a state')
       offset = skipBlanks(text, offset + 1)
-      if (text.charCodeAt(offset) !== code + 2) {
+      if (text.charCodeAt(offset) !== (code === OPEN_BRACE ? CLOSE_BRACE : CLOSE_BRACKET)) {
         stack.push(container)
-        if (code === 123) offset = readName(text, offset, stack, visit)
+        if (code === OPEN_BRACE) offset = readName(text, offset, stack, visit)
         continue
       }
       offset += 1
       value = container.value
-    } else if (code === 34) {
+    } else if (code === QUOTE) {
       const end = endOfString(text, offset)
       value = stringAt(text, offset, end)
       offset = end
@@ -96,17 +104,17 @@ export async function parseJson(
       const next = text.charCodeAt(offset)
       if (Array.isArray(owner.value)) {
         owner.value.push(value)
-        if (next !== 44 && next !== 93) throw unexpected(text, offset, `',' or ']'`, stack)
+        if (next !== COMMA && next !== CLOSE_BRACKET) throw unexpected(text, offset, `',' or ']'`, stack)
         offset += 1
-        if (next === 44) {
+        if (next === COMMA) {
           owner.at = owner.value.length
           break
         }
       } else {
         setMember(owner.value, owner.at as string, value)
-        if (next !== 44 && next !== 125) throw unexpected(text, offset, `',' or '}'`, stack)
+        if (next !== COMMA && next !== CLOSE_BRACE) throw unexpected(text, offset, `',' or '}'`, stack)
         offset += 1
-        if (next === 44) {
+        if (next === COMMA) {
           offset = readName(text, skipBlanks(text, offset), stack, visit)
           break
         }
@@ -138,14 +146,14 @@ function readName(
   visit?: (path: StatePath, offset: number) => void,
 ): number {
   const owner = stack.at(-1) as Container
-  if (text.charCodeAt(offset) !== 34) throw unexpected(text, offset, 'a name in double quotes', stack)
+  if (text.charCodeAt(offset) !== QUOTE) throw unexpected(text, offset, 'a name in double quotes', stack)
   const end = endOfString(text, offset)
   const name = stringAt(text, offset, end)
   if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} comes twice`)
   owner.at = name
   visit?.(pathOf(stack), offset)
   const colon = skipBlanks(text, end)
-  if (text.charCodeAt(colon) !== 58) throw unexpected(text, colon, `':'`, stack)
+  if (text.charCodeAt(colon) !== COLON) throw unexpected(text, colon, `':'`, stack)
   return colon + 1
 }
 
@@ -162,6 +170,7 @@ function pathOf(stack: readonly Container[]): StatePath {
   return stack.map(({ at }) => at)
 }
 
+/** Over blanks, tabs, LF and CR, the only ones that JSON has. */
 function skipBlanks(text: string, offset: number): number {
   for (;;) {
     const code = text.charCodeAt(offset)
@@ -178,8 +187,8 @@ function endOfString(text: string, start: number): number {
     if (special === null) throw new JsonError(start, 'this string has no end: the text is cut off')
     const at = special.index
     const code = text.charCodeAt(at)
-    if (code === 34) return at + 1
-    if (code !== 92) {
+    if (code === QUOTE) return at + 1
+    if (code !== BACKSLASH) {
       throw new JsonError(
         at,
         code === 10 || code === 13 ? 'a string ends with its line' : 'a control character',

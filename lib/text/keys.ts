@@ -1,4 +1,4 @@
-import { canonicalAddress } from '../codec/address.ts'
+import { canonicalAddress, canonicalServiceKey } from '../codec/address.ts'
 import { formatEndpoint as formatAddressAndPort, formatServiceKey as formatCheckedKey } from '../errors.ts'
 import type { AddressServiceKey, RealServerKey, ServiceKey } from '../types.ts'
 import { checkServerKey, checkServiceKey, show } from '../validate.ts'
@@ -38,12 +38,14 @@ export function parseServiceKey(text: string): ServiceKey {
       after === undefined || rest.startsWith('[') ? '' : '; an IPv6 address with a port has brackets'
     throw refuse(`: the port is missing, 0 for all of them${brackets}`)
   }
-  return canonicalKey(checkServiceKey({ protocol: number ? Number(protocol) : protocol, address, port }))
+  return canonicalServiceKey(
+    checkServiceKey({ protocol: number ? Number(protocol) : protocol, address, port }),
+  )
 }
 
 /** Writes the identity of a virtual service: `tcp/192.0.2.10:80`, `tcp/[2001:db8::1]:443`, `fwmark/5`, `fwmark6/5`. */
 export function formatServiceKey(key: ServiceKey): string {
-  return formatCheckedKey(canonicalKey(checkServiceKey(key)))
+  return formatCheckedKey(canonicalServiceKey(checkServiceKey(key)))
 }
 
 /**
@@ -65,11 +67,6 @@ export function parseEndpoint(text: string): RealServerKey {
 export function formatEndpoint(key: RealServerKey): string {
   const { address, port } = checkServerKey(key, ANY_SERVICE)
   return formatAddressAndPort(canonicalAddress(address), key.port === undefined ? undefined : port)
-}
-
-/** The same identity as it reads back from the kernel. */
-export function canonicalKey(key: ServiceKey): ServiceKey {
-  return key.protocol === 'fwmark' ? key : { ...key, address: canonicalAddress(key.address) }
 }
 
 /** Of which a server takes a port that is not named: none does here. */

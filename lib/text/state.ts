@@ -3,10 +3,10 @@ import { checkState, describeAt, formatStatePath, type StatePath } from '../stat
 import type { State } from '../types.ts'
 import { checkOptions, oneOf, optionalFunction, show } from '../validate.ts'
 import { formatJson, formatYaml } from './format-document.ts'
-import { describeInLines, placeInLine } from './ipvsadm-refusal.ts'
 import { formatLines, type StateLoss } from './format-ipvsadm.ts'
+import type { Lookups } from './ipvsadm-endpoints.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
-import { isProgram, type Lookups, parseLines } from './parse-ipvsadm.ts'
+import { isProgram, parseLines } from './parse-ipvsadm.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
 import { placeOf, type StateFormat, StateSyntaxError } from './syntax-error.ts'
 
@@ -131,8 +131,8 @@ class StatePace extends Pace {
 }
 
 function recognise(text: string): StateFormat {
-  const line = firstLine(text)
-  if (line === undefined) {
+  const format = detectStateFormat(text)
+  if (format === undefined) {
     throw new StateSyntaxError({
       line: 1,
       column: 1,
@@ -141,12 +141,16 @@ function recognise(text: string): StateFormat {
         "if an empty table is meant, name the format 'ipvsadm'",
     })
   }
-  return looksLike(line)
+  return format
 }
 
-/** Whether a text has nothing but blanks and comments. */
-export function saysNothing(text: string): boolean {
-  return firstLine(text) === undefined
+/**
+ * What a text looks like: the format that `parseState()` reads it in where none
+ * is named. `undefined` where it has nothing but blanks and comments.
+ */
+export function detectStateFormat(text: string): StateFormat | undefined {
+  const line = firstLine(text)?.line
+  return line === undefined ? undefined : looksLike(line)
 }
 
 function looksLike(line: string): StateFormat {
@@ -157,24 +161,25 @@ function looksLike(line: string): StateFormat {
 
 /** JSON is YAML, and what looks like YAML may be anything; but JSON is never lines of ipvsadm, nor these something else. */
 function refuseOther(text: string, format: StateFormat): void {
-  const line = firstLine(text)
-  if (line === undefined) return
-  const look = looksLike(line)
+  const first = firstLine(text)
+  if (first === undefined) return
+  const look = looksLike(first.line)
   if (look === format || look === 'yaml' || (look === 'json' && format === 'yaml')) return
   throw new StateSyntaxError({
     format,
-    ...placeOf(text, text.indexOf(line)),
+    ...placeOf(text, first.offset),
     reason: `this is read as ${NAMES[format]}, but looks like ${NAMES[look]}: name the format '${look}'`,
   })
 }
 
-/** The first line that is neither empty nor a comment, without the blanks before it. */
-function firstLine(text: string): string | undefined {
+/** The first line that is neither empty nor a comment, without the blanks before it, and where that is. */
+function firstLine(text: string): { readonly line: string; readonly offset: number } | undefined {
   const next = /\s*(\S[^\n]*)/y
-  let line: string | undefined
-  do line = next.exec(text)?.[1]
-  while (line?.startsWith('#'))
-  return line
+  for (;;) {
+    const line = next.exec(text)?.[1]
+    if (line === undefined) return undefined
+    if (!line.startsWith('#')) return { line, offset: next.lastIndex - line.length }
+  }
 }
 
 /** What no text has, but a compressed file, a database or UTF-16 does. */
@@ -228,21 +233,22 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
 }
 
 async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Promise<State> {
-  const lines = await parseLines(
+  const { state, placeOf } = await parseLines(
     text,
     lookups,
     pace,
-    ({ column, message, cause }, line) =>
-      new StateSyntaxError({ format: 'ipvsadm', line, column, reason: message, cause }),
+    ({ column, message, path, cause }, line) =>
+      new StateSyntaxError({
+        format: 'ipvsadm',
+        line,
+        column,
+        reason: message,
+        ...(path !== undefined && { path: formatStatePath(path) }),
+        cause,
+      }),
   )
-  const { state, placeOf } = lines
-  return checked(
-    'ipvsadm',
-    state,
-    pace,
-    (path) => placeInLine(text, placeOf(path), path),
-    ({ message }, path) => describeInLines(message, path, placeOf),
-  )
+  // Lines refuse what a state could not have in words of their own; this is for what they forget.
+  return checked('ipvsadm', state, pace, placeOf)
 }
 
 /** A refusal of checkState(), before it is known where in the text it is. */
@@ -262,13 +268,7 @@ type Locate = (
 ) => { line: number; column: number } | Promise<{ line: number; column: number }>
 
 /** Checks what was read. */
-async function checked(
-  format: StateFormat,
-  value: unknown,
-  pace: Pace,
-  locate: Locate,
-  describe: (refused: Error, path: StatePath) => string = describeAt,
-): Promise<State> {
+async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
   try {
     const state = await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
     // The object was made here.
@@ -280,7 +280,7 @@ async function checked(
     throw new StateSyntaxError({
       format,
       ...(await locate(path)),
-      reason: describe(refused, path),
+      reason: describeAt(refused, path),
       ...(path.length > 0 && { path: formatStatePath(path) }),
       cause: refused,
     })

@@ -9,15 +9,6 @@ export interface Addon {
   readonly Socket: new (options: SocketOptions) => AddonSocket
   /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of codec/constants.ts. */
   readonly constants: Readonly<Record<string, number>>
-  /**
-   * Reads a file of at most `maxBytes` (0 to 2^28) as it is inside a network
-   * namespace, by default that of the process: a path below /proc/sys/net or
-   * /proc/thread-self/net differs from one to the next. In another namespace it
-   * runs on a thread of its own that then ends.
-   */
-  readFile(path: string, netns: string | undefined, maxBytes: number): Promise<FileContent>
-  /** Writes to a file that exists, in one write(2). Resolves with why it could not. */
-  writeFile(path: string, netns: string | undefined, content: string): Promise<Failure | undefined>
 }
 
 export interface SocketOptions {
@@ -40,8 +31,8 @@ export interface Failure {
   readonly errno: number
   /**
    * What failed: 'socket', 'setns', 'sendmsg', ..., 'reply' where the kernel
-   * answered with the errno, or 'family' where it so answered the search for
-   * the family.
+   * answered with the errno, 'family' where it so answered the search for the
+   * family, or 'netns' where the file of the network namespace could not be opened.
    */
   readonly operation: string
   /** The kernel's own words (NLMSGERR_ATTR_MSG), where it sent any. */
@@ -101,6 +92,20 @@ export interface AddonSocket {
    * message. `messages` holds each outer message followed by the inner ones.
    */
   dumpOfDumps(outer: Uint8Array, innerCommand: number, attribute: number): Promise<DumpResult>
+  /**
+   * Gives back the buffers of a dump: they are empty from now on, and the next
+   * dump needs no new memory. Without it that happens when they are collected.
+   */
+  release(messages: readonly ArrayBuffer[]): void
+  /**
+   * Reads a file of at most `maxBytes` (0 to 2^28) as it is inside the socket's
+   * network namespace: a path below /proc/sys/net or /proc/thread-self/net
+   * differs from one to the next. For another namespace than that of the process
+   * it runs on a thread of its own that then ends.
+   */
+  readFile(path: string, maxBytes: number): Promise<FileContent>
+  /** Writes to a file that exists, in one write(2). Resolves with why it could not. */
+  writeFile(path: string, content: string): Promise<Failure | undefined>
   /** Closes the socket, once a call in flight has ended. May be called again. */
   close(): void
 }

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
-import { addonLoadError, platformError } from '../errors.ts'
+import { addonLoadError, Errno, platformError } from '../errors.ts'
 import type { Addon, AddonSocket, DumpResult, Failure as AddonFailure } from './addon.ts'
 import type { Dump, Failure, Reply, Request, Transport } from './transport.ts'
 
@@ -32,19 +32,17 @@ export async function openNative(options: NativeOptions): Promise<Transport | Fa
     socket.close()
     return failureOf(failure)
   }
-  return new NativeTransport(addon, socket, options)
+  return new NativeTransport(socket, options.timeoutMs)
 }
 
 /** The addon over one socket. */
 class NativeTransport implements Transport {
-  readonly #addon: Addon
   readonly #socket: AddonSocket
-  readonly #options: NativeOptions
+  readonly #timeoutMs: number
 
-  constructor(addon: Addon, socket: AddonSocket, options: NativeOptions) {
-    this.#addon = addon
+  constructor(socket: AddonSocket, timeoutMs: number) {
     this.#socket = socket
-    this.#options = options
+    this.#timeoutMs = timeoutMs
   }
 
   async batch(requests: readonly Request[]): Promise<readonly Reply[]> {
@@ -63,36 +61,55 @@ class NativeTransport implements Transport {
   }
 
   async dump(request: Request): Promise<Dump> {
-    return dumpOf(await this.#socket.dump(pack([request])))
+    return this.#dumpOf(await this.#socket.dump(pack([request])))
   }
 
   async dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump> {
-    return dumpOf(await this.#socket.dumpOfDumps(pack([outer]), innerCommand, attribute))
+    return this.#dumpOf(await this.#socket.dumpOfDumps(pack([outer]), innerCommand, attribute))
   }
 
-  async sysctl(name: string): Promise<string | undefined> {
-    // A namespace of its own holds its defaults: nothing there needs reading.
-    const { bytes } = await this.#addon.readFile(sysctlPath(name), this.#options.netns, SYSCTL_BYTES)
-    return bytes === undefined ? undefined : new TextDecoder().decode(bytes).trim()
+  #dumpOf({ failure, messages, interrupted }: DumpResult): Dump {
+    if (debug.enabled) for (const block of messages) debug('dump: %s', hex(new Uint8Array(block)))
+    return {
+      ...(failure !== undefined && { failure: failureOf(failure) }),
+      messages: messages.map((block) => new Uint8Array(block)),
+      release: () => {
+        this.#socket.release(messages)
+      },
+      interrupted,
+    }
+  }
+
+  async sysctl(name: string): Promise<string | undefined | Failure> {
+    const { failure, bytes } = await this.#socket.readFile(sysctlPath(name), SYSCTL_BYTES)
+    if (failure === undefined) return new TextDecoder().decode(bytes).trim()
+    return failure.operation === 'open' && failure.errno === Errno.ENOENT ? undefined : failureOf(failure)
   }
 
   async setSysctl(name: string, value: string): Promise<Failure | undefined> {
     debug('set sysctl %s: %s', name, value)
-    const failure = await this.#addon.writeFile(sysctlPath(name), this.#options.netns, value)
+    const failure = await this.#socket.writeFile(sysctlPath(name), value)
     return failure && failureOf(failure)
   }
 
-  async connections(): Promise<Uint8Array | Failure> {
-    const { failure, bytes } = await this.#addon.readFile(
-      '/proc/thread-self/net/ip_vs_conn',
-      this.#options.netns,
-      CONNECTIONS_BYTES,
-    )
-    return failure === undefined ? new Uint8Array(bytes ?? new ArrayBuffer(0)) : failureOf(failure)
+  connections(): Promise<Uint8Array | Failure> {
+    return this.#procFile('ip_vs_conn', CONNECTIONS_BYTES)
+  }
+
+  totals(): Promise<Uint8Array | Failure> {
+    return this.#procFile('ip_vs_stats', TOTALS_BYTES)
+  }
+
+  async #procFile(name: string, maxBytes: number): Promise<Uint8Array | Failure> {
+    const { failure, bytes } = await this.#socket.readFile(`/proc/thread-self/net/${name}`, maxBytes)
+    if (failure !== undefined) return failureOf(failure)
+    const text = new Uint8Array(bytes ?? new ArrayBuffer(0))
+    if (debug.enabled) debug('%s: %s', name, new TextDecoder().decode(text))
+    return text
   }
 
   async openScratch(): Promise<Transport | Failure> {
-    return openNative({ scratch: true, timeoutMs: this.#options.timeoutMs })
+    return openNative({ scratch: true, timeoutMs: this.#timeoutMs })
   }
 
   close(): Promise<void> {
@@ -107,6 +124,8 @@ const DONE: Reply = {}
 const SYSCTL_BYTES = 65_536
 /** Longest list of connections: about two and a half millions. */
 const CONNECTIONS_BYTES = 2 ** 28
+/** Six lines. */
+const TOTALS_BYTES = 4096
 
 function sysctlPath(name: string): string {
   return `/proc/sys/net/ipv4/vs/${name}`
@@ -131,20 +150,24 @@ function pack(requests: readonly Request[]): Uint8Array {
   return bytes
 }
 
-function dumpOf({ failure, messages, interrupted }: DumpResult): Dump {
-  if (debug.enabled) for (const block of messages) debug('dump: %s', hex(new Uint8Array(block)))
-  return {
-    ...(failure !== undefined && { failure: failureOf(failure) }),
-    messages: messages.map((block) => new Uint8Array(block)),
-    interrupted,
-  }
-}
-
 function failureOf({ errno, operation, message }: AddonFailure): Failure {
   return {
     errno,
-    ...(operation === 'family' ? { noFamily: true } : operation !== 'reply' && { syscall: operation }),
+    ...wayOf(operation),
     ...(message !== undefined && { message }),
+  }
+}
+
+function wayOf(operation: string): Partial<Failure> {
+  switch (operation) {
+    case 'reply':
+      return {}
+    case 'family':
+      return { noFamily: true }
+    case 'netns':
+      return { syscall: 'open', noNamespace: true }
+    default:
+      return { syscall: operation }
   }
 }
 

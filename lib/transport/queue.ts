@@ -1,3 +1,4 @@
+import { forgetAbort, onAbort } from '../signals.ts'
 import type { Reply, Request, Transport } from './transport.ts'
 
 /**
@@ -8,7 +9,6 @@ import type { Reply, Request, Transport } from './transport.ts'
 export class RequestQueue {
   readonly #transport: Transport
   readonly #waiting: Group[] = []
-  readonly #signals = new Signals()
   #working: Promise<void> | undefined
 
   constructor(transport: Transport) {
@@ -46,9 +46,9 @@ export class RequestQueue {
           members.splice(members.indexOf(member), 1)
           reject(signal.reason as Error)
         }
-        this.#signals.add(signal, drop)
+        onAbort(signal, drop)
         member.begin = (): void => {
-          this.#signals.delete(signal, drop)
+          forgetAbort(signal, drop)
         }
       }
       this.#working ??= this.#work()
@@ -81,37 +81,6 @@ export class RequestQueue {
     } catch (error) {
       for (const member of members) member.reject(error)
     }
-  }
-}
-
-/** Listens once to a signal that many calls share: Node warns of a leak from eleven listeners on. */
-class Signals {
-  readonly #heard = new Map<AbortSignal, { readonly drops: Set<() => void>; readonly listener: () => void }>()
-
-  add(signal: AbortSignal, drop: () => void): void {
-    const known = this.#heard.get(signal)
-    if (known !== undefined) {
-      known.drops.add(drop)
-      return
-    }
-    const drops = new Set([drop])
-    const listener = (): void => {
-      this.#forget(signal, listener)
-      for (const each of drops) each()
-    }
-    this.#heard.set(signal, { drops, listener })
-    signal.addEventListener('abort', listener)
-  }
-
-  delete(signal: AbortSignal, drop: () => void): void {
-    const known = this.#heard.get(signal)
-    known?.drops.delete(drop)
-    if (known?.drops.size === 0) this.#forget(signal, known.listener)
-  }
-
-  #forget(signal: AbortSignal, listener: () => void): void {
-    this.#heard.delete(signal)
-    signal.removeEventListener('abort', listener)
   }
 }
 

@@ -19,13 +19,15 @@ export interface Transport {
   dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump>
   /**
    * Reads a sysctl of net.ipv4.vs as it is in the network namespace of this
-   * transport. `undefined` where the kernel has none of that name.
+   * transport. `undefined` where the kernel has none of that name, and nowhere else.
    */
-  sysctl(name: string): Promise<string | undefined>
+  sysctl(name: string): Promise<string | undefined | Failure>
   /** Sets a sysctl of net.ipv4.vs there. Resolves with why it could not. */
   setSysctl(name: string, value: string): Promise<Failure | undefined>
   /** The text of /proc/net/ip_vs_conn as it is there. */
   connections(): Promise<Uint8Array | Failure>
+  /** The text of /proc/net/ip_vs_stats as it is there. */
+  totals(): Promise<Uint8Array | Failure>
   /**
    * A transport to the same kernel in a new, empty network namespace, which
    * ends when that transport is closed.
@@ -49,6 +51,8 @@ export interface Failure {
   readonly syscall?: string
   /** The errno is that of the search for the IPVS family: ENOENT says that the kernel has no IPVS. */
   readonly noFamily?: boolean
+  /** The errno is that of opening the file of the network namespace. */
+  readonly noNamespace?: boolean
   /** The kernel's own words, where it sent any. */
   readonly message?: string
 }
@@ -65,7 +69,13 @@ export interface Dump {
   readonly failure?: Failure
   /** The messages, each whole at a multiple of 4 of one of the arrays. */
   readonly messages: readonly Uint8Array[]
-  /** The kernel says that what it dumped changed meanwhile (NLM_F_DUMP_INTR). IPVS never does, up to Linux 7.1. */
+  /** Gives the memory of the messages back once they have been read: they are empty from then on. */
+  readonly release?: () => void
+  /**
+   * The kernel says that what it dumped changed meanwhile (NLM_F_DUMP_INTR), so
+   * that entries may be missing; kernel.ts reads again. IPVS never says so, up
+   * to Linux 7.1.
+   */
   readonly interrupted: boolean
 }
 

@@ -387,6 +387,15 @@ TEST("a dump without an end is ETIMEDOUT, and what comes of it later is dropped"
   CHECK_EQ(RunDump(kernel), "4");
 }
 
+TEST("what a dump left that made the next one EBUSY is dropped before the one after") {
+  FakeKernel kernel;
+  kernel.Plan({Error(1, 16)});
+  kernel.Plan({DumpData(2, 4), Done(2)});
+  CHECK_EQ(RunDump(kernel), "16 reply");
+  kernel.Queue({1, 2, 3});
+  CHECK_EQ(RunDump(kernel), "4");
+}
+
 TEST("a dump message that is longer than the room for it is EMSGSIZE") {
   FakeKernel kernel;
   kernel.Queue(DumpData(1, 1, Attribute(1, ByteVector(40000))));

@@ -72,6 +72,21 @@ TEST("a datagram cut at any length is a shorter one or malformed") {
   }
 }
 
+TEST("what is cut in a truncated datagram is told by its header, and is the last") {
+  const ByteVector first = Data(1, 5, Attribute(1, U32(7)));
+  const ByteVector bytes = Concat({first, Error(2, 3, "no such thing")});
+  for (size_t size = first.size() + 1; size < bytes.size(); ++size) {
+    const ExactBytes cut(bytes, size);
+    MessageReader reader(cut.view(), true);
+    Message message;
+    CHECK(reader.Next(&message) == MessageReader::Step::kMessage);
+    CHECK(reader.Next(&message) == MessageReader::Step::kTruncated);
+    CHECK_EQ(message.header.nlmsg_seq, size - first.size() >= sizeof(nlmsghdr) ? 2u : 0u);
+    CHECK_EQ(message.bytes.size, 0u);
+    CHECK(reader.Next(&message) == MessageReader::Step::kEnd);
+  }
+}
+
 TEST("a message length below a header or past the end is malformed") {
   for (const uint32_t length : {0u, 1u, 15u, 25u, 0x7fffffffu, 0xffffffffu}) {
     ByteVector bytes = Data(1, 5, Attribute(1, {}));
@@ -184,7 +199,8 @@ TEST("a search for an attribute stops at one that is malformed") {
 }
 
 TEST("blocks grow, keep messages whole and at multiples of four") {
-  MessageBlocks blocks;
+  BlockPool pool;
+  MessageBlocks blocks(&pool);
   const ByteVector message = RawMessage(28, 2, 1, ByteVector(30001, 0xab));
   const size_t size = 16 + 30001;
   for (int i = 0; i < 100; ++i) REQUIRE(blocks.Append({message.data(), size}));
@@ -204,7 +220,8 @@ TEST("blocks grow, keep messages whole and at multiples of four") {
 }
 
 TEST("blocks close the gap that a dropped message left") {
-  MessageBlocks blocks;
+  BlockPool pool;
+  MessageBlocks blocks(&pool);
   const ByteVector keep = Data(1, 5, Attribute(1, U32(1)));
   const ByteVector drop = Data(2, 5, Attribute(1, U32(2)));
   const ByteVector last = Data(1, 5, Attribute(1, U32(3)));
@@ -222,9 +239,51 @@ TEST("blocks close the gap that a dropped message left") {
 }
 
 TEST("blocks that were reserved and not used are not there") {
-  MessageBlocks blocks;
+  BlockPool pool;
+  MessageBlocks blocks(&pool);
   REQUIRE(blocks.Reserve(32768) != nullptr);
   CHECK_EQ(blocks.Take().size(), 0u);
+}
+
+TEST("blocks that were given back are taken again, the last one first") {
+  BlockPool pool;
+  Block small = pool.Take(100);
+  Block large = pool.Take(200);
+  uint8_t* const small_bytes = small.bytes.get();
+  uint8_t* const large_bytes = large.bytes.get();
+  large.size = 50;
+  pool.Put(std::move(large));
+  pool.Put(std::move(small));
+  Block again = pool.Take(150);
+  CHECK(again.bytes.get() == large_bytes);
+  CHECK_EQ(again.size, 0u);
+  CHECK(again.capacity >= 150);
+  CHECK(pool.Take(100).bytes.get() == small_bytes);
+}
+
+TEST("what a pool has is bounded") {
+  BlockPool pool;
+  constexpr size_t kBytes = 1 << 20;
+  std::vector<Block> blocks;
+  for (int i = 0; i < 32; ++i) blocks.push_back(pool.Take(kBytes));
+  for (Block& block : blocks) pool.Put(std::move(block));
+  // Those that it kept come first, and have more room than what is asked for.
+  std::vector<Block> taken;
+  do {
+    taken.push_back(pool.Take(kBytes / 2));
+  } while (taken.back().capacity == kBytes);
+  CHECK_EQ(taken.size() - 1, 8u);
+}
+
+TEST("blocks that nobody took go back to their pool") {
+  BlockPool pool;
+  uint8_t* bytes;
+  {
+    MessageBlocks blocks(&pool);
+    bytes = blocks.Reserve(100);
+  }
+  MessageBlocks blocks(&pool);
+  CHECK(blocks.Reserve(100) == bytes);
 }
 
 TEST("requests are found where the layout is right, and only there") {

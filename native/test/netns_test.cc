@@ -43,11 +43,11 @@ class TemporaryDirectory {
 };
 
 TEST("a network namespace that is none is an error of open or setns") {
-  Result<UniqueFd> missing = OpenInNamespace("/run/netns/no such namespace");
+  Result<SocketInNamespace> missing = OpenInNamespace("/run/netns/no such namespace");
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
-  CHECK_EQ(std::string(missing.failure().operation), "open");
-  Result<UniqueFd> file = OpenInNamespace("/etc/passwd");
+  CHECK_EQ(std::string(missing.failure().operation), kNetnsOperation);
+  Result<SocketInNamespace> file = OpenInNamespace("/etc/passwd");
   REQUIRE(!file.ok());
   CHECK_EQ(file.failure().error, EINVAL);
   CHECK_EQ(std::string(file.failure().operation), "setns");
@@ -59,41 +59,56 @@ TEST("a FIFO for a network namespace does not hang") {
   REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
   CHECK(!OpenInNamespace(fifo).ok());
   // Nor one for a file.
-  const Result<std::vector<uint8_t>> read = ReadFile(fifo, "", 1);
+  const Result<std::vector<uint8_t>> read = ReadFile(fifo, {}, 1);
   CHECK(!read.ok() || read.value().empty());
 }
 
 TEST("a scratch namespace is new, has lo up, and leaves the caller where it was") {
   if (geteuid() != 0) SKIP("root");
   const std::string before = OwnNamespace();
-  Result<UniqueFd> fd = OpenInScratchNamespace();
+  Result<SocketInNamespace> fd = OpenInScratchNamespace();
   if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
   REQUIRE(fd.ok());
   CHECK_EQ(OwnNamespace(), before);
   ifreq request = {};
   std::strcpy(request.ifr_name, "lo");
-  REQUIRE(ioctl(fd.value().get(), SIOCGIFFLAGS, &request) == 0);
+  REQUIRE(ioctl(fd.value().socket.get(), SIOCGIFFLAGS, &request) == 0);
   CHECK((request.ifr_flags & IFF_UP) != 0);
   // Nothing but lo: index 1 is its, and there is no other.
   request = {};
   request.ifr_ifindex = 2;
-  if (ioctl(fd.value().get(), SIOCGIFNAME, &request) == 0) {
+  if (ioctl(fd.value().socket.get(), SIOCGIFNAME, &request) == 0) {
     // Fallback tunnel devices, which some kernels give to each namespace.
     CHECK(std::strcmp(request.ifr_name, "eth0") != 0);
   }
 }
 
+TEST("a file is that of the namespace which the socket is in, the new one too") {
+  if (geteuid() != 0) SKIP("root");
+  Result<SocketInNamespace> fd = OpenInScratchNamespace();
+  if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
+  REQUIRE(fd.ok());
+  const std::string path = "/proc/sys/net/ipv4/ip_default_ttl";
+  const std::vector<uint8_t> before = ReadFile(path, {}, 100).value();
+  const Status written = WriteFile(path, fd.value().netns, "77");
+  if (!written.ok() && written.failure().error == EROFS) SKIP("a /proc/sys that can be written");
+  REQUIRE(written.ok());
+  CHECK(ReadFile(path, fd.value().netns, 100).value() == (std::vector<uint8_t>{'7', '7', '\n'}));
+  CHECK(ReadFile(path, {}, 100).value() == before);
+}
+
 TEST("a socket or a file can be opened in the own namespace by path") {
   if (geteuid() != 0) SKIP("root");
-  Result<UniqueFd> fd = OpenInNamespace("/proc/self/ns/net");
+  Result<SocketInNamespace> fd = OpenInNamespace("/proc/self/ns/net");
   if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
-  CHECK(fd.ok());
+  REQUIRE(fd.ok());
+  const UniqueFd& netns = fd.value().netns;
   const Result<std::vector<uint8_t>> file =
-      ReadFile("/proc/sys/net/ipv4/ip_forward", "/proc/self/ns/net", 100);
+      ReadFile("/proc/sys/net/ipv4/ip_forward", netns, 100);
   REQUIRE(file.ok());
   CHECK_EQ(file.value().size(), 2u);
   Result<std::vector<uint8_t>> missing =
-      ReadFile("/proc/sys/net/ipv4/no such thing", "/proc/self/ns/net", 100);
+      ReadFile("/proc/sys/net/ipv4/no such thing", netns, 100);
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
 }
@@ -104,7 +119,7 @@ TEST("a file as long as is allowed is read whole, one byte more is EFBIG") {
   constexpr size_t kMost = 300'000;  // more than one read
   for (const size_t size : {size_t{0}, size_t{1}, size_t{65'536}, size_t{65'537}, kMost, kMost + 1}) {
     std::ofstream(path, std::ios::trunc) << std::string(size, 'x');
-    const Result<std::vector<uint8_t>> read = ReadFile(path, "", kMost);
+    const Result<std::vector<uint8_t>> read = ReadFile(path, {}, kMost);
     if (size > kMost) {
       REQUIRE(!read.ok());
       CHECK_EQ(read.failure().error, EFBIG);
@@ -117,11 +132,11 @@ TEST("a file as long as is allowed is read whole, one byte more is EFBIG") {
 }
 
 TEST("a file that cannot be read has the errno of open or read") {
-  Result<std::vector<uint8_t>> missing = ReadFile("/no such file", "", 1);
+  Result<std::vector<uint8_t>> missing = ReadFile("/no such file", {}, 1);
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
   CHECK_EQ(std::string(missing.failure().operation), "open");
-  Result<std::vector<uint8_t>> directory = ReadFile("/proc", "", 1);
+  Result<std::vector<uint8_t>> directory = ReadFile("/proc", {}, 1);
   REQUIRE(!directory.ok());
   CHECK_EQ(directory.failure().error, EISDIR);
   CHECK_EQ(std::string(directory.failure().operation), "read");
@@ -131,13 +146,13 @@ TEST("a file is written, and one that cannot be has the errno of open or write")
   TemporaryDirectory directory;
   const std::string path = directory.File("file");
   std::ofstream(path) << "0";
-  CHECK(WriteFile(path, "", "1").ok());
-  CHECK_EQ(ReadFile(path, "", 10).value().size(), 1u);
-  const Status missing = WriteFile(directory.File("missing"), "", "1");
+  CHECK(WriteFile(path, {}, "1").ok());
+  CHECK_EQ(ReadFile(path, {}, 10).value().size(), 1u);
+  const Status missing = WriteFile(directory.File("missing"), {}, "1");
   REQUIRE(!missing.ok());
   CHECK_EQ(missing.failure().error, ENOENT);
   CHECK_EQ(std::string(missing.failure().operation), "open");
-  const Status full = WriteFile("/dev/full", "", "1");
+  const Status full = WriteFile("/dev/full", {}, "1");
   REQUIRE(!full.ok());
   CHECK_EQ(full.failure().error, ENOSPC);
   CHECK_EQ(std::string(full.failure().operation), "write");

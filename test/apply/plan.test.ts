@@ -139,6 +139,13 @@ describe('planStates', () => {
     ['secure_tcp', '2', '0x1', true],
     ['est_cpulist', '0-3,5', '0-3,5', true],
     ['est_cpulist', '', '0', false],
+    ['est_cpulist', '0-3,5', '5,3,0,1,2-3', true],
+    ['est_cpulist', '0-1,4-5,8', '0-8:2/4', true],
+    ['est_cpulist', '0-3', '0-2', false],
+    // What the kernel refuses is no empty list.
+    ['est_cpulist', '', '3-0', false],
+    // How many CPUs there are is not known.
+    ['est_cpulist', '0-3', 'all', false],
     // No numbers to the kernel, which says so.
     ['cache_bypass', '8', '08', false],
     ['cache_bypass', '1', '+1', false],

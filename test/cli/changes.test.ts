@@ -101,6 +101,30 @@ describe('ipvs plan', () => {
     expect(await ipvs('plan -', { kernel, stdin: LESS })).toMatchObject({ status: 1, stdout: LESS_PLAN })
   })
 
+  test.each([
+    ['a byte that is no letter', Uint8Array.of(0xff, 0x0a)],
+    ['a letter that is cut off', Uint8Array.of(0xc3)],
+  ])('refuses standard input with %s, as it refuses such a file', async (_, bytes) => {
+    const lines = Buffer.concat([Buffer.from('-A -t 192.0.2.10:80 -s r'), bytes])
+    const path = file('bad.rules', '')
+    writeFileSync(path, lines)
+    for (const [name, stdin] of [
+      [path, ''],
+      ['-', lines],
+    ] as const) {
+      const { status, stdout, stderr } = await ipvs(['plan', name], { kernel, stdin })
+      expect({ status, stdout }).toEqual({ status: 7, stdout: '' })
+      expect(stderr).toContain('no text in UTF-8')
+    }
+  })
+
+  test('takes a letter of standard input that comes in two pieces', async () => {
+    const text = Buffer.from(`# ü\n${LESS}`)
+    const cut = text.indexOf(0xbc)
+    const stdin = [text.subarray(0, cut), text.subarray(cut)]
+    expect(await ipvs('plan -', { kernel, stdin })).toMatchObject({ status: 1, stdout: LESS_PLAN })
+  })
+
   test('--json is steps', async () => {
     const { status, stdout } = await ipvs(['plan', file('less.yaml', LESS), '--json'], { kernel })
     expect(status).toBe(1)
@@ -394,6 +418,33 @@ describe('ipvs reconcile', () => {
     )
   })
 
+  test('ended while it drains gives the weights back, and undoes the rest', async () => {
+    const key = { protocol: 'tcp', address: '192.0.2.10', port: 80 } as const
+    const table = await Ipvs.open({ transport: kernel })
+    const weights = async (): Promise<unknown> =>
+      (await table.realServers(key)).map(({ address, weight }) => `${address} ${String(weight)}`)
+    for (let i = 0; i < 2; i++) kernel.connect(key)
+    const path = file('drained.rules', MORE)
+    let signal: ((name: 'SIGTERM') => void) | undefined
+    const ended = ipvs(['reconcile', path, '--yes', '--drain', '60', '--interval', '0.02'], {
+      kernel,
+      onStdout(_, raise) {
+        signal ??= raise
+      },
+    })
+    await vi.waitFor(() => {
+      expect(signal).toBeDefined()
+    }, 10_000)
+    const before = await weights()
+    file('drained.rules', LINES.replace(/.*10\.0\.0\.8:80.*\n/, '').replace('-w 1', '-w 5'))
+    await vi.waitFor(async () => {
+      expect(await weights()).toContain('10.0.0.8 0')
+    }, 10_000)
+    signal?.('SIGTERM')
+    expect(await ended).toMatchObject({ status: 143 })
+    expect(await weights()).toEqual(before)
+  })
+
   test('says what fails, and goes on', async () => {
     const path = file('wrong.yaml', 'services: 7\n')
     const { status, stdout, stderr } = await ipvs(['reconcile', path, '--no-prune', '--interval', '0.02'], {
@@ -406,6 +457,44 @@ describe('ipvs reconcile', () => {
     expect(status).toBe(130)
     expect(stderr).toMatch(/^ipvs: .*wrong\.yaml: line 1, column \d+: services .*\n/)
     expect(stdout).toContain('0 to add, 1 to change, 0 to delete.')
+  })
+
+  test('says with --json what fails for machines too, a line each', async () => {
+    const path = file('wrong.json', '{"services": 7}')
+    const { status, stderr } = await ipvs(['reconcile', path, '--no-prune', '--interval', '0.02', '--json'], {
+      kernel,
+      onStderr: (_, signal) => {
+        signal('SIGTERM')
+      },
+    })
+    expect(status).toBe(143)
+    const lines = stderr
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as object)
+    expect(lines[0]).toEqual({
+      error: {
+        status: 7,
+        message: expect.stringMatching(/wrong\.json: line 1, column 2: services must be an array/) as string,
+      },
+    })
+    expect(lines.at(-1)).toEqual({ error: { status: 143, message: 'ended by SIGTERM' } })
+  })
+
+  test('does not take an error of the socket for one of the file', async () => {
+    const path = file('less.yaml', LESS)
+    let armed = false
+    const { stderr } = await ipvs(['reconcile', path, '--yes', '--interval', '0.02'], {
+      kernel,
+      onStdout: () => {
+        if (!armed) kernel.failNext({ errno: 'EPERM', syscall: 'sendmsg' })
+        armed = true
+      },
+      onStderr: (text, signal) => {
+        if (text !== '') signal('SIGINT')
+      },
+    })
+    expect(stderr).toMatch(/^ipvs: EPERM: apply: /)
   })
 
   test('takes names of services and hosts, as restore does', async () => {
@@ -596,6 +685,16 @@ describe('ipvs save', () => {
     expect(failed).toMatchObject({ status, stdout: '' })
     expect(failed.stderr).toContain(said)
   })
+
+  test.each([
+    ['ETIMEDOUT', 'recvmsg', 8],
+    ['EPERM', 'sendmsg', 5],
+  ])('does not take %s of %s for an error of the file', async (errno, syscall, status) => {
+    kernel.failNext({ errno, syscall })
+    const failed = await ipvs(['save', join(folder, 'table.json')], { kernel })
+    expect(failed).toMatchObject({ status, stdout: '' })
+    expect(failed.stderr).toMatch(new RegExp(`^ipvs: ${errno}: save: `))
+  })
 })
 
 describe('ipvs diff', () => {
@@ -669,6 +768,58 @@ describe('ipvs diff', () => {
     const { status, stdout } = await ipvs(['diff', a, b, '--json'])
     expect(status).toBe(1)
     expect(JSON.parse(stdout)).toMatchObject({ deletions: 1 })
+  })
+
+  describe('with --scope', () => {
+    const timeouts = '--set 900 120 300\n'
+    const outside = '-A -t 198.51.100.1:80 -s rr\n'
+    const mark = '-A -f 5 -s rr\n'
+    const within = ['--scope', '192.0.2.0/24']
+    const NOTE = 'ipvs: timeouts belong to the whole director, and so to no scope: not compared\n'
+
+    test('compares of two files what is inside', async () => {
+      const [a, b] = [file('a', LINES + mark), file('b.rules', MORE + outside)]
+      const plan = `  tcp/192.0.2.10:80
++   10.0.0.9:80  method masquerade, weight 1
+1 to add, 0 to change, 0 to delete.
+`
+      expect(await ipvs(['diff', a, b, ...within])).toEqual({ status: 1, stdout: plan, stderr: '' })
+      expect((await ipvs(['diff', b, a, ...within])).stdout).toContain('0 to add, 0 to change, 1 to delete.')
+    })
+
+    test('leaves out what belongs to the whole director, and says so', async () => {
+      const [a, b] = [file('a', LINES + timeouts), file('b.rules', LINES + timeouts.replace('900', '901'))]
+      expect(await ipvs(['diff', a, b, ...within])).toEqual({ status: 0, stdout: '', stderr: NOTE })
+      const all = file('all.json', (await ipvs('save --sysctl conntrack', { kernel })).stdout)
+      const { status, stderr } = await ipvs(['diff', all, 'live', ...within], { kernel })
+      expect(status).toBe(0)
+      expect(stderr).toBe(
+        NOTE + NOTE.replace('timeouts', 'syncDaemons') + NOTE.replace('timeouts', 'sysctls'),
+      )
+    })
+
+    test('compares of the table what is inside', async () => {
+      const table = await Ipvs.open({ transport: kernel })
+      await table.restore(outside + mark, { prune: false })
+      await table.close()
+      const less = file('less.yaml', LESS)
+      expect(await ipvs(['diff', 'live', less, ...within], { kernel })).toEqual({
+        status: 1,
+        stdout: LESS_PLAN,
+        stderr: '',
+      })
+      const back = await ipvs(['diff', less, 'live', ...within], { kernel })
+      expect(back).toMatchObject({ status: 1, stderr: '' })
+      expect(back.stdout).toContain('1 to add, 1 to change, 0 to delete.')
+    })
+
+    test('refuses one that is none', async () => {
+      const { status, stderr } = await ipvs(['diff', file('a', LINES), 'live', '--scope', '192.0.2.0/33'], {
+        kernel,
+      })
+      expect(status).toBe(2)
+      expect(stderr).toMatch(/^ipvs: scope\.addresses\[0\].*, got 33\n$/)
+    })
   })
 
   test.each(['live live', '- -'])('refuses %s', async (both) => {

@@ -291,6 +291,9 @@ describe('ipvs info', () => {
         'connection table  4096 buckets',
         'services          3',
         'real servers      4',
+        'connections       6 so far, 1/s',
+        'in                16 packets, 640 bytes; 2 and 80/s',
+        'out               10 packets, 400 bytes; 1 and 50/s',
         'timeouts          tcp 900 s, tcp after FIN 120 s, udp 300 s',
         'sync daemon       master on eth0, sync id 7',
         '',
@@ -302,6 +305,7 @@ describe('ipvs info', () => {
       connectionTableSize: 4096,
       services: 3,
       realServers: 4,
+      totals: { stats: { connections: 6, bytesOut: 400 }, rates: { bytesOutPerSecond: 50 } },
       timeouts: { tcpSeconds: 900, tcpFinSeconds: 120, udpSeconds: 300 },
       syncDaemons: [{ state: 'master', multicastInterface: 'eth0', syncId: 7 }],
     })

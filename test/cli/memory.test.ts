@@ -73,10 +73,15 @@ describe('--memory', () => {
       'table.rules': /^-A -t 192\.0\.2\.10:80 -s wlc\n-a -t 192\.0\.2\.10:80 -r 10\.0\.0\.8:80 -g -w 1\n$/,
       // The end of a name that says nothing.
       table: /^-A -t 192\.0\.2\.10:80 -s wlc\n/,
+      'table.txt': /^-A -t 192\.0\.2\.10:80 -s wlc\n/,
     }
     const lines = '# mine\n\n-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -g -w 1\n'
     const json = (await run(['save', '--no-timeouts', '--memory', file('a.yaml', STATE)])).stdout
-    const texts: Readonly<Record<string, string>> = { 'table.json': json, 'table.yaml': STATE }
+    const texts: Readonly<Record<string, string>> = {
+      'table.json': json,
+      'table.yaml': STATE,
+      'table.txt': `ipvsadm\n${lines}`,
+    }
     for (const [name, form] of Object.entries(forms)) {
       const path = file(name, texts[name] ?? lines)
       const { status, stderr } = await run(['apply', wanted, '--yes', '--memory', path])

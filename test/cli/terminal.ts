@@ -11,8 +11,8 @@ export interface Around {
   /** Whether it runs in a terminal, that is so many columns wide. Default: in a pipe. */
   readonly columns?: number
   readonly env?: Readonly<Record<string, string>>
-  /** What is typed, or read; a function is asked when the command begins to read. Default: the input ends at once. */
-  readonly stdin?: string | (() => Promise<string>)
+  /** What is typed, or read, in one piece or several; a function is asked when the command begins to read. Default: the input ends at once. */
+  readonly stdin?: string | Buffer | readonly Buffer[] | (() => Promise<string>)
   /** Whether the input is a terminal. Default: if the output is one. */
   readonly typing?: boolean
   /** The error that every write to standard output ends with. */
@@ -53,9 +53,10 @@ class Sink extends Writable {
   }
 }
 
-async function* typed(stdin: NonNullable<Around['stdin']>): AsyncGenerator<string> {
-  const text = typeof stdin === 'string' ? stdin : await stdin()
-  if (text !== '') yield text
+async function* typed(stdin: NonNullable<Around['stdin']>): AsyncGenerator<string | Buffer> {
+  const given = typeof stdin === 'function' ? await stdin() : stdin
+  if (typeof given !== 'string' && !Buffer.isBuffer(given)) yield* given
+  else if (given.length > 0) yield given
 }
 
 /** Runs a command line of `ipvs`, without that word; a list is for words with blanks in them. */

@@ -3,6 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   canonicalAddress,
+  canonicalServerKey,
+  canonicalServiceKey,
   familyName,
   familyNumber,
   formatAddress,
@@ -171,4 +173,13 @@ describe('address families', () => {
   test.each([0, 1, 3, 30, 65535])('%i is none', (family) => {
     expect(() => familyName(family)).toThrow(expect.objectContaining({ code: 'EBADMSG' }))
   })
+})
+
+test('an identity is written as it reads back', () => {
+  const key = { address: '2001:DB8:0::1', port: 1 }
+  const same = { address: '2001:db8::1', port: 1 }
+  expect(canonicalServerKey(key)).toEqual(same)
+  expect(canonicalServiceKey({ protocol: 'tcp', ...key })).toEqual({ protocol: 'tcp', ...same })
+  const mark = { protocol: 'fwmark', fwmark: 1, family: 'ipv6' } as const
+  expect(canonicalServiceKey(mark)).toEqual(mark)
 })

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import {
-  canonicalServerKey,
   completeSettings,
   decodeDest,
   encodeDest,
@@ -318,12 +317,5 @@ describe('merge real server', () => {
     expect(newDest(KEY, completeSettings({}))).not.toHaveProperty('tunnel')
     const read = { ...added, activeConnections: 4 }
     expect(withSettings(read, mergeSettings(read, { weight: 0 }))).toEqual({ ...read, weight: 0 })
-  })
-
-  test('an address is written as it reads back', () => {
-    expect(canonicalServerKey({ address: '2001:DB8:0::7', port: 1 })).toEqual({
-      address: '2001:db8::7',
-      port: 1,
-    })
   })
 })

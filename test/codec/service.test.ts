@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import {
-  canonicalServiceKey,
   decodeService,
   encodeService,
   kernelServiceOf,
@@ -399,16 +398,6 @@ describe('merge service', () => {
 })
 
 describe('services without the kernel', () => {
-  test('an address is written as it reads back', () => {
-    expect(canonicalServiceKey({ protocol: 'tcp', address: '2001:DB8:0::1', port: 1 })).toEqual({
-      protocol: 'tcp',
-      address: '2001:db8::1',
-      port: 1,
-    })
-    const mark: ServiceKey = { protocol: 'fwmark', fwmark: 1, family: 'ipv6' }
-    expect(canonicalServiceKey(mark)).toEqual(mark)
-  })
-
   test('what was added reads as a reply would, and an edit keeps the counters', () => {
     const added = newService(TCP, kernelServiceOf({ scheduler: 'rr', persistence: {} }, 'ipv4'))
     expect(added.state).toMatchObject({ key: TCP, family: 'ipv4', persistence: { timeoutSeconds: 300 } })

@@ -1,9 +1,9 @@
 import { expect } from 'vitest'
 import type { Ipvs } from '../../lib/ipvs.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
+import { COMMANDS } from '../helpers/commands.ts'
 import {
   attribute,
-  COMMANDS,
   destSettings,
   identity,
   ipv4,

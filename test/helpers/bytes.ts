@@ -61,21 +61,22 @@ export interface Header {
   readonly version?: number
 }
 
-/** The writer for one byte order. */
+/** The writer for one byte order. Its functions may be taken out of it. */
 export interface Writer {
   readonly order: Order
   /** An attribute with this payload, and padding. */
-  attr(type: number, payload?: Uint8Array): Uint8Array
-  u8(type: number, value: number): Uint8Array
-  u16(type: number, value: number): Uint8Array
-  u16be(type: number, value: number): Uint8Array
-  u32(type: number, value: number): Uint8Array
-  u32be(type: number, value: number): Uint8Array
-  u64(type: number, value: number | bigint): Uint8Array
-  text(type: number, value: string): Uint8Array
-  nest(type: number, ...members: readonly Uint8Array[]): Uint8Array
+  readonly attr: (type: number, payload?: Uint8Array) => Uint8Array
+  readonly u8: (type: number, value: number) => Uint8Array
+  readonly u16: (type: number, value: number) => Uint8Array
+  readonly u16be: (type: number, value: number) => Uint8Array
+  /** One number or several, as flags have their mask behind them. */
+  readonly u32: (type: number, ...values: readonly number[]) => Uint8Array
+  readonly u32be: (type: number, value: number) => Uint8Array
+  readonly u64: (type: number, value: number | bigint) => Uint8Array
+  readonly text: (type: number, value: string) => Uint8Array
+  readonly nest: (type: number, ...members: readonly Uint8Array[]) => Uint8Array
   /** nlmsghdr, genlmsghdr and attributes. */
-  message(header: Header, ...attributes: readonly Uint8Array[]): Uint8Array
+  readonly message: (header: Header, ...attributes: readonly Uint8Array[]) => Uint8Array
 }
 
 export function writer(order: Order): Writer {
@@ -92,7 +93,7 @@ export function writer(order: Order): Writer {
     u8: (type, value) => attr(type, number(value, 1, order)),
     u16: (type, value) => attr(type, number(value, 2, order)),
     u16be: (type, value) => attr(type, number(value, 2, 'big')),
-    u32: (type, value) => attr(type, number(value, 4, order)),
+    u32: (type, ...values) => attr(type, concat(...values.map((value) => number(value, 4, order)))),
     u32be: (type, value) => attr(type, number(value, 4, 'big')),
     u64: (type, value) => attr(type, number(value, 8, order)),
     text: (type, value) => attr(type, text(value)),

@@ -1,7 +1,14 @@
 import type { Dump, Failure, Reply, Request, Transport } from '../../lib/transport/transport.ts'
+import { COMMANDS } from './commands.ts'
 
-/** Commands of the kernel that change nothing: GET_SERVICE, GET_DEST, GET_DAEMON, GET_CONFIG, GET_INFO. */
-const READS: readonly number[] = [4, 8, 11, 13, 15]
+/** Commands of the kernel that change nothing. */
+const READS: readonly number[] = [
+  COMMANDS.getService,
+  COMMANDS.getDest,
+  COMMANDS.getDaemon,
+  COMMANDS.getConfig,
+  COMMANDS.getInfo,
+]
 
 /** What becomes of one write. */
 export interface WriteFault {
@@ -66,12 +73,16 @@ export class FailingTransport implements Transport {
     return this.#kernel.dumpOfDumps(outer, innerCommand, attribute)
   }
 
-  sysctl(name: string): Promise<string | undefined> {
+  sysctl(name: string): Promise<string | undefined | Failure> {
     return this.#kernel.sysctl(name)
   }
 
   connections(): Promise<Uint8Array | Failure> {
     return this.#kernel.connections()
+  }
+
+  totals(): Promise<Uint8Array | Failure> {
+    return this.#kernel.totals()
   }
 
   openScratch(): Promise<Transport | Failure> {

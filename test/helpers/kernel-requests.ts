@@ -1,5 +1,6 @@
 import fc from 'fast-check'
-import { attribute, COMMANDS, nest, text, u16, u16be, u32, u8 } from './kernel-bytes.ts'
+import { COMMANDS } from './commands.ts'
+import { attribute, nest, text, u16, u16be, u32, u8 } from './kernel-bytes.ts'
 
 /**
  * Random requests over a small world: few services, few real servers, so that

@@ -1,24 +1,14 @@
+import { errnoName } from '../../lib/errors.ts'
 import type { Request, Transport } from '../../lib/transport/transport.ts'
-import { COMMANDS, join, membersOfMessage, nest, readU32, serviceSettings, u16, u32 } from './kernel-bytes.ts'
+import { concat } from './bytes.ts'
+import { COMMANDS } from './commands.ts'
+import { membersOfMessage, nest, readU32, serviceSettings, u16, u32 } from './kernel-bytes.ts'
 
 /**
  * What a kernel answers, in a form that two kernels can be compared by: the
  * bytes of every message without what differs from kernel to kernel (the
  * family's number, sequence, port and padding in front of 64-bit numbers).
  */
-
-const NAMES: Readonly<Record<number, string>> = {
-  1: 'EPERM',
-  2: 'ENOENT',
-  3: 'ESRCH',
-  17: 'EEXIST',
-  19: 'ENODEV',
-  22: 'EINVAL',
-  34: 'ERANGE',
-  95: 'EOPNOTSUPP',
-  97: 'EAFNOSUPPORT',
-  101: 'ENETUNREACH',
-}
 
 /** Nests of statistics, and the attribute inside that is mere padding. */
 const STATISTICS = new Set([10, 12])
@@ -76,7 +66,7 @@ export async function ask(
   command: number,
   ...attributes: readonly Uint8Array[]
 ): Promise<string> {
-  const [reply] = await transport.batch([{ command, attributes: join(...attributes) }])
+  const [reply] = await transport.batch([{ command, attributes: concat(...attributes) }])
   if (reply?.failure !== undefined) return refusal(reply.failure)
   return reply?.messages === undefined ? 'ok' : showMessages(reply.messages).join('\n')
 }
@@ -87,7 +77,7 @@ export async function list(
   command: number,
   ...attributes: readonly Uint8Array[]
 ): Promise<string[]> {
-  const dump = await transport.dump({ command, attributes: join(...attributes) })
+  const dump = await transport.dump({ command, attributes: concat(...attributes) })
   return dump.failure === undefined ? dump.messages.flatMap(showMessages) : [refusal(dump.failure)]
 }
 
@@ -123,5 +113,5 @@ export async function hashSeedOf(transport: Transport): Promise<number> {
 }
 
 function refusal({ errno, message }: { readonly errno: number; readonly message?: string }): string {
-  return `${NAMES[errno] ?? String(errno)}${message === undefined ? '' : ` (${message})`}`
+  return `${errnoName(errno)}${message === undefined ? '' : ` (${message})`}`
 }

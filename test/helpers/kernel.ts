@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import { Ipvs, type OpenOptions } from '../../lib/ipvs.ts'
+import { chooseSeed } from './random.ts'
 
 /** What the tests of a real kernel share: its network namespaces, and what to do where there is none. */
 
@@ -239,7 +240,6 @@ export async function checkProperty<Ts extends [unknown, ...unknown[]]>(
   property: fc.IAsyncProperty<Ts>,
   numRuns: number,
 ): Promise<void> {
-  const seed = process.env.IPVS_SEED === undefined ? Date.now() | 0 : Number(process.env.IPVS_SEED)
-  console.log(`${title}: IPVS_SEED=${String(seed)}`)
+  const seed = chooseSeed(title)
   await fc.assert(property, { seed, numRuns, interruptAfterTimeLimit: 100_000, markInterruptAsFailure: true })
 }

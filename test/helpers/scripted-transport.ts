@@ -20,6 +20,7 @@ export type Call =
   | { readonly kind: 'sysctl'; readonly name: string }
   | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
   | { readonly kind: 'connections' }
+  | { readonly kind: 'totals' }
   | { readonly kind: 'openScratch' }
   | { readonly kind: 'close' }
 
@@ -30,9 +31,10 @@ export class ScriptedTransport implements Transport {
   readonly calls: Call[] = []
   readonly #answers = new Map<number, Answer[]>()
   readonly #standing = new Map<number, Answer>()
-  readonly sysctls: Map<string, string> = new Map<string, string>()
+  readonly sysctls: Map<string, string | Failure> = new Map<string, string | Failure>()
   scratch: Transport | Failure = { errno: 1 }
   connectionsText: Uint8Array | Failure = new Uint8Array(0)
+  totalsText: Uint8Array | Failure = new Uint8Array(0)
   #gate: Promise<void> | undefined
   #open: (() => void) | undefined
   #inFlight = 0
@@ -111,7 +113,7 @@ export class ScriptedTransport implements Transport {
     )
   }
 
-  sysctl(name: string): Promise<string | undefined> {
+  sysctl(name: string): Promise<string | undefined | Failure> {
     return this.#cross({ kind: 'sysctl', name }, () => this.sysctls.get(name))
   }
 
@@ -124,6 +126,10 @@ export class ScriptedTransport implements Transport {
 
   connections(): Promise<Uint8Array | Failure> {
     return this.#cross({ kind: 'connections' }, () => this.connectionsText)
+  }
+
+  totals(): Promise<Uint8Array | Failure> {
+    return this.#cross({ kind: 'totals' }, () => this.totalsText)
   }
 
   openScratch(): Promise<Transport | Failure> {
@@ -160,10 +166,12 @@ function given(answer: Answer): Reply | Dump {
 }
 
 function dumpOf(answer: Answer | undefined): Dump {
-  const { failure, messages } = given(answer ?? {})
+  const dump = given(answer ?? {})
+  if ('interrupted' in dump) return dump
+  const { failure, messages } = dump
   return {
     ...(failure !== undefined && { failure }),
-    messages: messages === undefined ? [] : messages instanceof Uint8Array ? [messages] : messages,
+    messages: messages === undefined ? [] : [messages],
     interrupted: false,
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
+import { COMMANDS } from '../helpers/commands.ts'
 import { ScriptedTransport } from '../helpers/scripted-transport.ts'
 import {
-  CMD,
   destMessage,
   ESRCH,
   forbidUnhandledRejections,
@@ -76,10 +76,10 @@ describe('an aborted signal', () => {
 
   test.each(CALLS)('%s: after it was sent, its outcome is waited for', async (name, call) => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, messages(serviceMessage()))
-    transport.always(CMD.GET_DEST, messages(destMessage()))
-    transport.always(CMD.GET_INFO, messages(serviceMessage()))
-    transport.always(CMD.GET_CONFIG, messages(serviceMessage()))
+    transport.always(COMMANDS.getService, messages(serviceMessage()))
+    transport.always(COMMANDS.getDest, messages(destMessage()))
+    transport.always(COMMANDS.getInfo, messages(serviceMessage()))
+    transport.always(COMMANDS.getConfig, messages(serviceMessage()))
     transport.hold()
     const controller = new AbortController()
     const sent = call(ipvs, controller.signal)
@@ -170,7 +170,7 @@ describe('an aborted signal', () => {
 describe('close', () => {
   test('waits for all that was asked for, then closes the transport once', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.DEL_SERVICE, ESRCH)
+    transport.answer(COMMANDS.deleteService, ESRCH)
     transport.hold()
     const sent = ipvs.flush()
     await transport.crossed(1)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { COMMANDS } from '../helpers/commands.ts'
 import {
-  CMD,
   EEXIST,
   ESRCH,
   failure,
@@ -27,7 +27,7 @@ const port = (request: { attributes: Uint8Array }): number => member(members(req
 describe('calls of one tick', () => {
   test('travel as one batch, in order, each with its own outcome', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.DEL_SERVICE, {}, ESRCH, {}, failure(1))
+    transport.answer(COMMANDS.deleteService, {}, ESRCH, {}, failure(1))
     const ports = [80, 81, 82, 83]
     expect(await outcomes(ports.map((number) => ipvs.deleteService({ ...WEB, port: number })))).toEqual([
       'done',
@@ -41,8 +41,8 @@ describe('calls of one tick', () => {
 
   test('of different commands travel together too', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.NEW_SERVICE, EEXIST)
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage({ scheduler: 'rr' })))
+    transport.answer(COMMANDS.newService, EEXIST)
+    transport.answer(COMMANDS.getService, messages(serviceMessage({ scheduler: 'rr' })))
     const [added, server, read] = await Promise.allSettled([
       ipvs.addService(WEB),
       ipvs.addRealServer(WEB, SERVER),
@@ -67,7 +67,7 @@ describe('calls of one tick', () => {
 
   test('keep their order around a dump', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, messages(serviceMessage()))
+    transport.always(COMMANDS.getService, messages(serviceMessage()))
     await Promise.all([
       ipvs.flush(),
       ipvs.addService(WEB),
@@ -80,7 +80,7 @@ describe('calls of one tick', () => {
 
   test('keep their order around edits, which travel together', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, messages(serviceMessage()))
+    transport.always(COMMANDS.getService, messages(serviceMessage()))
     await Promise.all([
       ipvs.flush(),
       ipvs.editService(WEB, { scheduler: 'rr' }),
@@ -94,7 +94,7 @@ describe('calls of one tick', () => {
     const { ipvs, transport } = await open()
     const calls = Array.from({ length: 10_000 }, (_, index) => ipvs.deleteService({ ...WEB, port: index }))
     transport.answer(
-      CMD.DEL_SERVICE,
+      COMMANDS.deleteService,
       ...Array.from({ length: 10_000 }, (_, index) => (index % 3 === 0 ? ESRCH : {})),
     )
     const codes = await outcomes(calls)
@@ -129,7 +129,7 @@ describe('calls while another is in flight', () => {
 
   test('of a task with several steps never come between them', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()))
+    transport.answer(COMMANDS.getService, messages(serviceMessage()))
     transport.hold()
     const edit = ipvs.editService(WEB, { scheduler: 'rr' })
     await transport.crossed(1)
@@ -144,7 +144,7 @@ describe('a transport that breaks its word', () => {
   test('and throws rejects every call of that batch, and the queue goes on', async () => {
     const { ipvs, transport } = await open()
     const broken = new Error('broken')
-    transport.answer(CMD.DEL_SERVICE, broken)
+    transport.answer(COMMANDS.deleteService, broken)
     const calls = [ipvs.flush(), ipvs.deleteService(WEB), ipvs.zero()]
     const settled = await Promise.allSettled(calls)
     expect(settled).toEqual(Array(3).fill({ status: 'rejected', reason: broken }))
@@ -177,7 +177,8 @@ describe('a transport that breaks its word', () => {
   ])('and throws during %s reaches that caller, and the queue goes on', async (_, call) => {
     const { ipvs, transport } = await open()
     const broken = new Error('broken')
-    for (const command of [CMD.GET_SERVICE, CMD.GET_DEST, CMD.GET_DAEMON]) transport.answer(command, broken)
+    for (const command of [COMMANDS.getService, COMMANDS.getDest, COMMANDS.getDaemon])
+      transport.answer(command, broken)
     const calls = await Promise.allSettled([ipvs.flush(), call(ipvs), ipvs.zero()])
     expect(calls).toEqual([
       { status: 'fulfilled', value: undefined },
@@ -188,16 +189,29 @@ describe('a transport that breaks its word', () => {
 
   test('and answers what cannot be read rejects with EBADMSG', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.GET_INFO, {}, messages(serviceMessage().subarray(0, 30)))
+    transport.answer(COMMANDS.getInfo, {}, messages(serviceMessage().subarray(0, 30)))
     await expect(ipvs.info()).rejects.toMatchObject({ code: 'EBADMSG', errno: -74, command: 'info' })
     await expect(ipvs.info()).rejects.toMatchObject({ code: 'EBADMSG' })
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage().subarray(0, 40)))
+    transport.answer(COMMANDS.getService, messages(serviceMessage().subarray(0, 40)))
     await expect(ipvs.services()).rejects.toMatchObject({ code: 'EBADMSG', command: 'services' })
-    transport.answer(CMD.GET_DEST, messages(serviceMessage().subarray(0, 40)))
+    transport.answer(COMMANDS.getDest, messages(serviceMessage().subarray(0, 40)))
     await expect(ipvs.realServers(WEB)).rejects.toMatchObject({
       code: 'EBADMSG',
       command: 'realServers',
       service: { address: WEB.address, port: WEB.port },
+    })
+    transport.answer(COMMANDS.getService, messages(serviceMessage().subarray(0, 40)))
+    await expect(ipvs.editService(WEB, { scheduler: 'rr' })).rejects.toMatchObject({
+      code: 'EBADMSG',
+      command: 'editService',
+      service: { address: WEB.address, port: WEB.port },
+    })
+    transport.answer(COMMANDS.getDest, messages(serviceMessage().subarray(0, 40)))
+    await expect(ipvs.editRealServer(WEB, SERVER, { weight: 1 })).rejects.toMatchObject({
+      code: 'EBADMSG',
+      command: 'editRealServer',
+      service: { address: WEB.address, port: WEB.port },
+      realServer: SERVER,
     })
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
+import { ScriptedTransport } from '../helpers/scripted-transport.ts'
 import { SPELLINGS } from '../helpers/sysctl-spellings.ts'
 
 /** Readers of what netlink does not carry, on the in-memory kernel. */
@@ -31,6 +32,22 @@ describe('sysctls', () => {
     if (read === undefined) await expect(set).rejects.toMatchObject({ code: 'EINVAL' })
     else await set
     expect(await ipvs.sysctl('sync_qlen_max')).toBe(read ?? '16384')
+  })
+
+  test('that cannot be read are not taken for absent', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    transport.sysctls.set('conntrack', { errno: 24, syscall: 'open' })
+    const error = { code: 'EMFILE', syscall: 'open' }
+    await expect(ipvs.sysctl('conntrack')).rejects.toMatchObject({ ...error, command: 'sysctl' })
+    await expect(ipvs.sysctls()).rejects.toMatchObject({ ...error, command: 'sysctls' })
+    await expect(ipvs.save({ sysctls: true })).rejects.toMatchObject({ ...error, command: 'save' })
+  })
+
+  test('give a list of CPUs back as Linux prints it', async () => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
+    await ipvs.setSysctl('est_cpulist', '3,0,1')
+    expect(await ipvs.sysctl('est_cpulist')).toBe('0-1,3')
   })
 
   test('that cannot be set say why', async () => {
@@ -129,5 +146,55 @@ describe('connections', () => {
     expect(seen).toBe(10)
     await ipvs.close()
     await expect(all(ipvs.connections())).rejects.toMatchObject({ code: 'EBADF', command: 'connections' })
+  })
+})
+
+describe('totals', () => {
+  const DNS = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const
+
+  test('are of all services, those that are gone too, until all is set to zero', async () => {
+    const kernel = createMemoryKernel()
+    const ipvs = await Ipvs.open({ transport: kernel })
+    for (const key of [WEB, DNS]) {
+      await ipvs.addService(key)
+      await ipvs.addRealServer(key, { address: '10.1.0.1', method: 'masquerade' })
+      kernel.connect(key, { established: false })
+      kernel.traffic(key, { connections: 3, packetsIn: 2, bytesIn: 100, packetsOut: 1, bytesOut: 5000 })
+    }
+    expect((await ipvs.totals()).stats.connections).toBe(0)
+    kernel.advance(2)
+    const services = await ipvs.services()
+    const sum = (name: 'connections' | 'packetsIn' | 'bytesOut'): number =>
+      services.reduce((total, { stats }) => total + stats[name], 0)
+    const totals = await ipvs.totals()
+    expect(totals.stats).toMatchObject({
+      connections: 8,
+      packetsIn: sum('packetsIn'),
+      bytesOut: sum('bytesOut'),
+    })
+    expect(sum('bytesOut')).toBeGreaterThanOrEqual(30_000)
+    expect(totals.rates.bytesOutPerSecond).toBeGreaterThan(0)
+    await ipvs.deleteService(DNS)
+    await ipvs.zero(WEB)
+    expect(await ipvs.totals()).toEqual(totals)
+    expect((await ipvs.totals({ bigint: true })).stats.bytesOut).toBe(BigInt(totals.stats.bytesOut))
+    await ipvs.zero()
+    const none = await ipvs.totals()
+    expect([...Object.values(none.stats), ...Object.values(none.rates)]).toEqual(Array(10).fill(0))
+  })
+
+  test('that cannot be had say why', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    await expect(ipvs.totals()).rejects.toMatchObject({ code: 'EBADMSG', command: 'totals' })
+    transport.totalsText = { errno: 24, syscall: 'open' }
+    await expect(ipvs.totals()).rejects.toMatchObject({ code: 'EMFILE', command: 'totals' })
+    await expect(ipvs.totals({ signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
+    await expect(ipvs.totals({ big: true } as never)).rejects.toThrow("no field 'big'")
+    await ipvs.close()
+    await expect(ipvs.totals()).rejects.toMatchObject({ code: 'EBADF', command: 'totals' })
+    const kernel = createMemoryKernel({ loaded: false })
+    const absent = await Ipvs.open({ transport: kernel })
+    await expect(absent.totals()).rejects.toThrow('there is no /proc/net/ip_vs_stats: load IPVS')
   })
 })

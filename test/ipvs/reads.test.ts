@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { RealServer, Service } from '../../lib/service.ts'
+import { createMemoryKernel, type KernelCommand } from '../../lib/testing.ts'
+import type { Dump } from '../../lib/transport/transport.ts'
 import { attributes, concat, hex, MACHINE } from '../helpers/bytes.ts'
+import { COMMANDS } from '../helpers/commands.ts'
 import { reply, ScriptedTransport } from '../helpers/scripted-transport.ts'
 import {
-  CMD,
   destMessage,
   ENOENT,
   ESRCH,
@@ -24,7 +26,7 @@ const ports = (list: readonly { readonly port?: number | undefined }[]) => list.
 describe('services', () => {
   test('come in the order of the kernel, over several pieces', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.GET_SERVICE, {
+    transport.answer(COMMANDS.getService, {
       messages: [
         concat(serviceMessage({ port: 3 }), serviceMessage({ port: 1 })),
         new Uint8Array(),
@@ -47,13 +49,13 @@ describe('services', () => {
   test('that a moving table listed twice come once', async () => {
     const { ipvs, transport } = await open()
     const list = Array.from({ length: 40 }, (_, port) => serviceMessage({ port }))
-    transport.answer(CMD.GET_SERVICE, messages(...list, ...list.slice(20, 30)))
+    transport.answer(COMMANDS.getService, messages(...list, ...list.slice(20, 30)))
     expect(ports(await ipvs.services())).toEqual(Array.from({ length: 40 }, (_, port) => port))
   })
 
   test('have counters as numbers, or as bigint', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, messages(serviceMessage({ connections: 2n ** 60n + 1n })))
+    transport.always(COMMANDS.getService, messages(serviceMessage({ connections: 2n ** 60n + 1n })))
     expect((await ipvs.services())[0]?.stats.connections).toBe(2 ** 60)
     expect((await ipvs.services({ bigint: true }))[0]?.stats.connections).toBe(2n ** 60n + 1n)
     expect((await ipvs.service(WEB, { bigint: true })).stats.connections).toBe(2n ** 60n + 1n)
@@ -69,21 +71,24 @@ describe('services', () => {
 
   test('a failed dump rejects', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, failure(1))
+    transport.always(COMMANDS.getService, failure(1))
     await expect(ipvs.services()).rejects.toMatchObject({ code: 'EPERM', command: 'services' })
     await expect(ipvs.snapshot()).rejects.toMatchObject({ code: 'EPERM', command: 'snapshot' })
   })
 
   test('one that is not there is ESRCH', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_SERVICE, ESRCH)
+    transport.always(COMMANDS.getService, ESRCH)
     await expect(ipvs.service(WEB)).rejects.toMatchObject({ code: 'ESRCH', command: 'service', service: WEB })
   })
 
   test('100,000 of them do not keep the JS thread long at a time', async () => {
     const { ipvs, transport } = await open()
     const block = concat(...Array.from({ length: 1000 }, (_, port) => serviceMessage({ port })))
-    transport.answer(CMD.GET_SERVICE, { messages: Array<Uint8Array>(100).fill(block), interrupted: false })
+    transport.answer(COMMANDS.getService, {
+      messages: Array<Uint8Array>(100).fill(block),
+      interrupted: false,
+    })
     let turns = 0
     const count = setInterval(() => (turns += 1), 1)
     expect(await ipvs.services()).toHaveLength(1000)
@@ -96,7 +101,7 @@ describe('real servers', () => {
   test('come in the order of the kernel, and once each', async () => {
     const { ipvs, transport } = await open()
     const list = Array.from({ length: 20 }, (_, host) => destMessage({ host }))
-    transport.answer(CMD.GET_DEST, messages(...list, ...list.slice(3, 6)))
+    transport.answer(COMMANDS.getDest, messages(...list, ...list.slice(3, 6)))
     const servers = await ipvs.realServers(WEB)
     expect(servers.map(({ address }) => address)).toEqual(
       Array.from({ length: 20 }, (_, host) => `10.0.0.${host}`),
@@ -108,7 +113,7 @@ describe('real servers', () => {
 
   test('that are none are asked after: an empty service is not a missing one', async () => {
     const { ipvs, transport } = await open()
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage()), ESRCH, failure(1))
+    transport.answer(COMMANDS.getService, messages(serviceMessage()), ESRCH, failure(1))
     expect(await ipvs.realServers(WEB)).toEqual([])
     expect(transport.log).toEqual(['dump 8', 'batch 4'])
     await expect(ipvs.realServers(WEB)).rejects.toMatchObject({
@@ -121,7 +126,10 @@ describe('real servers', () => {
 
   test('one is found by address and port, however that is spelt', async () => {
     const { ipvs, transport } = await open()
-    transport.always(CMD.GET_DEST, messages(destMessage({ port: 0 }), destMessage({ port: 80, weight: 7 })))
+    transport.always(
+      COMMANDS.getDest,
+      messages(destMessage({ port: 0 }), destMessage({ port: 80, weight: 7 })),
+    )
     expect(await ipvs.realServer(WEB, SERVER)).toMatchObject({ port: 80, weight: 7 })
     expect(await ipvs.realServer(WEB, { address: '10.0.0.1' })).toMatchObject({ port: 80 })
     expect(await ipvs.realServer(WEB, { address: '10.0.0.1', port: 0 })).toMatchObject({ port: 0, weight: 1 })
@@ -138,7 +146,7 @@ describe('snapshot', () => {
   test('is one call, every service with its servers', async () => {
     const { ipvs, transport } = await open()
     transport.answer(
-      CMD.GET_SERVICE,
+      COMMANDS.getService,
       messages(
         serviceMessage({ port: 1 }),
         destMessage({ host: 2 }),
@@ -168,7 +176,7 @@ describe('snapshot', () => {
   test('leaves out what vanished between the dumps, and keeps what is only empty', async () => {
     const { ipvs, transport } = await open()
     transport.answer(
-      CMD.GET_SERVICE,
+      COMMANDS.getService,
       messages(
         serviceMessage({ port: 1 }),
         destMessage(),
@@ -187,7 +195,7 @@ describe('snapshot', () => {
   test('fails where asking after an empty service fails: that is no proof that it is gone', async () => {
     for (const errno of [1, 2, 105, 110]) {
       const { ipvs, transport } = await open()
-      transport.answer(CMD.GET_SERVICE, messages(serviceMessage()), failure(errno))
+      transport.answer(COMMANDS.getService, messages(serviceMessage()), failure(errno))
       await expect(ipvs.snapshot()).rejects.toMatchObject({ errno: -errno, command: 'snapshot' })
     }
   })
@@ -200,10 +208,29 @@ describe('snapshot', () => {
       ...servers,
       ...servers.slice(5),
     ])
-    transport.answer(CMD.GET_SERVICE, messages(...services.flat(), ...services.slice(3, 5).flat()))
+    transport.answer(COMMANDS.getService, messages(...services.flat(), ...services.slice(3, 5).flat()))
     const table = await ipvs.snapshot()
     expect(ports(table.map(({ service }) => service))).toEqual(Array.from({ length: 15 }, (_, port) => port))
     for (const { realServers } of table) expect(realServers).toHaveLength(15)
+  })
+
+  test('has nothing twice where services without servers are gone by the time they are asked after', async () => {
+    const { ipvs, transport } = await open()
+    const services = Array.from({ length: 11 }, (_, port) => [
+      serviceMessage({ port }),
+      ...(port < 4 ? [] : [destMessage()]),
+    ])
+    // Twelve were listed, which takes more than one piece; eight are left.
+    transport.answer(
+      COMMANDS.getService,
+      messages(...services.flat(), ...services.slice(10).flat()),
+      ESRCH,
+      ESRCH,
+      ESRCH,
+      ESRCH,
+    )
+    const table = await ipvs.snapshot()
+    expect(ports(table.map(({ service }) => service))).toEqual([4, 5, 6, 7, 8, 9, 10])
   })
 
   describe('stable', () => {
@@ -211,7 +238,7 @@ describe('snapshot', () => {
 
     test('reads until two agree', async () => {
       const { ipvs, transport } = await open()
-      transport.answer(CMD.GET_SERVICE, version(1), version(2), version(3), version(3))
+      transport.answer(COMMANDS.getService, version(1), version(2), version(3), version(3))
       const table = await ipvs.snapshot({ stable: true })
       expect(table[0]?.realServers[0]?.weight).toBe(3)
       expect(transport.log).toHaveLength(4)
@@ -220,7 +247,7 @@ describe('snapshot', () => {
     test('does not mind counters', async () => {
       const { ipvs, transport } = await open()
       transport.answer(
-        CMD.GET_SERVICE,
+        COMMANDS.getService,
         messages(serviceMessage({ connections: 1 }), destMessage({ active: 1, connections: 1 })),
         messages(serviceMessage({ connections: 2 }), destMessage({ active: 5, connections: 2 })),
       )
@@ -230,7 +257,7 @@ describe('snapshot', () => {
 
     test('gives up after eight reads with EAGAIN', async () => {
       const { ipvs, transport } = await open()
-      transport.answer(CMD.GET_SERVICE, ...[1, 2, 1, 2, 1, 2, 1, 2].map(version))
+      transport.answer(COMMANDS.getService, ...[1, 2, 1, 2, 1, 2, 1, 2].map(version))
       await expect(ipvs.snapshot({ stable: true })).rejects.toMatchObject({
         code: 'EAGAIN',
         command: 'snapshot',
@@ -242,10 +269,106 @@ describe('snapshot', () => {
       const { ipvs, transport } = await open()
       const two = messages(serviceMessage(), destMessage(), serviceMessage({ port: 81 }), destMessage())
       const more = messages(serviceMessage(), destMessage(), destMessage({ host: 2 }))
-      transport.answer(CMD.GET_SERVICE, version(1), two, more, version(1), version(1))
+      transport.answer(COMMANDS.getService, version(1), two, more, version(1), version(1))
       await ipvs.snapshot({ stable: true })
       expect(transport.log).toHaveLength(5)
     })
+  })
+})
+
+describe('a dump that the kernel calls interrupted', () => {
+  const old = { messages: [serviceMessage({ port: 1 })], interrupted: true }
+
+  test('is read again, by whatever reads one', async () => {
+    const kernel = createMemoryKernel()
+    const ipvs = await Ipvs.open({ transport: kernel })
+    const web = await ipvs.addService(WEB)
+    const server = await web.addRealServer(SERVER)
+    await ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'lo' })
+    const readers: [KernelCommand, () => Promise<unknown>][] = [
+      ['getService', () => ipvs.services()],
+      ['getService', () => ipvs.snapshot()],
+      ['getRealServers', () => ipvs.snapshot()],
+      ['getService', () => ipvs.save()],
+      ['getRealServers', () => ipvs.realServers(WEB)],
+      ['getRealServers', () => ipvs.realServer(WEB, SERVER)],
+      ['getRealServers', () => server.edit({ weight: 5 })],
+      ['getSyncDaemons', () => ipvs.syncDaemons()],
+    ]
+    for (const [command, read] of readers) {
+      const asked = async () => {
+        kernel.clearLog()
+        await read()
+        return kernel.log.filter((request) => request.command === command).length
+      }
+      const once = await asked()
+      kernel.interruptNextDump(command as 'getService')
+      expect(await asked(), read.toString()).toBeGreaterThan(once)
+    }
+  })
+
+  test('is not what a caller gets', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(COMMANDS.getService, old, old, messages(serviceMessage({ port: 2 })))
+    expect(ports(await ipvs.services())).toEqual([2])
+    expect(transport.log).toEqual(['dump 4', 'dump 4', 'dump 4'])
+  })
+
+  test('eight times in a row is EAGAIN', async () => {
+    const { ipvs, transport } = await open()
+    transport.always(COMMANDS.getService, old)
+    await expect(ipvs.services()).rejects.toMatchObject({ code: 'EAGAIN', command: 'services' })
+    expect(transport.log).toHaveLength(8)
+    transport.always(COMMANDS.getDest, old)
+    await expect(ipvs.editRealServer(WEB, SERVER, { weight: 5 })).rejects.toMatchObject({
+      code: 'EAGAIN',
+      command: 'editRealServer',
+      service: WEB,
+      realServer: SERVER,
+    })
+    expect(transport.sent).toEqual([])
+  })
+
+  test('and failed as well is a failure', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(COMMANDS.getService, { ...old, failure: { errno: 105, syscall: 'recvmsg' } })
+    await expect(ipvs.services()).rejects.toMatchObject({ code: 'ENOBUFS' })
+    expect(transport.log).toHaveLength(1)
+  })
+})
+
+describe('the memory of a dump', () => {
+  /** A dump whose messages are gone once it is released, as those of the addon are. */
+  function lent(message: Uint8Array, interrupted = false): { dump: Dump; releases: () => number } {
+    let count = 0
+    const block = message.slice()
+    const release = () => {
+      count += 1
+      block.fill(0)
+    }
+    return { dump: { messages: [block], release, interrupted }, releases: () => count }
+  }
+
+  test('is given back once its messages were read', async () => {
+    const { ipvs, transport } = await open()
+    const list = lent(serviceMessage({ port: 1 }))
+    const table = lent(concat(serviceMessage({ port: 2 }), destMessage()))
+    const servers = lent(destMessage({ weight: 7 }))
+    transport.answer(COMMANDS.getService, list.dump, table.dump)
+    transport.answer(COMMANDS.getDest, servers.dump)
+    expect(ports(await ipvs.services())).toEqual([1])
+    expect((await ipvs.snapshot())[0]).toMatchObject({ service: { port: 2 }, realServers: [SERVER] })
+    expect(await ipvs.realServers(WEB)).toMatchObject([{ weight: 7 }])
+    expect([list, table, servers].map(({ releases }) => releases())).toEqual([1, 1, 1])
+  })
+
+  test('is given back once before an interrupted one is read again', async () => {
+    const { ipvs, transport } = await open()
+    const first = lent(serviceMessage({ port: 1 }), true)
+    const second = lent(serviceMessage({ port: 2 }))
+    transport.answer(COMMANDS.getService, first.dump, second.dump)
+    expect(ports(await ipvs.services())).toEqual([2])
+    expect([first.releases(), second.releases()]).toEqual([1, 1])
   })
 })
 
@@ -317,11 +440,11 @@ describe('the rest', () => {
   test('info and timeouts are read out of the reply', async () => {
     const { ipvs, transport } = await open()
     transport.answer(
-      CMD.GET_INFO,
+      COMMANDS.getInfo,
       messages(reply.message({ command: 14 }, reply.u32(1, 0x010201), reply.u32(2, 4096))),
     )
     transport.answer(
-      CMD.GET_CONFIG,
+      COMMANDS.getConfig,
       messages(reply.message({ command: 12 }, reply.u32(4, 900), reply.u32(5, 120), reply.u32(6, 300))),
     )
     expect(await Promise.all([ipvs.info(), ipvs.timeouts()])).toEqual([
@@ -353,7 +476,7 @@ describe('the rest', () => {
     const { ipvs, transport } = await open()
     const daemon = (state: number) =>
       reply.message({ command: 9 }, reply.nest(3, reply.u32(1, state), reply.text(2, 'lo'), reply.u32(3, 5)))
-    transport.answer(CMD.GET_DAEMON, messages(daemon(1), daemon(2)))
+    transport.answer(COMMANDS.getDaemon, messages(daemon(1), daemon(2)))
     expect(await ipvs.syncDaemons()).toEqual([
       { state: 'master', multicastInterface: 'lo', syncId: 5 },
       { state: 'backup', multicastInterface: 'lo', syncId: 5 },
@@ -364,8 +487,8 @@ describe('the rest', () => {
   test('refresh reads the object itself again', async () => {
     const { ipvs, transport } = await open()
     const web = await ipvs.addService(WEB)
-    transport.answer(CMD.GET_SERVICE, messages(serviceMessage({ scheduler: 'rr' })))
-    transport.answer(CMD.GET_DEST, messages(destMessage({ weight: 4 })))
+    transport.answer(COMMANDS.getService, messages(serviceMessage({ scheduler: 'rr' })))
+    transport.answer(COMMANDS.getDest, messages(destMessage({ weight: 4 })))
     const server = await web.addRealServer(SERVER)
     expect((await web.refresh()).scheduler).toBe('rr')
     expect((await server.refresh()).weight).toBe(4)
@@ -377,12 +500,21 @@ describe('probe', () => {
   test('works in a scratch namespace, closes that, and leaves a given transport open', async () => {
     const scratch = new ScriptedTransport()
     scratch.answer(
-      CMD.GET_INFO,
+      COMMANDS.getInfo,
       messages(reply.message({ command: 14 }, reply.u32(1, 0x010201), reply.u32(2, 4096))),
     )
     // rr, wrr and the rest in order; only the first three are there.
-    scratch.answer(CMD.NEW_SERVICE, {}, {}, {}, ...Array<typeof ENOENT>(11).fill(ENOENT), {}, failure(97), {})
-    scratch.answer(CMD.GET_SERVICE, messages(serviceMessage(), destMessage({ method: 2 })))
+    scratch.answer(
+      COMMANDS.newService,
+      {},
+      {},
+      {},
+      ...Array<typeof ENOENT>(11).fill(ENOENT),
+      {},
+      failure(97),
+      {},
+    )
+    scratch.answer(COMMANDS.getService, messages(serviceMessage(), destMessage({ method: 2 })))
     const transport = new ScriptedTransport()
     transport.scratch = scratch
     expect(await Ipvs.probe({ transport })).toEqual({
@@ -401,7 +533,7 @@ describe('probe', () => {
 
   test('of an old kernel finds what it lacks', async () => {
     const scratch = new ScriptedTransport()
-    scratch.answer(CMD.GET_INFO, messages(reply.message({ command: 14 }, reply.u32(1, 0x010201))))
+    scratch.answer(COMMANDS.getInfo, messages(reply.message({ command: 14 }, reply.u32(1, 0x010201))))
     const old = reply.message(
       { command: 5 },
       reply.nest(2, reply.attr(1, hex('7f000001000000000000000000000000'))),
@@ -410,7 +542,7 @@ describe('probe', () => {
       { command: 1 },
       reply.nest(1, reply.u16(1, 2), reply.u32(5, 1), reply.nest(10)),
     )
-    scratch.answer(CMD.GET_SERVICE, messages(service, old))
+    scratch.answer(COMMANDS.getService, messages(service, old))
     const transport = new ScriptedTransport()
     transport.scratch = scratch
     expect(await Ipvs.probe({ transport })).toMatchObject({
@@ -429,7 +561,7 @@ describe('probe', () => {
       syscall: 'unshare',
     })
     const scratch = new ScriptedTransport()
-    scratch.answer(CMD.GET_INFO, failure(1))
+    scratch.answer(COMMANDS.getInfo, failure(1))
     transport.scratch = scratch
     await expect(Ipvs.probe({ transport })).rejects.toMatchObject({ code: 'EPERM' })
     expect(scratch.log).toEqual(['batch 15', 'close'])

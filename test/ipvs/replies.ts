@@ -2,39 +2,11 @@ import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, expect } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import type { Failure, Reply } from '../../lib/transport/transport.ts'
-import {
-  type Attribute,
-  attributes,
-  concat,
-  hex,
-  MACHINE,
-  number,
-  payload,
-  toNumber,
-} from '../helpers/bytes.ts'
+import { type Attribute, attributes, concat, hex, MACHINE, payload, toNumber } from '../helpers/bytes.ts'
+import { COMMANDS } from '../helpers/commands.ts'
 import { reply, ScriptedTransport } from '../helpers/scripted-transport.ts'
 
 /** What the tests of the API have the transport answer: messages by the second writer, in the machine's order. */
-
-/** Numbers of IPVS_CMD_*, by hand. */
-export const CMD = {
-  NEW_SERVICE: 1,
-  SET_SERVICE: 2,
-  DEL_SERVICE: 3,
-  GET_SERVICE: 4,
-  NEW_DEST: 5,
-  SET_DEST: 6,
-  DEL_DEST: 7,
-  GET_DEST: 8,
-  NEW_DAEMON: 9,
-  DEL_DAEMON: 10,
-  GET_DAEMON: 11,
-  SET_CONFIG: 12,
-  GET_CONFIG: 13,
-  GET_INFO: 15,
-  ZERO: 16,
-  FLUSH: 17,
-} as const
 
 export const WEB = { protocol: 'tcp', address: '192.0.2.1', port: 80 } as const
 export const SERVER = { address: '10.0.0.1', port: 80 } as const
@@ -51,7 +23,7 @@ export interface ServiceReply {
 /** A message of GET_SERVICE: TCP 192.0.2.1. */
 export function serviceMessage(service: ServiceReply = {}): Uint8Array {
   return reply.message(
-    { command: CMD.NEW_SERVICE },
+    { command: COMMANDS.newService },
     reply.nest(
       1,
       reply.u16(1, 2),
@@ -60,7 +32,7 @@ export function serviceMessage(service: ServiceReply = {}): Uint8Array {
       reply.u16be(4, service.port ?? 80),
       reply.text(6, service.scheduler ?? 'wlc'),
       ...(service.engine === undefined ? [] : [reply.text(11, service.engine)]),
-      reply.attr(7, concat(number((service.flags ?? 0) | 2, 4, MACHINE), new Uint8Array(4).fill(255))),
+      reply.u32(7, (service.flags ?? 0) | 2, 0xffffffff),
       reply.u32(8, service.timeoutSeconds ?? 0),
       reply.u32be(9, 0xffffffff),
       reply.nest(12, reply.u64(1, service.connections ?? 0)),
@@ -85,7 +57,7 @@ export interface DestReply {
 /** A message of GET_DEST: 10.0.0.x. */
 export function destMessage(dest: DestReply = {}): Uint8Array {
   return reply.message(
-    { command: CMD.NEW_DEST, flags: 2 },
+    { command: COMMANDS.newDest, flags: 2 },
     reply.nest(
       2,
       reply.attr(1, Uint8Array.from([10, 0, 0, dest.host ?? 1, ...new Uint8Array(12)])),

@@ -51,7 +51,8 @@ function without(list: readonly string[], other: readonly string[]): string[] {
 
 /**
  * Without what differs on purpose (docs/ipvsadm.md): the help's own words, the
- * lines that a restore names, and marks that a save can read again.
+ * lines that a restore names, and the marks and flags that make a save one which
+ * can be restored.
  */
 function comparable({ status, stdout, stderr }: CommandResult, words: readonly string[]): CommandResult {
   return {
@@ -61,7 +62,11 @@ function comparable({ status, stdout, stderr }: CommandResult, words: readonly s
       .replace(
         /^(-[Aa] -f )(-\d+)/gm,
         (_, start: string, mark: string) => `${start}${String(Number(mark) >>> 0)}`,
-      ),
+      )
+      .replace(/^(-A .* -s (?:sh|mh)\b.*) -b ?(\S*)$/gm, (_, start: string, flags: string) => {
+        const named = flags.split(',').filter((flag) => flag !== 'flag-3' && flag !== '')
+        return named.length === 0 ? start : `${start} -b ${named.join(',')}`
+      }),
     stderr: words[0] === '-R' ? stderr.replace(/^ {2}in line \d+: .*\n/gm, '') : stderr,
   }
 }

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { openNative } from '../../lib/transport/native.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
 import type { RealServerChanges, RealServerSpec, ServiceChanges, ServiceSpec } from '../../lib/types.ts'
+import { COMMANDS } from '../helpers/commands.ts'
 import {
-  COMMANDS,
   destSettings,
   identity,
   membersOfMessage,

@@ -2,12 +2,15 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
-import { COMMANDS, join, nest, u32 } from '../helpers/kernel-bytes.ts'
+import { concat } from '../helpers/bytes.ts'
+import { COMMANDS } from '../helpers/commands.ts'
+import { nest, u32 } from '../helpers/kernel-bytes.ts'
 import { withKernel } from '../helpers/kernel-conformance.ts'
 import { anyRequest, type RandomRequest, usualServices } from '../helpers/kernel-requests.ts'
 import { ask, list, wholeTable } from '../helpers/kernel-table.ts'
 import { kernelTests } from '../helpers/kernel.ts'
 import { INTERFACES } from '../helpers/memory.ts'
+import { chooseSeed } from '../helpers/random.ts'
 
 /**
  * The same random requests go to the in-memory kernel and to the real one: after
@@ -19,7 +22,6 @@ const RUNS = Number(process.env.IPVS_MODEL_RUNS ?? (process.env.IPVS_GUEST === '
 /** Sequences in one network namespace: what they delete makes adding slower, for minutes. */
 const RUNS_EACH = 200
 const LONGEST = 30
-const SEED = process.env.IPVS_SEED === undefined ? Date.now() | 0 : Number(process.env.IPVS_SEED)
 
 /** How often each outcome came. */
 const outcomes = new Map<string, number>()
@@ -50,7 +52,7 @@ class Step implements fc.AsyncCommand<Transport, Transport> {
 
   toString(): string {
     const { command, dump, attributes } = this.#request
-    return `${dump ? 'dump' : 'do'} ${String(command)} ${Buffer.from(join(...attributes)).toString('hex')}`
+    return `${dump ? 'dump' : 'do'} ${String(command)} ${Buffer.from(concat(...attributes)).toString('hex')}`
   }
 
   #send(transport: Transport): Promise<string | string[]> {
@@ -67,34 +69,38 @@ async function reset(real: Transport): Promise<void> {
 }
 
 kernelTests('the in-memory kernel and the real one', () => {
-  test(`answer the same to ${String(RUNS)} random sequences of requests`, { timeout: 580_000 }, async () => {
-    console.log(`the model: IPVS_SEED=${String(SEED)} IPVS_MODEL_RUNS=${String(RUNS)}`)
-    outcomes.clear()
-    for (let done = 0; done < RUNS; done += RUNS_EACH) {
-      await withKernel(async ({ transport, version, hz, hashSeed }) => {
-        const sequences = fc.commands([anyRequest.map((request) => new Step(request))], {
-          maxCommands: LONGEST,
-          size: 'max',
+  test(
+    `answer the same to ${String(RUNS)} random sequences of requests`,
+    { timeout: 1_200_000 },
+    async () => {
+      const seed = chooseSeed(`the model, IPVS_MODEL_RUNS=${String(RUNS)}`)
+      outcomes.clear()
+      for (let done = 0; done < RUNS; done += RUNS_EACH) {
+        await withKernel(async ({ transport, version, hz, hashSeed }) => {
+          const sequences = fc.commands([anyRequest.map((request) => new Step(request))], {
+            maxCommands: LONGEST,
+            size: 'max',
+          })
+          const property = fc.asyncProperty(
+            fc.subarray([...usualServices]),
+            sequences,
+            async (first, steps) => {
+              const memory = createMemoryKernel({ version, hz, hashSeed, interfaces: INTERFACES })
+              try {
+                for (const request of first) await new Step(request).run(memory, transport)
+                await fc.asyncModelRun(() => ({ model: memory, real: transport }), steps)
+              } finally {
+                await reset(transport)
+              }
+            },
+          )
+          await fc.assert(property, { seed: seed + done, numRuns: Math.min(RUNS_EACH, RUNS - done) })
         })
-        const property = fc.asyncProperty(
-          fc.subarray([...usualServices]),
-          sequences,
-          async (first, steps) => {
-            const memory = createMemoryKernel({ version, hz, hashSeed, interfaces: INTERFACES })
-            try {
-              for (const request of first) await new Step(request).run(memory, transport)
-              await fc.asyncModelRun(() => ({ model: memory, real: transport }), steps)
-            } finally {
-              await reset(transport)
-            }
-          },
-        )
-        await fc.assert(property, { seed: SEED + done, numRuns: Math.min(RUNS_EACH, RUNS - done) })
-      })
-    }
-    const counted = [...outcomes].sort(([, one], [, other]) => other - one)
-    console.log(`the model, answered alike: ${counted.map((pair) => pair.join(' ')).join(', ')}`)
-    // Requests that are all refused would prove nothing.
-    expect(outcomes.get('ok')).toBeGreaterThan(RUNS)
-  })
+      }
+      const counted = [...outcomes].sort(([, one], [, other]) => other - one)
+      console.log(`the model, answered alike: ${counted.map((pair) => pair.join(' ')).join(', ')}`)
+      // Requests that are all refused would prove nothing.
+      expect(outcomes.get('ok')).toBeGreaterThan(RUNS)
+    },
+  )
 })

@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
+import { Ipvs } from '../../lib/ipvs.ts'
+import { createMemoryKernel } from '../../lib/testing.ts'
 import type { Connection } from '../../lib/types.ts'
-import { command, kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { command, kernelTests, type Netns, until, withNamespace, withNamespaces } from '../helpers/kernel.ts'
 import {
   Connection as Client,
   REAL,
@@ -53,6 +56,36 @@ kernelTests('sysctls', () => {
       expect((await ipvs.plan({ services: [], sysctls: { cache_bypass: written } })).steps).toEqual([])
     }),
   )
+
+  test.each(['0', '0,0', '0-0', '0-0:1/1'])('take a list of CPUs, where the kernel has one: %s', (written) =>
+    withNamespace(async ({ ipvs }) => {
+      // From Linux 6.2.
+      if ((await ipvs.sysctl('est_cpulist')) === undefined) return
+      await ipvs.setSysctl('est_cpulist', written)
+      expect(await ipvs.sysctl('est_cpulist')).toBe('0')
+      expect((await ipvs.plan({ services: [], sysctls: { est_cpulist: written } })).steps).toEqual([])
+    }),
+  )
+
+  test('stay those of the namespace, when another gets its name', async () => {
+    const name = `ipvs-test-again-${String(process.pid)}`
+    const add = (): void => void execFileSync('ip', ['netns', 'add', name])
+    const remove = (): void => void execFileSync('ip', ['netns', 'delete', name])
+    add()
+    const first = await Ipvs.open({ netns: name }).finally(remove)
+    await first.setSysctl('conntrack', 1)
+    expect(await first.sysctl('conntrack')).toBe('1')
+    add()
+    const second = await Ipvs.open({ netns: name }).finally(remove)
+    expect(await second.sysctl('conntrack')).toBe('0')
+    await first.restore({ services: [], sysctls: { cache_bypass: '1' } })
+    expect(await first.save({ sysctls: ['conntrack', 'cache_bypass'] })).toMatchObject({
+      sysctls: { conntrack: '1', cache_bypass: '1' },
+    })
+    expect(await second.sysctl('cache_bypass')).toBe('0')
+    for await (const connection of first.connections()) throw new Error(JSON.stringify(connection))
+    await Promise.all([first.close(), second.close()])
+  })
 
   test('that the kernel refuses say so', () =>
     withNamespace(async ({ ipvs }) => {
@@ -140,5 +173,38 @@ kernelTests('connections', () => {
         expect.objectContaining({ protocol: 0, virtualAddress: '0.0.0.7', virtualPort: 0, serverPort: 0 }),
       ])
       await connection.close()
+    }))
+})
+
+kernelTests('totals', () => {
+  test('are those of all services of the namespace, and outlive them', () =>
+    withNetwork(async ({ client, director, host }) => {
+      await startEcho(host, 'tcp', 7001)
+      const { ipvs } = director
+      const keys = [80, 81].map((port) => ({ protocol: 'tcp', address: VIRTUAL.ipv4, port }) as const)
+      for (const key of keys) {
+        await ipvs.addService(key)
+        await ipvs.addRealServer(key, { address: REAL.ipv4, port: 7001, method: 'masquerade' })
+        const connection = await Client.open(client, VIRTUAL.ipv4, key.port)
+        await connection.close()
+      }
+      // The kernel looks every two seconds, and at each for itself.
+      let counted: bigint[] = []
+      await until('the totals are the sums of the services', async () => {
+        const services = await ipvs.services({ bigint: true })
+        counted = Object.values((await ipvs.totals({ bigint: true })).stats) as bigint[]
+        const sums = Object.keys(services[0]?.stats ?? {}).map((name) =>
+          services.reduce((sum, { stats }) => sum + stats[name as keyof typeof stats], 0n),
+        )
+        return counted[0] === 2n && sums.join() === counted.join()
+      })
+      for (const count of counted) expect(count).toBeGreaterThan(0n)
+      await ipvs.flush()
+      expect(Object.values((await ipvs.totals({ bigint: true })).stats)).toEqual(counted)
+      await ipvs.zero()
+      expect(Object.values((await ipvs.totals()).stats)).toEqual([0, 0, 0, 0, 0])
+      // Nothing ever passed here, nor in the in-memory kernel, which writes the same file.
+      const none = new TextDecoder().decode((await createMemoryKernel().totals()) as Uint8Array)
+      expect(await client.read('/proc/net/ip_vs_stats')).toBe(none)
     }))
 })

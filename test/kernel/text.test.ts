@@ -81,7 +81,7 @@ kernelTests('lines of ipvsadm', () => {
     })
   })
 
-  test('that ipvsadm -Sn and -S print are the table', { timeout: 60_000 }, async () => {
+  test('that ipvsadm -Sn and -S print are the table', async () => {
     await withNamespace(async (netns) => {
       // What it does not print: thresholds. What it prints as a negative number: a mark.
       await netns.run(['ipvsadm', '-R'], LINES.replace(' -x 100 -y 50', '').replace(',flag-3\n-a', '\n-a'))
@@ -159,7 +159,7 @@ kernelTests('lines of ipvsadm', () => {
     })
   })
 
-  test('of random tables say the same to us and to ipvsadm', { timeout: 120_000 }, async () => {
+  test('of random tables say the same to us and to ipvsadm', async () => {
     const server = fc.record({
       last: fc.integer({ min: 1, max: 40 }),
       port: fc.integer({ min: 1, max: 65535 }),

@@ -174,6 +174,7 @@ describe('a kernel that lacks something', () => {
     const { stats } = await ipvs.service(WEB)
     expect(stats).toMatchObject({ packetsIn: expected, bytesIn: 2 ** 32 + 83 })
     expect((await ipvs.service(WEB, { bigint: true })).stats.packetsIn).toBe(BigInt(expected))
+    expect((await ipvs.totals()).stats).toEqual(stats)
   })
 
   test("before 4.2 has no scheduler 'none'", async () => {

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module'
-import { endianness } from 'node:os'
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
 import type { Addon, AddonSocket, SocketOptions } from '../../lib/transport/addon.ts'
+import { concat, MACHINE, number, writer } from '../helpers/bytes.ts'
 
 /**
  * What the tests of the addon share. They speak to `nlctrl`, the family about
@@ -30,36 +30,20 @@ export const EFBIG = 27
 export const EMSGSIZE = 90
 export const EOPNOTSUPP = 95
 
-const little = endianness() === 'LE'
+const little = MACHINE === 'little'
 
-/** One request as AddonSocket takes it: its length, genlmsghdr, attributes, and padding. */
-export function request(command: number, ...attributes: Uint8Array[]): Uint8Array {
-  const length = 8 + attributes.reduce((sum, { length }) => sum + length, 0)
-  const bytes = new Uint8Array((length + 3) & ~3)
-  const view = new DataView(bytes.buffer)
-  view.setUint32(0, length, little)
-  view.setUint8(4, command)
-  view.setUint8(5, 1)
-  let at = 8
-  for (const attribute of attributes) {
-    bytes.set(attribute, at)
-    at += attribute.length
-  }
-  return bytes
-}
+const write = writer(MACHINE)
+export const attribute = write.attr
 
-export function attribute(type: number, value: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array((4 + value.length + 3) & ~3)
-  const view = new DataView(bytes.buffer)
-  view.setUint16(0, 4 + value.length, little)
-  view.setUint16(2, type, little)
-  bytes.set(value, 4)
-  return bytes
+/** One request as AddonSocket takes it: its length, genlmsghdr, attributes. */
+export function request(command: number, ...attributes: readonly Uint8Array[]): Uint8Array {
+  const body = concat(Uint8Array.of(command, 1, 0, 0), ...attributes)
+  return concat(number(4 + body.length, 4, MACHINE), body)
 }
 
 /** A request for the family of this name. */
 export function getFamily(name: string): Uint8Array {
-  return request(GETFAMILY, attribute(FAMILY_NAME, new TextEncoder().encode(`${name}\0`)))
+  return request(GETFAMILY, write.text(FAMILY_NAME, name))
 }
 
 /**
@@ -68,10 +52,6 @@ export function getFamily(name: string): Uint8Array {
  */
 export function getNoFamily(): Uint8Array {
   return request(GETFAMILY, attribute(FAMILY_ID, Uint8Array.of(0xff, 0xff)))
-}
-
-export function join(requests: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(Buffer.concat(requests))
 }
 
 export interface Message {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { concat } from '../helpers/bytes.ts'
 import {
   attribute,
   EINVAL,
@@ -9,7 +10,6 @@ import {
   getFamily,
   getNoFamily,
   GETFAMILY,
-  join,
   messages,
   request,
   withSocket,
@@ -17,7 +17,7 @@ import {
 
 test('a batch has an outcome for each request, in order', async () => {
   const requests = [getFamily('nlctrl'), getNoFamily(), request(99), getFamily('nlctrl')]
-  const { failure, outcomes } = await withSocket((socket) => socket.batch(join(requests), 4))
+  const { failure, outcomes } = await withSocket((socket) => socket.batch(concat(...requests), 4))
   expect(failure).toBeUndefined()
   expect(outcomes).toHaveLength(4)
   for (const index of [0, 3]) {
@@ -34,7 +34,9 @@ test('3,000 requests that succeed and fail by turns keep their order and lose no
   const requests = Array.from({ length: 3000 }, (_, index) =>
     index % 3 === 0 ? getFamily('nlctrl') : getNoFamily(),
   )
-  const { failure, outcomes } = await withSocket((socket) => socket.batch(join(requests), requests.length))
+  const { failure, outcomes } = await withSocket((socket) =>
+    socket.batch(concat(...requests), requests.length),
+  )
   expect(failure).toBeUndefined()
   expect(outcomes.map((outcome) => outcome?.failure?.errno ?? 'data')).toEqual(
     requests.map((_, index) => (index % 3 === 0 ? 'data' : ENOENT)),
@@ -49,7 +51,7 @@ test('a batch of no requests has no outcomes', async () => {
 test('a failure has the words that the kernel sent', async () => {
   // A family id wants two bytes.
   const bad = request(GETFAMILY, attribute(FAMILY_ID, Uint8Array.of(1)))
-  const { outcomes } = await withSocket((socket) => socket.batch(join([bad, bad]), 2))
+  const { outcomes } = await withSocket((socket) => socket.batch(concat(bad, bad), 2))
   for (const outcome of outcomes) {
     expect(outcome?.failure?.operation).toBe('reply')
     expect(outcome?.failure?.message).toMatch(/policy|attribute/i)
@@ -63,7 +65,7 @@ test('a request that is too long for any send fails alone', async () => {
     ...Array.from({ length: 3 }, () => attribute(77, new Uint8Array(65_000))),
   )
   const { failure, outcomes } = await withSocket((socket) =>
-    socket.batch(join([getFamily('nlctrl'), long, request(GETFAMILY)]), 3),
+    socket.batch(concat(getFamily('nlctrl'), long, request(GETFAMILY)), 3),
   )
   expect(failure).toBeUndefined()
   expect(outcomes[0]?.data).toBeDefined()
@@ -72,7 +74,7 @@ test('a request that is too long for any send fails alone', async () => {
 })
 
 test('the requests are copied, so that they may be changed once the call was made', async () => {
-  const bytes = join([getFamily('nlctrl'), getFamily('nlctrl')])
+  const bytes = concat(getFamily('nlctrl'), getFamily('nlctrl'))
   const { outcomes } = await withSocket((socket) => {
     const result = socket.batch(bytes, 2)
     bytes.fill(0xff)
@@ -83,7 +85,7 @@ test('the requests are copied, so that they may be changed once the call was mad
 
 test('requests may be a view into a larger buffer', async () => {
   const one = getFamily('nlctrl')
-  const bytes = join([Uint8Array.of(1, 2, 3), one, Uint8Array.of(4)])
+  const bytes = concat(Uint8Array.of(1, 2, 3), one, Uint8Array.of(4))
   const { outcomes } = await withSocket((socket) => socket.batch(bytes.subarray(3, 3 + one.length), 1))
   expect(outcomes[0]?.data).toBeDefined()
 })
@@ -94,7 +96,7 @@ test('batches on several sockets at a time do not mix', async () => {
   )
   const results = await Promise.all(
     each.map((one) =>
-      withSocket((socket) => socket.batch(join(Array.from({ length: 500 }, () => one)), 500)),
+      withSocket((socket) => socket.batch(concat(...Array.from({ length: 500 }, () => one)), 500)),
     ),
   )
   results.forEach(({ outcomes }, index) => {

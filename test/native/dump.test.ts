@@ -70,3 +70,30 @@ test('what a dump gave stays valid after its socket is closed, and while more is
   for (let round = 0; round < 20; round += 1) await read()
   expect(first.messages).toEqual(copy)
 })
+
+test('what was given back is empty, and the next dumps in its memory are whole', async () => {
+  await withSocket(async (socket) => {
+    const read = (): Promise<DumpResult> => socket.dumpOfDumps(request(GETFAMILY), GETFAMILY, FAMILY_NAME)
+    const kept = await read()
+    const expected = kept.messages.flatMap(messages)
+    for (let round = 0; round < 20; round += 1) {
+      const { messages: blocks } = await read()
+      expect(blocks.flatMap(messages)).toEqual(expected)
+      socket.release(blocks)
+      expect(blocks.every(({ byteLength }) => byteLength === 0)).toBe(true)
+      // Once more does nothing.
+      socket.release(blocks)
+    }
+    expect(kept.messages.flatMap(messages)).toEqual(expected)
+  })
+})
+
+test('what a socket lent may come back after it was closed', async () => {
+  const { socket, blocks } = await withSocket(async (socket) => ({
+    socket,
+    blocks: (await socket.dumpOfDumps(request(GETFAMILY), GETFAMILY, FAMILY_NAME)).messages,
+  }))
+  expect(blocks.some(({ byteLength }) => byteLength > 0)).toBe(true)
+  socket.release(blocks)
+  expect(blocks.every(({ byteLength }) => byteLength === 0)).toBe(true)
+})

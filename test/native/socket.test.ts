@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { AddonSocket, SocketOptions } from '../../lib/transport/addon.ts'
+import { concat } from '../helpers/bytes.ts'
 import {
   addon,
   EINVAL,
@@ -11,14 +12,13 @@ import {
   FAMILY_NAME,
   getFamily,
   GETFAMILY,
-  join,
   openFiles,
   request,
   rootTests,
   withSocket,
 } from './addon.ts'
 
-const many = join(Array.from({ length: 5000 }, () => getFamily('nlctrl')))
+const many = concat(...Array.from({ length: 5000 }, () => getFamily('nlctrl')))
 
 /** O_CLOEXEC as /proc/self/fdinfo shows it. */
 const O_CLOEXEC = 0o2000000
@@ -32,9 +32,9 @@ describe('open', () => {
 
   test('a network namespace that does not exist is told as that', async () => {
     const socket = new addon.Socket({ family: 'nlctrl', netns: '/run/netns/no such thing', timeoutMs: 1000 })
-    expect(await socket.open()).toEqual({ errno: ENOENT, operation: 'open' })
+    expect(await socket.open()).toEqual({ errno: ENOENT, operation: 'netns' })
     // A failed open can be tried again.
-    expect(await socket.open()).toEqual({ errno: ENOENT, operation: 'open' })
+    expect(await socket.open()).toEqual({ errno: ENOENT, operation: 'netns' })
     socket.close()
   })
 
@@ -61,7 +61,9 @@ describe('open', () => {
       expect(readlinkSync('/proc/thread-self/ns/net')).toBe(before)
       // The pool threads that ran it read the process's namespace as ever.
       const files = await Promise.all(
-        Array.from({ length: 8 }, () => addon.readFile('/proc/thread-self/net/dev', undefined, 1 << 20)),
+        Array.from({ length: 8 }, () =>
+          withSocket((socket) => socket.readFile('/proc/thread-self/net/dev', 1 << 20)),
+        ),
       )
       const seen = new Set(files.map(({ bytes }) => interfaces(new TextDecoder().decode(bytes))))
       expect(seen).toEqual(new Set([interfaces(readFileSync('/proc/self/net/dev', 'utf8'))]))
@@ -81,6 +83,8 @@ describe('one call at a time', () => {
       expect(() => socket.batch(many, 5000)).toThrow('in flight')
       expect(() => socket.dump(request(GETFAMILY))).toThrow('in flight')
       expect(() => socket.dumpOfDumps(request(GETFAMILY), GETFAMILY, FAMILY_NAME)).toThrow('in flight')
+      expect(() => socket.readFile('/proc/version', 100)).toThrow('in flight')
+      expect(() => socket.writeFile('/dev/null', '')).toThrow('in flight')
       expect(() => socket.open()).toThrow('in flight')
       expect((await first).outcomes).toHaveLength(5000)
       expect((await socket.batch(many, 5000)).outcomes).toHaveLength(5000)
@@ -94,6 +98,8 @@ describe('one call at a time', () => {
     expect(() => socket.open()).toThrow('open already')
     socket.close()
     expect(() => socket.dump(request(GETFAMILY))).toThrow('closed')
+    expect(() => socket.readFile('/proc/version', 100)).toThrow('closed')
+    expect(() => socket.writeFile('/dev/null', '')).toThrow('closed')
     expect(() => socket.open()).toThrow('closed')
   })
 })
@@ -223,7 +229,7 @@ describe('wrong arguments throw at once', () => {
     ['half a count', one, 0.5, RangeError],
     ['a count that is too high', one, 2, RangeError],
     ['a count of 2^32 - 1', one, 2 ** 32 - 1, RangeError],
-    ['a count that is too low', join([one, one]), 1, RangeError],
+    ['a count that is too low', concat(one, one), 1, RangeError],
     ['a cut request', one.subarray(0, one.length - 4), 1, RangeError],
     ['a length of 0', new Uint8Array(8), 1, RangeError],
   ]
@@ -237,7 +243,7 @@ describe('wrong arguments throw at once', () => {
 
   test('dump with anything but one request', async () => {
     await withSocket((socket) => {
-      expect(() => socket.dump(join([one, one]))).toThrow(RangeError)
+      expect(() => socket.dump(concat(one, one))).toThrow(RangeError)
       expect(() => socket.dump(new Uint8Array())).toThrow(RangeError)
       expect(() => socket.dump('dump' as never)).toThrow(TypeError)
     })
@@ -250,6 +256,17 @@ describe('wrong arguments throw at once', () => {
       expect(() => socket.dumpOfDumps(one, 3, 0)).toThrow(RangeError)
       expect(() => socket.dumpOfDumps(one, 3, 0x4000)).toThrow(RangeError)
       expect(() => socket.dumpOfDumps(one, 3, '1' as never)).toThrow(TypeError)
+    })
+  })
+
+  test('release of anything but ArrayBuffers', async () => {
+    await withSocket((socket) => {
+      expect(() => {
+        socket.release(undefined as never)
+      }).toThrow(TypeError)
+      expect(() => {
+        socket.release([new Uint8Array(4)] as never)
+      }).toThrow(TypeError)
     })
   })
 })

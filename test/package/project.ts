@@ -31,7 +31,8 @@ export const PROJECT: Readonly<Record<string, string>> = {
   "files": ["user.ts"]
 }
 `,
-  'user.ts': `import { Ipvs, IpvsError, type RealServer, type Service, type ServiceSpec } from 'ipvs'
+  'user.ts': `import { Ipvs, IpvsError, type RealServer, Service, type ServiceSpec, type Transport } from 'ipvs'
+import { createMemoryKernel } from 'ipvs/testing'
 
 const spec: ServiceSpec = { protocol: 'tcp', address: '192.0.2.10', port: 80, persistence: {} }
 
@@ -53,6 +54,15 @@ export async function largest(): Promise<bigint> {
   } finally {
     await ipvs.close()
   }
+}
+
+export async function inMemory(): Promise<void> {
+  const transport: Transport = createMemoryKernel()
+  const ipvs = await Ipvs.open({ transport })
+  // @ts-expect-error what is @internal is not in the types
+  await ipvs.unit('apply', () => Promise.resolve())
+  // @ts-expect-error nor can a service be made without what it belongs to
+  console.log(new Service())
 }
 
 // @ts-expect-error a field that is misspelt

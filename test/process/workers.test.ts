@@ -42,3 +42,10 @@ describe.each(STAGES)('workers that are %s', (stage) => {
     expect(await run('exit-with-workers', [stage])).toEqual({ code: 0, signal: null, stdout: '', stderr: '' })
   })
 })
+
+// Until it ends a worker may still call, when no call to JavaScript succeeds any more.
+describe.each(['call', 'construct'])('workers that %s again and again', (what) => {
+  test('and are terminated', { timeout: 70_000 }, async () => {
+    expect(JSON.parse(await runWell('busy-workers', [what, '100', '3']))).toEqual([1])
+  })
+})

@@ -224,6 +224,21 @@ describe('a line', () => {
       },
     ],
     [
+      'takes what ipvsadm prints and does not take: no time of persistence',
+      '-A -t 10.0.0.1:80 -p 0',
+      { ...web, persistence: { timeoutSeconds: 0, netmask: '255.255.255.255' } },
+    ],
+    [
+      'takes what ipvsadm prints and does not take: more than 31 days of it',
+      '-A -t 10.0.0.1:80 -p 4294967',
+      { ...web, persistence: { timeoutSeconds: 4294967, netmask: '255.255.255.255' } },
+    ],
+    [
+      'takes what ipvsadm prints and does not take: one packet of TCP',
+      '-A -t 10.0.0.1:80 -o',
+      { ...web, onePacket: true },
+    ],
+    [
       'takes a mark',
       '-A -f 4294967295',
       { protocol: 'fwmark', fwmark: 4294967295, family: 'ipv4', scheduler: 'wlc' },
@@ -566,8 +581,7 @@ describe('a refusal', () => {
       4,
       /comes after the virtual service/,
     ],
-    ['persistence of 0', '-A -t 10.0.0.1:80 -p 0', 1, 22, /1 to 2678400/],
-    ['one-packet scheduling of TCP', '-A -t 10.0.0.1:80 -o', 1, 19, /UDP and firewall marks/],
+    ['persistence beyond the kernel', '-A -t 10.0.0.1:80 -p 4294968', 1, 22, /0 to 4294967/],
     ['an unknown flag', '-A -t 10.0.0.1:80 -b 1', 1, 22, /no scheduler has a flag '1'/],
     [
       'a flag of another scheduler',
@@ -657,6 +671,56 @@ describe('a refusal', () => {
     expect(error.format).toBe('ipvsadm')
   })
 
+  test.each<[string, string, string]>([
+    ['a service', `${WEB}-A -t 10.0.0.1:80`, 'services[1]'],
+    ['a port', `${WEB}-A -t 10.0.0.2:0`, 'services[1].port'],
+    ['a scheduler', '-A -f 1 -s averyverylongname', 'services[0].scheduler'],
+    ['an engine', '-A -f 1 --pe averyverylongname', 'services[0].persistenceEngine'],
+    ['a server', `${WEB}-A -f 1\n-a -f 1 -r 10.1.0.1\n-a -f 1 -r 10.1.0.1`, 'services[1].realServers[1]'],
+    ['thresholds', '-A -f 1\n-a -f 1 -r 10.1.0.1 -y 5', 'services[0].realServers[0].lowerThreshold'],
+    ['a method', '-A -f 1\n-a -f 1 -r 2001:db8::1', 'services[0].realServers[0].method'],
+    ['a daemon', '--start-daemon master\n--start-daemon master', 'syncDaemons[1]'],
+    [
+      'an interface',
+      '--start-daemon backup --mcast-interface averyverylongname',
+      'syncDaemons[0].multicastInterface',
+    ],
+    ['a group', '--start-daemon backup --mcast-group 10.0.0.1', 'syncDaemons[0].multicastGroup'],
+  ])('of %s that no state could have says where in the state', async (_, text, path) => {
+    expect((await refusal(text)).path).toBe(path)
+  })
+
+  test.each<[string, string, RegExp]>([
+    [
+      'a scheduler',
+      '-A -f 1 --scheduler=averyverylongname',
+      /^--scheduler must have 1 to 15 bytes and no NUL, got 'averyverylongname'$/,
+    ],
+    [
+      'thresholds',
+      '-A -f 1\n-a -f 1 -r 10.1.0.1 --l-threshold 5 --u-threshold 3',
+      /^--l-threshold must not be above --u-threshold \(3\), got 5$/,
+    ],
+    ['a limit of 0', '-A -f 1\n-a -f 1 -r 10.1.0.1 -x 0 -y 5', /^-y must not be above -x \(0\), got 5$/],
+    ['a method', '-A -f 1\n-a -f 1 -r 2001:db8::1 --masquerading', /got --masquerading$/],
+    ['a group', '--start-daemon master --mcast-group direct', /^--mcast-group must be .*, got 'direct'$/],
+    [
+      'a name',
+      '-A -f 1 -s "direct: it is services[0] already"',
+      /got 'direct: it is services\[0\] already'$/,
+    ],
+  ])('of %s says options and values as they were written', async (_, text, reason) => {
+    expect((await refusal(text)).reason).toMatch(reason)
+  })
+
+  test.each<[string, string, number]>([
+    ['twice, then an unknown option', `${WEB}${WEB}-A -q`, 2],
+    ['an unknown option, then twice', `${WEB}-A -q\n${WEB}`, 2],
+    ['a group, then a port', `${WEB}--start-daemon master --mcast-group x\n-A -t 10.0.0.2:0`, 2],
+  ])('of two lines is that of the first: %s', async (_, text, line) => {
+    expect((await refusal(text)).line).toBe(line)
+  })
+
   test('of a bad line 900 says so', async () => {
     const lines = Array.from(
       { length: 1000 },
@@ -712,6 +776,13 @@ describe('what ipvsadm -S loses', () => {
     expect(await formatState(state, { format: 'ipvsadm' })).toBe(lines)
     expect(await parseState(lines)).toEqual(state)
   })
+})
+
+test('-o is written of UDP by its number too', async () => {
+  const state: State = {
+    services: [{ protocol: 17, address: '10.0.0.1', port: 53, scheduler: 'rr', onePacket: true }],
+  }
+  expect(await formatState(state, { format: 'ipvsadm' })).toBe('-A -u 10.0.0.1:53 -s rr -o\n')
 })
 
 describe('what lines cannot say', () => {

@@ -2,7 +2,14 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatState, parseState, type State, type StateFormat, StateSyntaxError } from '../../lib/text.ts'
+import {
+  detectStateFormat,
+  formatState,
+  parseState,
+  type State,
+  type StateFormat,
+  StateSyntaxError,
+} from '../../lib/text.ts'
 import { chooseSeed, Random } from '../helpers/random.ts'
 import { states } from './arbitraries.ts'
 
@@ -133,6 +140,25 @@ describe('a text', () => {
     expect(await formatState(STATE)).toBe(JSON_TEXT)
   })
 
+  test.each(['json', 'yaml'] as const)('of %s leaves out what is undefined', async (format) => {
+    // What a program without exactOptionalPropertyTypes may give, and checkState() takes for absent.
+    const state = {
+      version: 1,
+      services: [
+        { protocol: 'fwmark', fwmark: 7, family: undefined },
+        {
+          protocol: 'tcp',
+          address: '192.0.2.10',
+          port: 80,
+          realServers: [{ address: '10.0.0.1', port: undefined }],
+        },
+      ],
+    } as unknown as State
+    const text = await formatState(state, { format })
+    expect(text).not.toContain('undefined')
+    expect((await parseState(text)).services[1]?.realServers).toEqual([{ address: '10.0.0.1' }])
+  })
+
   test('does not depend on the order of what it is made of', async () => {
     const reverse = (value: unknown): unknown =>
       typeof value !== 'object' || value === null
@@ -185,7 +211,9 @@ describe('a text', () => {
     ['lines with long commands', '--add-service -f 1', 'ipvsadm'],
     ['lines with the program', 'ipvsadm -A -f 1', 'ipvsadm'],
     ['lines with a path', '/sbin/ipvsadm -A -f 1', 'ipvsadm'],
+    ['lines after the program alone', 'ipvsadm\n-A -f 1', 'ipvsadm'],
   ])('is recognised: %s', async (_, text, format) => {
+    expect(detectStateFormat(text)).toBe(format)
     const state = await parseState(text)
     expect(state.services).toHaveLength(format === 'ipvsadm' ? 1 : 0)
     expect(await parseState(text, { format })).toEqual(state)
@@ -195,6 +223,10 @@ describe('a text', () => {
       expect((await refusal(text, { format: other })).format).toBe(other)
     }
   })
+})
+
+test.each(['', ' \r\n', '# ours\n\n  # and yours'])('nothing is recognised in %j', (text) => {
+  expect(detectStateFormat(text)).toBeUndefined()
 })
 
 describe('$schema', () => {
@@ -563,7 +595,7 @@ describe('a refusal', () => {
     ['lines', '-A -f 1', 'json', 'read as JSON, but looks like lines of ipvsadm'],
     ['lines', '-A -f 1', 'yaml', 'read as YAML, but looks like lines of ipvsadm'],
   ])('of %s by another name says so: %s as %s', async (_, text, format, reason) => {
-    const error = await refusal(`# a table\n\n  ${text}\n`, { format })
+    const error = await refusal(`# not ${text}\n\n  ${text}\n`, { format })
     expect(error.reason).toContain(reason)
     expect([error.format, error.line, error.column]).toEqual([format, 3, 3])
   })

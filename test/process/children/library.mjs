@@ -57,6 +57,7 @@ const CASES = {
       sysctl: () => Promise.resolve(undefined),
       setSysctl: () => Promise.resolve(undefined),
       connections: () => Promise.resolve(new Uint8Array(0)),
+      totals: () => Promise.resolve(new Uint8Array(0)),
       openScratch: () => Promise.resolve({ errno: 1 }),
       close() {
         calls.push('close')

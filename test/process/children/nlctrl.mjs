@@ -19,8 +19,9 @@ export function newSocket(more) {
   return new addon.Socket({ family: 'nlctrl', timeoutMs: 5000, ...more })
 }
 
-export async function openSocket() {
-  const socket = newSocket()
+/** @param {Partial<import('../../../lib/transport/addon.ts').SocketOptions>} [more] */
+export async function openSocket(more) {
+  const socket = newSocket(more)
   const failure = await socket.open()
   if (failure !== undefined) throw new Error(JSON.stringify(failure))
   return socket
@@ -98,10 +99,16 @@ export const STAGES = {
     socket.close()
     return [batch]
   },
-  'reading a file': () => [addon.readFile('/proc/sys/net/ipv4/ip_forward', undefined, 100)],
-  'reading a file in a namespace': () => [
-    addon.readFile('/proc/sys/net/ipv4/ip_forward', '/proc/self/ns/net', 100),
-  ],
+  'reading a file': async () => {
+    const socket = await openSocket()
+    return [socket.readFile('/proc/sys/net/ipv4/ip_forward', 100)]
+  },
+  'reading a file in a namespace': async () => {
+    const socket = await openSocket({ netns: '/proc/self/ns/net' })
+    const read = socket.readFile('/proc/sys/net/ipv4/ip_forward', 100)
+    socket.close()
+    return [read]
+  },
   'on many sockets at once': async () => {
     const sockets = await Promise.all(Array.from({ length: 20 }, openSocket))
     return sockets.map((socket) => socket.batch(requests(1000), 1000))

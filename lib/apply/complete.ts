@@ -1,35 +1,13 @@
 import { formatServiceKey } from '../errors.ts'
-import {
-  canonicalAddress,
-  canonicalServerKey,
-  canonicalServiceKey,
-  completeServer,
-  completeService,
-} from '../kernel.ts'
+import { canonicalAddress, completeServer, completeService } from '../kernel.ts'
 import { Pace } from '../pace.ts'
 import { SCHEDULER_SYSCTLS, SYSCTLS } from '../proc/sysctls.ts'
-import { checkState } from '../state.ts'
 import type { CompleteServer } from '../specs.ts'
-import type { ServiceKey, ServiceSpec, State, SyncDaemonSpec, Timeouts } from '../types.ts'
+import { checkState } from '../state.ts'
+import type { Entry, Table } from '../table.ts'
+import type { State, SyncDaemonSpec } from '../types.ts'
 import * as check from '../validate.ts'
 import { inScope, type ScopeTest } from './scope.ts'
-
-/** A state, checked and complete: every default spelt out and every address written as the kernel reads back. */
-export interface Table {
-  readonly services: readonly Entry[]
-  readonly timeouts?: Partial<Timeouts>
-  readonly syncDaemons?: readonly SyncDaemonSpec[]
-  readonly sysctls?: Readonly<Record<string, string>>
-}
-
-export interface Entry {
-  /** formatServiceKey(key). */
-  readonly id: string
-  readonly key: ServiceKey
-  readonly spec: ServiceSpec
-  /** In the kernel's order: newest first. */
-  readonly servers: readonly CompleteServer[]
-}
 
 /**
  * Checks a state and completes it.
@@ -37,19 +15,18 @@ export interface Entry {
  * @throws {TypeError | RangeError} naming the field: `services[3].realServers[0].weight`.
  */
 export async function completeState(wanted: State): Promise<Table> {
-  const pace = new Pace()
-  const state = await checkState(wanted, { pace })
   const services: Entry[] = []
-  for (const { realServers = [], ...spec } of state.services) {
-    const key = canonicalServiceKey(check.checkServiceKey(spec))
-    const servers: CompleteServer[] = []
-    for (const server of realServers) {
-      servers.push(completeServer(canonicalServerKey(check.checkServerKey(server, key)), server))
-      if (pace.due()) await pace.rest()
-    }
-    services.push({ id: formatServiceKey(key), key, spec: completeService(key, spec), servers })
-    if (pace.due()) await pace.rest()
-  }
+  let servers: CompleteServer[] = []
+  // Each part in the instant in which it is checked: whoever owns the state may change it meanwhile.
+  const state = await checkState(wanted, {
+    onService(key, settings) {
+      servers = []
+      services.push({ id: formatServiceKey(key), key, spec: completeService(key, settings), servers })
+    },
+    onServer(key, settings) {
+      servers.push(completeServer(key, settings))
+    },
+  })
   const { timeouts, syncDaemons, sysctls } = state
   return {
     services,
@@ -61,12 +38,10 @@ export async function completeState(wanted: State): Promise<Table> {
 
 /** The state that a table is of, which shares its objects. */
 export async function stateOf(table: Table): Promise<State> {
-  const pace = new Pace()
-  const services: State['services'][number][] = []
-  for (const { spec, servers } of table.services) {
-    services.push({ ...spec, ...(servers.length > 0 && { realServers: servers }) })
-    if (pace.due()) await pace.rest()
-  }
+  const services = await new Pace().map(table.services, ({ spec, servers }) => ({
+    ...spec,
+    ...(servers.length > 0 && { realServers: servers }),
+  }))
   const { timeouts, syncDaemons, sysctls } = table
   return {
     version: 1,

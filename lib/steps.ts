@@ -1,4 +1,4 @@
-import { formatEndpoint, formatServiceKey } from '../errors.ts'
+import { formatEndpoint, formatServiceKey } from './errors.ts'
 import type {
   RealServerKey,
   RealServerSpec,
@@ -8,7 +8,7 @@ import type {
   SyncDaemonSpec,
   SyncDaemonState,
   Timeouts,
-} from '../types.ts'
+} from './types.ts'
 
 /**
  * One change of a director: what is, and what will be. Both are complete, with
@@ -81,18 +81,19 @@ export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 /** The kinds of steps there are. */
 export type StepKind = Step['kind']
 
-export const STEP_KINDS: readonly StepKind[] = [
-  'add-service',
-  'edit-service',
-  'delete-service',
-  'add-server',
-  'edit-server',
-  'delete-server',
-  'set-timeouts',
-  'start-daemon',
-  'stop-daemon',
-  'set-sysctl',
-]
+/** All of them: one that is forgotten does not compile. */
+export const STEP_KINDS: readonly StepKind[] = Object.keys({
+  'add-service': true,
+  'edit-service': true,
+  'delete-service': true,
+  'add-server': true,
+  'edit-server': true,
+  'delete-server': true,
+  'set-timeouts': true,
+  'start-daemon': true,
+  'stop-daemon': true,
+  'set-sysctl': true,
+} satisfies Record<StepKind, true>) as StepKind[]
 
 /** What a step changes, as a text that is the same for every step of the same thing. */
 export function subjectOf(step: Step): string {
@@ -115,8 +116,11 @@ export function subjectOf(step: Step): string {
   }
 }
 
+/** Between a service and its real server. */
+export const SERVER_SIGN = ' -> '
+
 export function serverSubject(service: string, { address, port }: Required<RealServerKey>): string {
-  return `${service} -> ${formatEndpoint(address, port)}`
+  return `${service}${SERVER_SIGN}${formatEndpoint(address, port)}`
 }
 
 /** The steps that bring back what was before a step. */

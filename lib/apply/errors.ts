@@ -1,0 +1,116 @@
+import { type Step, subjectOf } from '../steps.ts'
+
+/** A step that failed, and why. */
+export interface FailedStep {
+  readonly step: Step
+  /** Absent: someone else changed the same thing meanwhile, and it was left so. */
+  readonly error?: Error
+  /**
+   * Whether it is not known that the step was done: its answer was lost, as
+   * `error` says, and afterwards the table could not be read. Absent: no.
+   */
+  readonly unknown?: true
+}
+
+/**
+ * Why a state was not applied.
+ *
+ * `ERR_IPVS_GUARD`: a guard refused it, and nothing was sent.
+ * `ERR_IPVS_STALE_PLAN`: the table is not as it was when the plan was made, and
+ * nothing was sent; or what a drain waited for was changed by someone else
+ * meanwhile, and what had been done was undone.
+ * `ERR_IPVS_APPLY`: a step failed. What had been done was undone, but for `notUndone`.
+ */
+export class ApplyError extends Error {
+  readonly code: 'ERR_IPVS_GUARD' | 'ERR_IPVS_STALE_PLAN' | 'ERR_IPVS_APPLY'
+  /** The step that failed first. */
+  declare readonly failed?: FailedStep
+  /** Steps that were done and then undone, the last one first. */
+  readonly undone: readonly Step[]
+  /**
+   * Steps that were done, or are not known not to be, and could not be undone.
+   * Empty: the table is as it was.
+   */
+  readonly notUndone: readonly FailedStep[]
+
+  /** @hidden */
+  constructor(
+    code: ApplyError['code'],
+    message: string,
+    details: {
+      failed?: FailedStep
+      undone?: readonly Step[]
+      notUndone?: readonly FailedStep[]
+      cause?: unknown
+    } = {},
+  ) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = 'ApplyError'
+    this.code = code
+    if (details.failed !== undefined) this.failed = details.failed
+    this.undone = details.undone ?? []
+    this.notUndone = details.notUndone ?? []
+  }
+}
+
+/** A step that failed, on its way to the roll-back. */
+export class StepFailure extends Error {
+  readonly failed: FailedStep
+
+  constructor(failed: FailedStep) {
+    super(failed.error?.message)
+    this.failed = failed
+  }
+}
+
+/** The error of an apply that was rolled back. */
+export function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly FailedStep[]): unknown {
+  const failed = cause instanceof StepFailure ? cause.failed : undefined
+  // An abort, or what a callback threw, is nobody else's affair where the table is as it was.
+  if (failed === undefined && notUndone.length === 0) {
+    if (!(cause instanceof ApplyError) || cause.code !== 'ERR_IPVS_STALE_PLAN') return cause
+    return new ApplyError(cause.code, `${cause.message} ${wasUndone(undone)}.`, { undone })
+  }
+  const reason = failed?.error ?? cause
+  const list = (steps: readonly FailedStep[]): string =>
+    steps
+      .slice(0, 5)
+      .map(
+        ({ step, error }) =>
+          `${step.kind} ${subjectOf(step)} (${error?.message ?? 'changed by someone else'})`,
+      )
+      .join('; ') + (steps.length > 5 ? `; and ${String(steps.length - 5)} more` : '')
+  const unknown = notUndone.filter((one) => one.unknown === true)
+  const left = notUndone.filter((one) => one.unknown !== true)
+  const end =
+    notUndone.length === 0
+      ? `${wasUndone(undone)}: the table is as it was.`
+      : [
+          `${count(undone)} undone`,
+          ...(left.length === 0 ? [] : [`NOT undone: ${list(left)}`]),
+          ...(unknown.length === 0
+            ? []
+            : [`NOT KNOWN whether done, for the table could not be read: ${list(unknown)}. Read the table`]),
+        ].join('; ') + '.'
+  const subject = failed === undefined ? '' : ` at ${failed.step.kind} ${subjectOf(failed.step)}`
+  const message = `apply failed${subject}: ${reason instanceof Error ? reason.message : String(reason)} ${end}`
+  return new ApplyError('ERR_IPVS_APPLY', message, {
+    ...(failed !== undefined && { failed }),
+    undone,
+    notUndone,
+    cause: reason,
+  })
+}
+
+function count(steps: readonly unknown[]): string {
+  return `${String(steps.length)} ${steps.length === 1 ? 'step' : 'steps'}`
+}
+
+function wasUndone(steps: readonly Step[]): string {
+  return `What had been done (${count(steps)}) was undone`
+}
+
+/** The error of a plan that the table has left behind. */
+export function stale(what: string): ApplyError {
+  return new ApplyError('ERR_IPVS_STALE_PLAN', `the table has changed since: ${what}. Plan again.`)
+}

@@ -1,0 +1,79 @@
+import { formatServiceKey } from '../errors.ts'
+import { Pace } from '../pace.ts'
+import { type Step, type StepKind, subjectOf } from '../steps.ts'
+import type { ApplyOptions } from './apply.ts'
+import { ApplyError, stale } from './errors.ts'
+import type { Comparison, Differences } from './plan.ts'
+
+/** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
+export async function refuseStale(
+  planned: readonly Step[],
+  found: readonly Step[],
+  { keepWeights }: Pick<Comparison, 'keepWeights'>,
+): Promise<void> {
+  const textOf = (step: Step): string => JSON.stringify(step, keepWeights ? withoutWeight : undefined)
+  const pace = new Pace()
+  // The order of services in a table has no meaning, and may change by itself.
+  const expected = new Map<string, string>()
+  for (const step of planned) {
+    expected.set(`${step.kind} ${subjectOf(step)}`, textOf(step))
+    if (pace.due()) await pace.rest()
+  }
+  for (const step of found) {
+    const id = `${step.kind} ${subjectOf(step)}`
+    const before = expected.get(id)
+    if (before === undefined) throw stale(`${id} is needed too`)
+    if (before !== textOf(step)) throw stale(`${id} is no longer what it was`)
+    expected.delete(id)
+    if (pace.due()) await pace.rest()
+  }
+  for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
+}
+
+function withoutWeight(name: string, value: unknown): unknown {
+  return name === 'weight' ? undefined : value
+}
+
+/** The guard that options of an apply ask for: it throws where something of the differences may not be done. */
+export function guardOf({
+  allow,
+  maxDeletions,
+  force = false,
+}: ApplyOptions): (found: Differences) => Promise<void> {
+  return async ({ steps, deletions, starved }) => {
+    const reasons: string[] = []
+    const refused = allow && (await firstOtherThan(allow, steps))
+    if (refused !== undefined) {
+      const id = `${refused.kind} ${subjectOf(refused)}`
+      const kinds = allow?.join(', ') ?? ''
+      reasons.push(
+        kinds === '' ? `\`allow\` is empty: ${id} may not be` : `\`allow\`: ${id} is not among ${kinds}`,
+      )
+    }
+    if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
+      reasons.push(
+        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
+      )
+    }
+    if (!force && starved.length > 0) {
+      const some = starved.slice(0, 5).map(formatServiceKey).join(', ')
+      reasons.push(
+        `${some}${starved.length > 5 ? ` and ${String(starved.length - 5)} more` : ''} would be left without a real server whose weight is above 0`,
+      )
+    }
+    if (reasons.length === 0) return
+    throw new ApplyError(
+      'ERR_IPVS_GUARD',
+      `refused, nothing was changed: ${reasons.join('; ')}. \`force\` goes beyond all guards but \`allow\`.`,
+    )
+  }
+}
+
+async function firstOtherThan(kinds: readonly StepKind[], steps: readonly Step[]): Promise<Step | undefined> {
+  const pace = new Pace()
+  for (const step of steps) {
+    if (!kinds.includes(step.kind)) return step
+    if (pace.due()) await pace.rest()
+  }
+  return undefined
+}

@@ -1,0 +1,135 @@
+import type { Leaving } from '../drain.ts'
+import { formatServiceKey } from '../errors.ts'
+import { Pace } from '../pace.ts'
+import { serverSubject, type Step, subjectOf } from '../steps.ts'
+import type { Entry, Table } from '../table.ts'
+import type { RealServerKey, RealServerSpec, StateService } from '../types.ts'
+import { stale } from './errors.ts'
+import { sameServer } from './equal.ts'
+import { isAs, presentOf } from './present.ts'
+
+/** What a drain does with steps that delete: it takes weights, waits, and looks again at what is left to delete. */
+
+/** A real server that a step deletes, alone or with its service. */
+export interface LeavingServer extends Leaving {
+  readonly before: RealServerSpec
+}
+
+/** The real servers that steps delete. */
+export async function serversLeaving(removals: readonly Step[]): Promise<readonly LeavingServer[]> {
+  const leaving: LeavingServer[] = []
+  const pace = new Pace()
+  for (const step of removals) {
+    if (step.kind === 'delete-server') {
+      leaving.push({ service: step.service, server: step.server, before: step.before })
+    } else if (step.kind === 'delete-service') {
+      for (const before of step.before.realServers ?? []) {
+        leaving.push({ service: step.service, server: withPort(before), before })
+        if (pace.due()) await pace.rest()
+      }
+    }
+    if (pace.due()) await pace.rest()
+  }
+  return leaving
+}
+
+/** The same server, with no weight. */
+export function quiesce(server: RealServerSpec): RealServerSpec {
+  return { ...server, weight: 0 }
+}
+
+/**
+ * What of the removals is left to do, now that a drain is over in which others
+ * may have changed the table: what is gone already is not, and what is no
+ * longer what was to be removed, but for the weights that the drain took, must
+ * not be.
+ */
+export async function stillToRemove(removals: readonly Step[], table: Table): Promise<readonly Step[]> {
+  const now = await presentOf(table)
+  const pace = new Pace()
+  const entries = new Map<string, Entry>()
+  for (const entry of table.services) {
+    entries.set(entry.id, entry)
+    if (pace.due()) await pace.rest()
+  }
+  const left: Step[] = []
+  for (const planned of removals) {
+    if (pace.due()) await pace.rest()
+    const step = withQuiescedServers(planned)
+    const subject = subjectOf(step)
+    const present = now.get(subject)
+    // Gone already, or, for a daemon, started already.
+    if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
+    if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
+    // A daemon that is stopped here may be followed by another.
+    if (step.kind === 'stop-daemon') now.delete(subject)
+    if (step.kind !== 'delete-service') {
+      left.push(step)
+      continue
+    }
+    const known = new Map<string, RealServerSpec>()
+    for (const server of step.before.realServers ?? []) {
+      known.set(serverSubject(subject, withPort(server)), server)
+      if (pace.due()) await pace.rest()
+    }
+    const servers = entries.get(subject)?.servers ?? []
+    for (const server of servers) {
+      const id = serverSubject(subject, server)
+      const before = known.get(id)
+      if (before === undefined) throw stale(`${id} was added while its service was drained`)
+      if (!sameServer(before, server)) throw stale(`${id} changed while it was drained`)
+      if (pace.due()) await pace.rest()
+    }
+    left.push({ ...step, before: withServers(step.before, servers) })
+  }
+  return left
+}
+
+/**
+ * Refuses to delete the last servers of a service that were live, where someone
+ * else took those that were to stay.
+ *
+ * @param quiescing The steps that took the weights of servers which were live.
+ */
+export async function refuseStarved(
+  removals: readonly Step[],
+  quiescing: Iterable<Step>,
+  table: Table,
+): Promise<void> {
+  const pace = new Pace()
+  const wereLive = new Set<string>()
+  for (const step of quiescing) {
+    if ('service' in step) wereLive.add(formatServiceKey(step.service))
+    if (pace.due()) await pace.rest()
+  }
+  const live = new Set<string>()
+  for (const { id, servers } of table.services) {
+    if (servers.some(({ weight }) => weight !== 0)) live.add(id)
+    if (pace.due()) await pace.rest()
+  }
+  for (const step of removals) {
+    if (pace.due()) await pace.rest()
+    if (step.kind !== 'delete-server') continue
+    const service = formatServiceKey(step.service)
+    if (!wereLive.has(service) || live.has(service)) continue
+    throw stale(
+      `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,
+    )
+  }
+}
+
+/** The same deletion of servers that stand at weight 0 by now. */
+function withQuiescedServers(step: Step): Step {
+  if (step.kind === 'delete-server') return { ...step, before: quiesce(step.before) }
+  if (step.kind !== 'delete-service') return step
+  return { ...step, before: withServers(step.before, (step.before.realServers ?? []).map(quiesce)) }
+}
+
+function withServers(service: StateService, realServers: readonly RealServerSpec[]): StateService {
+  const { realServers: _, ...rest } = service
+  return realServers.length === 0 ? rest : { ...rest, realServers }
+}
+
+function withPort({ address, port = 0 }: RealServerSpec): Required<RealServerKey> {
+  return { address, port }
+}

@@ -1,0 +1,113 @@
+import { IpvsError } from '../errors.ts'
+import { Pace } from '../pace.ts'
+import { invert, type Step, subjectOf } from '../steps.ts'
+import type { RealServerSpec } from '../types.ts'
+import type { FailedStep } from './errors.ts'
+import { isAs, type Present, serversByService } from './present.ts'
+
+/** A step that undoes another. */
+export interface Inverse {
+  readonly step: Step
+  readonly of: Step
+}
+
+/**
+ * What undoes steps that were sent, the last one first, and which of them
+ * cannot be undone because someone else changed the same thing, or because
+ * nobody knows whether they were done.
+ *
+ * @param errors What some of them were answered with.
+ * @param quiescing Those of them that took the weight of a server for a drain.
+ * @param now What there is by now; `undefined` where it could not be read.
+ * @param keepWeights Whether the weights of servers belong to someone else: those of servers that are there stay as
+ *   they are by now.
+ */
+export async function inverseOf(
+  sent: readonly Step[],
+  errors: ReadonlyMap<Step, Error>,
+  quiescing: ReadonlySet<Step>,
+  now: ReadonlyMap<string, Present> | undefined,
+  keepWeights = false,
+): Promise<{ readonly inverse: readonly Inverse[]; readonly notUndone: readonly FailedStep[] }> {
+  const inverse: Inverse[] = []
+  const notUndone: FailedStep[] = []
+  /** What the steps of `inverse` leave behind. */
+  const later = new Map<string, Present | undefined>()
+  let servers: ReadonlyMap<string, readonly string[]> | undefined
+  const pace = new Pace()
+  for (let last = sent.length - 1; last >= 0; last--) {
+    if (pace.due()) await pace.rest()
+    const of = sent[last] as Step
+    const error = errors.get(of)
+    // What the kernel refused it did not do, whoever else may have.
+    if (error !== undefined && isRefusal(error)) continue
+    const subject = subjectOf(of)
+    const present = later.has(subject) ? later.get(subject) : now?.get(subject)
+    const step = keepWeights ? withWeightOf(present, of) : of
+    if (now === undefined) {
+      if (error !== undefined) {
+        notUndone.push({ step: of, error, unknown: true })
+        continue
+      }
+    } else {
+      if (quiescing.has(of)) {
+        // Only the weight was taken, and only that is given back; a weight that someone else gave stands.
+        const server = present as RealServerSpec | undefined
+        if (server?.weight !== 0 || of.kind !== 'edit-server') continue
+        const after = { ...server, weight: of.before.weight ?? 1 }
+        inverse.push({ step: { ...of, before: server, after }, of })
+        later.set(subject, after)
+        continue
+      }
+      if (!isAs(present, step, 'after')) {
+        if (error === undefined && !isAs(present, step, 'before')) notUndone.push({ step: of })
+        continue
+      }
+      if (of.kind === 'add-service') {
+        servers ??= await serversByService(now)
+        if (await anyStays(servers.get(subject) ?? [], later, pace)) {
+          // It would take along what someone else added to it, or changed in it.
+          notUndone.push({ step: of })
+          continue
+        }
+      }
+    }
+    for (const back of invert(step)) {
+      inverse.push({ step: back, of })
+      later.set(subjectOf(back), 'after' in back ? back.after : undefined)
+      if (pace.due()) await pace.rest()
+    }
+  }
+  return { inverse, notUndone }
+}
+
+/** A step that found and left the weight which a server has by now. */
+function withWeightOf(present: Present | undefined, step: Step): Step {
+  if (present === undefined || (step.kind !== 'add-server' && step.kind !== 'edit-server')) return step
+  const { weight = 1 } = present as RealServerSpec
+  if (step.kind === 'add-server') return { ...step, after: { ...step.after, weight } }
+  return { ...step, before: { ...step.before, weight }, after: { ...step.after, weight } }
+}
+
+/** Whether any of these is there still once the steps of `inverse` are done. */
+async function anyStays(
+  subjects: readonly string[],
+  later: ReadonlyMap<string, Present | undefined>,
+  pace: Pace,
+): Promise<boolean> {
+  for (const subject of subjects) {
+    if (!later.has(subject) || later.get(subject) !== undefined) return true
+    if (pace.due()) await pace.rest()
+  }
+  return false
+}
+
+/** Whether an error says that its step was not done. Otherwise the answer was lost. */
+function isRefusal(error: Error): boolean {
+  if (!(error instanceof IpvsError)) return false
+  // What is not of the socket is of a sysctl's file, and its outcome is certain.
+  return (
+    error.code === 'ECANCELED' ||
+    [undefined, 'pthread_create', 'setns', 'open', 'write'].includes(error.syscall)
+  )
+}

@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest'
+import { Ipvs } from '../../lib/ipvs.ts'
+import { MARK, server, start, WEB } from './setup.ts'
+
+/** save() on the in-memory kernel: sysctls that are not there, and what others change meanwhile. */
+
+describe('save', () => {
+  test.each([
+    [
+      'conntrak',
+      "sysctls: this kernel has no 'conntrak': did you mean 'conntrack'? sysctls() lists those that",
+    ],
+    ['nosuch', "sysctls: this kernel has no 'nosuch': sysctls() lists those that a kernel has"],
+    ['svc_lfactor', "sysctls: this kernel has no 'svc_lfactor': sysctls() lists those that a kernel has"],
+    ['constructor', "sysctls: this kernel has no 'constructor': sysctls() lists those that a kernel has"],
+    ['lblc_expiration', "sysctls: this kernel has no 'lblc_expiration': the module ip_vs_lblc has it"],
+  ])('refuses to save a sysctl that is not there: %s', async (name, message) => {
+    const { ipvs } = await start()
+    const saved = ipvs.save({ sysctls: ['conntrack', name] })
+    await expect(saved).rejects.toThrow(message)
+    await expect(saved).rejects.toBeInstanceOf(RangeError)
+  })
+
+  test('saves once two reads have the same sysctls', async () => {
+    const { kernel, ipvs } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    kernel.beforeNext('getService', () => {
+      kernel.beforeNext('getService', async () => {
+        await other.addService({ ...MARK, scheduler: 'lblc' })
+        await other.setSysctl('lblc_expiration', 60)
+        await other.deleteService(MARK)
+      })
+    })
+    expect((await ipvs.save({ sysctls: true })).sysctls).toMatchObject({ lblc_expiration: '60' })
+  })
+
+  test('saves a scope while others keep changing what lies outside', async () => {
+    const { kernel, ipvs } = await start()
+    const other = await Ipvs.open({ transport: kernel })
+    const scope = { addresses: [WEB.address] }
+    const saved = await ipvs.save({ scope })
+    await other.addService(MARK)
+    await other.addRealServer(MARK, server(9))
+    let reads = 0
+    const change = async (): Promise<void> => {
+      reads += 1
+      kernel.beforeNext('getService', change)
+      await other.editRealServer(MARK, server(9), { weight: reads + 1 })
+    }
+    kernel.beforeNext('getService', change)
+    expect(await ipvs.save({ scope })).toEqual(saved)
+    expect(reads).toBe(2)
+    await expect(ipvs.save()).rejects.toMatchObject({ code: 'EAGAIN' })
+  })
+})

@@ -1,0 +1,20 @@
+/** IPVS_CMD_* of <linux/ip_vs.h>, written down a second time. */
+export const COMMANDS = {
+  newService: 1,
+  setService: 2,
+  deleteService: 3,
+  getService: 4,
+  newDest: 5,
+  setDest: 6,
+  deleteDest: 7,
+  getDest: 8,
+  newDaemon: 9,
+  deleteDaemon: 10,
+  getDaemon: 11,
+  setConfig: 12,
+  getConfig: 13,
+  setInfo: 14,
+  getInfo: 15,
+  zero: 16,
+  flush: 17,
+} as const
