@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { patient } from './test/helpers/patience.mjs'
 
 /**
  * The suite that needs a real kernel with ip_vs, and root there:
@@ -20,10 +21,9 @@ export default defineConfig({
     maxWorkers: 1,
     fileParallelism: false,
     isolate: false,
-    // Only what hangs may reach this. An emulated processor on a slow machine takes over two minutes for what starts Node
-    // fifty times.
-    testTimeout: 400_000,
-    hookTimeout: 400_000,
+    // Only what hangs may reach this.
+    testTimeout: patient(60_000),
+    hookTimeout: patient(60_000),
     reporters: ['verbose'],
   },
 })

@@ -15,6 +15,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ApplyResult, Reconciler, ReconcileOptions, ReconcileSource, State } from '../lib/index.ts'
 import { Ipvs } from '../lib/ipvs.ts'
 import { createMemoryKernel } from '../lib/testing.ts'
+import { until } from './helpers/until.ts'
 
 /** reconcile() over the in-memory kernel. */
 
@@ -55,14 +56,6 @@ async function begin(
   })
   open.push(reconciler)
   return { ipvs, other, kernel, reconciler, runs, errors }
-}
-
-async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`waited in vain until ${what}`)
-    await pause(5)
-  }
 }
 
 describe('reconcile', () => {

@@ -2,7 +2,8 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { ipvsadm } from '../../lib/cli/ipvsadm/program.ts'
 import { Ipvs } from '../../lib/index.ts'
-import { type CommandResult, type Netns, until } from './kernel.ts'
+import { type CommandResult, type Netns } from './kernel.ts'
+import { until } from './until.ts'
 
 /** Runs the real ipvsadm, many times in one network namespace: by a shell that stays there. */
 export class RealProgram {

@@ -1,7 +1,8 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { command, type Netns, until, withNamespaces } from './kernel.ts'
+import { command, type Netns, withNamespaces } from './kernel.ts'
+import { until } from './until.ts'
 
 /** A client, a director and a host with servers, joined by cables of their own: veth. */
 export interface Network {

@@ -1,8 +1,13 @@
 import fc from 'fast-check'
+import { DEEP } from './depth.ts'
 
-/** Random tests print their seed; IPVS_SEED repeats it. */
+/** The seed by default: the same commit, and the next one, get the same verdict. */
+const FIXED_SEED = 20_190_419
+
+/** The seed of a random test: fixed, or of chance and printed in a deep run. IPVS_SEED repeats one. */
 export function chooseSeed(title: string): number {
   const given = process.env.IPVS_SEED
+  if (given === undefined && !DEEP) return FIXED_SEED
   const seed = given === undefined ? Date.now() | 0 : Number(given)
   console.log(`${title}: IPVS_SEED=${String(seed)}`)
   return seed

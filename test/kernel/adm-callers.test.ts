@@ -2,7 +2,8 @@ import { access, chmod, copyFile, readdir, rename, rm, symlink, writeFile } from
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { command, kernelTests, type Netns, THROWAWAY, until, withNamespace } from '../helpers/kernel.ts'
+import { command, kernelTests, type Netns, THROWAWAY, withNamespace } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 
 /**
  * Programs that drive ipvsadm, with ours in its place: at the path where they

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { RealProgram, runOurs } from '../helpers/adm-programs.ts'
-import { kernelTests, type Netns, until, withNamespace } from '../helpers/kernel.ts'
+import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 import { Connection, REAL, sendDatagram, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 import { chooseSeed, Random } from '../helpers/random.ts'
 

@@ -11,9 +11,9 @@ import {
   kernelTests,
   type Netns,
   THROWAWAY,
-  until,
   withNamespace,
 } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 
 /** The programs as scripts start them: processes, under the names of ipvsadm's own. */
 

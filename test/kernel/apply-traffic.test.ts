@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import type { RealServerSpec, State } from '../../lib/index.ts'
-import { kernelTests, type Netns, until } from '../helpers/kernel.ts'
+import { kernelTests, type Netns } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 import { REAL, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 
 /** A service changes under the traffic of real HTTP, and no client notices. */

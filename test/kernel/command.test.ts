@@ -6,14 +6,8 @@ import { ipvs } from '../cli/terminal.ts'
 import { run, stepsOf } from '../docs/console.ts'
 import { pages } from '../docs/markdown.ts'
 import { type InstalledCommand, installCommand } from '../helpers/installed-command.ts'
-import {
-  kernelTests,
-  type Netns,
-  tryCommand,
-  until,
-  withNamespace,
-  withNamespaces,
-} from '../helpers/kernel.ts'
+import { kernelTests, type Netns, tryCommand, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 import { Connection, REAL, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 
 /** Our own commands on the real kernel. What they print is tested in test/cli. */

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { IpvsError } from '../../lib/errors.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import type { RealServerKey, ServiceKey } from '../../lib/types.ts'
-import { kernelTests, type Netns, until, withNamespace } from '../helpers/kernel.ts'
+import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 
 const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
 const OTHER: ServiceKey = { protocol: 'tcp', address: '10.0.0.99', port: 80 }

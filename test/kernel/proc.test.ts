@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import type { Connection } from '../../lib/types.ts'
-import { command, kernelTests, type Netns, until, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { command, kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 import {
   Connection as Client,
   REAL,

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { command, kernelTests, THROWAWAY, tryCommand, until } from '../helpers/kernel.ts'
+import { command, kernelTests, THROWAWAY, tryCommand } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 
 const KEY = { protocol: 'fwmark', fwmark: 1, family: 'ipv4' } as const
 

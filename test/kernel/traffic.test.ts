@@ -4,7 +4,8 @@ import type { RealServer } from '../../lib/service.ts'
 import type { DrainOptions, DrainProgress } from '../../lib/drain.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import type { RealServerSpec, ServiceSpec } from '../../lib/types.ts'
-import { kernelTests, until } from '../helpers/kernel.ts'
+import { kernelTests } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 import {
   Connection,
   type Network,

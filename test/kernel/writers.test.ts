@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { expect, test } from 'vitest'
 import { IpvsError } from '../../lib/errors.ts'
 import type { SnapshotEntry } from '../../lib/ipvs.ts'
-import { kernelTests, type Netns, until, withNamespace } from '../helpers/kernel.ts'
+import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
 
 /**
  * Services that nobody touches: firewall marks, the first of them with real

@@ -1,0 +1,35 @@
+// Limits in tests are for what hangs, and no test judges how fast a machine is. A limit is written as it would be on a quiet
+// machine and multiplied by the patience: how many times slower than that this machine is, measured once at the start of a
+// run. IPVS_PATIENCE says it outright.
+import { execFileSync } from 'node:child_process'
+import process from 'node:process'
+
+/** A start of Node on a quiet machine. */
+const QUIET_START_MS = 45
+
+/** How many times slower than a quiet machine this one is: at least 1. In the guests it is some 10. */
+function calibrate() {
+  const starts = [1, 2, 3].map(() => {
+    const begin = performance.now()
+    execFileSync(process.execPath, ['-e', '0'], { env: {} })
+    return performance.now() - begin
+  })
+  return Math.max(1, Math.round((Math.max(...starts) / QUIET_START_MS) * 10) / 10)
+}
+
+const given = Number(process.env.IPVS_PATIENCE || calibrate())
+if (!(given > 0)) {
+  throw new Error(`IPVS_PATIENCE must be a number above 0, got '${process.env.IPVS_PATIENCE}'`)
+}
+// What is started from here need not measure again.
+process.env.IPVS_PATIENCE = String(given)
+
+/**
+ * A limit in milliseconds.
+ *
+ * @param {number} quietMs on a quiet machine
+ * @returns {number}
+ */
+export function patient(quietMs) {
+  return Math.ceil(quietMs * given)
+}
