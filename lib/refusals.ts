@@ -86,7 +86,12 @@ export function sysctlRefusal(failure: Failure, name: string, value: string): Ip
   if (syscall !== 'open' && syscall !== 'write') return refusal(failure, 'setSysctl')
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
-    EINVAL: 'the kernel refuses the value: it is no number, or out of its range.',
+    EINVAL:
+      name === 'est_cpulist'
+        ? 'the kernel refuses the value: it is not a list of CPUs such as 0-3,5.'
+        : 'the kernel refuses the value: it is not a number, or out of range.',
+    // Only of a list of CPUs.
+    ERANGE: 'the kernel refuses the value: this machine does not have all of these CPUs.',
     EACCES: 'permission denied: it takes root in the user namespace that owns the network namespace.',
   }
   const code = errnoName(errno)

@@ -1,3 +1,4 @@
+import { Errno } from './errors.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -312,29 +313,48 @@ export function checkSysctlValue(name: string, value: unknown): string {
 /** As many CPUs as no kernel has. */
 const MOST_CPUS = 65536
 
-/**
- * A list of CPUs (est_cpulist) as the kernel prints it: `0,2,1` reads `0-2`. What
- * depends on the machine (`all`, `N`), or is no list, is given back as it is.
- */
-export function cpuList(text: string): string {
+/** What the kernel makes of a list of CPUs. Neither: that depends on the machine (`all`, `N`). */
+export interface CpuList {
+  /** As it is read back. */
+  readonly printed?: string
+  /** What it is refused with. */
+  readonly errno?: number
+}
+
+/** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
+export function readCpuList(text: string): CpuList {
   const cpus = new Set<number>()
-  for (const part of text.trim().split(',')) {
-    // bitmap_parselist(): a number, a range, or of each so many of a range the first few.
+  let known = true
+  for (const part of text.split(/[\s,]+/)) {
+    if (part === '') continue
+    if (/^all/i.test(part) || part.includes('N')) {
+      known = false
+      continue
+    }
+    // A number, a range, or the first few of each group of a range.
     const [, first, last = first, used = '1', group = used] =
       /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
     const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
-    if (first === undefined || from > to || to >= MOST_CPUS || some > many || many === 0) return text
+    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
+    if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
     for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
   }
+  if (!known) return {}
   const ranges: { readonly first: number; last: number }[] = []
   for (const cpu of [...cpus].sort((a, b) => a - b)) {
     const range = ranges.at(-1)
     if (range?.last === cpu - 1) range.last = cpu
     else ranges.push({ first: cpu, last: cpu })
   }
-  return ranges
+  const printed = ranges
     .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
     .join(',')
+  return { printed }
+}
+
+/** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. One that cannot be known, or is refused, as it is. */
+export function cpuList(text: string): string {
+  return readCpuList(text).printed ?? text
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */

@@ -95,7 +95,7 @@ export class Conversation implements Transport {
     // The file belongs to root; the capability is not asked for.
     if (!machine.privileged) return Promise.resolve({ errno: Errno.EACCES, syscall: 'open' })
     const written = writtenSysctl(name, value, current)
-    if (written === undefined) return Promise.resolve({ errno: Errno.EINVAL, syscall: 'write' })
+    if (typeof written === 'number') return Promise.resolve({ errno: written, syscall: 'write' })
     sysctls.set(name, written)
     return Promise.resolve(undefined)
   }

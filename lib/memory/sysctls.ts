@@ -1,4 +1,5 @@
-import { checkSysctlValue, cpuList, object } from '../validate.ts'
+import { Errno, errnoName } from '../errors.ts'
+import { checkSysctlValue, object, readCpuList } from '../validate.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with the values that a new namespace has. */
@@ -65,7 +66,8 @@ export function sysctlsOf(
     }
     const text = checkSysctlValue(name, value)
     const written = writtenSysctl(name, text, current)
-    if (written === undefined) throw new RangeError(`sysctl ${name} cannot be '${text}': EINVAL in Linux`)
+    if (typeof written === 'number')
+      throw new RangeError(`sysctl ${name} cannot be '${text}': ${errnoName(written)} in Linux`)
     known.set(name, written)
   }
   return known
@@ -90,19 +92,22 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   sync_version: [0, 1],
 }
 
-/** What a sysctl reads after `text` was written to it; `undefined` where the kernel answers EINVAL. */
-export function writtenSysctl(name: string, text: string, current: string): string | undefined {
-  if (name === 'est_cpulist') return cpuList(text.trim())
+/** What a sysctl reads after `text` was written to it, or the errno with which the kernel refuses it. */
+export function writtenSysctl(name: string, text: string, current: string): string | number {
+  if (name === 'est_cpulist') {
+    const { errno, printed } = readCpuList(text)
+    return errno ?? printed ?? text.trim()
+  }
   const numbers = text.trim().split(/\s+/).map(numberOf)
   if (name === 'sync_threshold') {
     const [threshold, period] = [...numbers, ...current.split('\t').slice(numbers.length).map(Number)]
-    if (threshold === undefined || period === undefined || threshold < 0 || period < 0) return undefined
-    return threshold < period || period === 0 ? `${String(threshold)}\t${String(period)}` : undefined
+    if (threshold === undefined || period === undefined || threshold < 0 || period < 0) return Errno.EINVAL
+    return threshold < period || period === 0 ? `${String(threshold)}\t${String(period)}` : Errno.EINVAL
   }
   const [value] = numbers
   const [least, most] = RANGES[name] ?? [-2147483648, 2147483647]
-  if (value === undefined || value < least || value > most) return undefined
-  if (name === 'sync_ports' && (value < 1 || (value & (value - 1)) !== 0)) return undefined
+  if (value === undefined || value < least || value > most) return Errno.EINVAL
+  if (name === 'sync_ports' && (value < 1 || (value & (value - 1)) !== 0)) return Errno.EINVAL
   // Automatic modes read as their standby while memory is not short.
   if ((name === 'drop_entry' || name === 'drop_packet') && value === 2) return '1'
   return String(value)

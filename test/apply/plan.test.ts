@@ -141,6 +141,7 @@ describe('planStates', () => {
     ['est_cpulist', '', '0', false],
     ['est_cpulist', '0-3,5', '5,3,0,1,2-3', true],
     ['est_cpulist', '0-1,4-5,8', '0-8:2/4', true],
+    ['est_cpulist', '0,2', ',2  0', true],
     ['est_cpulist', '0-3', '0-2', false],
     // What the kernel refuses is no empty list.
     ['est_cpulist', '', '3-0', false],

@@ -44,10 +44,41 @@ describe('sysctls', () => {
     await expect(ipvs.save({ sysctls: true })).rejects.toMatchObject({ ...error, command: 'save' })
   })
 
-  test('give a list of CPUs back as Linux prints it', async () => {
+  test.each([
+    ['3,0,1', '0-1,3'],
+    ['3 ,,0\t1,', '0-1,3'],
+    ['0-7:2/4', '0-1,4-5'],
+    ['0-0:0/1', ''],
+    ['', ''],
+    // How many CPUs there are is not known.
+    ['all', 'all'],
+    ['2-N', '2-N'],
+  ])('give a list of CPUs back as Linux prints it: %j', async (written, read) => {
     const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
-    await ipvs.setSysctl('est_cpulist', '3,0,1')
-    expect(await ipvs.sysctl('est_cpulist')).toBe('0-1,3')
+    await ipvs.setSysctl('est_cpulist', written)
+    expect(await ipvs.sysctl('est_cpulist')).toBe(read)
+  })
+
+  // As Linux 6.12 has it; no machine has CPU 65536.
+  test.each([
+    ['3-0', 'EINVAL', 'it is not a list of CPUs such as 0-3,5'],
+    ['x', 'EINVAL', 'it is not a list of CPUs'],
+    ['0:1/1', 'EINVAL', 'it is not a list of CPUs'],
+    ['0-3:2/1', 'EINVAL', 'it is not a list of CPUs'],
+    ['0-3:0/0', 'EINVAL', 'it is not a list of CPUs'],
+    ['all,x', 'EINVAL', 'it is not a list of CPUs'],
+    ['0,65536', 'ERANGE', 'this machine does not have all of these CPUs'],
+    ['65536,x', 'ERANGE', 'this machine does not have all of these CPUs'],
+  ])('refuse what is no list of CPUs, and CPUs that are not there: %s', async (written, code, said) => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
+    await ipvs.setSysctl('est_cpulist', '1')
+    await expect(ipvs.setSysctl('est_cpulist', written)).rejects.toMatchObject({
+      code,
+      syscall: 'write',
+      message: expect.stringContaining(said) as string,
+    })
+    expect(await ipvs.sysctl('est_cpulist')).toBe('1')
+    expect(() => createMemoryKernel({ sysctls: { est_cpulist: written } })).toThrow(`${code} in Linux`)
   })
 
   test('that cannot be set say why', async () => {
@@ -129,6 +160,16 @@ describe('connections', () => {
     kernel.connect(key, { clientAddress: '198.51.100.7' })
     const [template] = (await all(ipvs.connections())).filter((connection) => connection.template)
     expect(template).toMatchObject({ protocol: 0, virtualAddress: '0.0.0.7', virtualPort: 0, serverPort: 0 })
+  })
+
+  test('without the module say how to load it', async () => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel({ loaded: false }) })
+    await expect(all(ipvs.connections())).rejects.toMatchObject({
+      code: 'ENOENT',
+      syscall: 'open',
+      command: 'connections',
+      message: 'ENOENT: connections: there is no /proc/net/ip_vs_conn: load IPVS with `modprobe ip_vs`.',
+    })
   })
 
   test('may be left early, and are refused after close()', async () => {
