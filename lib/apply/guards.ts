@@ -1,9 +1,12 @@
-import { formatServiceKey } from '../errors.ts'
+import { formatEndpoint, formatServiceKey } from '../errors.ts'
 import { Pace } from '../pace.ts'
 import { type Step, type StepKind, subjectOf } from '../steps.ts'
+import type { RealServerSpec } from '../types.ts'
 import type { ApplyOptions } from './apply.ts'
+import { sameServer } from './equal.ts'
 import { ApplyError, stale } from './errors.ts'
 import type { Comparison, Differences } from './plan.ts'
+import { isAs, presentIn } from './present.ts'
 
 /** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
 export async function refuseStale(
@@ -11,27 +14,64 @@ export async function refuseStale(
   found: readonly Step[],
   { keepWeights }: Pick<Comparison, 'keepWeights'>,
 ): Promise<void> {
-  const textOf = (step: Step): string => JSON.stringify(step, keepWeights ? withoutWeight : undefined)
   const pace = new Pace()
   // The order of services in a table has no meaning, and may change by itself.
-  const expected = new Map<string, string>()
+  const expected = new Map<string, Step>()
   for (const step of planned) {
-    expected.set(`${step.kind} ${subjectOf(step)}`, textOf(step))
+    expected.set(`${step.kind} ${subjectOf(step)}`, keepWeights ? weightless(step) : step)
     if (pace.due()) await pace.rest()
   }
   for (const step of found) {
     const id = `${step.kind} ${subjectOf(step)}`
     const before = expected.get(id)
     if (before === undefined) throw stale(`${id} is needed too`)
-    if (before !== textOf(step)) throw stale(`${id} is no longer what it was`)
+    if (!sameStep(before, keepWeights ? weightless(step) : step))
+      throw stale(`${id} is no longer what it was`)
     expected.delete(id)
     if (pace.due()) await pace.rest()
   }
   for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
 }
 
-function withoutWeight(name: string, value: unknown): unknown {
-  return name === 'weight' ? undefined : value
+/** Whether two steps of one kind, which are about the same thing, lead from equal to equal. */
+function sameStep(one: Step, other: Step): boolean {
+  // Both ways, for a step has only the timeouts that it changes.
+  const same = (['before', 'after'] as const).every(
+    (when) => isAs(presentIn(one, when), other, when) && isAs(presentIn(other, when), one, when),
+  )
+  if (!same || one.kind !== 'delete-service' || other.kind !== 'delete-service') return same
+  const { realServers: gone = [] } = one.before
+  const servers = new Map((other.before.realServers ?? []).map((server) => [endpointOf(server), server]))
+  return (
+    gone.length === servers.size &&
+    gone.every((server) => {
+      const again = servers.get(endpointOf(server))
+      return again !== undefined && sameServer(server, again)
+    })
+  )
+}
+
+/** The same step, of servers without weights. */
+function weightless(step: Step): Step {
+  const without = (server: RealServerSpec): RealServerSpec => ({ ...server, weight: 0 })
+  switch (step.kind) {
+    case 'add-server':
+      return { ...step, after: without(step.after) }
+    case 'edit-server':
+      return { ...step, before: without(step.before), after: without(step.after) }
+    case 'delete-server':
+      return { ...step, before: without(step.before) }
+    case 'delete-service': {
+      const { realServers = [] } = step.before
+      return { ...step, before: { ...step.before, realServers: realServers.map(without) } }
+    }
+    default:
+      return step
+  }
+}
+
+function endpointOf({ address, port = 0 }: RealServerSpec): string {
+  return formatEndpoint(address, port)
 }
 
 /** The guard that options of an apply ask for: it throws where something of the differences may not be done. */

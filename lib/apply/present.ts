@@ -49,9 +49,14 @@ export async function serversByService(
   return servers
 }
 
+/** What a step found, or leaves; `undefined` where that is nothing. */
+export function presentIn(step: Step, when: 'before' | 'after'): Present | undefined {
+  return (step as { readonly before?: Present; readonly after?: Present })[when]
+}
+
 /** Whether something is as a step leaves it, or as the step found it. */
 export function isAs(present: Present | undefined, step: Step, when: 'before' | 'after'): boolean {
-  const wanted = (step as { readonly before?: Present; readonly after?: Present })[when]
+  const wanted = presentIn(step, when)
   if (present === undefined || wanted === undefined) return present === wanted
   switch (step.kind) {
     case 'add-service':

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { ApplyError, planStates, type State } from '../../lib/index.ts'
+import { ApplyError, type PlanOptions, planStates, type State } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { DNS, server, start, WANTED, WEB, writes } from './setup.ts'
+import { createMemoryKernel } from '../../lib/testing.ts'
+import { BEFORE, DNS, server, start, WANTED, WEB, writes } from './setup.ts'
 
 /** What is refused before anything is sent. */
 
@@ -106,6 +107,98 @@ describe('a plan that was made before', () => {
       await ipvs.apply(await planStates(await ipvs.save(), { services: [], syncDaemons }))
       expect((await ipvs.save()).syncDaemons).toMatchObject(syncDaemons)
     }
+  })
+
+  test('does a plan of two states that say less of what is there than the kernel', async () => {
+    const { ipvs, kernel } = await start()
+    // A running daemon has a length, a number other spellings, and 1 becomes 2 by itself where memory is short.
+    const before: State = {
+      services: BEFORE.services,
+      syncDaemons: BEFORE.syncDaemons ?? [],
+      sysctls: { sync_threshold: '0x3 062', secure_tcp: '2' },
+    }
+    await ipvs.restore(
+      { services: [], sysctls: { sync_threshold: '3 50', secure_tcp: '1' } },
+      { prune: false },
+    )
+    const wanted: State = {
+      services: [],
+      syncDaemons: [{ state: 'master', multicastInterface: 'eth0', syncId: 2 }],
+      sysctls: { sync_threshold: '5 60', secure_tcp: '0' },
+    }
+    const plan = await planStates(before, wanted)
+    kernel.clearLog()
+    await ipvs.apply(plan)
+    expect((await ipvs.plan(wanted)).steps).toEqual([])
+    const none = { services: [], syncDaemons: [] }
+    await ipvs.apply(await planStates(wanted, none))
+    expect((await ipvs.save()).syncDaemons).toEqual([])
+  })
+
+  test('does a plan of two states for a kernel that reports no tunnels', async () => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel({ version: '4.19' }) })
+    const one = { services: [{ ...WEB, realServers: [server(1, { method: 'tunnel' })] }] } as const
+    await ipvs.restore(one)
+    for (const realServers of [[server(1, { method: 'tunnel', weight: 2 })], []]) {
+      const other = { services: [{ ...WEB, realServers }] }
+      await ipvs.apply(await planStates(await ipvs.save(), other), { force: true })
+    }
+    expect(await ipvs.realServers(WEB)).toEqual([])
+  })
+
+  test.each<[string, State, PlanOptions, (other: Ipvs) => Promise<unknown>]>([
+    [
+      'another daemon',
+      { services: [], syncDaemons: [] },
+      {},
+      async (other) => {
+        await other.stopSyncDaemon('master')
+        await other.startSyncDaemon({ state: 'master', multicastInterface: 'eth0', syncId: 9 })
+      },
+    ],
+    [
+      'another timeout',
+      { services: [], timeouts: { tcpSeconds: 1000, udpSeconds: 300 } },
+      {},
+      (other) => other.setTimeouts({ udpSeconds: 301 }),
+    ],
+    [
+      'another value',
+      { services: [], sysctls: { conntrack: '1' } },
+      {},
+      (other) => other.setSysctl('conntrack', 2),
+    ],
+    ['another service', { services: [] }, {}, (other) => other.editService(DNS, { scheduler: 'lc' })],
+    ['a server that goes along', { services: [] }, {}, (other) => other.deleteRealServer(DNS, server(1))],
+    [
+      'another server that goes along',
+      { services: [] },
+      {},
+      (other) => other.editRealServer(DNS, server(1), { weight: 2 }),
+    ],
+    [
+      'thresholds of a server that goes along, though weights may change',
+      { services: [] },
+      { keepWeights: true },
+      (other) => other.editRealServer(DNS, server(1), { weight: 2, upperThreshold: 5 }),
+    ],
+    [
+      'thresholds of a server that is edited, though weights may change',
+      WANTED,
+      { keepWeights: true },
+      (other) => other.editRealServer(WEB, server(3), { upperThreshold: 5 }),
+    ],
+  ])('notices in the place of what it was made for %s', async (_, wanted, options, change) => {
+    const { ipvs, kernel } = await start()
+    const plan = await ipvs.plan(wanted, options)
+    const other = await Ipvs.open({ transport: kernel })
+    await change(other)
+    kernel.clearLog()
+    await expect(ipvs.apply(plan)).rejects.toMatchObject({
+      code: 'ERR_IPVS_STALE_PLAN',
+      message: expect.stringContaining('is no longer what it was') as string,
+    })
+    expect(writes(kernel)).toEqual([])
   })
 
   test('does a plan that went through JSON', async () => {
