@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest'
-import type { ApplyProgress, State, StepKind } from '../../lib/index.ts'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type ApplyProgress, type Plan, planStates, type State, type StepKind } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { COMMANDS } from '../helpers/commands.ts'
@@ -322,4 +322,63 @@ test('what a function for a scope writes into a key is not sent', async () => {
   const { steps } = await ipvs.apply({ services: [] }, { scope: scope as never })
   expect(steps.map((step) => 'service' in step && step.service)).toEqual([DNS, WEB])
   expect(await ipvs.services()).toEqual([])
+})
+
+describe('a long state', () => {
+  const many = (count: number): State => ({
+    services: [
+      {
+        ...WEB,
+        realServers: Array.from({ length: count }, (_, index) => ({
+          address: `10.2.${String(index >> 8)}.${String(index & 255)}`,
+          weight: 5,
+        })),
+      },
+    ],
+  })
+
+  /** Makes every look at the clock find that it is late, so that all that is paced rests often. */
+  function hurry(): void {
+    let now = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => (now += 3))
+  }
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
+  test('is taken as it was when it was checked, whatever its owner does meanwhile', async () => {
+    hurry()
+    /** A plan whose state gets another real server while it is made. */
+    const planWhile = async (at: number): Promise<Plan> => {
+      const state = many(200)
+      const planning = planStates({ services: [] }, state)
+      await new Promise((resolve) => setImmediate(resolve))
+      Object.assign(state.services[0]?.realServers?.[at] ?? {}, { address: 'nowhere', weight: -1 })
+      return planning
+    }
+    // By then the first has been checked, and the last has not.
+    const { wanted, steps } = await planWhile(0)
+    expect(wanted.services[0]?.realServers?.[0]).toMatchObject({ address: '10.2.0.0', weight: 5 })
+    expect(steps.at(-1)).toMatchObject({ kind: 'add-server', after: { address: '10.2.0.0', weight: 5 } })
+    await expect(planWhile(199)).rejects.toThrow('services[0].realServers[199].address must be')
+  })
+
+  test('lets others have the JS thread while its requests are made', async () => {
+    const { ipvs, kernel } = await start()
+    await ipvs.flush()
+    kernel.clearLog()
+    const { steps } = await planStates({ services: [] }, many(500))
+    let turns = 0
+    await ipvs.unit('apply', async (unit) => {
+      hurry()
+      const count = (): void => {
+        turns += 1
+        if (kernel.log.length === 0) setImmediate(count)
+      }
+      setImmediate(count)
+      const outcomes = await unit.write(steps)
+      expect(outcomes).toEqual(Array(501).fill(undefined))
+    })
+    expect(turns).toBeGreaterThan(5)
+  })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
+import { addService } from '../../lib/kernel.ts'
 import { MARK, server, start, WEB } from './setup.ts'
 
 /** save() on the in-memory kernel: sysctls that are not there, and what others change meanwhile. */
@@ -51,5 +52,19 @@ describe('save', () => {
     expect(await ipvs.save({ scope })).toEqual(saved)
     expect(reads).toBe(2)
     await expect(ipvs.save()).rejects.toMatchObject({ code: 'EAGAIN' })
+  })
+
+  test('saves a scope, though outside of it lies what no state can have', async () => {
+    const { kernel, ipvs } = await start()
+    const scope = { addresses: [WEB.address] }
+    const saved = await ipvs.save({ scope })
+    // The kernel takes a service with port 0 and no persistence.
+    const { request } = addService({ protocol: 'tcp', address: '10.0.0.2', port: 0 }, { scheduler: 'wrr' })
+    expect(await kernel.batch([request])).toEqual([{}])
+    const all = await ipvs.save({ timeouts: false, syncDaemons: false })
+    await expect(ipvs.plan(all)).rejects.toThrow('port 0 takes every port')
+    expect(await ipvs.save({ scope })).toEqual(saved)
+    expect(await ipvs.apply(saved, { scope })).toMatchObject({ steps: [] })
+    expect((await ipvs.plan({ services: [] }, { scope })).deletions).toBe(8)
   })
 })

@@ -1,6 +1,6 @@
 import { SocketAddress } from 'node:net'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import {
   canonicalAddress,
   canonicalServerKey,
@@ -12,6 +12,8 @@ import {
   parseAddress,
   parseIPv4Number,
 } from '../../lib/codec/address.ts'
+import { planStates, type State } from '../../lib/index.ts'
+import { isIPv4 } from '../../lib/validate.ts'
 import { concat, hex, toHex } from '../helpers/bytes.ts'
 import { holds } from '../helpers/random.ts'
 
@@ -182,4 +184,44 @@ test('an identity is written as it reads back', () => {
   expect(canonicalServiceKey({ protocol: 'tcp', ...key })).toEqual({ protocol: 'tcp', ...same })
   const mark = { protocol: 'fwmark', fwmark: 1, family: 'ipv6' } as const
   expect(canonicalServiceKey(mark)).toEqual(mark)
+})
+
+test('IPv4 addresses are checked, read and written without an expression, which takes milliseconds to compile', async () => {
+  const used: string[] = []
+  const names = [
+    'exec',
+    'test',
+    Symbol.match,
+    Symbol.matchAll,
+    Symbol.replace,
+    Symbol.search,
+    Symbol.split,
+  ] as const
+  for (const name of names) {
+    const real = Reflect.get(RegExp.prototype, name) as (...given: unknown[]) => null
+    vi.spyOn(RegExp.prototype, name as 'exec').mockImplementation(function (this: RegExp, ...given) {
+      used.push(this.source)
+      return real.apply(this, given)
+    })
+  }
+  // Nothing of it waits, so nobody else has a turn meanwhile.
+  const valid = ['192.0.2.1', '192.0.2.01', '192.0.2'].map(isIPv4)
+  const same = formatIPv4(parseIPv4Number(canonicalAddress('192.0.2.1')))
+  const state: State = {
+    services: [
+      {
+        protocol: 'tcp',
+        address: '192.0.2.1',
+        port: 80,
+        scheduler: 'wrr',
+        persistence: { netmask: '255.255.255.0' },
+        realServers: [{ address: '10.0.0.1', method: 'tunnel', tunnel: { type: 'gue', port: 5 } }],
+      },
+    ],
+  }
+  const { steps } = await planStates({ services: [] }, state).finally(() => {
+    vi.restoreAllMocks()
+  })
+  expect(used).toEqual([])
+  expect([valid, same, steps.length]).toEqual([[true, false, false], '192.0.2.1', 2])
 })
