@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import {
   type Connection,
   type Counter,
@@ -110,10 +111,8 @@ export function writeOf(action: Action): Write | undefined {
 /** The library does not send these; the kernel looks for the service first, then at the thresholds. */
 async function refuseThresholds(ipvs: Ipvs, key: ServiceKey): Promise<never> {
   await ipvs.service(key)
-  throw new IpvsError({ errno: ERANGE, command: 'addRealServer', service: key })
+  throw new IpvsError({ errno: constants.errno.ERANGE, command: 'addRealServer', service: key })
 }
-
-const ERANGE = 34
 
 /** Prints what a listing or a save asks for. Gives the exit status. */
 export async function show(
