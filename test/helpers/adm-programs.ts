@@ -1,53 +1,8 @@
-import { readFile, rm, writeFile } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { ipvsadm } from '../../lib/cli/ipvsadm/program.ts'
 import { Ipvs } from '../../lib/index.ts'
-import { type CommandResult, type Netns } from './kernel.ts'
-import { until } from './until.ts'
-
-/** Runs the real ipvsadm, many times in one network namespace: by a shell that stays there. */
-export class RealProgram {
-  readonly #shell: ReturnType<Netns['start']>
-  readonly #files: string
-  #said = ''
-
-  constructor(netns: Netns) {
-    this.#files = `/tmp/${netns.name}`
-    this.#shell = netns.start(['sh'])
-    this.#shell.stdout.setEncoding('utf8').on('data', (text: string) => {
-      this.#said += text
-    })
-  }
-
-  async run(words: readonly string[], stdin = '', program = 'ipvsadm'): Promise<CommandResult> {
-    const input = `${this.#files}.in`
-    await writeFile(input, stdin)
-    const [out, err] = [`${this.#files}.out`, `${this.#files}.err`]
-    const line = [program, ...words].map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ')
-    this.#said = ''
-    this.#shell.stdin.write(`${line} <${input} >${out} 2>${err}; echo $?\n`)
-    const status = await new Promise<number>((resolve, reject) => {
-      const look = (): void => {
-        if (!this.#said.endsWith('\n')) return
-        this.#shell.stdout.off('data', look)
-        this.#shell.off('exit', gone)
-        resolve(Number(this.#said))
-      }
-      const gone = (): void => {
-        reject(new Error(`the shell ended at: ${line}`))
-      }
-      this.#shell.stdout.on('data', look)
-      this.#shell.once('exit', gone)
-    })
-    return { status, stdout: await readFile(out, 'utf8'), stderr: await readFile(err, 'utf8') }
-  }
-
-  async end(): Promise<void> {
-    this.#shell.stdin.end()
-    await until('the shell has ended', () => this.#shell.exitCode !== null)
-    for (const name of ['in', 'out', 'err']) await rm(`${this.#files}.${name}`, { force: true })
-  }
-}
+import type { Netns } from './kernel.ts'
+import type { CommandResult } from './shell.ts'
 
 /** Runs ours, in this process. The input comes in pieces. */
 export async function runOurs(

@@ -1,7 +1,7 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { command, type Netns, withNamespaces } from './kernel.ts'
+import { type Netns, withNamespaces } from './kernel.ts'
 import { until } from './until.ts'
 
 /** A client, a director and a host with servers, joined by cables of their own: veth. */
@@ -17,31 +17,44 @@ export const VIRTUAL = { ipv4: '10.1.0.100', ipv6: 'fd01::100' } as const
 export const REAL = { ipv4: '10.2.0.2', ipv6: 'fd02::2', second: '10.2.0.3' } as const
 
 export function withNetwork<T>(body: (network: Network) => Promise<T>): Promise<T> {
-  return withNamespaces(3, async (client, director, host) => {
-    const script = `
-      ip -n "$1" link add eth0 type veth peer name clients netns "$2"
-      ip -n "$3" link add eth0 type veth peer name servers netns "$2"
-      ip -n "$1" link set eth0 up
-      ip -n "$3" link set eth0 up
-      ip -n "$2" link set clients up
-      ip -n "$2" link set servers up
-      ip -n "$1" addr add 10.1.0.2/24 dev eth0
-      ip -n "$1" addr add fd01::2/64 dev eth0 nodad
-      ip -n "$2" addr add 10.1.0.1/24 dev clients
-      ip -n "$2" addr add ${VIRTUAL.ipv4}/32 dev clients
-      ip -n "$2" addr add fd01::1/64 dev clients nodad
-      ip -n "$2" addr add ${VIRTUAL.ipv6}/128 dev clients nodad
-      ip -n "$2" addr add 10.2.0.1/24 dev servers
-      ip -n "$2" addr add fd02::1/64 dev servers nodad
-      ip -n "$3" addr add ${REAL.ipv4}/24 dev eth0
-      ip -n "$3" addr add ${REAL.second}/24 dev eth0
-      ip -n "$3" addr add ${REAL.ipv6}/64 dev eth0 nodad
-      ip -n "$3" route add default via 10.2.0.1
-      ip -n "$3" route add default via fd02::1
-      ip netns exec "$2" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'`
-    await command(['sh', '-ec', script, 'sh', client.name, director.name, host.name])
-    return body({ client, director, host })
-  })
+  const setUp = ([, director = '', host = '']: readonly string[]): string[][] => [
+    [
+      `link add eth0 type veth peer name clients netns ${director}`,
+      'link set eth0 up',
+      'addr add 10.1.0.2/24 dev eth0',
+      'addr add fd01::2/64 dev eth0 nodad',
+    ],
+    [
+      `link add servers type veth peer name eth0 netns ${host}`,
+      'link set clients up',
+      'link set servers up',
+      'addr add 10.1.0.1/24 dev clients',
+      `addr add ${VIRTUAL.ipv4}/32 dev clients`,
+      'addr add fd01::1/64 dev clients nodad',
+      `addr add ${VIRTUAL.ipv6}/128 dev clients nodad`,
+      'addr add 10.2.0.1/24 dev servers',
+      'addr add fd02::1/64 dev servers nodad',
+    ],
+    [
+      'link set eth0 up',
+      `addr add ${REAL.ipv4}/24 dev eth0`,
+      `addr add ${REAL.second}/24 dev eth0`,
+      `addr add ${REAL.ipv6}/64 dev eth0 nodad`,
+      'route add default via 10.2.0.1',
+      'route add default via fd02::1',
+    ],
+  ]
+  return withNamespaces(
+    3,
+    async (client, director, host) => {
+      await director.run([
+        ...['sh', '-c'],
+        'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding',
+      ])
+      return body({ client, director, host })
+    },
+    { setUp },
+  )
 }
 
 /** Starts a server that answers with what it gets, and waits until it listens. */

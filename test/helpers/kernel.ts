@@ -1,4 +1,4 @@
-import { execFile, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import { Ipvs, type OpenOptions } from '../../lib/ipvs.ts'
 import { chooseSeed } from './random.ts'
+import { Shell, type CommandResult } from './shell.ts'
 
 /** What the tests of a real kernel share: its network namespaces, and what to do where there is none. */
 
@@ -31,8 +32,21 @@ const missing: readonly string[] = await findMissing()
 
 /** Tests that need the real kernel. Where there is none they are skipped, or fail if it is required. */
 export function kernelTests(title: string, body: () => void): void {
+  describeWithKernel(title, { concurrent: false }, body)
+}
+
+/** The same for tests that wait for the kernel's timers, and so can wait together. */
+export function concurrentKernelTests(title: string, body: () => void): void {
+  describeWithKernel(title, { concurrent: true }, body)
+}
+
+function describeWithKernel(
+  title: string,
+  options: { readonly concurrent: boolean },
+  body: () => void,
+): void {
   if (missing.length === 0) {
-    describe(title, body)
+    describe(title, options, body)
     return
   }
   const reason = `the real kernel's tests need ${missing.join('; ')}`
@@ -82,31 +96,33 @@ function ignore(): void {
   // What went wrong shows in what the child says, or in its status.
 }
 
-/** What a command said. */
-export interface CommandResult {
-  /** 0 if it succeeded. */
-  readonly status: number
-  readonly stdout: string
-  readonly stderr: string
+/** Shells that wait for something to run. One at a time runs in each. */
+const idle: Shell[] = []
+
+async function withShell(body: (shell: Shell) => Promise<CommandResult>): Promise<CommandResult> {
+  const shell = idle.pop() ?? new Shell()
+  const result = await body(shell)
+  idle.push(shell)
+  return result
 }
 
 /** Runs a command to its end, whatever that is. */
-export function tryCommand(argv: readonly string[], stdin = ''): Promise<CommandResult> {
-  const [file = '', ...args] = argv
-  return new Promise((resolve) => {
-    const child = execFile(file, args, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
-      const code = error?.code
-      resolve({ status: error === null ? 0 : typeof code === 'number' ? code : 1, stdout, stderr })
-    })
-    child.stdin?.on('error', ignore) // one that ends without reading
-    child.stdin?.end(stdin)
-  })
+export function tryCommand(argv: readonly string[], stdin?: string): Promise<CommandResult> {
+  return withShell((shell) => shell.run(argv, stdin))
 }
 
 /** Runs a command that succeeds, and gives what it printed. */
 export async function command(argv: readonly string[], stdin?: string): Promise<string> {
-  const { status, stdout, stderr } = await tryCommand(argv, stdin)
-  if (status !== 0) throw new Error(`${argv.join(' ')}: status ${String(status)}: ${stderr}`)
+  return succeeded(argv.join(' '), await tryCommand(argv, stdin))
+}
+
+/** Runs lines of shell, the last of which succeeds, and gives what they printed. */
+export async function script(lines: string): Promise<string> {
+  return succeeded(lines, await withShell((shell) => shell.script(lines)))
+}
+
+function succeeded(what: string, { status, stdout, stderr }: CommandResult): string {
+  if (status !== 0) throw new Error(`${what}: status ${String(status)}: ${stderr}`)
   return stdout
 }
 
@@ -117,6 +133,7 @@ export class Netns {
   readonly ipvs: Ipvs
   readonly #opened: Ipvs[]
   readonly #children: ChildProcessWithoutNullStreams[] = []
+  readonly #shells: Shell[] = []
 
   constructor(name: string, ipvs: Ipvs) {
     this.name = name
@@ -145,6 +162,13 @@ export class Netns {
     return tryCommand(this.#inside(argv), stdin)
   }
 
+  /** A shell inside, for whoever runs many commands there. It ends with the namespace. */
+  shell(): Shell {
+    const shell = new Shell(this.#inside(['sh']))
+    this.#shells.push(shell)
+    return shell
+  }
+
   /** Starts a command inside. It is killed with the namespace at the latest. */
   start(argv: readonly string[]): ChildProcessWithoutNullStreams {
     const [file = '', ...args] = this.#inside(argv)
@@ -164,7 +188,8 @@ export class Netns {
     return this.run(['cat', path])
   }
 
-  async remove(): Promise<void> {
+  /** Ends all that is inside. The namespace itself is deleted by who made it. */
+  async end(): Promise<void> {
     for (const child of this.#children) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue
       const ended = new Promise((resolve) => child.once('exit', resolve))
@@ -172,8 +197,8 @@ export class Netns {
       process.kill(-child.pid, 'SIGKILL')
       await ended
     }
+    await Promise.all(this.#shells.map((shell) => shell.end()))
     await Promise.all(this.#opened.map((ipvs) => ipvs.close()))
-    await command(['ip', 'netns', 'delete', this.name])
   }
 
   #inside(argv: readonly string[]): string[] {
@@ -184,35 +209,56 @@ export class Netns {
 let counter = 0
 
 /** Makes a network namespace with `lo` up (or down) for one test, and takes it away afterwards. */
-export async function withNamespace<T>(body: (netns: Netns) => Promise<T>, { lo = true } = {}): Promise<T> {
-  counter += 1
-  const name = `ipvs-test-${String(process.pid)}-${String(counter)}`
-  await command([
-    'sh',
-    '-c',
-    lo ? 'ip netns add "$1" && ip -n "$1" link set lo up' : 'ip netns add "$1"',
-    'sh',
-    name,
-  ])
-  let netns: Netns
-  try {
-    netns = new Netns(name, await Ipvs.open({ netns: name }))
-  } catch (error) {
-    await command(['ip', 'netns', 'delete', name])
-    throw error
-  }
-  try {
-    return await body(netns)
-  } finally {
-    await netns.remove()
-  }
+export function withNamespace<T>(body: (netns: Netns) => Promise<T>, options?: NetnsOptions): Promise<T> {
+  return withNamespaces(1, body, options)
+}
+
+export interface NetnsOptions {
+  /** Whether `lo` is up. */
+  readonly lo?: boolean
+  /** Commands of ip(8), without the word itself, that set up each of them: they get the names of all. */
+  readonly setUp?: (names: readonly string[]) => readonly (readonly string[])[]
 }
 
 /** Several of them. */
-export function withNamespaces<T>(count: number, body: (...all: Netns[]) => Promise<T>): Promise<T> {
-  const more = (all: Netns[]): Promise<T> =>
-    all.length === count ? body(...all) : withNamespace((netns) => more([...all, netns]))
-  return more([])
+export async function withNamespaces<T>(
+  count: number,
+  body: (...all: Netns[]) => Promise<T>,
+  { lo = true, setUp = () => [] }: NetnsOptions = {},
+): Promise<T> {
+  const names = Array.from({ length: count }, () => `ipvs-test-${process.pid}-${++counter}`)
+  const lines = setUp(names)
+  const all: Netns[] = []
+  try {
+    await script(
+      [
+        'set -e',
+        batch(
+          [],
+          names.map((name) => `netns add ${name}`),
+        ),
+        ...names.map((name, index) =>
+          batch(['-n', name], [...(lo ? ['link set lo up'] : []), ...(lines[index] ?? [])]),
+        ),
+      ].join('\n'),
+    )
+    for (const name of names) all.push(new Netns(name, await Ipvs.open({ netns: name })))
+    return await body(...all)
+  } finally {
+    await Promise.all(all.map((netns) => netns.end()))
+    await script(
+      batch(
+        ['-force'],
+        names.map((name) => `netns delete ${name}`),
+      ),
+    )
+  }
+}
+
+/** Shell that has ip(8) do several things, in one process. */
+function batch(options: readonly string[], lines: readonly string[]): string {
+  if (lines.length === 0) return ''
+  return `ip ${options.join(' ')} -batch - <<'LINES'\n${lines.join('\n')}\nLINES`
 }
 
 /**

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest'
-import { RealProgram, runOurs } from '../helpers/adm-programs.ts'
+import { runOurs } from '../helpers/adm-programs.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { Connection, REAL, sendDatagram, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 import { chooseSeed, Random } from '../helpers/random.ts'
+import type { Shell } from '../helpers/shell.ts'
 
 /** Listings of one table by the real ipvsadm and by ours: the same bytes. */
 
@@ -23,14 +24,14 @@ const VIEWS = [
   '',
 ]
 
-async function expectSame(netns: Netns, program: RealProgram, views: readonly string[]): Promise<void> {
+async function expectSame(netns: Netns, shell: Shell, views: readonly string[]): Promise<void> {
   for (const view of views) {
     const words = view === '' ? [] : view.split(' ')
     // Counters and timers go on meanwhile: what was the same before and after ours must be ours.
     await until(`a moment in which nothing changes: ipvsadm ${view}`, async () => {
-      const before = await program.run(words)
+      const before = await shell.run(['ipvsadm', ...words])
       const ours = await runOurs(netns, words)
-      const after = await program.run(words)
+      const after = await shell.run(['ipvsadm', ...words])
       if (JSON.stringify(before) !== JSON.stringify(after)) return false
       expect(ours, `ipvsadm ${view}`).toEqual(before)
       return true
@@ -65,13 +66,12 @@ kernelTests('the same listings as ipvsadm', () => {
       // 127.0.0.0/8 and others that are no unicast addresses are refused: what is left is random enough.
       await netns.tryRun(['ipvsadm', '-R'], `${lines.join('\n')}\n`)
       expect((await netns.ipvs.services()).length).toBeGreaterThan(70)
-      const program = new RealProgram(netns)
-      await expectSame(netns, program, ['-Ln', '-Ln --nosort', '-Ln --stats'])
-      const [theirs, ours] = [await program.run(['-Sn']), await runOurs(netns, ['-Sn'])]
+      const shell = netns.shell()
+      await expectSame(netns, shell, ['-Ln', '-Ln --nosort', '-Ln --stats'])
+      const [theirs, ours] = [await shell.run(['ipvsadm', '-Sn']), await runOurs(netns, ['-Sn'])]
       // A mark that ipvsadm cannot read again is written so that it can (docs/ipvsadm.md).
       const readable = theirs.stdout.replace(/ -f (-\d+)/g, (_, mark: string) => ` -f ${Number(mark) >>> 0}`)
       expect(ours).toEqual({ ...theirs, stdout: readable })
-      await program.end()
     })
   })
 
@@ -107,16 +107,15 @@ kernelTests('the same listings as ipvsadm', () => {
       for (let round = 0; round < 20; round++) {
         for (const connection of connections) await connection.echo('x'.repeat(1000 + round))
       }
-      const program = new RealProgram(director)
-      await expectSame(director, program, VIEWS)
-      await expectSame(director, program, ['-Lnc', '-Lnc --persistent-conn', '-Lc'])
+      const shell = director.shell()
+      await expectSame(director, shell, VIEWS)
+      await expectSame(director, shell, ['-Lnc', '-Lnc --persistent-conn', '-Lc'])
       expect((await runOurs(director, ['-Lnc'])).stdout).toMatch(/ESTABLISHED/)
       expect((await runOurs(director, ['-Lnc', '--persistent-conn'])).stdout).toMatch(
         / sip +abc123@10\.1\.0\.2$/m,
       )
       expect((await runOurs(director, ['-Ln', '--stats'])).stdout).toMatch(/:80 +\d+ +[1-9]\d+/)
       for (const connection of connections) await connection.close()
-      await program.end()
     })
   })
 })

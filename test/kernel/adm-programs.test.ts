@@ -4,15 +4,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { RealProgram, runOurs, wordsOf } from '../helpers/adm-programs.ts'
-import {
-  command,
-  type CommandResult,
-  kernelTests,
-  type Netns,
-  THROWAWAY,
-  withNamespace,
-} from '../helpers/kernel.ts'
+import { runOurs, wordsOf } from '../helpers/adm-programs.ts'
+import { command, kernelTests, type Netns, THROWAWAY, withNamespace } from '../helpers/kernel.ts'
+import type { CommandResult } from '../helpers/shell.ts'
 import { until } from '../helpers/until.ts'
 
 /** The programs as scripts start them: processes, under the names of ipvsadm's own. */
@@ -243,12 +237,12 @@ kernelTests('names', () => {
     ]
     await withFile('/etc/hosts', HOSTS, () =>
       withNamespace(async (netns: Netns) => {
-        const program = new RealProgram(netns)
+        const shell = netns.shell()
         const other = await netns.open()
         for (const line of lines) {
           const words = wordsOf(line)
           const before = await other.snapshot()
-          const theirs = await program.run(words)
+          const theirs = await shell.run(['ipvsadm', ...words])
           const after = JSON.stringify(await other.snapshot())
           // Once more from where it began, by ours.
           if (JSON.stringify(before) !== after) await undo(netns, before)
@@ -259,9 +253,12 @@ kernelTests('names', () => {
         const saved = await runOurs(netns, ['-S'])
         const table = await netns.run(['ipvsadm', '-Sn'])
         await netns.run(['ipvsadm', '-C'])
-        expect(await program.run(['-R'], saved.stdout)).toEqual({ status: 0, stdout: '', stderr: '' })
+        expect(await shell.run(['ipvsadm', '-R'], saved.stdout)).toEqual({
+          status: 0,
+          stdout: '',
+          stderr: '',
+        })
         expect(await netns.run(['ipvsadm', '-Sn'])).toBe(table)
-        await program.end()
       }),
     )
   })
@@ -287,12 +284,10 @@ kernelTests('names', () => {
             ),
           )
           const path = `${ours}:${dirname(process.execPath)}:${process.env.PATH ?? ''}`
-          const began = performance.now()
+          // One after the other they take 33 minutes, which is more than any test has.
           const listed = await netns.run(['env', `PATH=${path}`, 'ipvsadm', '-L'])
           expect(listed.match(/ -> 10\.1\./g)).toHaveLength(2000)
           expect(asked).toBeGreaterThan(1000)
-          // One after the other they take 33 minutes.
-          expect(performance.now() - began).toBeLessThan(60_000)
         }),
       )
     },

@@ -4,7 +4,7 @@ import type { RealServer } from '../../lib/service.ts'
 import type { DrainOptions, DrainProgress } from '../../lib/drain.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import type { RealServerSpec, ServiceSpec } from '../../lib/types.ts'
-import { kernelTests } from '../helpers/kernel.ts'
+import { concurrentKernelTests } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import {
   Connection,
@@ -57,7 +57,7 @@ function drain(
   return { done, seen }
 }
 
-kernelTests('traffic', () => {
+concurrentKernelTests('traffic', () => {
   test("shows in gauges at once, and in counters within the two seconds of the kernel's estimator", () =>
     withService(WEB, async (server, { client }, ipvs) => {
       const start = await server.refresh()
@@ -198,7 +198,7 @@ kernelTests('traffic', () => {
     }))
 })
 
-kernelTests('drain', () => {
+concurrentKernelTests('drain', () => {
   test('waits while a connection is held, sends new ones elsewhere, and deletes when it ends', () =>
     withService(WEB, async (server, { client }, ipvs) => {
       const held = await Connection.open(client, VIRTUAL.ipv4, 80)
