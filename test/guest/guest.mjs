@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // Runs a command as root on a real Linux kernel with ip_vs, in a guest that a Debian machine boots without being root.
 // README.md in this folder says what it promises and how it works.
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -18,11 +19,13 @@ const NAME = here.includes('/node_modules/') ? 'npx ipvs guest' : 'npm run guest
 const USAGE = `usage: ${NAME} [OPTION...] [--] COMMAND [ARGUMENT...]
 
 Runs COMMAND as root on a Linux kernel of its own that has ip_vs, in the current folder and with this machine's files
-at their paths. What it writes is gone afterwards. Exits with COMMAND's status; 124 at the time limit, 125 if the guest
-could not run. Needs x86-64 and Debian, and not root. The first run fetches the kernel, without installing it.
+at their paths. What it writes is gone afterwards. Exits with COMMAND's status; 124 at a limit, 125 if the guest could
+not run. Needs x86-64 and Debian, and not root. The first run fetches the kernel, without installing it.
 
   --kernel 6.1|6.12   User Mode Linux 6.1 (the default), or 6.12 in qemu
-  --limit SECONDS     end everything after this long; default IPVS_GUEST_LIMIT or 600, on a terminal 8 hours
+  --silence SECONDS   end everything when COMMAND has written nothing for this long; default IPVS_GUEST_SILENCE or 600,
+                      on a terminal 8 hours
+  --limit SECONDS     end everything after this long, whatever it does; default IPVS_GUEST_LIMIT, or no such limit
   --mem SIZE          memory, such as 512M; default 2G
   --share FOLDER      a folder of this machine that COMMAND may write to; can be repeated
   --env NAME=VALUE    a variable for COMMAND, besides those of the caller; can be repeated
@@ -48,7 +51,8 @@ const LEFT_BEHIND =
 /**
  * @typedef {object} Options
  * @property {string} kernel a key of KERNELS
- * @property {number} limitSeconds
+ * @property {number} silenceSeconds without output, once COMMAND has started
+ * @property {number | undefined} limitSeconds of the whole run
  * @property {string} memory
  * @property {string[]} shares absolute paths
  * @property {string[]} extras what else is fetched
@@ -69,7 +73,8 @@ function parseOptions(args) {
   /** @type {Options} */
   const options = {
     kernel: '6.1',
-    limitSeconds: Number(process.env['IPVS_GUEST_LIMIT'] || (interactive ? 8 * 3600 : 600)),
+    silenceSeconds: Number(process.env['IPVS_GUEST_SILENCE'] || (interactive ? 8 * 3600 : 600)),
+    limitSeconds: process.env['IPVS_GUEST_LIMIT'] ? Number(process.env['IPVS_GUEST_LIMIT']) : undefined,
     memory: '2G',
     shares: [],
     extras: [],
@@ -98,6 +103,7 @@ function parseOptions(args) {
     if (option === '--') break
     else if (option === '--help') return 'help'
     else if (option === '--kernel') options.kernel = value()
+    else if (option === '--silence') options.silenceSeconds = Number(value())
     else if (option === '--limit') options.limitSeconds = Number(value())
     else if (option === '--mem') options.memory = value()
     else if (option === '--share') options.shares.push(path.resolve(value()))
@@ -121,8 +127,14 @@ function parseOptions(args) {
 
   if (!KERNELS[options.kernel])
     throw new GuestError(`--kernel is ${Object.keys(KERNELS).join(' or ')}, not ${options.kernel}`)
+  if (!(options.silenceSeconds > 0)) {
+    throw new GuestError('the limit of silence is a number of seconds above 0')
+  }
   // The upper bound is that of setTimeout().
-  if (!(options.limitSeconds > 0 && options.limitSeconds < 2 ** 31 / 1000)) {
+  if (
+    options.limitSeconds !== undefined &&
+    !(options.limitSeconds > 0 && options.limitSeconds < 2 ** 31 / 1000)
+  ) {
     throw new GuestError('the time limit is a number of seconds above 0')
   }
   if (!/^[1-9][0-9]*[MG]$/.test(options.memory))
@@ -189,17 +201,17 @@ exec /usr/bin/env -i ${variables.join(' ')} ${prefix} ${command.map(quote).join(
 /**
  * The keeper is the machine's parent and outlives us by a moment. The machine has many processes; they are one process
  * group, which the keeper kills when the lifeline closes, by us or because we are gone, however we went. A machine
- * whose keeper was killed dies too (setpriv), and so does one whose owner was stopped for too long (read -t).
+ * whose keeper was killed dies too (setpriv), and so does one whose owner was stopped beyond its time limit (read -t).
  */
 const KEEPER = `
 set -m
-work=$1 seconds=$2
+work=$1 seconds=$2 # none: empty
 shift 2
 setpriv --pdeathsig KILL -- "$@" 3<&- &
 machine=$!
 echo "group $machine" >&4
 exec 4>&- 5>&- 6>&- 7>&- >/dev/null 2>&1
-read -r -t "$seconds" -u 3
+read -r \${seconds:+-t "$seconds"} -u 3
 kill -KILL -- "-$machine"
 wait
 rm -rf "$work"
@@ -212,9 +224,10 @@ const LIFELINE = 3
  * @param {string} work
  */
 function start(machine, options, work) {
+  const seconds = options.limitSeconds === undefined ? '' : String(Math.ceil(options.limitSeconds) + 60)
   const keeper = spawn(
     'bash',
-    ['-c', KEEPER, 'ipvs-guest', work, String(Math.ceil(options.limitSeconds) + 60), ...machine.argv],
+    ['-c', KEEPER, 'ipvs-guest', work, seconds, ...machine.argv],
     // A session of its own: a terminal's Ctrl-C must not reach it.
     { stdio: ['ignore', ...Array(7).fill('pipe')], env: { ...process.env, ...machine.env }, detached: true },
   )
@@ -237,6 +250,9 @@ function line(keeper, fd) {
 /** So many lines tell what a guest was at when something went wrong. */
 const LAST_LINES = 40
 
+/** A boot takes seconds; on a machine that does much else, or where qemu has no KVM, perhaps minutes. */
+const BOOT_SECONDS = 600
+
 /**
  * Passes on what the guest says, until it says that COMMAND has ended.
  *
@@ -248,6 +264,10 @@ async function converse(keeper, options) {
   const { promise, resolve, reject } = withResolvers()
   const received = { out: 0, err: 0, terminal: 0 }
   let started = false
+  /** Since the guest was started, or COMMAND, or since it wrote last. */
+  let silentSeconds = 0
+  /** Lines whose reader is slow: COMMAND may be unable to write meanwhile, and is not silent of itself. */
+  const waiting = new Set()
   /** What the guest's last words were. @type {{ status: number, out: number, err: number } | undefined} */
   let exit
   const settle = () => {
@@ -280,9 +300,14 @@ async function converse(keeper, options) {
     const to = name === 'err' ? process.stderr : process.stdout
     from.on('data', (bytes) => {
       received[name] += bytes.length
+      silentSeconds = 0
       if (!to.write(bytes)) {
         from.pause()
-        to.once('drain', () => from.resume())
+        waiting.add(from)
+        to.once('drain', () => {
+          waiting.delete(from)
+          from.resume()
+        })
       }
       settle()
     })
@@ -304,6 +329,7 @@ async function converse(keeper, options) {
       if (word === 'group') killAtEnd(keeper, Number(values[0]))
       if (word === 'started') {
         started = true
+        silentSeconds = 0
         if (options.interactive) connectTerminal(keeper) // not before: Ctrl-C must be able to end a boot
       }
       if (word === 'fail') wrong(values.join(' '))
@@ -321,14 +347,28 @@ async function converse(keeper, options) {
   keeper.on('error', (error) => reject(new GuestError(`bash: ${error.message}`)))
   keeper.on('exit', () => wrong('its keeper was killed'))
 
-  const timer = setTimeout(() => {
-    const when = started ? '' : ', before the guest was up'
-    reject(new GuestError(`killed everything at the time limit of ${options.limitSeconds} s${when}`, 124))
-  }, options.limitSeconds * 1000)
+  const end = (/** @type {string} */ why) => reject(new GuestError(`killed everything ${why}`, 124))
+  const { limitSeconds, silenceSeconds } = options
+  const timer =
+    limitSeconds === undefined
+      ? undefined
+      : setTimeout(() => {
+          end(`at the time limit of ${limitSeconds} s${started ? '' : ', before the guest was up'}`)
+        }, limitSeconds * 1000)
+  // Counted second by second: time during which this process was stopped is not silence, because what COMMAND wrote
+  // meanwhile is still to be read.
+  const clock = setInterval(() => {
+    if (waiting.size > 0) return
+    silentSeconds += 1
+    if (!started && silentSeconds > BOOT_SECONDS) end(`because the guest was not up after ${BOOT_SECONDS} s`)
+    if (started && silentSeconds > silenceSeconds)
+      end(`because the command wrote nothing for ${silenceSeconds} s`)
+  }, 1000)
   try {
     return await promise
   } finally {
     clearTimeout(timer)
+    clearInterval(clock)
   }
 }
 
@@ -393,6 +433,23 @@ function refuseElsewhere() {
   )
 }
 
+/** A value of `policy` in /proc/PID/stat. */
+const SCHED_FIFO = 1
+
+/**
+ * `chrt -f` on one processor would stop us for good: V8's main thread asks again and again whether a helper thread has
+ * finished its part of a garbage collection (cppgc, incremental sweeping), and under SCHED_FIFO that thread does not run
+ * until the main thread waits. Under SCHED_RR, at the same priority, they take turns.
+ */
+function leaveFifo() {
+  const stat = readFileSync('/proc/self/stat', 'utf8')
+  // proc(5) counts from 1; the second field is in parentheses, and can have spaces.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const [priority = '', policy] = fields.slice(40 - 3)
+  if (Number(policy) !== SCHED_FIFO) return
+  execFileSync('chrt', ['--all-tasks', '--rr', '--pid', priority, String(process.pid)])
+}
+
 /**
  * @param {Options | 'help'} options
  * @returns {Promise<number>} the exit status
@@ -403,6 +460,7 @@ async function main(options) {
     return 0
   }
   refuseElsewhere()
+  leaveFifo()
   const parts = [...(KERNELS[options.kernel]?.parts ?? []), ...options.extras]
   await fetchParts(parts, (stop) => cleanUps.push(stop))
   return options.fetchOnly ? 0 : await run(options)
