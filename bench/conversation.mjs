@@ -15,6 +15,33 @@ import { deserialize, serialize } from 'node:v8'
  */
 
 /**
+ * The same transport, and a function that tells how many requests it was given that change something.
+ *
+ * @param {Transport} transport
+ * @returns {{ transport: Transport, changes: () => number }}
+ */
+export function counted(transport) {
+  let changes = 0
+  return {
+    transport: new Proxy(transport, {
+      get(target, method) {
+        const call = Reflect.get(target, method)
+        if (typeof call !== 'function') return call
+        if (method !== 'batch') return call.bind(target)
+        return (/** @type {Parameters<Transport['batch']>[0]} */ requests) => {
+          changes += requests.filter(({ command }) => !READING.has(command)).length
+          return target.batch(requests)
+        }
+      },
+    }),
+    changes: () => changes,
+  }
+}
+
+/** The numbers of IPVS_CMD_GET_SERVICE, _DEST, _DAEMON, _CONFIG and _INFO. */
+const READING = new Set([4, 8, 11, 13, 15])
+
+/**
  * The same transport, and a function that writes down what it has answered.
  *
  * @param {Transport} transport

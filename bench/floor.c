@@ -112,7 +112,7 @@ static void Put32(struct Messages* messages, uint16_t type, uint32_t value) {
 }
 
 static void PutAddress(struct Messages* messages, uint16_t type, int network, int service) {
-  uint8_t address[16] = {10, network, service / 250, 1 + service % 250};
+  uint8_t address[16] = {10 + network / 256, network % 256, service / 250, 1 + service % 250};
   Put(messages, type, address, sizeof(address));
 }
 

@@ -1,34 +1,40 @@
 // The library's part of the benchmark.
 //
-//   node --expose-gc library.mjs [--record FOLDER] WORK SERVICES SERVERS REPEATS PLACE...
+//   node --expose-gc library.mjs [--record] WORK REPEATS SERVICES,SERVERS,PLACE...
 //
-// A fresh process does the work once in each place, or where it only reads, REPEATS times in the first. So the first time
-// is that of a program that has just started, and the last ones those of one that has been running. A place is a network
-// namespace, or the path of what --record wrote of a work in one: then all that the kernel would say is known before.
+// A fresh process does the work in each place, one after the other, with so many services and real servers of each; where
+// it only reads or edits, REPEATS times. So the first time is that of a program that has just started, and the last ones
+// those of one that has been running. A place is a network namespace, or the path of what --record wrote of the work in
+// one: then all that the kernel would say is known before. With --record there is one place, and the path is told after
+// it: SERVICES,SERVERS,NAMESPACE,PATH.
 // Prints one line of JSON, a Report. Whatever is not as it should be throws.
 import assert from 'node:assert/strict'
-import path from 'node:path'
-import { randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
 import { performance } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
 import { Ipvs } from 'ipvs'
 import { openNative } from '../dist/transport/native.js'
-import { recorded, replayed } from './conversation.mjs'
+import { counted, recorded, replayed } from './conversation.mjs'
 import { rules } from './rules.mjs'
 
 /**
  * @typedef {object} Report
  * @property {number[]} microseconds how long the work took, each time
- * @property {number[]} longestTurnMs how long the JS thread was kept at most, each time; see Turns
- * @property {number} [heapBytes] what the table takes
+ * @property {number[]} longestTurnMs how long the JS thread was kept at most, each time; see Turns. Only where the
+ *   kernel's answers are replayed: to look at the clock in each turn takes time itself, in the guest a lot of it
+ * @property {number[]} heapBytes what is held at the end, in each place
+ * @property {number[]} requests requests that changed something, in each call
  */
 
 const {
   values: { record },
-  positionals: [work = '', services, servers, repeats, ...places],
-} = parseArgs({ allowPositionals: true, options: { record: { type: 'string' } } })
-const size = { services: Number(services), servers: Number(servers), repeats: Number(repeats) }
+  positionals: [work = '', repeats, ...places],
+} = parseArgs({ allowPositionals: true, options: { record: { type: 'boolean', default: false } } })
+/** Of the place. */
+const size = { services: 0, servers: 0, repeats: Number(repeats) }
+/** Whether the turns are looked at. */
+let watched = false
 
 /** So many calls travel together: the JS thread has other work too, and is kept while it makes them. */
 const CHUNK_CALLS = 500
@@ -63,7 +69,7 @@ class Turns {
 }
 
 /** @type {Report} */
-const report = { microseconds: [], longestTurnMs: [] }
+const report = { microseconds: [], longestTurnMs: [], heapBytes: [], requests: [] }
 
 /**
  * @template T
@@ -71,11 +77,11 @@ const report = { microseconds: [], longestTurnMs: [] }
  */
 async function measure(task) {
   await nextTurn()
-  const turns = new Turns()
+  const turns = watched ? new Turns() : undefined
   const start = performance.now()
   const result = await task()
   report.microseconds.push((performance.now() - start) * 1000)
-  report.longestTurnMs.push(await turns.stop())
+  if (turns) report.longestTurnMs.push(await turns.stop())
   return result
 }
 
@@ -129,30 +135,44 @@ async function restoreState(ipvs) {
 
 /** @param {Ipvs} ipvs */
 async function apply(ipvs) {
-  const states = [state(), differing(state(), 10)]
+  const states = [state(), differing(state(), DIFFERENCES)]
   await ipvs.restore(at(states, 0))
   for (let i = 1; i <= size.repeats; i++) {
-    const { steps } = await measure(() => ipvs.apply(at(states, i % 2)))
-    assert.equal(steps.length, 10)
-    assert.equal((await ipvs.apply(at(states, i % 2))).steps.length, 0)
+    const wanted = at(states, i % 2)
+    const before = changes()
+    await measure(() => ipvs.apply(wanted))
+    const between = changes()
+    await ipvs.apply(wanted)
+    report.requests.push(between - before, changes() - between)
   }
 }
 
-/** All of a large table, once each. @param {Ipvs} ipvs */
-async function large(ipvs) {
+const DIFFERENCES = 10
+
+/**
+ * The life of a table, of any size: it is restored, saved, compared with another state, and read.
+ *
+ * @param {Ipvs} ipvs
+ */
+async function growth(ipvs) {
   const wanted = state()
   await collectGarbage()
   const before = process.memoryUsage().heapUsed
   const { steps } = await measure(() => ipvs.restore(wanted))
-  assert.equal(steps.length, size.services * (1 + size.servers))
   const saved = await measure(() => ipvs.save())
-  const other = differing(saved, Math.min(100, size.services))
+  const differences = Math.min(100, size.services)
+  const other = differing(saved, differences)
   const plan = await measure(() => ipvs.plan(other))
-  assert.equal(plan.steps.length, Math.min(100, size.services))
   await collectGarbage()
-  report.heapBytes = process.memoryUsage().heapUsed - before
+  report.heapBytes.push(process.memoryUsage().heapUsed - before)
   // Held until here: the steps of the restore, what was saved, and the plan.
-  assert(steps.length + saved.services.length + plan.steps.length > 0)
+  assert.equal(steps.length, size.services * (1 + size.servers))
+  assert.equal(saved.services.length, size.services)
+  assert.equal(plan.steps.length, differences)
+
+  const table = await measure(() => ipvs.snapshot())
+  assert.equal(table.length, size.services)
+  for (const { realServers } of table) assert.equal(realServers.length, size.servers)
 }
 
 /** @param {Ipvs} ipvs */
@@ -185,22 +205,22 @@ async function edit(ipvs) {
     if (i > 0) report.microseconds.push((performance.now() - start) * 1000)
   }
   // Again, because to look at the turns of so short a work is itself some work.
-  const turns = new Turns()
+  const turns = watched ? new Turns() : undefined
   for (const [i, server] of edited.entries()) await server.edit({ weight: 1000 + i })
-  report.longestTurnMs.push(await turns.stop())
+  if (turns) report.longestTurnMs.push(await turns.stop())
 }
 
-/** What Node takes to have something done on its thread pool and hear of it, twice: so many calls an edit has. */
+/** What Node takes to go to its thread pool, do nothing there and come back, twice: so many calls an edit has. */
 async function pool() {
+  /** @type {{ trip: () => Promise<void> }} */
+  const { trip } = createRequire(import.meta.url)('../build/bench/trip.node')
   for (let i = 0; i < size.repeats; i++) {
     const start = performance.now()
-    await inPool(1)
-    await inPool(1)
+    await trip()
+    await trip()
     report.microseconds.push((performance.now() - start) * 1000)
   }
 }
-
-const inPool = promisify(randomBytes)
 
 /** @param {Ipvs} ipvs */
 async function memory(ipvs) {
@@ -210,7 +230,7 @@ async function memory(ipvs) {
   const before = process.memoryUsage().heapUsed
   const table = await measure(() => ipvs.snapshot())
   await collectGarbage()
-  report.heapBytes = process.memoryUsage().heapUsed - before
+  report.heapBytes.push(process.memoryUsage().heapUsed - before)
 
   assert.equal(table.length, size.services)
   for (const { realServers } of table) assert.equal(realServers.length, size.servers)
@@ -225,15 +245,24 @@ async function collectGarbage() {
   globalThis.gc()
 }
 
-/** How the library is opened for a place, and what is to be done when it is closed. @param {string} place @param {number} index */
-async function open(place, index) {
+/** How many requests that change something were sent so far, where that is counted. */
+let changes = () => 0
+
+/** How the library is opened in a place, and what is to be done when it is closed. @param {string} place @param {string} [file] */
+async function open(place, file) {
   const nothing = () => {}
   if (place.includes('/')) return { options: { transport: replayed(place) }, done: nothing }
-  if (record === undefined) return { options: { netns: place }, done: nothing }
+  if (!record && work !== 'apply') return { options: { netns: place }, done: nothing }
   const native = await openNative({ netns: `/run/netns/${place}`, timeoutMs: 10_000 })
   assert('batch' in native)
+  if (!record) {
+    const counting = counted(native)
+    changes = counting.changes
+    return { options: { transport: counting.transport }, done: () => native.close() }
+  }
+  assert(file)
   const { transport, save } = recorded(native)
-  return { options: { transport }, done: () => save(path.join(record, `${work}-${index}`)) }
+  return { options: { transport }, done: () => save(file) }
 }
 
 /**
@@ -247,14 +276,17 @@ function at(list, index) {
   return found
 }
 
-const works = { restore, restoreState, apply, large, read, edit, pool, memory }
+const works = { restore, restoreState, apply, growth, read, edit, pool, memory }
 const run = Object.entries(works).find(([name]) => name === work)?.[1]
 assert(run, `no such work: ${work}`)
-for (const [index, place] of places.entries()) {
-  const { options, done } = await open(place, index)
+for (const words of places) {
+  const [services, servers, place = '', file] = words.split(',')
+  Object.assign(size, { services: Number(services), servers: Number(servers) })
+  watched = place.includes('/')
+  const { options, done } = await open(place, file)
   const ipvs = await Ipvs.open(options)
   await run(ipvs)
   await ipvs.close()
-  done()
+  await done()
 }
 process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -3,8 +3,8 @@
 //
 //   node measure.mjs FOLDER PLAN
 //
-// FOLDER has the programs floor and stopwatch, PLAN is JSON. Prints one line of JSON, Measurements. At last each work of
-// the library is done once more and recorded in FOLDER/recorded, to be replayed outside of the guest.
+// FOLDER has the programs floor and stopwatch and the addon trip.node, PLAN is JSON. Prints one line of JSON, Measurements.
+// At last each work of the library is done once more and recorded in FOLDER/recorded, to be replayed outside of the guest.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -13,29 +13,34 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { median } from './median.mjs'
 import { ipvsadmLines, rules } from './rules.mjs'
-import { libraryWorks, samplesOf } from './works.mjs'
+import { isWanted, libraryWorks, recordingName, recordingsOf, rulesOf, samplesOf } from './works.mjs'
 
 /**
  * @typedef {object} Plan
  * @property {number} services
  * @property {number} servers real servers of each service
- * @property {number} memoryServers the same for the table whose memory is measured
+ * @property {number} memoryServers the same for the table whose memory is measured when it was read
  * @property {number} rounds samples of each contender
+ * @property {number} growthRounds the same for the growth
+ * @property {{ services: number, places: number }[]} growth the sizes of it, and how often a process does each
+ * @property {number} warmUps what a process does before, so often and with the table of the others
+ * @property {number} largeServices the size that is also done by a process that has just started
+ * @property {number[]} oneService servers in a table of one service, for each size of it
  * @property {number} restores how often a process of the library restores; the last counts as that of one that runs
  * @property {number} reads the same for reading, where the median of the last third counts
  * @property {number} edits edits that a sample is the median of
  * @property {number} spawns the same for processes, which take longer
+ * @property {string[]} only groups of works.mjs that are wanted; none: all
  *
  * @typedef {object} Measurements
  * @property {string} kernel
  * @property {string} node
  * @property {string} ipvsadm
  * @property {Record<string, Record<string, number[]>>} microseconds by work and contender, a number for each sample
- * @property {Record<string, Record<string, number[]>>} longestTurnMs by work and contender
- * @property {number[]} heapBytes
- * @property {number[]} largeHeapBytes of a large table that was restored and saved, with a plan
+ * @property {number[]} requests that each apply() sent, and then each that had nothing to do
  *
  * @typedef {import('./library.mjs').Report} Report
+ * @typedef {import('./works.mjs').Table} Table
  */
 
 const here = import.meta.dirname
@@ -77,20 +82,20 @@ const stopwatch = (namespace, ...args) => timesOf(runIn(namespace, path.join(fol
 /** @param {string} output */
 const timesOf = (output) => output.trim().split('\n').map(Number)
 
-/** Does a work of the library in fresh namespaces. @param {string} work @param {(report: Report, names: string[]) => void} use @param {string[]} options */
-async function library(work, use, ...options) {
-  const { table, repeats, places, full } = libraryWorks(plan)[work] ?? assert.fail(work)
-  await inFreshNamespaces(places, (...names) => {
-    if (full) for (const name of names) floor(name, 'restore', ...table)
-    use(libraryIn(names, work, [...table, repeats], options), names)
+/** Does a work of the library in fresh namespaces. @param {string} name @param {(report: Report, names: string[]) => void} use */
+async function library(name, use) {
+  const { program, repeats, places, full } = libraryWorks(plan)[name] ?? assert.fail(name)
+  await inFreshNamespaces(places.length, (...names) => {
+    if (full) for (const [index, table] of places.entries()) floor(names[index] ?? '', 'restore', ...table)
+    use(libraryIn(program, repeats, ...places.map((table, index) => [...table, names[index] ?? ''])), names)
   })
 }
 
-/** @param {string[]} names @param {string} work @param {number[]} size @param {string[]} [options] @returns {Report} */
-const libraryIn = (names, work, size, options = []) =>
-  JSON.parse(
-    run(process.execPath, '--expose-gc', path.join(here, 'library.mjs'), ...options, work, ...size, ...names),
-  )
+/** @param {string} program @param {number} repeats @param {(string | number)[][]} places @returns {Report} */
+const libraryIn = (program, repeats, ...places) =>
+  JSON.parse(run(...libraryCommand, program, repeats, ...places.map(String)))
+
+const libraryCommand = [process.execPath, '--expose-gc', path.join(here, 'library.mjs')]
 
 let namespaces = 0
 
@@ -135,22 +140,19 @@ const measurements = {
   node: process.version,
   ipvsadm: run('ipvsadm', '--version').split(' ')[1] ?? '',
   microseconds: {},
-  longestTurnMs: {},
-  heapBytes: [],
-  largeHeapBytes: [],
+  requests: [],
 }
 
-/** @param {string} work @param {string} contender @param {number[]} microseconds @param {number[]} [longestTurnMs] */
-function note(work, contender, microseconds, longestTurnMs) {
+/** @param {string} work @param {string} contender @param {number[]} microseconds */
+function note(work, contender, microseconds) {
   ;((measurements.microseconds[work] ??= {})[contender] ??= []).push(...microseconds)
-  if (longestTurnMs) ((measurements.longestTurnMs[work] ??= {})[contender] ??= []).push(...longestTurnMs)
 }
 
 /** @param {string} name of libraryWorks() @param {Report} report */
 function noteLibrary(name, report) {
-  for (const { work, contender, microseconds, longestTurnMs } of samplesOf(name, report)) {
-    note(work, contender, [microseconds], [longestTurnMs])
-  }
+  for (const { work, contender, microseconds } of samplesOf(name, plan, report))
+    note(work, contender, [microseconds])
+  measurements.requests.push(...report.requests)
 }
 
 /** @param {string} namespace */
@@ -180,8 +182,14 @@ function serverWords(index) {
   return `-t ${service.address}:${service.port} -r ${realServers[0]?.address}:${realServers[0]?.port}`
 }
 
-/** The works, and in each the contenders in turn. @type {Record<string, (() => Promise<void>)[]>} */
-const works = {
+/** What the kernel takes for a table of another size. @param {Table} table @param {(times: { restore: number[], read: number[] }) => void} use */
+const floorOf = (table, use) =>
+  inFreshNamespaces(1, (name) => {
+    use({ restore: floor(name, 'restore', ...table), read: floor(name, 'read', ...table) })
+  })
+
+/** The groups of works.mjs, and in each the contenders in turn. @type {Record<string, (() => Promise<void>)[]>} */
+const groups = {
   restore: [
     () =>
       inFreshNamespaces(1, (name) => {
@@ -244,31 +252,33 @@ const works = {
       }),
     () =>
       inFreshNamespaces(1, (name) => {
-        note('edit', 'pool', [median(libraryIn([name], 'pool', [...sizes, plan.edits]).microseconds)])
+        note('edit', 'pool', [median(libraryIn('pool', plan.edits, [...sizes, name]).microseconds)])
       }),
   ],
-  memory: [
-    () =>
-      library('memory', (report) => {
-        noteLibrary('memory', report)
-        measurements.heapBytes.push(report.heapBytes ?? NaN)
-      }),
+  growth: [
+    ...plan.growth.map(({ services }) => () => {
+      /** @type {Table} */
+      const table = [services, plan.servers]
+      return floorOf(table, ({ restore, read }) => {
+        note('growthRestore', `floor ${rulesOf(table)}`, restore)
+        note('growthRead', `floor ${rulesOf(table)}`, read)
+      })
+    }),
+    ...plan.oneService.map(
+      (servers) => () =>
+        floorOf([1, servers], ({ restore, read }) => {
+          note('oneServiceRestore', `floor ${1 + servers}`, restore)
+          note('oneServiceRead', `floor ${1 + servers}`, read)
+        }),
+    ),
+    () => library('growth', (report) => noteLibrary('growth', report)),
   ],
-  large: [
-    () =>
-      library('large', (report) => {
-        noteLibrary('large', report)
-        measurements.largeHeapBytes.push(report.heapBytes ?? NaN)
-      }),
-  ],
-  startup: [
+  start: [
     () =>
       inFreshNamespaces(1, (name) => {
         /** @param {string} contender @param {string[]} words */
         const start = (contender, ...words) => {
-          note('startup', contender, [
-            median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...words)),
-          ])
+          note('start', contender, [median(stopwatch(name, plan.spawns, '/dev/null', '/dev/null', ...words))])
         }
         start('node', process.execPath, '-e', '0')
         start('command', ...command, '-v')
@@ -280,14 +290,22 @@ const works = {
 
 run('modprobe', 'ip_vs_wrr')
 await idle()
-for (const [work, contenders] of Object.entries(works)) {
-  for (let round = 1; round <= plan.rounds; round++) {
-    process.stderr.write(`${work}: round ${round} of ${plan.rounds}\n`)
+for (const [group, contenders] of Object.entries(groups)) {
+  if (!isWanted(plan, group)) continue
+  const rounds = group === 'growth' ? plan.growthRounds : plan.rounds
+  for (let round = 1; round <= rounds; round++) {
+    process.stderr.write(`${group}: round ${round} of ${rounds}\n`)
     for (const contender of contenders) await contender()
   }
 }
-for (const work of Object.keys(libraryWorks(plan))) {
-  process.stderr.write(`${work}: recorded\n`)
-  await library(work, () => {}, '--record', path.join(folder, 'recorded'))
+for (const [recording, { program, places, repeats, full }] of recordingsOf(plan)) {
+  process.stderr.write(`${recording}: recorded\n`)
+  await inFreshNamespaces(1, (name) => {
+    const [table] = places
+    assert(table)
+    if (full) floor(name, 'restore', ...table)
+    const file = path.join(folder, 'recorded', recordingName(program, table))
+    run(...libraryCommand, '--record', program, repeats, [...table, name, file].join())
+  })
 }
 process.stdout.write(`${JSON.stringify(measurements)}\n`)

@@ -40,7 +40,7 @@ export function ipvsadmLines(table) {
   })
 }
 
-/** @param {number} network @param {number} service */
+/** @param {number} network at most 29,951 @param {number} service at most 63,999 */
 function address(network, service) {
-  return `10.${network}.${Math.floor(service / 250)}.${1 + (service % 250)}`
+  return `${10 + (network >> 8)}.${network % 256}.${Math.floor(service / 250)}.${1 + (service % 250)}`
 }
