@@ -202,12 +202,18 @@ exec /usr/bin/env -i ${variables.join(' ')} ${prefix} ${command.map(quote).join(
  * The keeper is the machine's parent and outlives us by a moment. The machine has many processes; they are one process
  * group, which the keeper kills when the lifeline closes, by us or because we are gone, however we went. A machine
  * whose keeper was killed dies too (setpriv), and so does one whose owner was stopped beyond its time limit (read -t).
+ *
+ * A machine's processor is taken for as long as the keeper has a lock on its folder in /sys, which needs no rights and
+ * leaves nothing behind.
  */
 const KEEPER = `
 set -m
-work=$1 seconds=$2 # none: empty
-shift 2
-setpriv --pdeathsig KILL -- "$@" 3<&- &
+work=$1 processors=$2 seconds=$3 # either may be empty: no choice, no limit
+shift 3
+for processor in $processors; do
+  { exec 8</sys/devices/system/cpu/cpu$processor; } 2>/dev/null && flock -n 8 && break
+done
+setpriv --pdeathsig KILL -- \${processor:+taskset -c $processor} "$@" 3<&- 8<&- &
 machine=$!
 echo "group $machine" >&4
 exec 4>&- 5>&- 6>&- 7>&- >/dev/null 2>&1
@@ -227,7 +233,7 @@ function start(machine, options, work) {
   const seconds = options.limitSeconds === undefined ? '' : String(Math.ceil(options.limitSeconds) + 60)
   const keeper = spawn(
     'bash',
-    ['-c', KEEPER, 'ipvs-guest', work, seconds, ...machine.argv],
+    ['-c', KEEPER, 'ipvs-guest', work, machine.processors.join(' '), seconds, ...machine.argv],
     // A session of its own: a terminal's Ctrl-C must not reach it.
     { stdio: ['ignore', ...Array(7).fill('pipe')], env: { ...process.env, ...machine.env }, detached: true },
   )

@@ -32,6 +32,7 @@ export const LINES = /** @type {const} */ ({ control: 4, out: 5, err: 6, termina
 /**
  * @typedef {object} Machine
  * @property {string[]} argv
+ * @property {string[]} processors of which it takes one, the first that no other guest has; none: it takes what it gets
  * @property {Record<string, string>} env besides the caller's own
  * @property {string} settings shell text that init.sh builds on: it defines `control`, `out`, `err`, `terminal`, which
  *   are devices, and the functions `mount_lower` and `mount_shares`
@@ -84,9 +85,6 @@ async function userModeLinux({ work, memory, shares }) {
   await symlink(path.join(tools, 'usr/bin/busybox'), path.join(work, 'busybox'))
   return {
     argv: [
-      'taskset',
-      '-c',
-      await oneProcessor(),
       path.join(kernel, 'linux'),
       `mem=${memory}`,
       'root=/dev/root rootfstype=hostfs rootflags=/ ro',
@@ -94,7 +92,8 @@ async function userModeLinux({ work, memory, shares }) {
       `uml_dir=${work}/`,
       'con=null ssl=null con0=null,fd:1',
       `ssl0=fd:${LINES.control} ssl1=fd:${LINES.out} ssl2=fd:${LINES.err} con1=fd:${LINES.terminal}`,
-    ].flatMap((text, i) => (i <= 3 ? [text] : text.split(' '))),
+    ].flatMap((text, i) => (i === 0 ? [text] : text.split(' '))),
+    processors: await processors(),
     env: { TMPDIR: await folderForMemory(memory) },
     settings: `
 control=/dev/ttyS0 out=/dev/ttyS1 err=/dev/ttyS2 terminal=/dev/tty1
@@ -117,15 +116,17 @@ mount_shares() {
 
 /**
  * User Mode Linux has one processor, but is several processes of the host that wake one another: on different processors
- * each of these wake-ups takes up to ten times as long. Guests that run at the same time should not all have the same one.
+ * each of these wake-ups takes up to ten times as long. The last is for a guest that finds all of them taken, and so
+ * should not be the same for every guest.
  */
-async function oneProcessor() {
+async function processors() {
   const status = await readFile('/proc/self/status', 'utf8')
   const allowed = (/^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1] ?? '0').split(',').flatMap((range) => {
     const [first = 0, last = first] = range.split('-').map(Number)
-    return Array.from({ length: last - first + 1 }, (_, i) => first + i)
+    return Array.from({ length: last - first + 1 }, (_, i) => String(first + i))
   })
-  return String(allowed[process.pid % allowed.length])
+  const turn = process.pid % allowed.length
+  return [...allowed.slice(turn), ...allowed.slice(0, turn)]
 }
 
 /**
@@ -189,6 +190,7 @@ async function qemu({ work, memory, shares, verbose }) {
       ...folder('kernel', kernel, ',readonly=on'),
       ...shares.flatMap((share, i) => folder(`share${i}`, share, '')),
     ],
+    processors: [],
     env: { LD_LIBRARY_PATH: path.join(usr, 'lib', libraries[0] ?? '') },
     settings: `
 control=/dev/vport0p1 out=/dev/vport0p2 err=/dev/vport0p3 terminal=/dev/hvc0
