@@ -3,6 +3,7 @@ import { type ApplyProgress, type Plan, planStates, type State, type StepKind } 
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { COMMANDS } from '../helpers/commands.ts'
+import { hurry } from '../helpers/hurry.ts'
 import { identity, membersOfMessage, nest, readU32, text, u32 } from '../helpers/kernel-bytes.ts'
 import { ALL, BEFORE, DNS, server, start, unordered, WANTED, WEB, writes } from './setup.ts'
 
@@ -337,11 +338,6 @@ describe('a long state', () => {
     ],
   })
 
-  /** Makes every look at the clock find that it is late, so that all that is paced rests often. */
-  function hurry(): void {
-    let now = 0
-    vi.spyOn(performance, 'now').mockImplementation(() => (now += 3))
-  }
   afterEach(() => {
     vi.restoreAllMocks()
   })

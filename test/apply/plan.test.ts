@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatPlan, type Plan, planStates, type PlanOptions, type State } from '../../lib/index.ts'
 import { canonicalTable, table } from '../helpers/kernel-arbitraries.ts'
+import { cases } from '../helpers/depth.ts'
 import { chooseSeed } from '../helpers/random.ts'
 
 /** planStates() and formatPlan(): no kernel anywhere. */
@@ -97,7 +98,7 @@ describe('planStates', () => {
         expect(count('edit-server', plan)).toBe(count('edit-server', again))
         expect((await planStates(to, plan.wanted)).steps).toEqual([])
       }),
-      { seed: chooseSeed('plans'), numRuns: 100 },
+      { seed: chooseSeed('plans'), numRuns: cases(50, 2_000) },
     )
   })
 

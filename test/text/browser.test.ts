@@ -24,16 +24,17 @@ describe('ipvs/text in a browser', () => {
     expect(result.warnings).toEqual([])
     script = result.outputFiles[0]?.text ?? ''
     expect(script).not.toMatch(/\brequire\(|["']node:/)
-  }, 30_000)
+  })
 
   test('reads and writes every form, and lets others have their turn', async () => {
-    const turns: string[] = []
+    let turns = 0
+    let now = 1
     const work = `${script}
       ;(async () => {
         if (typeof process !== 'undefined' || typeof Buffer !== 'undefined' || typeof setImmediate !== 'undefined')
           throw new Error('this is Node')
         const state = { version: 1, services: [{ protocol: 'tcp', address: '192.0.2.1', port: 80, scheduler: 'rr',
-          realServers: Array.from({ length: 20000 }, (_, i) => ({ address: '10.0.' + (i >> 8) + '.' + (i & 255),
+          realServers: Array.from({ length: 2000 }, (_, i) => ({ address: '10.0.' + (i >> 8) + '.' + (i & 255),
             port: 80, method: 'direct', weight: 1 })) }] }
         for (const format of ['json', 'yaml', 'ipvsadm']) {
           const written = await text.formatState(state, { format })
@@ -44,14 +45,15 @@ describe('ipvs/text in a browser', () => {
         return [error.name, error.line, error.column, text.formatServiceKey(text.parseServiceKey('fwmark6/5'))].join(' ')
       })()`
     const result: unknown = await runInNewContext(work, {
-      performance,
+      // As slow on every machine: what is paced rests after some hundred steps.
+      performance: { now: () => (now += 0.3) },
       TextEncoder,
       setTimeout: (callback: () => void, ms: number) => {
-        turns.push('turn')
+        turns += 1
         setTimeout(callback, ms)
       },
     })
     expect(result).toBe('StateSyntaxError 1 7 fwmark6/5')
-    expect(turns.length).toBeGreaterThan(5)
-  }, 30_000)
+    expect(turns).toBeGreaterThan(5)
+  })
 })
