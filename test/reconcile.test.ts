@@ -6,12 +6,13 @@ import {
   rmSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ApplyResult, Reconciler, ReconcileOptions, ReconcileSource, State } from '../lib/index.ts'
 import { Ipvs } from '../lib/ipvs.ts'
 import { createMemoryKernel } from '../lib/testing.ts'
@@ -107,46 +108,42 @@ describe('reconcile', () => {
     await Promise.all(Array.from({ length: 20 }, () => reconciler.runNow()))
   })
 
+  /** How long it is to wait from now on, each time; it does not. */
+  function waitsOf(): number[] {
+    const waits: number[] = []
+    const wait = globalThis.setTimeout
+    vi.spyOn(globalThis, 'setTimeout').mockImplementation(((callback: () => void, ms: number) => {
+      waits.push(ms)
+      return wait(callback, 0)
+    }) as typeof wait)
+    return waits
+  }
+
   test('backs off while runs fail, by chance too, and comes back to its interval', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(0.5)
-    const errors: unknown[] = []
-    // When it failed, not when this test saw it: on a busy machine that is later, and not each time alike.
-    const times: number[] = []
-    const { kernel, runs, reconciler } = await begin(state(1), {
-      intervalMs: 20,
-      maxIntervalMs: 80,
-      onError: (error) => {
-        errors.push(error)
-        times.push(performance.now())
-      },
-    })
+    const waits = waitsOf()
+    const { kernel, runs, errors } = await begin(state(1), { intervalMs: 20, maxIntervalMs: 80 })
     await until('it ran', () => runs.length > 0)
     kernel.privileged = false
     await until('it failed five times', () => errors.length >= 5)
     expect(errors[0]).toMatchObject({ code: 'EPERM' })
-    // 20 doubled, less a quarter: 30, 60, 60 ...
-    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0))
-    expect(Math.min(...waits.slice(1))).toBeGreaterThan(40)
     kernel.privileged = true
     const before = runs.length
-    await reconciler.runNow()
-    expect(runs.length).toBeGreaterThan(before)
+    await until('it ran twice more', () => runs.length >= before + 2)
+    // 20 doubled, less a quarter; then 80, which is the most, less a quarter.
+    expect(waits.filter((ms, index) => ms !== waits[index - 1])).toEqual([20, 30, 60, 20])
+    expect(waits.filter((ms) => ms === 30)).toHaveLength(1)
   })
 
   test('never comes sooner after a failure than after none', async () => {
     vi.spyOn(Math, 'random').mockReturnValue(0.99)
-    const times: number[] = []
-    await begin(() => Promise.reject(new Error('no state')), {
+    const waits = waitsOf()
+    const { errors } = await begin(() => Promise.reject(new Error('no state')), {
       intervalMs: 100,
       maxIntervalMs: 10,
-      onError: () => {
-        times.push(performance.now())
-      },
     })
-    await until('it failed three times', () => times.length >= 3)
-    const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0))
-    // A timer may be a millisecond early.
-    expect(Math.min(...waits)).toBeGreaterThan(98)
+    await until('it failed three times', () => errors.length >= 3)
+    expect(new Set(waits)).toEqual(new Set([100]))
   })
 
   test('obeys guards: what they refuse is an error, and touches nothing', async () => {
@@ -387,64 +384,72 @@ describe('a file that is watched', () => {
 
   const line = (port: number): string => `-A -t 10.0.0.1:${String(port)} -s rr\n`
 
-  /** Writes 20 services a line at a time, as a slow program does. Gives for how long it left the file alone at most. */
-  async function writeSlowly(): Promise<number> {
-    let longest = 0
-    let last = performance.now()
-    for (let port = 1; port <= 20; port++) {
-      if (port === 1) writeFileSync(file, line(port))
-      else appendFileSync(file, line(port))
-      const now = performance.now()
-      if (port > 1) longest = Math.max(longest, now - last)
-      last = now
-      await pause(10)
-    }
-    return longest
-  }
+  describe('while somebody writes to it', () => {
+    // Time goes on when the test says so, and a line is as old as it should be on a machine that has much to do.
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] })
+    })
+    afterEach(() => {
+      vi.useRealTimers()
+    })
 
-  /** Tries until the writer was not the slow one, as on a busy machine it may be: that would say nothing. */
-  async function untilWritten(attempt: () => Promise<{ longest: number; steps: number[] }>): Promise<void> {
-    const end = performance.now() + 15_000
-    while (performance.now() < end) {
-      const { longest, steps } = await attempt()
-      if (longest > 40) continue
-      expect(steps.filter((count) => count > 0)).toEqual([19])
-      return
-    }
-    throw new Error('this machine is too busy to write a line each 40 ms')
-  }
+    /** Waits until the reconciler does nothing but wait, so that it has not looked at the file before the next change. */
+    const waiting = (): Promise<unknown> => until('it waits', () => vi.getTimerCount() > 0)
 
-  test.each([
-    ['that it changed', NEVER, (): string => file],
-    ['that it is time', 10, (): string => file],
-    [
-      'that it is time, behind a link',
-      10,
-      (): string => {
-        symlinkSync(file, join(folder, 'new'))
-        return join(folder, 'new')
-      },
-    ],
-  ])('is read once nobody writes to it any more, where the reason is %s', (_, intervalMs, named) =>
-    untilWritten(async () => {
-      rmSync(join(folder, 'new'), { force: true })
-      writeFileSync(file, line(1))
+    function append(text: string): void {
+      appendFileSync(file, text)
+      utimesSync(file, Date.now() / 1000, Date.now() / 1000)
+    }
+
+    /** Writes 20 services, a line each 10 ms, as a slow program does. */
+    async function writeSlowly(meanwhile: (port: number) => Promise<unknown> = waiting): Promise<void> {
+      writeFileSync(file, '')
+      for (let port = 1; port <= 20; port++) {
+        append(line(port))
+        await meanwhile(port)
+        await vi.advanceTimersByTimeAsync(10)
+        await meanwhile(port)
+      }
+    }
+
+    /** Lets time go on until all 20 are applied. */
+    async function untilApplied(ipvs: Ipvs): Promise<void> {
+      await until('it is applied', async () => {
+        await vi.advanceTimersByTimeAsync(10)
+        return (await ipvs.services()).length === 20
+      })
+    }
+
+    const sizes = (runs: readonly ApplyResult[]): number[] =>
+      runs.map(({ steps }) => steps.length).filter((count) => count > 0)
+
+    test.each([
+      ['that it changed', NEVER, (): string => file],
+      ['that it is time', 10, (): string => file],
+      [
+        'that it is time, behind a link',
+        10,
+        (): string => {
+          symlinkSync(file, join(folder, 'new'))
+          return join(folder, 'new')
+        },
+      ],
+    ])('is read once nobody writes to it any more, where the reason is %s', async (_, intervalMs, named) => {
+      append(line(1))
+      await vi.advanceTimersByTimeAsync(100)
       const { ipvs, reconciler, runs } = await begin({ file: named(), format: 'ipvsadm' }, { intervalMs })
       await reconciler.runNow()
-      const before = runs.length
-      const longest = await writeSlowly()
-      await until('it is applied', async () => (await ipvs.services()).length === 20)
+      await writeSlowly()
+      await untilApplied(ipvs)
       await reconciler.stop()
-      return { longest, steps: runs.slice(before).map((run) => run.steps.length) }
-    }),
-  )
+      expect(sizes(runs)).toEqual([1, 19])
+    })
 
-  test('is read once nobody writes to it any more, where it changed while a run was under way', () =>
-    untilWritten(async () => {
-      writeFileSync(file, line(1))
+    test('is read once nobody writes to it any more, where it changed while a run was under way', async () => {
+      append(line(1))
+      await vi.advanceTimersByTimeAsync(100)
       const { ipvs, kernel, reconciler, runs } = await begin({ file, format: 'ipvsadm' })
       await reconciler.runNow()
-      const before = runs.length
       let release = (): void => undefined
       const held = new Promise<void>((resolve) => {
         release = resolve
@@ -457,36 +462,52 @@ describe('a file that is watched', () => {
       })
       const run = reconciler.runNow()
       await read
-      appendFileSync(file, '# touched\n')
-      const writing = writeSlowly()
-      await pause(50)
-      release()
-      const longest = await writing
+      await writeSlowly(async (port) => {
+        if (port === 6) release()
+        if (port >= 6) await waiting()
+      })
       await run
-      await until('it is applied', async () => (await ipvs.services()).length === 20)
+      await untilApplied(ipvs)
       await reconciler.stop()
-      return { longest, steps: runs.slice(before).map((run) => run.steps.length) }
-    }))
+      expect(sizes(runs)).toEqual([1, 19])
+    })
 
-  test('is read once nobody writes to it any more, from the beginning', () =>
-    untilWritten(async () => {
-      writeFileSync(file, '')
+    test('is read once nobody writes to it any more, from the beginning', async () => {
       const kernel = createMemoryKernel()
       const ipvs = await Ipvs.open({ transport: kernel })
       await ipvs.restore(line(1))
-      const writing = writeSlowly()
-      await pause(50)
       const runs: ApplyResult[] = []
-      const reconciler = ipvs.reconcile(
-        { file, format: 'ipvsadm' },
-        { intervalMs: NEVER, onRun: (result) => runs.push(result), onError: () => undefined },
-      )
-      open.push(reconciler)
-      const longest = await writing
-      await until('it is applied', async () => (await ipvs.services()).length === 20)
+      let reconciler: Reconciler | undefined
+      await writeSlowly(async (port) => {
+        if (port < 6) return
+        reconciler ??= ipvs.reconcile(
+          { file, format: 'ipvsadm' },
+          { intervalMs: NEVER, onRun: (result) => runs.push(result), onError: () => undefined },
+        )
+        await waiting()
+      })
+      await untilApplied(ipvs)
+      await reconciler?.stop()
+      expect(sizes(runs)).toEqual([19])
+    })
+
+    test('for ever is read all the same, and holds up no stop()', async () => {
+      append(line(1))
+      const { reconciler, runs } = await begin({ file, format: 'ipvsadm' })
+      const start = performance.now()
+      while (runs.length === 0) {
+        append('#\n')
+        await waiting()
+        await vi.advanceTimersByTimeAsync(40)
+        await waiting()
+      }
+      expect(performance.now() - start).toBeGreaterThanOrEqual(2000)
+      append('#\n')
+      await waiting()
+      // The clock stands still: a stop that waits for the writer does not come.
       await reconciler.stop()
-      return { longest, steps: runs.map((run) => run.steps.length) }
-    }))
+    })
+  })
 
   test('is read again where it changed meanwhile', async () => {
     writeFileSync(file, '-A -t web:80 -s rr\n')
@@ -502,23 +523,6 @@ describe('a file that is watched', () => {
     await reconciler.stop()
     expect(runs[0]?.steps).toHaveLength(2)
     expect(await ipvs.services()).toMatchObject([{ address: '10.0.0.1' }, { address: '10.0.0.1' }])
-  })
-
-  test('that somebody writes to for ever is read all the same, and holds up no stop()', async () => {
-    write(file, 1)
-    const writer = setInterval(() => {
-      appendFileSync(file, ' ')
-    }, 5)
-    try {
-      const { reconciler, runs } = await begin({ file })
-      await until('it is applied', () => runs.length > 0)
-      const start = performance.now()
-      await pause(100)
-      await reconciler.stop()
-      expect(performance.now() - start).toBeLessThan(1500)
-    } finally {
-      clearInterval(writer)
-    }
   })
 
   test('is watched again in a folder that was replaced', async () => {
