@@ -32,14 +32,14 @@ Exits with 1 when something does not work, or when a bar is missed.
 const FULL = {
   services: 1000,
   servers: 10,
-  memoryServers: 110,
+  memoryServices: 11_000,
   rounds: 5,
   growthRounds: 3,
   growth: [
-    { services: 100, places: 9 },
-    { services: 1000, places: 5 },
-    { services: 10_000, places: 2 },
-    { services: 27_273, places: 1 },
+    { services: 100, places: 20, guestPlaces: 3 },
+    { services: 1000, places: 8, guestPlaces: 3 },
+    { services: 10_000, places: 3, guestPlaces: 1 },
+    { services: 27_273, places: 2, guestPlaces: 0 },
   ],
   warmUps: 4,
   largeServices: 10_000,
@@ -54,12 +54,12 @@ const FULL = {
 const QUICK = {
   services: 20,
   servers: 3,
-  memoryServers: 5,
+  memoryServices: 30,
   rounds: 1,
   growthRounds: 1,
   growth: [
-    { services: 5, places: 2 },
-    { services: 50, places: 1 },
+    { services: 5, places: 2, guestPlaces: 1 },
+    { services: 50, places: 1, guestPlaces: 1 },
   ],
   warmUps: 1,
   largeServices: 50,
@@ -469,7 +469,7 @@ function judge(plan, measured, replayed) {
   }
   if (isWanted(plan, 'memory')) {
     judgeHeap(
-      `${whole(plan.services * plan.memoryServers)} real servers that were read`,
+      `${whole(plan.memoryServices * plan.servers)} real servers that were read`,
       'memory',
       READ_HEAP_BYTES,
     )

@@ -20,6 +20,7 @@ import { rules } from './rules.mjs'
 
 /**
  * @typedef {object} Report
+ * @property {import('./works.mjs').Table[]} tables of the places
  * @property {number[]} microseconds how long the work took, each time
  * @property {number[]} longestTurnMs how long the JS thread was kept at most, each time; see Turns. Only where the
  *   kernel's answers are replayed: to look at the clock in each turn takes time itself, in the guest a lot of it
@@ -69,7 +70,7 @@ class Turns {
 }
 
 /** @type {Report} */
-const report = { microseconds: [], longestTurnMs: [], heapBytes: [], requests: [] }
+const report = { tables: [], microseconds: [], longestTurnMs: [], heapBytes: [], requests: [] }
 
 /**
  * @template T
@@ -161,8 +162,7 @@ async function growth(ipvs) {
   const { steps } = await measure(() => ipvs.restore(wanted))
   const saved = await measure(() => ipvs.save())
   const differences = Math.min(100, size.services)
-  const other = differing(saved, differences)
-  const plan = await measure(() => ipvs.plan(other))
+  const plan = await planOf(differing(saved, differences))
   await collectGarbage()
   report.heapBytes.push(process.memoryUsage().heapUsed - before)
   // Held until here: the steps of the restore, what was saved, and the plan.
@@ -173,6 +173,11 @@ async function growth(ipvs) {
   const table = await measure(() => ipvs.snapshot())
   assert.equal(table.length, size.services)
   for (const { realServers } of table) assert.equal(realServers.length, size.servers)
+
+  /** What it is given is not held afterwards: it is the caller's. @param {import('ipvs').State} other */
+  function planOf(other) {
+    return measure(() => ipvs.plan(other))
+  }
 }
 
 /** @param {Ipvs} ipvs */
@@ -282,6 +287,7 @@ assert(run, `no such work: ${work}`)
 for (const words of places) {
   const [services, servers, place = '', file] = words.split(',')
   Object.assign(size, { services: Number(services), servers: Number(servers) })
+  report.tables.push([size.services, size.servers])
   watched = place.includes('/')
   const { options, done } = await open(place, file)
   const ipvs = await Ipvs.open(options)

@@ -19,10 +19,11 @@ import { isWanted, libraryWorks, recordingName, recordingsOf, rulesOf, samplesOf
  * @typedef {object} Plan
  * @property {number} services
  * @property {number} servers real servers of each service
- * @property {number} memoryServers the same for the table whose memory is measured when it was read
+ * @property {number} memoryServices of the table whose memory is measured when it was read
  * @property {number} rounds samples of each contender
  * @property {number} growthRounds the same for the growth
- * @property {{ services: number, places: number }[]} growth the sizes of it, and how often a process does each
+ * @property {{ services: number, places: number, guestPlaces: number }[]} growth the sizes of it, the least first, and how
+ *   often a process does each where it is replayed and in the guest
  * @property {number} warmUps what a process does before, so often and with the table of the others
  * @property {number} largeServices the size that is also done by a process that has just started
  * @property {number[]} oneService servers in a table of one service, for each size of it
@@ -84,7 +85,7 @@ const timesOf = (output) => output.trim().split('\n').map(Number)
 
 /** Does a work of the library in fresh namespaces. @param {string} name @param {(report: Report, names: string[]) => void} use */
 async function library(name, use) {
-  const { program, repeats, places, full } = libraryWorks(plan)[name] ?? assert.fail(name)
+  const { program, repeats, guestPlaces: places, full } = libraryWorks(plan)[name] ?? assert.fail(name)
   await inFreshNamespaces(places.length, (...names) => {
     if (full) for (const [index, table] of places.entries()) floor(names[index] ?? '', 'restore', ...table)
     use(libraryIn(program, repeats, ...places.map((table, index) => [...table, names[index] ?? ''])), names)

@@ -24,10 +24,10 @@ const times = (length, table) => Array.from({ length }, () => table)
  * @property {string} group
  * @property {string} program of library.mjs
  * @property {Table[]} places in which a process does the work, one after the other
+ * @property {Table[]} guestPlaces the same in the guest; none: it is only replayed
  * @property {number} repeats how often it does so in each, where it only reads or edits
  * @property {number} rounds
  * @property {boolean} full whether the table is there already
- * @property {boolean} timed in the guest too, and not only replayed
  *
  * @param {Plan} plan
  * @returns {Record<string, Work>} those that are wanted
@@ -41,29 +41,41 @@ export function libraryWorks(plan) {
   /** @param {string} name @param {Pick<Work, 'group' | 'places'> & Partial<Work>} work */
   const add = (name, work) => {
     if (!isWanted(plan, work.group)) return
-    works[name] = { program: name, repeats: 1, rounds, full: false, timed: true, ...work }
+    works[name] = { program: name, guestPlaces: work.places, repeats: 1, rounds, full: false, ...work }
   }
   add('restore', { group: 'restore', places: times(restores, table) })
   add('restoreState', { group: 'restore', places: times(restores, table) })
   add('apply', { group: 'apply', places: [table], repeats: reads })
   add('read', { group: 'read', places: [table], repeats: reads, full: true })
   add('edit', { group: 'edit', places: [table], repeats: edits, full: true })
-  add('growth', { group: 'growth', places: growthPlaces(plan), rounds: plan.growthRounds })
+  add('growth', {
+    group: 'growth',
+    places: growthPlaces(plan, 'places'),
+    guestPlaces: growthPlaces(plan, 'guestPlaces'),
+    rounds: plan.growthRounds,
+  })
   for (const [name, count] of Object.entries({
     growthFirst: services,
     growthFirstLarge: plan.largeServices,
   })) {
-    add(name, { group: 'growth', program: 'growth', places: [[count, servers]], timed: false })
+    add(name, { group: 'growth', program: 'growth', places: [[count, servers]], guestPlaces: [] })
   }
-  add('memory', { group: 'memory', places: [[services, plan.memoryServers]], full: true, timed: false })
+  add('memory', { group: 'memory', places: [[plan.memoryServices, servers]], guestPlaces: [], full: true })
   return works
 }
 
-/** What a process of the growth does: it warms up, and then does each size so often. @param {Plan} plan @returns {Table[]} */
-function growthPlaces({ warmUps, services, servers, growth }) {
+/**
+ * What a process of the growth does: it warms up, and then does each size so often. The largest comes first, for what runs
+ * later has code that V8 has compiled better: it shall not make up for what a large table costs.
+ *
+ * @param {Plan} plan
+ * @param {'places' | 'guestPlaces'} where
+ * @returns {Table[]}
+ */
+function growthPlaces({ warmUps, services, servers, growth }, where) {
   return [
     ...times(warmUps, [services, servers]),
-    ...growth.flatMap(({ services, places }) => times(places, [services, servers])),
+    ...[...growth].reverse().flatMap((size) => times(size[where], [size.services, servers])),
   ]
 }
 
@@ -101,7 +113,7 @@ export const GROWTH_WORKS = ['growthRestore', 'growthSave', 'growthPlan', 'growt
  * @param {Report} report
  * @returns {Sample[]}
  */
-export function samplesOf(name, plan, { microseconds, longestTurnMs }) {
+export function samplesOf(name, plan, { tables, microseconds, longestTurnMs }) {
   /** @param {string} work @param {string} contender @param {number[]} times @param {number[]} turns @returns {Sample} */
   const sample = (work, contender, times, turns) => ({
     work,
@@ -128,19 +140,19 @@ export function samplesOf(name, plan, { microseconds, longestTurnMs }) {
     case 'memory':
       return []
     case 'growth':
-      return growthSamples(growthPlaces(plan), plan.warmUps, '')
+      return growthSamples(plan.warmUps, '')
     case 'growthFirst':
     case 'growthFirstLarge':
-      return growthSamples(libraryWorks(plan)[name]?.places ?? [], 0, 'first ')
+      return growthSamples(0, 'first ')
     default:
       return firstAndLast(name, Math.ceil(microseconds.length / 3))
   }
 
-  /** @param {Table[]} places @param {number} skipped @param {string} prefix */
-  function growthSamples(places, skipped, prefix) {
+  /** @param {number} skipped @param {string} prefix */
+  function growthSamples(skipped, prefix) {
     /** @type {Map<string, { work: string, contender: string, times: number[], turns: number[] }>} */
     const samples = new Map()
-    for (const [place, table] of places.entries()) {
+    for (const [place, table] of tables.entries()) {
       if (place < skipped) continue
       for (const [index, work] of GROWTH_WORKS.entries()) {
         const contender = `${prefix}${rulesOf(table)}`
@@ -167,8 +179,8 @@ export function samplesOf(name, plan, { microseconds, longestTurnMs }) {
  * @param {Report} report
  * @returns {number[]}
  */
-export function heapOf(name, plan, { heapBytes }) {
+export function heapOf(name, plan, { tables, heapBytes }) {
   if (name === 'memory') return heapBytes
   if (name !== 'growth') return []
-  return heapBytes.filter((_, place) => growthPlaces(plan)[place]?.[0] === plan.largeServices)
+  return heapBytes.filter((_, place) => tables[place]?.[0] === plan.largeServices)
 }
