@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { addService } from '../../lib/kernel.ts'
+import { createMemoryKernel } from '../../lib/testing.ts'
 import { MARK, server, start, WEB } from './setup.ts'
 
 /** save() on the in-memory kernel: sysctls that are not there, and what others change meanwhile. */
@@ -66,5 +67,14 @@ describe('save', () => {
     expect(await ipvs.save({ scope })).toEqual(saved)
     expect(await ipvs.apply(saved, { scope })).toMatchObject({ steps: [] })
     expect((await ipvs.plan({ services: [] }, { scope })).deletions).toBe(8)
+  })
+
+  test('has all of a sync daemon, of which a kernel before 4.3 reports half', async () => {
+    const ipvs = await Ipvs.open({ transport: createMemoryKernel({ version: '3.16' }) })
+    const daemon = { state: 'backup', multicastInterface: 'lo', syncId: 7 } as const
+    await ipvs.startSyncDaemon(daemon)
+    expect(await ipvs.syncDaemons()).toEqual([daemon])
+    const rest = { multicastGroup: '224.0.0.81', multicastPort: 8848, multicastTtl: 1 }
+    expect((await ipvs.save()).syncDaemons).toEqual([{ ...daemon, ...rest }])
   })
 })

@@ -91,5 +91,9 @@ test('refuses to go on where it is asked something else', async () => {
   await (await Ipvs.open({ transport })).info()
   save(file)
   const ipvs = await Ipvs.open({ transport: replayed(file) })
-  await expect(ipvs.services()).rejects.toThrow(/dump/)
+  await expect(ipvs.services()).rejects.toMatchObject({
+    code: 'ERR_ASSERTION',
+    actual: 'dump',
+    expected: 'batch',
+  })
 })

@@ -1,6 +1,5 @@
 import { createRequire, Module } from 'node:module'
-import { afterAll, beforeEach, describe, expect, test } from 'vitest'
-import { Ipvs } from '../../lib/ipvs.ts'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Addon, AddonSocket, DumpResult, Failure, FileContent } from '../../lib/transport/addon.ts'
 import { concat } from '../helpers/bytes.ts'
 import { destMessage, serviceMessage, WEB } from '../ipvs/replies.ts'
@@ -27,14 +26,21 @@ class FakeSocket implements AddonSocket {
   }
 }
 
-const finder = createRequire(import.meta.url).resolve('node-gyp-build')
-const { cache } = createRequire(import.meta.url)
+const { cache, resolve } = createRequire(import.meta.url)
+const finder = resolve('node-gyp-build')
 const real = cache[finder]
 const addon: Addon = { Socket: FakeSocket, constants: {} }
-cache[finder] = Object.assign(new Module(finder), { exports: () => addon, loaded: true })
+let Ipvs: typeof import('../../lib/ipvs.ts').Ipvs
+// native.ts looks for the addon once, so this library is loaded anew, and so is that of the tests after these.
+beforeAll(async () => {
+  cache[finder] = Object.assign(new Module(finder), { exports: () => addon, loaded: true })
+  vi.resetModules()
+  ;({ Ipvs } = await import('../../lib/ipvs.ts'))
+})
 afterAll(() => {
   if (real === undefined) Reflect.deleteProperty(cache, finder)
   else cache[finder] = real
+  vi.resetModules()
 })
 
 beforeEach(() => {
