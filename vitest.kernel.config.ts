@@ -1,22 +1,24 @@
 import { defineConfig } from 'vitest/config'
-import { patient } from './test/helpers/patience.mjs'
+import { PATIENCE, patient } from './test/helpers/patience.mjs'
+import { filesOn } from './test/kernel/suite.mjs'
+
+// The workers need not measure it again.
+process.env.IPVS_PATIENCE = String(PATIENCE)
 
 /**
  * The suite that needs a real kernel with ip_vs, and root there:
- * `node test/guest/guest.mjs -- npx vitest run --config vitest.kernel.config.ts`.
+ * `npm run test:kernel`, and `npm run test:kernel -- test/kernel/config.test.ts`.
  *
  * One process and one worker: starting is most of what vitest costs in a guest.
  * Every test has network namespaces of its own, so files need no isolation.
  */
 export default defineConfig({
   test: {
-    // Hundreds of processes, and listings within a second of each other, are too much for an emulated processor; they
-    // say the same on every kernel.
-    exclude: process.env.IPVS_GUEST === '6.12' ? ['test/kernel/adm-{listings,programs,callers}.test.ts'] : [],
     // A kernel without the module is another machine: scripts/test.mjs boots one.
-    include: [
-      process.env.IPVS_MODULE === 'absent' ? 'test/kernel/absent/*.test.ts' : 'test/kernel/*.test.ts',
-    ],
+    include:
+      process.env.IPVS_MODULE === 'absent'
+        ? ['test/kernel/absent/*.test.ts']
+        : filesOn(process.env.IPVS_GUEST ?? '6.1'),
     pool: 'forks',
     maxWorkers: 1,
     fileParallelism: false,
@@ -24,6 +26,7 @@ export default defineConfig({
     // Only what hangs may reach this.
     testTimeout: patient(60_000),
     hookTimeout: patient(60_000),
+    // A line for each test: a guest in which nothing is said for long is ended.
     reporters: ['verbose'],
   },
 })

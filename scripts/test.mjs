@@ -1,82 +1,155 @@
-// npm test: everything that can be tested on this machine, and the real kernel in the guest. Ends with a line
-// `N passed, N failed`. IPVS_TEST_KERNELS chooses the kernels: '6.1' (default), '6.1,6.12', or '' for none.
+// npm test: everything that can be tested on this machine, and the real kernel in guests; as many things at a time as there
+// are processors. Ends with what failed and a line `N passed, N failed`.
+//
+//   IPVS_TEST=all       also what only CI needs: lint, types, sanitizers, other versions of Node, demos, a small benchmark
+//   IPVS_TEST_KERNELS   the kernels: '6.1' (default), '6.1,6.12' (default of all), or '' for none
+//   --record            writes the seconds of each file of test/kernel to test/kernel/seconds.json, which shares them out
+//                       among guests: on a quiet machine
 import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { partsOf } from '../test/kernel/suite.mjs'
+import { GUEST_UNAVAILABLE, runJobs, SILENCE_SECONDS } from './jobs.mjs'
+
+/** @typedef {import('./jobs.mjs').Job} Job */
+/** @typedef {import('./jobs.mjs').Outcome} Outcome */
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
-const results = await mkdtemp(path.join(tmpdir(), 'ipvs-test-'))
-const total = { passed: 0, failed: 0 }
-/** @type {string[]} */
-const skipped = []
+process.chdir(root)
+const ALL = process.env['IPVS_TEST'] === 'all'
+const RECORD = process.argv.includes('--record')
+const KERNELS = (process.env['IPVS_TEST_KERNELS'] ?? (ALL ? '6.1,6.12' : '6.1')).split(',').filter(Boolean)
 
-/** The guest's exit status where it could not run. */
-const GUEST_UNAVAILABLE = 125
+const cores = availableParallelism()
+/** More guests at a time share the memory of the machine, and start as often. */
+const GUESTS = Math.min(cores, 4)
+
+const guest = path.join(root, 'test/guest/guest.mjs')
+const results = await mkdtemp(path.join(tmpdir(), 'ipvs-test-'))
+
+/** What guests are made of, besides the kernel itself. @param {string} kernel */
+const extrasOf = (kernel) => (kernel === '6.1' ? ['--with', 'ldirectord'] : [])
 
 /**
- * Runs vitest, perhaps behind another command, and counts what it reports.
+ * A run of vitest, perhaps behind another command.
  *
  * @param {string} name
- * @param {string[]} before
- * @param {string[]} options
- * @returns {Promise<number>} the exit status
+ * @param {readonly string[]} options
+ * @param {readonly string[]} before
+ * @returns {Job}
  */
-async function vitest(name, before, options) {
-  console.log(`\n== ${name}`)
+function vitest(name, options, before = []) {
   const report = path.join(results, `${name.replace(/\W+/g, '-')}.json`)
-  const command = [...before, path.join(root, 'node_modules/.bin/vitest'), 'run', ...options]
-  command.push('--reporter=default', '--reporter=json', `--outputFile.json=${report}`)
-  const child = spawn(/** @type {string} */ (command[0]), command.slice(1), {
-    cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
-  })
-  const status = await new Promise((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', (code) => resolve(code ?? 1))
-  })
-  if (before.length > 0 && status === GUEST_UNAVAILABLE) return status
-  const counted = await readFile(report, 'utf8').then(JSON.parse, () => undefined)
-  total.passed += counted?.numPassedTests ?? 0
-  // A run that failed without a failed test, such as one that did not start, is a failure too.
-  total.failed += Math.max(counted?.numFailedTests ?? 0, status === 0 ? 0 : 1)
-  return status
+  const command = [...before, 'node_modules/.bin/vitest', 'run', ...options]
+  return { name, report, argv: [...command, '--reporter=json', `--outputFile.json=${report}`] }
 }
 
 /**
- * Runs the tests of test/kernel on a kernel of their own.
+ * The tests of test/kernel in guests of one kernel, shared out among several.
  *
  * @param {string} kernel
- * @param {string} name
- * @param {string[]} options of the guest
+ * @returns {Job[]}
  */
-async function inGuest(kernel, name, options) {
-  const guest = ['node', path.join(root, 'test/guest/guest.mjs'), '--kernel', kernel, '--limit', '3600']
-  guest.push('--share', results, ...options, '--')
-  const status = await vitest(name, guest, ['--config', 'vitest.kernel.config.ts'])
-  if (status === GUEST_UNAVAILABLE) skipped.push(name)
+function inGuests(kernel) {
+  const start = ['node', guest, '--kernel', kernel, '--share', results, '--silence', String(SILENCE_SECONDS)]
+  const config = ['--config', 'vitest.kernel.config.ts', '--reporter=verbose']
+  const absent = ['--absent-module', '--env', 'IPVS_MODULE=absent']
+  const parts = partsOf(kernel, RECORD ? 1 : GUESTS)
+  return [
+    vitest(`Linux ${kernel} without ip_vs`, config, [...start, ...absent, '--']),
+    ...parts.map((files, index) =>
+      vitest(
+        `Linux ${kernel}, part ${index + 1} of ${parts.length}`,
+        [...config, ...files],
+        [...start, ...extrasOf(kernel), '--'],
+      ),
+    ),
+  ]
 }
 
-try {
-  await vitest('without a kernel', [], [])
-  for (const kernel of (process.env['IPVS_TEST_KERNELS'] ?? '6.1').split(',').filter(Boolean)) {
-    await inGuest(kernel, `on Linux ${kernel}`, ['--with', 'ldirectord'])
-    await inGuest(kernel, `on Linux ${kernel} without ip_vs`, [
-      '--absent-module',
-      '--env',
-      'IPVS_MODULE=absent',
-    ])
+/** @param {string} name @param {string} command @returns {Job} */
+const npm = (name, command) => ({ name, argv: ['npm', 'run', '--silent', ...command.split(' ')] })
+
+/** In the order of what they cost. @type {Job[]} */
+const before = [npm('types', 'types'), npm('demo in memory', 'demo -- --memory'), npm('lint', 'lint')]
+/** @type {Job[]} */
+const after = [
+  npm('sanitizers', 'test:sanitizers'),
+  npm('benchmark, smoke', 'bench -- --quick'),
+  npm('demo', 'demo'),
+  { name: 'other versions of Node', argv: ['node', 'scripts/node-versions.mjs'] },
+]
+const jobs = [
+  ...(ALL ? before : []),
+  { ...vitest('without a kernel', ['--reporter=default']), cores },
+  ...KERNELS.flatMap(inGuests),
+  ...(ALL ? after : []),
+]
+
+/**
+ * Fetches what the guests are made of while the first jobs compute. If it cannot be fetched, the jobs that need it say so.
+ *
+ * @param {string} kernel
+ */
+function prefetch(kernel) {
+  const child = spawn('node', [guest, '--kernel', kernel, ...extrasOf(kernel), '--fetch'], {
+    stdio: 'ignore',
+  })
+  child.on('error', () => {})
+  child.unref()
+}
+
+/**
+ * What the jobs came to.
+ *
+ * @param {readonly Outcome[]} outcomes
+ * @returns {{ passed: number, failed: number }}
+ */
+function summary(outcomes) {
+  const unavailable = outcomes.filter(
+    ({ status, name }) => status === GUEST_UNAVAILABLE && /^Linux/.test(name),
+  )
+  // What CI skips, nobody sees fail.
+  const forgiven = process.env['CI'] === 'true' ? [] : unavailable
+  const counted = outcomes.filter((outcome) => !forgiven.includes(outcome))
+  const skipped = [
+    ...counted.flatMap((outcome) => outcome.skipped.map((test) => `${outcome.name}: ${test}`)),
+    ...forgiven.map(({ name }) => `${name}: the guest could not run (its reason is above)`),
+  ]
+  const failures = counted.flatMap((outcome) => outcome.failures.map((test) => `${outcome.name}: ${test}`))
+  if (skipped.length > 0) console.log(`\nSKIPPED\n${skipped.map((line) => `   ${line}\n`).join('')}`)
+  if (failures.length > 0) console.log(`\nFAILED\n${failures.map((line) => `   ${line}\n`).join('')}`)
+  const passed = counted.reduce((sum, outcome) => sum + outcome.passed, 0)
+  return { passed, failed: failures.length }
+}
+
+/** @param {readonly Outcome[]} outcomes */
+async function record(outcomes) {
+  const place = path.join(root, 'test/kernel/seconds.json')
+  const recorded = JSON.parse(await readFile(place, 'utf8'))
+  for (const kernel of KERNELS) {
+    const files = outcomes
+      .filter(({ name }) => name.startsWith(`Linux ${kernel}, part`))
+      .flatMap((outcome) => [...outcome.files])
+    recorded[kernel] = Object.fromEntries(
+      files.sort().map(([file, seconds]) => [file, Math.round(seconds * 10) / 10]),
+    )
   }
+  await writeFile(place, `${JSON.stringify(recorded, null, 2)}\n`)
+}
+
+let failed = 1
+try {
+  for (const kernel of KERNELS) prefetch(kernel)
+  const outcomes = await runJobs(jobs, cores, results)
+  if (RECORD) await record(outcomes)
+  const total = summary(outcomes)
+  failed = total.failed
+  console.log(`\n${total.passed} passed, ${total.failed} failed`)
 } finally {
   await rm(results, { recursive: true, force: true })
 }
-
-for (const name of skipped) {
-  console.log(`\n!! SKIPPED: the tests ${name}, because the guest could not run (its reason is above).`)
-  // What CI skips, nobody sees fail.
-  if (process.env['CI'] === 'true') total.failed += 1
-}
-console.log(`\n${total.passed} passed, ${total.failed} failed`)
-process.exitCode = total.failed === 0 ? 0 : 1
+process.exitCode = failed === 0 ? 0 : 1

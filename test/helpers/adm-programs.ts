@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { ipvsadm } from '../../lib/cli/ipvsadm/program.ts'
+import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from '../../lib/cli/ipvsadm/program.ts'
 import { Ipvs } from '../../lib/index.ts'
 import type { Netns } from './kernel.ts'
 import type { CommandResult } from './shell.ts'
@@ -9,7 +9,7 @@ export async function runOurs(
   netns: Netns,
   words: readonly string[],
   stdin = '',
-  { piece = 65536, posix = false } = {},
+  { program = 'ipvsadm', piece = 65536, posix = false } = {},
 ): Promise<CommandResult> {
   let stdout = ''
   let stderr = ''
@@ -17,8 +17,8 @@ export async function runOurs(
   const pieces = Array.from({ length: Math.ceil(bytes.length / piece) }, (_, index) =>
     bytes.subarray(index * piece, (index + 1) * piece),
   )
-  const status = await ipvsadm(words, {
-    program: 'ipvsadm',
+  const surroundings: Surroundings = {
+    program,
     posix,
     input: () => Readable.from(pieces),
     out: (text) => {
@@ -28,7 +28,13 @@ export async function runOurs(
       stderr += text
     },
     open: () => Ipvs.open({ netns: netns.name }),
-  })
+  }
+  const status =
+    program === 'ipvsadm-save'
+      ? await ipvsadmSave(words, surroundings)
+      : program === 'ipvsadm-restore'
+        ? await ipvsadmRestore(surroundings)
+        : await ipvsadm(words, surroundings)
   return { status, stdout, stderr }
 }
 

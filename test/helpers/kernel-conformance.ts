@@ -3,6 +3,7 @@ import type { Transport } from '../../lib/transport/transport.ts'
 import { kernelSince, type Netns, withNamespace } from './kernel.ts'
 import { hashSeedOf } from './kernel-table.ts'
 import type { Kernel } from '../conformance/cases.ts'
+import { patient } from './patience.mjs'
 
 /** A namespace of the real kernel as memory has it in test/helpers/memory.ts. */
 export function withKernel<T>(body: (kernel: Kernel, netns: Netns) => Promise<T>): Promise<T> {
@@ -26,7 +27,7 @@ export function withKernel<T>(body: (kernel: Kernel, netns: Netns) => Promise<T>
 }
 
 async function openTransport(netns: Netns): Promise<Transport> {
-  const transport = await openNative({ netns: netns.path, timeoutMs: 5000 })
+  const transport = await openNative({ netns: netns.path, timeoutMs: patient(5000) })
   if ('errno' in transport) throw new Error(`no transport: errno ${String(transport.errno)}`)
   return transport
 }

@@ -2,6 +2,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { type Netns, withNamespaces } from './kernel.ts'
+import { patient } from './patience.mjs'
 import { until } from './until.ts'
 
 /** A client, a director and a host with servers, joined by cables of their own: veth. */
@@ -124,7 +125,7 @@ export async function sendDatagram(
   // The source port is the same each time, so that these are one connection to IPVS.
   const child = client.start([
     'socat',
-    '-T5',
+    `-T${Math.ceil(patient(5000) / 1000)}`,
     '-',
     `UDP:${address}:${String(port)},sourceport=5555,reuseaddr`,
   ])

@@ -5,6 +5,7 @@ import { delimiter, join } from 'node:path'
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import { Ipvs, type OpenOptions } from '../../lib/ipvs.ts'
+import { patient } from './patience.mjs'
 import { chooseSeed } from './random.ts'
 import { Shell, type CommandResult } from './shell.ts'
 
@@ -126,6 +127,9 @@ function succeeded(what: string, { status, stdout, stderr }: CommandResult): str
   return stdout
 }
 
+/** Of a request, which does not take so long. */
+const TIMEOUT_MS = patient(10_000)
+
 /** A network namespace of a test's own, with `lo` up. */
 export class Netns {
   readonly name: string
@@ -147,7 +151,7 @@ export class Netns {
 
   /** Another Ipvs on the same namespace, which ends with it. */
   async open(options: Omit<OpenOptions, 'netns'> = {}): Promise<Ipvs> {
-    const ipvs = await Ipvs.open({ ...options, netns: this.name })
+    const ipvs = await Ipvs.open({ timeoutMs: TIMEOUT_MS, ...options, netns: this.name })
     this.#opened.push(ipvs)
     return ipvs
   }
@@ -242,7 +246,8 @@ export async function withNamespaces<T>(
         ),
       ].join('\n'),
     )
-    for (const name of names) all.push(new Netns(name, await Ipvs.open({ netns: name })))
+    for (const name of names)
+      all.push(new Netns(name, await Ipvs.open({ netns: name, timeoutMs: TIMEOUT_MS })))
     return await body(...all)
   } finally {
     await Promise.all(all.map((netns) => netns.end()))

@@ -1,6 +1,6 @@
 // Limits in tests are for what hangs, and no test judges how fast a machine is. A limit is written as it would be on a quiet
-// machine and multiplied by the patience: how many times slower than that this machine is, measured once at the start of a
-// run. IPVS_PATIENCE says it outright.
+// machine and multiplied by the patience: how many times slower than that this machine is. The configurations of vitest
+// measure it once for a run. IPVS_PATIENCE says it outright.
 import { execFileSync } from 'node:child_process'
 import process from 'node:process'
 
@@ -17,12 +17,11 @@ function calibrate() {
   return Math.max(1, Math.round((Math.max(...starts) / QUIET_START_MS) * 10) / 10)
 }
 
-const given = Number(process.env.IPVS_PATIENCE || calibrate())
-if (!(given > 0)) {
-  throw new Error(`IPVS_PATIENCE must be a number above 0, got '${process.env.IPVS_PATIENCE}'`)
+/** How many times slower than a quiet machine this one is. */
+export const PATIENCE = Number(process.env['IPVS_PATIENCE'] || calibrate())
+if (!(PATIENCE > 0)) {
+  throw new Error(`IPVS_PATIENCE must be a number above 0, got '${process.env['IPVS_PATIENCE']}'`)
 }
-// What is started from here need not measure again.
-process.env.IPVS_PATIENCE = String(given)
 
 /**
  * A limit in milliseconds.
@@ -31,5 +30,5 @@ process.env.IPVS_PATIENCE = String(given)
  * @returns {number}
  */
 export function patient(quietMs) {
-  return Math.ceil(quietMs * given)
+  return Math.ceil(quietMs * PATIENCE)
 }

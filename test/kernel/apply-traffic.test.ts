@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import type { RealServerSpec, State } from '../../lib/index.ts'
 import { kernelTests, type Netns } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
 import { REAL, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 
@@ -25,7 +26,7 @@ const CLIENTS = `
   let stop = false
   const count = { done: 0, failed: [] }
   const ask = () => new Promise((resolve) => {
-    const request = http.get({ host: process.argv[1], port: 80, agent: false, timeout: 5000 }, (response) => {
+    const request = http.get({ host: process.argv[1], port: 80, agent: false, timeout: Number(process.argv[2]) }, (response) => {
       response.resume().on('end', () => { count.done += 1; resolve() })
     })
     request.on('timeout', () => request.destroy(new Error('timeout')))
@@ -76,7 +77,7 @@ kernelTests('a hundred applies under traffic', () => {
         ],
       })
       await ipvs.restore(wanted(0))
-      const clients = client.start(['node', '-e', CLIENTS, VIRTUAL.ipv4])
+      const clients = client.start(['node', '-e', CLIENTS, VIRTUAL.ipv4, String(patient(5000))])
       let said = ''
       clients.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
       const started = async (): Promise<boolean> => (await ipvs.service(WEB)).stats.connections > 20
@@ -85,7 +86,7 @@ kernelTests('a hundred applies under traffic', () => {
       let deleted = 0
       for (let index = 1; index <= APPLIES; index++) {
         const { deletions } = await ipvs.apply(wanted(index), {
-          drain: { waitFor: 'active', intervalMs: 10, timeoutMs: 20_000 },
+          drain: { waitFor: 'active', intervalMs: 10, timeoutMs: patient(20_000) },
         })
         deleted += deletions
       }

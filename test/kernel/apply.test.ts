@@ -15,6 +15,7 @@ import {
   table,
 } from '../helpers/kernel-arbitraries.ts'
 import { checkProperty, command, kernelTests, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 
 /** Saving, restoring and applying states on the real kernel. */
 
@@ -276,7 +277,7 @@ kernelTests('an apply that fails', () => {
       const { ipvs, name, path } = netns
       for (const verb of ['add d0 type dummy', 'set d0 up'])
         await netns.run(['ip', '-n', name, 'link', ...verb.split(' ')])
-      const native = await openNative({ netns: path, timeoutMs: 5000 })
+      const native = await openNative({ netns: path, timeoutMs: patient(5000) })
       if ('errno' in native) throw new Error(`errno ${String(native.errno)}`)
       const transport = new FailingTransport(native)
       await using failing = await Ipvs.open({ transport })

@@ -14,6 +14,7 @@ import {
   u32,
 } from '../helpers/kernel-bytes.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 
 const TCP = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 
@@ -92,7 +93,7 @@ function plain(value: unknown): unknown {
 
 /** The addon without the library over it. */
 async function raw({ path }: Netns): Promise<Transport> {
-  const transport = await openNative({ netns: path, timeoutMs: 5000 })
+  const transport = await openNative({ netns: path, timeoutMs: patient(5000) })
   if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
   return transport
 }

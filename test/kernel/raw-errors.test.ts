@@ -20,6 +20,7 @@ import {
   u8,
 } from '../helpers/kernel-bytes.ts'
 import { kernelSince, kernelTests, withNamespace } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 
 const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
 const SERVER: RealServerKey = { address: '10.1.0.1', port: 80 }
@@ -231,7 +232,7 @@ function withRules(body: (transport: Transport, ipvs: Ipvs) => Promise<void>): P
   return withNamespace(async ({ path, ipvs }) => {
     await ipvs.addService({ ...TCP, scheduler: 'rr' })
     await ipvs.addRealServer(TCP, SERVER)
-    const transport = await openNative({ netns: path, timeoutMs: 5000 })
+    const transport = await openNative({ netns: path, timeoutMs: patient(5000) })
     if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
     try {
       await body(transport, ipvs)

@@ -5,6 +5,7 @@ import type { DrainOptions, DrainProgress } from '../../lib/drain.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import type { RealServerSpec, ServiceSpec } from '../../lib/types.ts'
 import { concurrentKernelTests } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
 import {
   Connection,
@@ -45,7 +46,7 @@ function drain(
   const seen: DrainProgress[] = []
   const done = server.drain({
     intervalMs: 50,
-    timeoutMs: 20_000,
+    timeoutMs: patient(20_000),
     ...options,
     onProgress: (progress) => {
       seen.push(progress)
