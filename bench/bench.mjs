@@ -47,7 +47,7 @@ const FULL = {
   restores: 8,
   reads: 30,
   edits: 500,
-  spawns: 20,
+  spawns: 12,
   only: [],
 }
 /** @type {Plan} */
