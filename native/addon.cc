@@ -28,40 +28,335 @@ constexpr double kMaxTimeoutMs = 2147483647;
 constexpr double kMaxFileBytes = 268435456;
 constexpr uint32_t kMaxAttribute = 0x3fff;
 
-// ---- C++ to JavaScript. Once env is terminating, every call fails and no
-// JavaScript sees the result: what is made then may be empty. A method that
-// JavaScript calls may return nothing else than a value or an empty one, for
-// Node looks at that.
+// ---- Node-API. The rest of the file calls only what is here.
+//
+// JavaScript can be terminated between any two calls and during each of them:
+// worker.terminate() and the time limits of node:vm come from other threads.
+// From then on each call that could run JavaScript fails, often without a pending
+// exception. So a failed call gives nothing here (nullptr, nullopt or false), a
+// call that is given nothing fails (Node-API refuses nullptr), and in the end Node
+// gets nothing. Throwing has no effect then.
+//
+// The C++ wrappers of napi.h are not used: they answer a failed call with an
+// exception of their own, and where they cannot make or throw it they abort the
+// process (napi_fatal_error).
 
-Napi::Object ToObject(Napi::Env env, const Failure& failure) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("errno", Napi::Number::New(env, failure.error));
-  object.Set("operation", Napi::String::New(env, failure.operation));
-  if (!failure.message.empty()) object.Set("message", Napi::String::New(env, failure.message));
-  return object;
-}
+// A value of JavaScript. nullptr: nothing, because a call failed.
+using Value = napi_value;
 
-Napi::Value CopyToArrayBuffer(Napi::Env env, const uint8_t* bytes, size_t size) {
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, size);
-  if (!buffer.IsEmpty() && size != 0) std::memcpy(buffer.Data(), bytes, size);
-  return buffer;
-}
+class Js {
+ public:
+  explicit Js(napi_env env) : env_(env) {}
 
-// An ArrayBuffer of bytes that `owner` has, wherever that is moved. Many are not
-// copied (a list of connections may be hundreds of megabytes): the owner then
-// lives until the ArrayBuffer is detached or collected.
+  // ---- To JavaScript.
+
+  Value Undefined() const { return Made(napi_get_undefined); }
+  Value Null() const { return Made(napi_get_null); }
+  Value Boolean(bool value) const { return Made(napi_get_boolean, value); }
+  Value Number(double value) const { return Made(napi_create_double, value); }
+  Value String(const std::string& text) const {
+    return Made(napi_create_string_utf8, text.data(), text.size());
+  }
+  Value Object() const { return Made(napi_create_object); }
+  Value Array(size_t length) const { return Made(napi_create_array_with_length, length); }
+
+  Value CopyToArrayBuffer(const uint8_t* bytes, size_t size) const {
+    void* copy = nullptr;
+    const Value buffer = Made(napi_create_arraybuffer, size, &copy);
+    if (buffer != nullptr && size != 0) std::memcpy(copy, bytes, size);
+    return buffer;
+  }
+
+  // An ArrayBuffer of bytes that `owner` has, wherever that is moved. Many are
+  // not copied (a list of connections may be hundreds of megabytes): the owner
+  // then lives until the ArrayBuffer is detached or collected.
+  template <typename Owner>
+  Value ArrayBuffer(uint8_t* bytes, size_t size, Owner owner) const;
+
+  bool Set(Value object, const char* name, Value value) const {
+    return napi_set_named_property(env_, object, name, value) == napi_ok;
+  }
+  bool Set(Value array, uint32_t index, Value value) const {
+    return napi_set_element(env_, array, index, value) == napi_ok;
+  }
+
+  // ---- From JavaScript. Nothing where the value is of another type.
+
+  std::optional<double> AsNumber(Value value) const { return Read(napi_get_value_double, value); }
+  std::optional<bool> AsBoolean(Value value) const { return Read(napi_get_value_bool, value); }
+  std::optional<uint32_t> ArrayLength(Value value) const {
+    return Read(napi_get_array_length, value);
+  }
+  bool IsUndefined(Value value) const { return Read(napi_typeof, value) == napi_undefined; }
+  bool IsObject(Value value) const {
+    const std::optional<napi_valuetype> type = Read(napi_typeof, value);
+    return type == napi_object || type == napi_function;
+  }
+
+  std::optional<std::string> AsString(Value value) const {
+    size_t size;
+    if (napi_get_value_string_utf8(env_, value, nullptr, 0, &size) != napi_ok) return std::nullopt;
+    std::string text(size, '\0');
+    // It writes a NUL behind the text, where std::string has one anyway.
+    if (napi_get_value_string_utf8(env_, value, text.data(), size + 1, &size) != napi_ok) {
+      return std::nullopt;
+    }
+    return text;
+  }
+
+  // The bytes stay JavaScript's.
+  std::optional<Bytes> AsUint8Array(Value value) const {
+    napi_typedarray_type type;
+    size_t size;
+    void* data;
+    if (napi_get_typedarray_info(env_, value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+        type != napi_uint8_array) {
+      return std::nullopt;
+    }
+    return Bytes{static_cast<const uint8_t*>(data), size};
+  }
+
+  // A getter may run, and throw.
+  Value Get(Value object, const char* name) const {
+    return Made(napi_get_named_property, object, name);
+  }
+  Value Get(Value array, uint32_t index) const { return Made(napi_get_element, array, index); }
+
+  // Takes an ArrayBuffer's bytes from JavaScript. False where it is none.
+  bool Detach(Value buffer) const {
+    if (Read(napi_is_arraybuffer, buffer) != true) return false;
+    // Fails for one that may not be detached, such as the memory of WebAssembly.
+    napi_detach_arraybuffer(env_, buffer);
+    return true;
+  }
+
+  // ---- Exceptions. Where one is pending, it stays.
+
+  std::nullopt_t ThrowTypeError(const char* message) const {
+    napi_throw_type_error(env_, nullptr, message);
+    return std::nullopt;
+  }
+  std::nullopt_t ThrowRangeError(const char* message) const {
+    napi_throw_range_error(env_, nullptr, message);
+    return std::nullopt;
+  }
+  std::nullopt_t ThrowError(const char* message) const {
+    napi_throw_error(env_, nullptr, message);
+    return std::nullopt;
+  }
+  // Before a value goes to Node, which takes nothing for undefined.
+  Value ValueOrThrow(Value value) const {
+    if (value == nullptr) ThrowError("a call of Node-API failed");
+    return value;
+  }
+
+ private:
+  friend class Call;
+  friend class HandleScope;
+  friend class Task;
+
+  // What `make` puts where its last argument points to.
+  template <typename... Parameters, typename... Arguments>
+  Value Made(napi_status (*make)(napi_env, Parameters...), Arguments... arguments) const {
+    Value value = nullptr;
+    return make(env_, arguments..., &value) == napi_ok ? value : nullptr;
+  }
+
+  template <typename T>
+  std::optional<T> Read(napi_status (*read)(napi_env, Value, T*), Value value) const {
+    T result;
+    if (read(env_, value, &result) != napi_ok) return std::nullopt;
+    return result;
+  }
+
+  napi_env env_;
+};
+
 template <typename Owner>
-Napi::Value ToArrayBuffer(Napi::Env env, uint8_t* bytes, size_t size, Owner owner) {
-  if (size < kMinExternalBytes) return CopyToArrayBuffer(env, bytes, size);
-  auto kept = std::make_unique<Owner>(std::move(owner));
-  napi_value buffer;
+Value Js::ArrayBuffer(uint8_t* bytes, size_t size, Owner owner) const {
+  if (size < kMinExternalBytes) return CopyToArrayBuffer(bytes, size);
+  auto kept = std::make_unique<std::optional<Owner>>(std::move(owner));
+  Value buffer = nullptr;
   const napi_status status = napi_create_external_arraybuffer(
-      env, bytes, size, [](napi_env, void*, void* hint) { delete static_cast<Owner*>(hint); },
+      env_, bytes, size,
+      [](napi_env, void*, void* hint) { delete static_cast<std::optional<Owner>*>(hint); },
       kept.get(), &buffer);
-  // Not every embedder has them (napi_no_external_buffers_allowed).
-  if (status != napi_ok) return CopyToArrayBuffer(env, bytes, size);
+  // Not every embedder has them.
+  if (status == napi_no_external_buffers_allowed) return CopyToArrayBuffer(bytes, size);
+  // After a failure the finalizer may be called later or never: Node does not say.
+  // So the owner goes now, and only its place is left to the finalizer.
+  if (status != napi_ok) kept->reset();
   kept.release();
-  return Napi::Value(env, buffer);
+  return status == napi_ok ? buffer : nullptr;
+}
+
+// Fills an object. Once a property fails, the object is nothing.
+class Object {
+ public:
+  explicit Object(Js js) : Object(js, js.Object()) {}
+  Object(Js js, Value object) : js_(js), object_(object) {}
+
+  void Set(const char* name, Value value) {
+    if (!js_.Set(object_, name, value)) object_ = nullptr;
+  }
+
+  Value value() const { return object_; }
+
+ private:
+  const Js js_;
+  Value object_;
+};
+
+// Frees the handles of the values that are made while it lives.
+class HandleScope {
+ public:
+  explicit HandleScope(Js js) : env_(js.env_) {
+    if (napi_open_handle_scope(env_, &scope_) != napi_ok) scope_ = nullptr;
+  }
+  ~HandleScope() {
+    if (scope_ != nullptr) napi_close_handle_scope(env_, scope_);
+  }
+  HandleScope(const HandleScope&) = delete;
+  HandleScope& operator=(const HandleScope&) = delete;
+
+ private:
+  const napi_env env_;
+  napi_handle_scope scope_ = nullptr;
+};
+
+// A call of a constructor or a method of a class.
+class Call : public Js {
+ public:
+  // Undefined where JavaScript gave fewer.
+  Value operator[](size_t index) const { return arguments_[index]; }
+
+  // A class of JavaScript. T::New(call) makes the T behind an instance, which is
+  // deleted with it; nullptr after an exception.
+  template <typename T, size_t count>
+  static Value Class(Js js, const char* name, const napi_property_descriptor (&methods)[count]) {
+    return js.Made(napi_define_class, name, NAPI_AUTO_LENGTH, Construct<T>, nullptr, count,
+                   methods);
+  }
+
+  // `method` gives what JavaScript gets, or nothing.
+  template <typename T, Value (T::*method)(const Call&)>
+  static napi_property_descriptor Method(const char* name) {
+    napi_property_descriptor descriptor = {};
+    descriptor.utf8name = name;
+    descriptor.method = Invoke<T, method>;
+    return descriptor;
+  }
+
+ private:
+  // Those of the longest signature.
+  static constexpr size_t kArguments = 3;
+
+  Call(napi_env env, napi_callback_info info) : Js(env) {
+    size_t count = kArguments;
+    napi_get_cb_info(env, info, &count, arguments_, &this_, nullptr);
+  }
+
+  template <typename T>
+  static napi_value Construct(napi_env env, napi_callback_info info) {
+    const Call call(env, info);
+    if (call.Made(napi_get_new_target, info) == nullptr) {
+      call.ThrowTypeError("Class constructors cannot be invoked without 'new'");
+      return nullptr;
+    }
+    std::unique_ptr<T> object = T::New(call);
+    return call.ValueOrThrow(object ? call.Wrap(std::move(object)) : nullptr);
+  }
+
+  template <typename T, Value (T::*method)(const Call&)>
+  static napi_value Invoke(napi_env env, napi_callback_info info) {
+    const Call call(env, info);
+    T* const object = call.Unwrap<T>();
+    return call.ValueOrThrow(object != nullptr ? (object->*method)(call) : nullptr);
+  }
+
+  // Gives `object` to `this`.
+  template <typename T>
+  Value Wrap(std::unique_ptr<T> object) const {
+    const auto finalize = [](napi_env, void* data, void*) { delete static_cast<T*>(data); };
+    if (napi_wrap(env_, this_, object.get(), finalize, nullptr, nullptr) != napi_ok) return nullptr;
+    object.release();
+    return this_;
+  }
+
+  // V8 lets only instances of the class call its methods.
+  template <typename T>
+  T* Unwrap() const {
+    void* object;
+    if (napi_unwrap(env_, this_, &object) != napi_ok) return nullptr;
+    return static_cast<T*>(object);
+  }
+
+  Value arguments_[kArguments] = {};
+  Value this_ = nullptr;
+};
+
+// Work for one of libuv's pool threads, with what follows on the JS thread.
+class Task {
+ public:
+  virtual ~Task() = default;
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // Runs `task`, then deletes it. Gives a promise of what it finishes with, or
+  // nothing where it did not start. An environment that ends finishes its tasks
+  // first.
+  static Value Start(Js js, const char* name, std::unique_ptr<Task> task) {
+    const napi_env env = js.env_;
+    const Value promise = js.Made(napi_create_promise, &task->deferred_);
+    if (promise == nullptr ||
+        napi_create_async_work(env, nullptr, js.String(name), OnPoolThread, OnJsThread, task.get(),
+                               &task->work_) != napi_ok) {
+      return nullptr;
+    }
+    if (napi_queue_async_work(env, task->work_) != napi_ok) {
+      napi_delete_async_work(env, task->work_);
+      return nullptr;
+    }
+    task.release();
+    return promise;
+  }
+
+ protected:
+  Task() = default;
+
+ private:
+  // Pool thread. Must not touch JavaScript.
+  virtual void Run() = 0;
+  // JS thread, after Run(). Nothing: the promise is rejected.
+  virtual Value Finish(Js js) = 0;
+
+  static void OnPoolThread(napi_env, void* data) { static_cast<Task*>(data)->Run(); }
+
+  // The status says whether it was cancelled, which no task ever is.
+  static void OnJsThread(napi_env env, napi_status, void* data) {
+    const std::unique_ptr<Task> task(static_cast<Task*>(data));
+    const Js js(env);
+    Value value = js.ValueOrThrow(task->Finish(js));
+    if (value != nullptr) {
+      napi_resolve_deferred(env, task->deferred_, value);
+    } else if (napi_get_and_clear_last_exception(env, &value) == napi_ok) {
+      napi_reject_deferred(env, task->deferred_, value);
+    }
+    napi_delete_async_work(env, task->work_);
+  }
+
+  napi_async_work work_ = nullptr;
+  napi_deferred deferred_ = nullptr;
+};
+
+// ---- C++ to JavaScript.
+
+Value ToValue(Js js, const Failure& failure) {
+  Object object(js);
+  object.Set("errno", js.Number(failure.error));
+  object.Set("operation", js.String(failure.operation));
+  if (!failure.message.empty()) object.Set("message", js.String(failure.message));
+  return object.value();
 }
 
 // Gives a block back to its pool at the end.
@@ -81,13 +376,13 @@ class LentBlock {
   std::shared_ptr<BlockPool> pool_;
 };
 
-Napi::Value ToValue(Napi::Env env, const Outcome& outcome) {
-  Napi::Object object = Napi::Object::New(env);
-  if (outcome.failure) object.Set("failure", ToObject(env, *outcome.failure));
+Value ToValue(Js js, const Outcome& outcome) {
+  Object object(js);
+  if (outcome.failure) object.Set("failure", ToValue(js, *outcome.failure));
   if (!outcome.data.empty()) {
-    object.Set("data", CopyToArrayBuffer(env, outcome.data.data(), outcome.data.size()));
+    object.Set("data", js.CopyToArrayBuffer(outcome.data.data(), outcome.data.size()));
   }
-  return object;
+  return object.value();
 }
 
 bool SameFailureAlone(const Outcome& a, const Outcome& b) {
@@ -96,158 +391,135 @@ bool SameFailureAlone(const Outcome& a, const Outcome& b) {
          a.failure->message == b.failure->message;
 }
 
-Napi::Value ToValue(Napi::Env env, const BatchResult& result) {
-  Napi::Object object = Napi::Object::New(env);
-  if (result.failure) object.Set("failure", ToObject(env, *result.failure));
-  Napi::Array outcomes = Napi::Array::New(env, result.outcomes.size());
-  const Napi::Value null = env.Null();
+Value ToValue(Js js, const BatchResult& result) {
+  Object object(js);
+  if (result.failure) object.Set("failure", ToValue(js, *result.failure));
+  const Value outcomes = js.Array(result.outcomes.size());
+  const Value null = js.Null();
   // Many requests of a batch tend to fail alike, and then they share an object.
   const Outcome* shared = nullptr;
-  Napi::Value shared_value;
+  Value shared_value = nullptr;
   for (uint32_t i = 0; i < result.outcomes.size(); ++i) {
     const Outcome* outcome = result.outcomes[i].get();
+    bool done;
     if (outcome == nullptr) {
-      outcomes.Set(i, null);
+      done = js.Set(outcomes, i, null);
     } else if (outcome->data.empty()) {
       if (shared == nullptr || !SameFailureAlone(*shared, *outcome)) {
         shared = outcome;
-        shared_value = ToValue(env, *outcome);
+        shared_value = ToValue(js, *outcome);
       }
-      outcomes.Set(i, shared_value);
+      done = js.Set(outcomes, i, shared_value);
     } else {
-      Napi::HandleScope scope(env);
-      outcomes.Set(i, ToValue(env, *outcome));
+      const HandleScope scope(js);
+      done = js.Set(outcomes, i, ToValue(js, *outcome));
     }
+    if (!done) return nullptr;
   }
   object.Set("outcomes", outcomes);
-  return object;
+  return object.value();
 }
 
-Napi::Value ToValue(Napi::Env env, DumpResult result) {
-  Napi::Object object = Napi::Object::New(env);
-  if (result.failure) object.Set("failure", ToObject(env, *result.failure));
-  Napi::Array messages = Napi::Array::New(env, result.messages.size());
+Value ToValue(Js js, DumpResult result) {
+  Object object(js);
+  if (result.failure) object.Set("failure", ToValue(js, *result.failure));
+  const Value messages = js.Array(result.messages.size());
   for (uint32_t i = 0; i < result.messages.size(); ++i) {
     Block& block = result.messages[i];
     uint8_t* const bytes = block.bytes.get();
     const size_t size = block.size;
-    messages.Set(i, ToArrayBuffer(env, bytes, size, LentBlock(std::move(block), result.pool)));
+    if (!js.Set(messages, i,
+                js.ArrayBuffer(bytes, size, LentBlock(std::move(block), result.pool)))) {
+      return nullptr;
+    }
   }
   object.Set("messages", messages);
-  object.Set("interrupted", Napi::Boolean::New(env, result.interrupted));
-  return object;
+  object.Set("interrupted", js.Boolean(result.interrupted));
+  return object.value();
 }
 
-Napi::Value ToValue(Napi::Env env, Result<std::vector<uint8_t>> file) {
-  Napi::Object object = Napi::Object::New(env);
+Value ToValue(Js js, Result<std::vector<uint8_t>> file) {
+  Object object(js);
   if (file.ok()) {
     uint8_t* const bytes = file.value().data();
     const size_t size = file.value().size();
-    object.Set("bytes", ToArrayBuffer(env, bytes, size, std::move(file.value())));
+    object.Set("bytes", js.ArrayBuffer(bytes, size, std::move(file.value())));
   } else {
-    object.Set("failure", ToObject(env, file.failure()));
+    object.Set("failure", ToValue(js, file.failure()));
   }
-  return object;
+  return object.value();
 }
 
-Napi::Value ToValue(Napi::Env env, const Status& status) {
-  return status.ok() ? env.Undefined() : ToObject(env, status.failure());
+Value ToValue(Js js, const Status& status) {
+  return status.ok() ? js.Undefined() : ToValue(js, status.failure());
 }
 
-// ---- JavaScript to C++. Each returns nothing after it has thrown: exceptions
-// are off, so a pending JavaScript exception does not stop the caller.
-
-std::nullopt_t ThrowTypeError(Napi::Env env, const char* message) {
-  Napi::TypeError::New(env, message).ThrowAsJavaScriptException();
-  return std::nullopt;
-}
-
-std::nullopt_t ThrowRangeError(Napi::Env env, const char* message) {
-  Napi::RangeError::New(env, message).ThrowAsJavaScriptException();
-  return std::nullopt;
-}
-
-std::nullopt_t ThrowError(Napi::Env env, const char* message) {
-  Napi::Error::New(env, message).ThrowAsJavaScriptException();
-  return std::nullopt;
-}
+// ---- JavaScript to C++. Each returns nothing after it has thrown.
 
 // A whole number from `min` to `max`.
-std::optional<double> ToWhole(Napi::Value value, double min, double max, const char* message) {
-  if (!value.IsNumber()) return ThrowTypeError(value.Env(), message);
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= min && number <= max) || std::floor(number) != number) {
-    return ThrowRangeError(value.Env(), message);
+std::optional<double> ToWhole(Js js, Value value, double min, double max, const char* message) {
+  const std::optional<double> number = js.AsNumber(value);
+  if (!number) return js.ThrowTypeError(message);
+  if (!(*number >= min && *number <= max) || std::floor(*number) != *number) {
+    return js.ThrowRangeError(message);
   }
   return number;
 }
 
 // A string for a system call: not empty, without NUL.
-std::optional<std::string> ToPath(Napi::Value value, const char* message) {
-  if (!value.IsString()) return ThrowTypeError(value.Env(), message);
-  std::string path = value.As<Napi::String>().Utf8Value();
-  if (path.empty() || path.find('\0') != std::string::npos) {
-    return ThrowRangeError(value.Env(), message);
-  }
+std::optional<std::string> ToPath(Js js, Value value, const char* message) {
+  std::optional<std::string> path = js.AsString(value);
+  if (!path) return js.ThrowTypeError(message);
+  if (path->empty() || path->find('\0') != std::string::npos) return js.ThrowRangeError(message);
   return path;
 }
 
-std::optional<GenlSocket::Options> ToOptions(Napi::Value value) {
-  const Napi::Env env = value.Env();
-  if (!value.IsObject()) return ThrowTypeError(env, "options must be an object");
-  const Napi::Object object = value.As<Napi::Object>();
-  // A getter may throw; and where env is terminating no exception is pending.
-  const Napi::Value family = object.Get("family");
-  if (family.IsEmpty()) return std::nullopt;
-  const Napi::Value netns = object.Get("netns");
-  if (netns.IsEmpty()) return std::nullopt;
-  const Napi::Value scratch = object.Get("scratch");
-  if (scratch.IsEmpty()) return std::nullopt;
-  const Napi::Value timeout = object.Get("timeoutMs");
-  if (timeout.IsEmpty()) return std::nullopt;
+std::optional<GenlSocket::Options> ToOptions(Js js, Value value) {
+  if (!js.IsObject(value)) return js.ThrowTypeError("options must be an object");
+  const Value family = js.Get(value, "family");
+  const Value netns = js.Get(value, "netns");
+  const Value scratch = js.Get(value, "scratch");
+  const Value timeout = js.Get(value, "timeoutMs");
 
   GenlSocket::Options options;
-  std::optional<std::string> name = ToPath(family, "family must be a name of 1 to 15 bytes");
+  std::optional<std::string> name = ToPath(js, family, "family must be a name of 1 to 15 bytes");
   if (!name) return std::nullopt;
   if (name->size() > kMaxFamilyLength) {
-    return ThrowRangeError(env, "family must be a name of 1 to 15 bytes");
+    return js.ThrowRangeError("family must be a name of 1 to 15 bytes");
   }
   options.family = std::move(*name);
-  if (!netns.IsUndefined()) {
-    std::optional<std::string> path = ToPath(netns, "netns must be a path");
+  if (!js.IsUndefined(netns)) {
+    std::optional<std::string> path = ToPath(js, netns, "netns must be a path");
     if (!path) return std::nullopt;
     options.netns = std::move(*path);
   }
-  if (!scratch.IsUndefined()) {
-    if (!scratch.IsBoolean()) return ThrowTypeError(env, "scratch must be a boolean");
-    options.scratch = scratch.As<Napi::Boolean>().Value();
+  if (!js.IsUndefined(scratch)) {
+    const std::optional<bool> wanted = js.AsBoolean(scratch);
+    if (!wanted) return js.ThrowTypeError("scratch must be a boolean");
+    options.scratch = *wanted;
   }
   if (options.scratch && !options.netns.empty()) {
-    return ThrowTypeError(env, "scratch cannot be used together with netns");
+    return js.ThrowTypeError("scratch cannot be used together with netns");
   }
   const std::optional<double> timeout_ms = ToWhole(
-      timeout, 1, kMaxTimeoutMs, "timeoutMs must be a whole number from 1 to 2147483647");
+      js, timeout, 1, kMaxTimeoutMs, "timeoutMs must be a whole number from 1 to 2147483647");
   if (!timeout_ms) return std::nullopt;
   options.timeout_ms = static_cast<int>(*timeout_ms);
   return options;
 }
 
-// Requests, in a copy that JavaScript cannot change while a worker reads it.
+// Requests, in a copy that JavaScript cannot change while a task reads it.
 class Requests {
  public:
-  static std::optional<Requests> From(Napi::Value value, double count) {
-    const Napi::Env env = value.Env();
-    if (!value.IsTypedArray() ||
-        value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-      return ThrowTypeError(env, "requests must be a Uint8Array");
-    }
-    const Napi::Uint8Array array = value.As<Napi::Uint8Array>();
+  static std::optional<Requests> From(Js js, Value value, double count) {
+    const std::optional<Bytes> bytes = js.AsUint8Array(value);
+    if (!bytes) return js.ThrowTypeError("requests must be a Uint8Array");
     Requests requests;
-    requests.bytes_.assign(array.Data(), array.Data() + array.ByteLength());
+    requests.bytes_.assign(bytes->data, bytes->data + bytes->size);
     if (count > static_cast<double>(requests.bytes_.size()) ||
         !ParseRequests({requests.bytes_.data(), requests.bytes_.size()},
                        static_cast<size_t>(count), &requests.payloads_)) {
-      return ThrowRangeError(env, "requests must hold as many requests as told, and nothing else");
+      return js.ThrowRangeError("requests must hold as many requests as told, and nothing else");
     }
     return requests;
   }
@@ -268,10 +540,10 @@ class Requests {
 
 // ---- Work on libuv's pool threads.
 
-// What a Socket and its worker share: the worker may outlive the Socket, which
-// is collected when JavaScript has dropped it. `busy` and `closed` are for the
-// JS thread alone. `genl` is the worker's while `busy` is set, else the JS
-// thread's; queueing a work and its completion order the two.
+// What a Socket and its task share: the task may outlive the Socket, which is
+// collected when JavaScript has dropped it. `busy` and `closed` are for the JS
+// thread alone. `genl` is the task's while `busy` is set, else the JS thread's;
+// queueing a task and finishing it order the two.
 struct SocketState {
   GenlSocket::Options options;
   std::unique_ptr<GenlSocket> genl;
@@ -279,87 +551,71 @@ struct SocketState {
   bool closed = false;
 };
 
-// Runs `work` there, see RunOnPool(). Deletes itself.
 template <typename Work>
-class Worker final : public Napi::AsyncWorker {
+class SocketTask final : public Task {
  public:
-  Worker(Napi::Env env, const char* name, napi_deferred deferred,
-         std::shared_ptr<SocketState> state, Work work)
-      : Napi::AsyncWorker(env, name),
-        deferred_(deferred),
-        state_(std::move(state)),
-        work_(std::move(work)) {}
-
-  void Start() {
-    state_->busy = true;
-    Queue();
-  }
+  SocketTask(std::shared_ptr<SocketState> state, Work work)
+      : state_(std::move(state)), work_(std::move(work)) {}
 
  private:
-  // Pool thread.
-  void Execute() override { result_.emplace(work_()); }
+  void Run() override { result_.emplace(work_()); }
 
-  // JS thread.
-  void OnOK() override {
+  Value Finish(Js js) override {
     state_->busy = false;
     if (state_->closed) state_->genl.reset();
-    // Fails where env is terminating.
-    napi_resolve_deferred(Env(), deferred_, ToValue(Env(), std::move(*result_)));
+    return ToValue(js, std::move(*result_));
   }
 
-  const napi_deferred deferred_;
   const std::shared_ptr<SocketState> state_;
   const Work work_;
   std::optional<std::invoke_result_t<const Work&>> result_;
 };
 
-// Calls `work()` on a pool thread. Resolves with what ToValue() makes of its
-// result, and never rejects. `work` owns all that it reads, and touches neither
-// napi_env nor any Napi:: value. `state` is that of the socket which is busy
-// meanwhile.
+// Calls `work()` on a pool thread. A promise of what ToValue() makes of its
+// result. `work` owns all that it reads, and touches no JavaScript. `state` is
+// that of the socket which is busy meanwhile.
 template <typename Work>
-Napi::Value RunOnPool(Napi::Env env, const char* name, std::shared_ptr<SocketState> state,
-                      Work work) {
-  // Not Napi::Promise::Deferred: where this fails (env is terminating) its
-  // members are not set, and Promise() would hand garbage to JavaScript.
-  napi_deferred deferred;
-  napi_value promise;
-  if (napi_create_promise(env, &deferred, &promise) != napi_ok) return Napi::Value();
-  (new Worker<Work>(env, name, deferred, std::move(state), std::move(work)))->Start();
-  return Napi::Value(env, promise);
+Value RunOnPool(Js js, const char* name, const std::shared_ptr<SocketState>& state, Work work) {
+  const Value promise =
+      Task::Start(js, name, std::make_unique<SocketTask<Work>>(state, std::move(work)));
+  // The task finishes on this thread, so not yet.
+  if (promise != nullptr) state->busy = true;
+  return promise;
 }
 
 // ---- What JavaScript sees.
 
-class Socket : public Napi::ObjectWrap<Socket> {
+class Socket {
  public:
-  static Napi::Function Define(Napi::Env env) {
-    return DefineClass(env, "Socket",
-                       {InstanceMethod<&Socket::Open>("open"),
-                        InstanceMethod<&Socket::Batch>("batch"),
-                        InstanceMethod<&Socket::Dump>("dump"),
-                        InstanceMethod<&Socket::DumpOfDumps>("dumpOfDumps"),
-                        InstanceMethod<&Socket::Release>("release"),
-                        InstanceMethod<&Socket::ReadFile>("readFile"),
-                        InstanceMethod<&Socket::WriteFile>("writeFile"),
-                        InstanceMethod<&Socket::Close>("close")});
+  static Value Define(Js js) {
+    return Call::Class<Socket>(js, "Socket",
+                               {Call::Method<Socket, &Socket::Open>("open"),
+                                Call::Method<Socket, &Socket::Batch>("batch"),
+                                Call::Method<Socket, &Socket::Dump>("dump"),
+                                Call::Method<Socket, &Socket::DumpOfDumps>("dumpOfDumps"),
+                                Call::Method<Socket, &Socket::Release>("release"),
+                                Call::Method<Socket, &Socket::ReadFile>("readFile"),
+                                Call::Method<Socket, &Socket::WriteFile>("writeFile"),
+                                Call::Method<Socket, &Socket::Close>("close")});
   }
 
-  explicit Socket(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<Socket>(info), state_(std::make_shared<SocketState>()) {
-    std::optional<GenlSocket::Options> options = ToOptions(info[0]);
-    if (options) state_->options = std::move(*options);
+  static std::unique_ptr<Socket> New(const Call& call) {
+    std::optional<GenlSocket::Options> options = ToOptions(call, call[0]);
+    return options ? std::unique_ptr<Socket>(new Socket(std::move(*options))) : nullptr;
   }
 
  private:
-  Napi::Value Open(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    if (!CheckIdle(env)) return Napi::Value();
+  explicit Socket(GenlSocket::Options options) : state_(std::make_shared<SocketState>()) {
+    state_->options = std::move(options);
+  }
+
+  Value Open(const Call& call) {
+    if (!CheckIdle(call)) return nullptr;
     if (state_->genl) {
-      ThrowError(env, "the socket is open already");
-      return Napi::Value();
+      call.ThrowError("the socket is open already");
+      return nullptr;
     }
-    return RunOnPool(env, "ipvs.open", state_, [state = state_]() -> Status {
+    return RunOnPool(call, "ipvs.open", state_, [state = state_]() -> Status {
       Result<std::unique_ptr<GenlSocket>> genl = GenlSocket::Open(state->options);
       if (!genl.ok()) return genl.TakeFailure();
       state->genl = std::move(genl.value());
@@ -367,41 +623,40 @@ class Socket : public Napi::ObjectWrap<Socket> {
     });
   }
 
-  Napi::Value Batch(const Napi::CallbackInfo& info) {
-    if (!CheckOpen(info.Env())) return Napi::Value();
+  Value Batch(const Call& call) {
+    if (!CheckOpen(call)) return nullptr;
     const std::optional<double> count =
-        ToWhole(info[1], 0, UINT32_MAX, "count must be a whole number from 0 to 4294967295");
-    if (!count) return Napi::Value();
-    std::optional<Requests> requests = Requests::From(info[0], *count);
-    if (!requests) return Napi::Value();
-    return RunOnPool(info.Env(), "ipvs.batch", state_,
+        ToWhole(call, call[1], 0, UINT32_MAX, "count must be a whole number from 0 to 4294967295");
+    if (!count) return nullptr;
+    std::optional<Requests> requests = Requests::From(call, call[0], *count);
+    if (!requests) return nullptr;
+    return RunOnPool(call, "ipvs.batch", state_,
                      [state = state_, requests = std::move(*requests)] {
                        return state->genl->Batch(requests.payloads());
                      });
   }
 
-  Napi::Value Dump(const Napi::CallbackInfo& info) {
-    if (!CheckOpen(info.Env())) return Napi::Value();
-    std::optional<Requests> request = Requests::From(info[0], 1);
-    if (!request) return Napi::Value();
-    return RunOnPool(info.Env(), "ipvs.dump", state_,
-                     [state = state_, request = std::move(*request)] {
-                       return state->genl->Dump(request.payloads()[0]);
-                     });
+  Value Dump(const Call& call) {
+    if (!CheckOpen(call)) return nullptr;
+    std::optional<Requests> request = Requests::From(call, call[0], 1);
+    if (!request) return nullptr;
+    return RunOnPool(call, "ipvs.dump", state_, [state = state_, request = std::move(*request)] {
+      return state->genl->Dump(request.payloads()[0]);
+    });
   }
 
-  Napi::Value DumpOfDumps(const Napi::CallbackInfo& info) {
-    if (!CheckOpen(info.Env())) return Napi::Value();
-    std::optional<Requests> outer = Requests::From(info[0], 1);
-    if (!outer) return Napi::Value();
-    const std::optional<double> command =
-        ToWhole(info[1], 0, UINT8_MAX, "innerCommand must be a whole number from 0 to 255");
-    if (!command) return Napi::Value();
-    const std::optional<double> attribute =
-        ToWhole(info[2], 1, kMaxAttribute, "attribute must be a whole number from 1 to 16383");
-    if (!attribute) return Napi::Value();
+  Value DumpOfDumps(const Call& call) {
+    if (!CheckOpen(call)) return nullptr;
+    std::optional<Requests> outer = Requests::From(call, call[0], 1);
+    if (!outer) return nullptr;
+    const std::optional<double> command = ToWhole(
+        call, call[1], 0, UINT8_MAX, "innerCommand must be a whole number from 0 to 255");
+    if (!command) return nullptr;
+    const std::optional<double> attribute = ToWhole(
+        call, call[2], 1, kMaxAttribute, "attribute must be a whole number from 1 to 16383");
+    if (!attribute) return nullptr;
     return RunOnPool(
-        info.Env(), "ipvs.dumpOfDumps", state_,
+        call, "ipvs.dumpOfDumps", state_,
         [state = state_, outer = std::move(*outer), command = static_cast<uint8_t>(*command),
          attribute = static_cast<uint16_t>(*attribute)] {
           return state->genl->DumpOfDumps(outer.payloads()[0], command, attribute);
@@ -409,75 +664,70 @@ class Socket : public Napi::ObjectWrap<Socket> {
   }
 
   // Takes ArrayBuffers of dumps from JavaScript. Their finalizers do the rest.
-  void Release(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsArray()) {
-      ThrowTypeError(env, "messages must be an array of ArrayBuffers");
-      return;
+  Value Release(const Call& call) {
+    const std::optional<uint32_t> count = call.ArrayLength(call[0]);
+    bool all = count.has_value();
+    for (uint32_t i = 0; all && i < *count; ++i) all = call.Detach(call.Get(call[0], i));
+    if (!all) {
+      call.ThrowTypeError("messages must be an array of ArrayBuffers");
+      return nullptr;
     }
-    const Napi::Array messages = info[0].As<Napi::Array>();
-    for (uint32_t i = 0; i < messages.Length(); ++i) {
-      const Napi::Value message = messages[i];
-      if (env.IsExceptionPending()) return;
-      if (!message.IsArrayBuffer()) {
-        ThrowTypeError(env, "messages must be an array of ArrayBuffers");
-        return;
-      }
-      message.As<Napi::ArrayBuffer>().Detach();
-    }
+    return call.Undefined();
   }
 
-  Napi::Value ReadFile(const Napi::CallbackInfo& info) {
-    if (!CheckOpen(info.Env())) return Napi::Value();
-    std::optional<std::string> path = ToPath(info[0], "path must be a path");
-    if (!path) return Napi::Value();
+  Value ReadFile(const Call& call) {
+    if (!CheckOpen(call)) return nullptr;
+    std::optional<std::string> path = ToPath(call, call[0], "path must be a path");
+    if (!path) return nullptr;
     const std::optional<double> max_bytes =
-        ToWhole(info[1], 0, kMaxFileBytes, "maxBytes must be a whole number from 0 to 268435456");
-    if (!max_bytes) return Napi::Value();
+        ToWhole(call, call[1], 0, kMaxFileBytes,
+                "maxBytes must be a whole number from 0 to 268435456");
+    if (!max_bytes) return nullptr;
     return RunOnPool(
-        info.Env(), "ipvs.readFile", state_,
+        call, "ipvs.readFile", state_,
         [state = state_, path = std::move(*path), max_bytes = static_cast<size_t>(*max_bytes)] {
           return state->genl->ReadFile(path, max_bytes);
         });
   }
 
-  Napi::Value WriteFile(const Napi::CallbackInfo& info) {
-    if (!CheckOpen(info.Env())) return Napi::Value();
-    std::optional<std::string> path = ToPath(info[0], "path must be a path");
-    if (!path) return Napi::Value();
-    if (!info[1].IsString()) {
-      ThrowTypeError(info.Env(), "content must be a string");
-      return Napi::Value();
+  Value WriteFile(const Call& call) {
+    if (!CheckOpen(call)) return nullptr;
+    std::optional<std::string> path = ToPath(call, call[0], "path must be a path");
+    if (!path) return nullptr;
+    std::optional<std::string> content = call.AsString(call[1]);
+    if (!content) {
+      call.ThrowTypeError("content must be a string");
+      return nullptr;
     }
-    return RunOnPool(info.Env(), "ipvs.writeFile", state_,
-                     [state = state_, path = std::move(*path),
-                      content = info[1].As<Napi::String>().Utf8Value()] {
+    return RunOnPool(call, "ipvs.writeFile", state_,
+                     [state = state_, path = std::move(*path), content = std::move(*content)] {
                        return state->genl->WriteFile(path, content);
                      });
   }
 
-  void Close(const Napi::CallbackInfo&) {
+  Value Close(const Call& call) {
     state_->closed = true;
-    // Otherwise the worker does it when it is done.
+    // Otherwise the task does it when it is done.
     if (!state_->busy) state_->genl.reset();
+    return call.Undefined();
   }
 
-  bool CheckIdle(Napi::Env env) {
+  bool CheckIdle(Js js) {
     if (state_->closed) {
-      ThrowError(env, "the socket is closed");
+      js.ThrowError("the socket is closed");
       return false;
     }
     if (state_->busy) {
-      ThrowError(env, "the socket has a call in flight");
+      js.ThrowError("the socket has a call in flight");
       return false;
     }
     return true;
   }
 
-  bool CheckOpen(Napi::Env env) {
-    if (!CheckIdle(env)) return false;
+  bool CheckOpen(Js js) {
+    if (!CheckIdle(js)) return false;
     if (!state_->genl) {
-      ThrowError(env, "the socket is not open");
+      js.ThrowError("the socket is not open");
       return false;
     }
     return true;
@@ -486,20 +736,24 @@ class Socket : public Napi::ObjectWrap<Socket> {
   const std::shared_ptr<SocketState> state_;
 };
 
-class Addon : public Napi::Addon<Addon> {
- public:
-  Addon(Napi::Env env, Napi::Object exports) {
-    Napi::Object constants = Napi::Object::New(env);
-    for (size_t i = 0; i < kHeaderConstantCount; ++i) {
-      constants.Set(kHeaderConstants[i].name, Napi::Number::New(env, kHeaderConstants[i].value));
-    }
-    DefineAddon(exports, {InstanceValue("Socket", Socket::Define(env), napi_enumerable),
-                          InstanceValue("constants", constants, napi_enumerable)});
+Value Fill(Js js, Value exports) {
+  Object constants(js);
+  for (size_t i = 0; i < kHeaderConstantCount; ++i) {
+    constants.Set(kHeaderConstants[i].name, js.Number(kHeaderConstants[i].value));
   }
-};
+  Object addon(js, exports);
+  addon.Set("Socket", Socket::Define(js));
+  addon.Set("constants", constants.value());
+  return addon.value();
+}
 
 }  // namespace
 
-NODE_API_ADDON(Addon)
+// Each environment that loads the addon, such as a worker, has one of its own:
+// there is no state but that of sockets.
+NAPI_MODULE_INIT() {
+  const Js js(env);
+  return js.ValueOrThrow(Fill(js, exports));
+}
 
 }  // namespace ipvs

@@ -97,3 +97,21 @@ test('what a socket lent may come back after it was closed', async () => {
   socket.release(blocks)
   expect(blocks.every(({ byteLength }) => byteLength === 0)).toBe(true)
 })
+
+test('an answer that cannot be made rejects the promise, and the socket goes on', async () => {
+  await withSocket(async (socket) => {
+    const dump = socket.dump(request(GETFAMILY))
+    Object.defineProperty(Object.prototype, 'interrupted', {
+      set() {
+        throw new Error('from the setter')
+      },
+      configurable: true,
+    })
+    try {
+      await expect(dump).rejects.toThrow('from the setter')
+    } finally {
+      delete (Object.prototype as { interrupted?: boolean }).interrupted
+    }
+    expect((await socket.dump(request(GETFAMILY))).interrupted).toBe(false)
+  })
+})
