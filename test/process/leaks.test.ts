@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { runWell } from './run.ts'
 
-describe('open files left behind', () => {
+describe.concurrent('open files left behind', () => {
   test.each([
     'open and close 1,000 times',
     'close in mid-request 1,000 times',
@@ -10,7 +10,7 @@ describe('open files left behind', () => {
     'drop 200 open sockets without closing them',
     'drop 50 sockets with a request under way',
     'never open 1,000 sockets',
-  ])('%s: none', { timeout: 70_000 }, async (name) => {
+  ])('%s: none', async (name) => {
     expect(await runWell('leaks', [name], { flags: ['--expose-gc'] })).toBe('none\n')
   })
 })

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import { ADDON } from '../helpers/built-library.ts'
+import { patient } from '../helpers/patience.mjs'
 
 /** How a child process ended. */
 export interface Ended {
@@ -14,8 +15,8 @@ export interface Ended {
 /** The Node that children run on: scripts/node-versions.mjs sets it. */
 const node: string = process.env.IPVS_TEST_NODE ?? process.execPath
 
-/** A process that takes longer hangs. Most are done in a tenth of a second. */
-const LIMIT_MS = 60_000
+/** A process that takes longer hangs. Most are done in a tenth of a second. Tests have a little longer. */
+const LIMIT_MS: number = patient(50_000)
 
 export interface RunOptions {
   readonly flags?: readonly string[]

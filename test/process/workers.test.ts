@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { cases } from '../helpers/depth.ts'
 import { run, runWell } from './run.ts'
 
 /** Worker threads that end at a stage of a socket's life, several at once and again and again. */
@@ -16,36 +17,45 @@ const STAGES = [
   'on many sockets at once',
 ]
 
-const ROUNDS = '10'
 const WORKERS = '4'
 
-describe.each(STAGES)('workers that are %s', (stage) => {
-  test('and terminated', { timeout: 70_000 }, async () => {
-    expect(JSON.parse(await runWell('workers', [stage, 'terminate', ROUNDS, WORKERS]))).toEqual([1])
+/** How workers end, how many rounds of them at each stage, and what a worker ends with. */
+const ENDINGS: readonly (readonly [ending: string, rounds: number, end: string])[] = [
+  ['terminate', cases(2, 10), '1'],
+  ['return', cases(1, 3), '0'],
+  ['exit', cases(1, 3), '0'],
+  ['throw', cases(1, 3), 'thrown on purpose'],
+]
+
+describe.concurrent('workers', () => {
+  test.each(ENDINGS)('at every stage end well by %s', async (ending, rounds, end) => {
+    expect(await run('workers', [ending, String(rounds), WORKERS, ...STAGES])).toEqual({
+      code: 0,
+      signal: null,
+      stdout: STAGES.map((stage) => `${stage}: ${end}\n`).join(''),
+      stderr: '',
+    })
   })
 
-  test('and return without closing', { timeout: 70_000 }, async () => {
-    expect(JSON.parse(await runWell('workers', [stage, 'return', '3', WORKERS]))).toEqual([0])
-  })
-
-  test('and exit', { timeout: 70_000 }, async () => {
-    expect(JSON.parse(await runWell('workers', [stage, 'exit', '3', WORKERS]))).toEqual([0])
-  })
-
-  test('and throw', { timeout: 70_000 }, async () => {
-    expect(JSON.parse(await runWell('workers', [stage, 'throw', '2', WORKERS]))).toEqual([
-      'thrown on purpose',
-    ])
-  })
-
-  test('when the process exits', async () => {
+  test.each(STAGES)('that are %s end with the process', async (stage) => {
     expect(await run('exit-with-workers', [stage])).toEqual({ code: 0, signal: null, stdout: '', stderr: '' })
   })
-})
 
-// Until it ends a worker may still call, when no call to JavaScript succeeds any more.
-describe.each(['call', 'construct'])('workers that %s again and again', (what) => {
-  test('and are terminated', { timeout: 70_000 }, async () => {
-    expect(JSON.parse(await runWell('busy-workers', [what, '100', '3']))).toEqual([1])
+  test('and scripts may be ended inside a call of the addon', async () => {
+    const ends = (await runWell('inside', [])).trim().split('\n')
+    expect(ends).toEqual([
+      'fills exports: 1',
+      'makes the constants: 1',
+      'reads family: 1',
+      'reads netns: 1',
+      'reads scratch: 1',
+      'reads timeoutMs: 1',
+      'answers open(): 1',
+      'answers batch(): 1',
+      'answers dump(): 1',
+      'answers readFile(): 1',
+      'releases a dump: 1',
+      ...Array.from({ length: 5 }, () => 'ERR_SCRIPT_EXECUTION_TIMEOUT'),
+    ])
   })
 })

@@ -1,6 +1,7 @@
 // Says how many files are open before and after sockets in great number: leaks.mjs CASE
 import process from 'node:process'
-import { begin, listFamilies, newSocket, openFiles, openSocket, requests, until } from './nlctrl.mjs'
+import { openFiles, until } from './files.mjs'
+import { begin, listFamilies, newSocket, openSocket, requests } from './nlctrl.mjs'
 
 /** @type {Readonly<Record<string, () => Promise<void>>>} */
 const CASES = {

@@ -1,6 +1,5 @@
 // What the child processes share: sockets to `nlctrl`, the family about families, which every kernel has. Plain
 // JavaScript, since they run on every Node that the library supports. IPVS_ADDON is the path of the addon.
-import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { endianness } from 'node:os'
 import process from 'node:process'
@@ -129,23 +128,4 @@ export function begin(stage) {
   const start = STAGES[stage]
   if (start === undefined) throw new Error(`no stage '${stage}'`)
   return start()
-}
-
-/** How many files this process has open. */
-export function openFiles() {
-  return readdirSync('/proc/self/fd').length
-}
-
-/**
- * Waits until something holds; fails after ten seconds.
- *
- * @param {string} what
- * @param {() => boolean} holds
- */
-export async function until(what, holds) {
-  const start = performance.now()
-  while (!holds()) {
-    if (performance.now() - start > 10_000) throw new Error(`waited in vain: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
 }
