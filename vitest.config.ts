@@ -1,14 +1,40 @@
-import { defineConfig } from 'vitest/config'
-import { patient } from './test/helpers/patience.mjs'
+import { configDefaults, defineConfig } from 'vitest/config'
+import { PATIENCE, patient } from './test/helpers/patience.mjs'
+
+// The workers need not measure it again.
+process.env.IPVS_PATIENCE = String(PATIENCE)
+
+/** What uses the addon, starts processes, or takes a compiler. */
+const SYSTEM = [
+  'test/{docs,guest,native,package,process}/**/*.test.ts',
+  'test/cli/bundle.test.ts',
+  'test/demo.test.ts',
+]
 
 /** Everything that needs no ip_vs. test/kernel has a configuration of its own, since it runs in a guest. */
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    exclude: ['test/kernel/**'],
+    // Tests wait for processes as much as they compute.
+    maxWorkers: '100%',
     // Only what hangs may reach this.
     testTimeout: patient(60_000),
     hookTimeout: patient(60_000),
     reporters: ['default'],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, 'test/kernel/**', ...SYSTEM],
+          // Loading the library anew for each file takes longer than the tests do.
+          isolate: false,
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'system', include: SYSTEM, globalSetup: ['test/helpers/system-setup.ts'] },
+      },
+    ],
   },
 })

@@ -22,7 +22,7 @@ const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(roo
 // Unlike what else is in it, commander is no dependency of an installation, so its licence travels along.
 const license = readFileSync(path.join(root, 'node_modules/commander/LICENSE'), 'utf8')
 
-// Two folders below the package's, as lib/transport/native.ts is and expects. A test names another.
+// Two folders below the package's, as lib/transport/native.ts is and expects. scripts/build-once.mjs names another.
 const folder = path.resolve(process.argv[2] ?? path.join(root, 'dist/cli'))
 
 await build({

@@ -1,24 +1,26 @@
 import { execFile } from 'node:child_process'
-import { cpSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
-import { buildLibrary } from './helpers/built-library.ts'
+import { buildLibrary, installInto } from './helpers/built-library.ts'
 
 /** The demo in memory, with the library as it is built and without an addon. The demo in the guest is a command of CI. */
 
 const PLATFORM = new URL('helpers/platform.mjs', import.meta.url).href
 
 const run = promisify(execFile)
-const library = buildLibrary({ addon: false })
-cpSync(fileURLToPath(new URL('../demo', import.meta.url)), join(library.folder, 'demo'), { recursive: true })
+const project = mkdtempSync(join(tmpdir(), 'ipvs-demo-'))
+installInto(project, buildLibrary({ addon: false }))
+cpSync(fileURLToPath(new URL('../demo', import.meta.url)), join(project, 'demo'), { recursive: true })
 afterAll(() => {
-  library.remove()
+  rmSync(project, { recursive: true })
 })
 
 function demo(args: readonly string[], platform: string): Promise<{ stdout: string; stderr: string }> {
-  const program = join(library.folder, 'demo/demo.mjs')
+  const program = join(project, 'demo/demo.mjs')
   return run(process.execPath, ['--import', PLATFORM, program, ...args], {
     env: { ...process.env, IPVS_TEST_PLATFORM: platform, FORCE_COLOR: '0' },
   })

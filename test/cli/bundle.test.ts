@@ -4,56 +4,58 @@ import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type InstalledCommand, installCommand } from '../helpers/installed-command.ts'
+import { installCommand } from '../helpers/installed-command.ts'
 
 /** The command as it is installed: bundled, started as a program, in real shells. */
 
-const BUNDLE_MS = 60_000
-
-let command: InstalledCommand
+const command = installCommand()
 let folder: string
+/** With the tables of `folder`: a small one, and one that is longer than what a pipe holds. */
 let env: NodeJS.ProcessEnv
+let bigEnv: NodeJS.ProcessEnv
 
 beforeAll(() => {
-  command = installCommand()
   folder = mkdtempSync(join(tmpdir(), 'ipvs-bundle-'))
   mkdirSync(join(folder, 'bin'))
-  const servers = Array.from({ length: 2000 }, (_, index) => ({
-    address: `10.0.${String(index >> 8)}.${String(index & 255)}`,
-    port: 80,
-  }))
-  const state = {
-    services: [
-      { protocol: 'tcp', address: '192.0.2.10', port: 80, realServers: servers },
+  const withTable = (file: string, count: number): NodeJS.ProcessEnv => {
+    const realServers = Array.from({ length: count }, (_, index) => ({
+      address: `10.0.${String(index >> 8)}.${String(index & 255)}`,
+      port: 80,
+    }))
+    const services = [
+      { protocol: 'tcp', address: '192.0.2.10', port: 80, realServers },
       { protocol: 'tcp', address: '2001:db8::1', port: 443, realServers: [{ address: '2001:db8::7' }] },
-    ],
+    ]
+    writeFileSync(join(folder, file), JSON.stringify({ services }))
+    return { ...command.env, IPVS_MEMORY: join(folder, file) }
   }
-  writeFileSync(join(folder, 'table.json'), JSON.stringify(state))
-  env = { ...command.env, IPVS_MEMORY: join(folder, 'table.json') }
-}, BUNDLE_MS)
+  env = withTable('table.json', 2)
+  bigEnv = withTable('bin/big.json', 2000)
+})
 
 afterAll(() => {
   rmSync(folder, { recursive: true })
-  command.remove()
 })
 
 function shell(
   program: string,
   args: readonly string[],
+  variables = env,
 ): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(program, args, { env, cwd: folder, encoding: 'utf8' })
+  return spawnSync(program, args, { env: variables, cwd: folder, encoding: 'utf8' })
 }
 
 describe('the bundle', () => {
   test('lists the table of a file', () => {
-    const { status, stdout } = shell('ipvs', ['list'])
+    const { status, stdout } = shell('ipvs', ['list'], bigEnv)
     expect(status).toBe(0)
     expect(stdout.split('\n')).toHaveLength(2005)
     expect(stdout).toMatch(/\ntcp\/192\.0\.2\.10:80 +10\.0\.7\.207:80 +- +direct +1 +0 +0 +0 +-\n/)
   })
 
   test('ends quietly when its reader has gone', () => {
-    const { stdout, stderr } = shell('bash', ['-c', 'ipvs list | head -n 1; echo "${PIPESTATUS[0]}"'])
+    const script = 'ipvs list | head -n 1; echo "${PIPESTATUS[0]}"'
+    const { stdout, stderr } = shell('bash', ['-c', script], bigEnv)
     expect(stdout).toMatch(/^SERVICE .*\n141\n$/)
     expect(stderr).toMatch(/^ipvs: in-memory kernel[^\n]*\n$/)
   })
@@ -65,10 +67,8 @@ describe('the bundle', () => {
   })
 
   test('reads a pipe', () => {
-    const { stdout, stderr } = shell('bash', [
-      '-c',
-      'ipvs save 2>/dev/null | ipvs diff live - 2>/dev/null; echo $?',
-    ])
+    const script = 'ipvs save 2>/dev/null | ipvs diff live - 2>/dev/null; echo $?'
+    const { stdout, stderr } = shell('bash', ['-c', script], bigEnv)
     expect({ stdout, stderr }).toEqual({ stdout: '0\n', stderr: '' })
   })
 
@@ -121,24 +121,21 @@ describe('the bundle', () => {
   })
 })
 
-/** What a shell completes a line to, by the script that it gets. */
+/** What a shell completes lines to, by the script that it gets: a NUL behind each. */
 const BASH = `
 eval "$(ipvs completion bash)"
-COMP_LINE=$1 COMP_POINT=\${#1} COMP_TYPE=9 COMP_KEY=9
-read -ra COMP_WORDS <<<"$1"
-COMP_CWORD=$(( \${#COMP_WORDS[@]} - 1 ))
-_ipvs
-printf '%s\\n' "\${COMPREPLY[@]}"
+for line; do
+  COMP_LINE=$line COMP_POINT=\${#line} COMP_TYPE=9 COMP_KEY=9 COMPREPLY=()
+  read -ra COMP_WORDS <<<"$line"
+  COMP_CWORD=$(( \${#COMP_WORDS[@]} - 1 ))
+  _ipvs
+  printf '%s\\n' "\${COMPREPLY[@]}"
+  printf '\\0'
+done
 `
 
 describe('completion in bash', () => {
-  const complete = (line: string): string[] => {
-    const { stdout, stderr } = shell('bash', ['--norc', '-c', BASH, 'bash', line])
-    expect(stderr.replaceAll(/bash: .*compopt.*\n/g, '')).toBe('')
-    return stdout.trimEnd().split('\n').sort()
-  }
-
-  test.each([
+  const CASES: readonly [string, string, readonly string[]][] = [
     ['a command', 'ipvs dr', ['drain']],
     ['an option', 'ipvs list --st', ['--stats']],
     ['a choice', 'ipvs save --format y', ['yaml']],
@@ -152,9 +149,21 @@ describe('completion in bash', () => {
     ['a file', 'ipvs plan tab', ['table.json']],
     ['a file behind an option', 'ipvs list --memory ./tab', ['./table.json']],
     ['a file or the table', 'ipvs diff ', ['bin', 'live', 'table.json']],
-  ])('completes %s', (_, line, expected) => {
-    expect(complete(line)).toEqual(expected)
+  ]
+  let completed: readonly string[][]
+  beforeAll(() => {
+    const lines = CASES.map(([, line]) => line)
+    const { stdout, stderr } = shell('bash', ['--norc', '-c', BASH, 'bash', ...lines])
+    expect(stderr.replaceAll(/bash: .*compopt.*\n/g, '')).toBe('')
+    completed = stdout.split('\0').map((found) => found.trimEnd().split('\n').sort())
   })
+
+  test.each(CASES.map(([what, line, expected], index) => ({ what, line, expected, index })))(
+    'completes $what',
+    ({ index, expected }) => {
+      expect(completed[index]).toEqual(expected)
+    },
+  )
 })
 
 /** A shell that this machine may lack. */

@@ -2,36 +2,33 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type InstalledCommand, installCommand } from '../helpers/installed-command.ts'
-import { run, stepsOf } from './console.ts'
+import { installCommand } from '../helpers/installed-command.ts'
+import { call, isPlain, run, stepsOf } from './console.ts'
 import { pages } from './markdown.ts'
 
 /** The commands in the documentation print what stands below them. test/kernel runs those of ipvsadm on a real kernel too. */
 
-const BUNDLE_MS = 60_000
-
-let command: InstalledCommand
-
-beforeAll(() => {
-  command = installCommand()
-}, BUNDLE_MS)
-afterAll(() => {
-  command.remove()
-})
+const command = installCommand()
 
 describe.each(pages().filter((page) => stepsOf(page).length > 0))('$name', (page) => {
+  const before = process.cwd()
   let folder: string
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'ipvs-docs-'))
+    process.chdir(folder)
   })
   afterAll(() => {
+    process.chdir(before)
     rmSync(folder, { recursive: true })
   })
 
-  test.each(stepsOf(page))('$place: $command', (step) => {
-    const env = { ...command.env, IPVS_MEMORY: join(folder, 'table.json') }
-    expect(run(step, folder, env)).toBe(step.output)
+  test.each(stepsOf(page))('$place: $command', async (step) => {
+    const file = join(folder, 'table.json')
+    const said = isPlain(step)
+      ? await call(step, file)
+      : run(step, folder, { ...command.env, IPVS_MEMORY: file })
+    expect(said).toBe(step.output)
   })
 })
 

@@ -1,4 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { openMemory } from '../../lib/cli/memory.ts'
+import { ipvsadm } from '../../lib/cli/ipvsadm/program.ts'
+import { ipvs } from '../cli/terminal.ts'
 import { type Example, examples, type Page } from './markdown.ts'
 
 /** One command of a `console` block, and what it prints, be it to standard output or error. */
@@ -54,6 +57,53 @@ export function run(
     env,
     encoding: 'utf8',
   })
-  // What says that no kernel was touched belongs to the test and not to the page.
-  return `${stdout}${stderr}`.replaceAll(/^ipvs: in-memory kernel.*\n/gm, '')
+  return withoutNote(`${stdout}${stderr}`)
+}
+
+/** What says that no kernel was touched belongs to the test and not to the page. */
+function withoutNote(said: string): string {
+  return said.replaceAll(/^ipvs: in-memory kernel.*\n/gm, '')
+}
+
+/** Whether a command is `ipvs` and words that a shell hands on as they are. */
+export function isPlain({ command }: Step): boolean {
+  return /^ipvs [\w .:,/=[\]-]+$/.test(command)
+}
+
+/**
+ * Does what run() does with a plain command, in this process and its current
+ * folder, on the table of a file: to start Node for each takes most of the time.
+ */
+export async function call({ command }: Step, file: string): Promise<string> {
+  const [, ...words] = command.split(' ')
+  let said = ''
+  const say = (text: string): void => {
+    said += text
+  }
+  if (words[0] === 'adm') {
+    const table = await openMemory(file)
+    await ipvsadm(words.slice(1), {
+      program: 'ipvs adm',
+      posix: false,
+      input: () => [],
+      out: say,
+      err: say,
+      open: () => table.open(),
+    })
+    await table.writeBack()
+    return said
+  }
+  let [outLength, errLength] = [0, 0]
+  await ipvs(words, {
+    env: { IPVS_MEMORY: file, NO_COLOR: '1' },
+    onStdout(text) {
+      say(text.slice(outLength))
+      outLength = text.length
+    },
+    onStderr(text) {
+      say(text.slice(errLength))
+      errLength = text.length
+    },
+  })
+  return withoutNote(said)
 }

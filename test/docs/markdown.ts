@@ -117,7 +117,7 @@ export function codeSpans(text: string): string[] {
 }
 
 /** The rows of all tables, without their heads: the cells of each. */
-export function tableRows(page: Page): { readonly place: string; readonly cells: readonly string[] }[] {
+function tableRows(page: Page): { readonly place: string; readonly cells: readonly string[] }[] {
   const lines = prose(page)
   return lines
     .filter(({ line }, index) => line.startsWith('|') && !/^\|[-|]+\|$/.test(lines[index + 1]?.line ?? ''))
@@ -129,4 +129,9 @@ export function tableRows(page: Page): { readonly place: string; readonly cells:
         .split(' | ')
         .map((cell) => cell.trim()),
     }))
+}
+
+/** The rows of docs/ipvsadm.md that say what its commands and options are to us. */
+export function optionRows(page: Page): ReturnType<typeof tableRows> {
+  return tableRows(page).filter(({ cells }) => cells[0]?.startsWith('`-'))
 }

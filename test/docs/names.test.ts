@@ -2,8 +2,7 @@ import { describe, expect, test } from 'vitest'
 import * as testing from '../../lib/testing.ts'
 import * as library from '../../lib/index.ts'
 import { addonLoadError, errnoName, platformError } from '../../lib/errors.ts'
-import { brokenLink, codeSpans, headings, links, pages, type Page, prose, tableRows } from './markdown.ts'
-import { typeErrors } from './typescript.ts'
+import { brokenLink, codeSpans, headings, links, optionRows, pages, type Page, prose } from './markdown.ts'
 
 const all = pages()
 
@@ -69,31 +68,12 @@ const IPVSADM = `-h --help -v --version -S --save -R --restore -c --connection -
   --mcast-ttl --sync-maxlen --tun-info --tun-type --tun-port --tun-nocsum --tun-csum --tun-remcsum`
 
 describe('the tables for ipvsadm', () => {
-  const rows = tableRows(page('docs/ipvsadm.md')).filter(({ cells }) => cells[0]?.startsWith('`-'))
-
   test('name every command and option', () => {
+    const rows = optionRows(page('docs/ipvsadm.md'))
     const named = rows.flatMap(({ cells }) => codeSpans(cells[0] ?? '').flatMap((code) => code.split(' ')))
     expect(IPVSADM.split(/\s+/).filter((option) => !named.includes(option))).toEqual([])
   })
-
-  test('name only what is there', { timeout: 120_000 }, () => {
-    const examples = rows.flatMap(({ place, cells }) =>
-      codeSpans(cells[1] ?? '').flatMap((code) => {
-        if (code.startsWith('{')) return [{ place, code: `const some: Part = ${code}\n${PART}` }]
-        if (/^(ipvs|service|server)\./.test(code)) return [{ place, code: `${SPECS}\nvoid ${code}` }]
-        return []
-      }),
-    )
-    expect(examples.length).toBeGreaterThan(rows.length - 5)
-    expect(typeErrors(examples)).toEqual([])
-  })
 })
-
-/** A part of what addService(), addRealServer() or startSyncDaemon() takes. */
-const PART = `type Part = Partial<AddressServiceKey & ServiceSettings> | Partial<FwmarkServiceKey & ServiceSettings> |
-  Partial<RealServerSpec> | Partial<SyncDaemonSpec>`
-const SPECS =
-  'const spec = {} as ServiceSpec & RealServerSpec, changes = {} as ServiceChanges & RealServerChanges'
 
 const KERNEL = [testing.MemoryKernel.prototype, testing.MemoryConnection.prototype]
 

@@ -1,10 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { join } from 'node:path'
+import { readdirSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { ROOT } from './markdown.ts'
+import { buildOnce } from '../../scripts/build-once.mjs'
 
-test('the reference builds without a warning', { timeout: 120_000 }, () => {
-  const typedoc = join(ROOT, 'node_modules/typedoc/bin/typedoc')
-  const options = ['--emit', 'none', '--logLevel', 'Warn']
-  expect(execFileSync(process.execPath, [typedoc, ...options], { cwd: ROOT, encoding: 'utf8' })).toBe('')
+test('the reference builds without a warning', () => {
+  // A warning is an error here, whose message has it.
+  expect(readdirSync(buildOnce('reference'))).toContain('index.html')
 })

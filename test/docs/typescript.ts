@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { buildLibrary } from '../helpers/built-library.ts'
 import { type Example, isModule, ROOT } from './markdown.ts'
 
 /**
@@ -23,6 +24,12 @@ function preamble(): string {
   return `import { ${[...names].join(', ')} } from 'ipvs'; ${declared.join(' ')}`
 }
 
+/** As users get them. */
+const types = join(buildLibrary().folder, 'dist')
+
+/** Files that every program reads: TypeScript's own, Node's and ours. To parse them takes longer than all the rest. */
+const parsed = new Map<string, ts.SourceFile | undefined>()
+
 /** Checks examples as modules of one program, each by itself. Gives what the compiler says. */
 export function typeErrors(examples: readonly Example[]): string[] {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as {
@@ -31,9 +38,9 @@ export function typeErrors(examples: readonly Example[]): string[] {
   const options: ts.CompilerOptions = {
     ...ts.parseJsonConfigFileContent(config, ts.sys, ROOT).options,
     paths: {
-      ipvs: [join(ROOT, 'lib/index.ts')],
-      'ipvs/testing': [join(ROOT, 'lib/testing.ts')],
-      'ipvs/text': [join(ROOT, 'lib/text.ts')],
+      ipvs: [join(types, 'index.d.ts')],
+      'ipvs/testing': [join(types, 'testing.d.ts')],
+      'ipvs/text': [join(types, 'text.d.ts')],
     },
     // An example shows what a value is called, and imports everything.
     noUnusedLocals: false,
@@ -57,20 +64,29 @@ export function typeErrors(examples: readonly Example[]): string[] {
   host.fileExists = (path) => files.has(path) || disk.fileExists(path)
   host.getSourceFile = (path, ...rest) => {
     const file = files.get(path)
-    return file === undefined
-      ? disk.getSourceFile(path, ...rest)
-      : ts.createSourceFile(path, file.text, {
-          languageVersion: ts.ScriptTarget.ES2022,
-          impliedNodeFormat: ts.ModuleKind.ESNext,
-        })
+    if (file === undefined) {
+      if (!parsed.has(path)) parsed.set(path, disk.getSourceFile(path, ...rest))
+      return parsed.get(path)
+    }
+    return ts.createSourceFile(path, file.text, {
+      languageVersion: ts.ScriptTarget.ES2022,
+      impliedNodeFormat: ts.ModuleKind.ESNext,
+    })
   }
   const program = ts.createProgram([...files.keys()], options, host)
-  return ts.getPreEmitDiagnostics(program).map((diagnostic) => {
-    const text = ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n')
-    const { file, start = 0 } = diagnostic
-    if (file === undefined) return text
-    const { place, front } = files.get(file.fileName) ?? { place: file.fileName, front: 1 }
-    const line = file.getLineAndCharacterOfPosition(start).line + 1 - front
-    return `${place}, line ${String(line)} of the example: ${text}`
+  // Not those of what the examples use: `npm run types` finds them.
+  const found = [...files.keys()].flatMap((name) => {
+    const file = program.getSourceFile(name)
+    return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
   })
+  return [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics(), ...found].map(
+    (diagnostic) => {
+      const text = ts.flattenDiagnosticMessageText(diagnostic.messageText, '\n')
+      const { file, start = 0 } = diagnostic
+      if (file === undefined) return text
+      const { place, front } = files.get(file.fileName) ?? { place: file.fileName, front: 1 }
+      const line = file.getLineAndCharacterOfPosition(start).line + 1 - front
+      return `${place}, line ${String(line)} of the example: ${text}`
+    },
+  )
 }
