@@ -40,7 +40,7 @@ type Life = readonly [act: string, moment: number]
 const seed = chooseSeed('workers terminated at a moment of chance')
 const random = new Random(seed)
 const processes = Array.from({ length: WORKERS / PER_PROCESS }, (_, index) => ({
-  index,
+  number: index + 1,
   lanes: index % 2 === 0 ? 4 : 1,
   lives: Array.from({ length: PER_PROCESS }, (): Life => [random.pick(ACTS), random.below(LIFE_US) / 1000]),
 }))
@@ -75,7 +75,7 @@ afterAll(() => {
 })
 
 describe.concurrent(`workers terminated at a moment of chance, seed ${String(seed)}`, () => {
-  test.each(processes)('process $index, with $lanes at a time', async ({ lanes, lives }) => {
+  test.each(processes)('process $number, with $lanes at a time', async ({ lanes, lives }) => {
     const env = { IPVS_TEST_LIBRARY: url }
     expect(JSON.parse(await runWell('chance', [String(lanes), JSON.stringify(lives)], { env }))).toEqual([1])
   })

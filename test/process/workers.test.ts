@@ -18,6 +18,7 @@ const STAGES = [
 ]
 
 const WORKERS = '4'
+const STAGES_PER_PROCESS = cases(5, 1)
 
 /** How workers end, how many rounds of them at each stage, and what a worker ends with. */
 const ENDINGS: readonly (readonly [ending: string, rounds: number, end: string])[] = [
@@ -27,15 +28,25 @@ const ENDINGS: readonly (readonly [ending: string, rounds: number, end: string])
   ['throw', cases(1, 3), 'thrown on purpose'],
 ]
 
+const PROCESSES = ENDINGS.flatMap(([ending, rounds, end]) =>
+  Array.from({ length: STAGES.length / STAGES_PER_PROCESS }, (_, index) => {
+    const stages = STAGES.slice(index * STAGES_PER_PROCESS, (index + 1) * STAGES_PER_PROCESS)
+    return { ending, rounds: String(rounds), end, stages, first: stages[0] }
+  }),
+)
+
 describe.concurrent('workers', () => {
-  test.each(ENDINGS)('at every stage end well by %s', async (ending, rounds, end) => {
-    expect(await run('workers', [ending, String(rounds), WORKERS, ...STAGES])).toEqual({
-      code: 0,
-      signal: null,
-      stdout: STAGES.map((stage) => `${stage}: ${end}\n`).join(''),
-      stderr: '',
-    })
-  })
+  test.each(PROCESSES)(
+    'at the stages from "$first" on end well by $ending',
+    async ({ ending, rounds, end, stages }) => {
+      expect(await run('workers', [ending, rounds, WORKERS, ...stages])).toEqual({
+        code: 0,
+        signal: null,
+        stdout: stages.map((stage) => `${stage}: ${end}\n`).join(''),
+        stderr: '',
+      })
+    },
+  )
 
   test.each(STAGES)('that are %s end with the process', async (stage) => {
     expect(await run('exit-with-workers', [stage])).toEqual({ code: 0, signal: null, stdout: '', stderr: '' })
