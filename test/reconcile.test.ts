@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
+import { setImmediate as turn } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ApplyResult, Reconciler, ReconcileOptions, ReconcileSource, State } from '../lib/index.ts'
 import { Ipvs } from '../lib/ipvs.ts'
@@ -101,7 +101,7 @@ describe('reconcile', () => {
     let running = 0
     const { reconciler } = await begin(async () => {
       expect(++running).toBe(1)
-      await pause(5)
+      await turn()
       running -= 1
       return state(1)
     })
@@ -222,7 +222,7 @@ describe('reconcile', () => {
       },
     })
     // The first waits for the run that fails; the second for one that never comes.
-    const calls = [reconciler.runNow(), pause(0).then(() => reconciler.runNow())]
+    const calls = [reconciler.runNow(), turn().then(() => reconciler.runNow())]
     expect(await Promise.allSettled(calls)).toEqual(calls.map(() => ({ status: 'rejected', reason: thrown })))
     await expect(reconciler.runNow()).rejects.toBe(thrown)
   })

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ApplyProgress, State } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
+import { until } from '../helpers/until.ts'
 import { ALL, BEFORE, DNS, MARK, server, start, unordered, WANTED, WEB } from './setup.ts'
 
 /** apply({ drain }): what others may do meanwhile, and what becomes of the weights. */
@@ -10,18 +11,16 @@ describe('drain', () => {
     const { ipvs, kernel } = await start()
     const connections = kernel.traffic(WEB, { connections: 4 })
     const wanted: State = { services: [{ ...WEB, realServers: [server(3), server(9)] }] }
-    let looks = 0
     const seen: ApplyProgress[] = []
     const done = ipvs.apply(wanted, {
       drain: { intervalMs: 10, waitFor: 'active' },
       onProgress: (progress) => seen.push(progress),
     })
     // The new one is there at once, and those that leave are quiescent while they still have clients.
-    for (; looks < 200; looks++) {
+    await until('they are quiescent', async () => {
       const list = await ipvs.realServers(WEB)
-      if (list.filter(({ weight }) => weight === 0).length === 3 && list.length === 5) break
-    }
-    expect(looks).toBeLessThan(200)
+      return list.filter(({ weight }) => weight === 0).length === 3 && list.length === 5
+    })
     for (const connection of connections) connection.close()
     await done
     expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.3'])
@@ -34,23 +33,13 @@ describe('drain', () => {
     const connections = kernel.traffic(WEB, { connections: 4 })
     const wanted: State = { services: [{ ...WEB, realServers: [server(2, { weight: 0 }), server(9)] }] }
     const done = ipvs.apply(wanted, { drain: { intervalMs: 10, waitFor: 'active' } })
-    const seen = new Promise<number>((resolve, reject) => {
-      let looks = 0
-      const look = async (): Promise<void> => {
-        const list = await ipvs.realServers(WEB)
-        const quiescent = list.find(({ address }) => address === '10.1.0.2')?.weight === 0
-        if (quiescent) resolve(list.length)
-        else if (++looks < 200) setImmediate(() => void look())
-        else reject(new Error('its weight stays'))
-      }
-      void look()
+    const list = await until('its weight is 0', async () => {
+      const list = await ipvs.realServers(WEB)
+      return list.find(({ address }) => address === '10.1.0.2')?.weight === 0 && list
     })
-    try {
-      expect(await seen).toBe(5)
-    } finally {
-      for (const connection of connections) connection.close()
-      await done
-    }
+    expect(list).toHaveLength(5)
+    for (const connection of connections) connection.close()
+    await done
     expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.2'])
   })
 
@@ -91,10 +80,7 @@ describe('drain', () => {
     const before = unordered(await ipvs.save(ALL))
     const controller = new AbortController()
     const done = ipvs.apply(WANTED, { drain: { intervalMs: 10 }, signal: controller.signal })
-    for (let looks = 0; looks < 200; looks++) {
-      if ((await ipvs.realServers(WEB)).some(({ address, weight }) => address === '10.1.0.1' && weight === 0))
-        break
-    }
+    await until('one is quiescent', async () => (await ipvs.realServer(WEB, server(1))).weight === 0)
     controller.abort(new Error('stop it'))
     await expect(done).rejects.toThrow('stop it')
     expect(unordered(await ipvs.save(ALL))).toEqual(before)
@@ -113,9 +99,9 @@ describe('drain', () => {
     }
     const done = ipvs.apply(wanted, { drain: { intervalMs: 10 }, signal: controller.signal })
     done.catch(() => undefined)
-    for (let looks = 0; looks < 200; looks++) {
-      if ((await ipvs.realServers(WEB)).some(({ weight }) => weight === 0)) break
-    }
+    await until('one is quiescent', async () =>
+      (await ipvs.realServers(WEB)).some(({ weight }) => weight === 0),
+    )
     await other.addRealServer(MARK, server(9))
     controller.abort(new Error('stop it'))
     await expect(done).rejects.toMatchObject({
@@ -134,9 +120,9 @@ describe('drain', () => {
       { drain: { intervalMs: 10 } },
     )
     done.catch(() => undefined)
-    for (let looks = 0; looks < 200; looks++) {
-      if ((await ipvs.realServers(WEB)).filter(({ weight }) => weight === 0).length === 3) break
-    }
+    await until('those that leave are quiescent', async () => {
+      return (await ipvs.realServers(WEB)).filter(({ weight }) => weight === 0).length === 3
+    })
     await other.editRealServer(WEB, server(1), { weight: 3 })
     await expect(done).rejects.toMatchObject({ code: 'ERR_IPVS_STALE_PLAN' })
     const weights = Object.fromEntries(
@@ -156,10 +142,7 @@ describe('drain', () => {
     const quiescent = async (): Promise<number> =>
       (await other.snapshot()).flatMap(({ realServers }) => realServers).filter(({ weight }) => weight === 0)
         .length
-    for (let looks = 0; (await quiescent()) < 5; looks++) {
-      expect(looks).toBeLessThan(200)
-      await new Promise((resolve) => setImmediate(resolve))
-    }
+    await until('all are quiescent', async () => (await quiescent()) >= 5)
     const end = (): void => {
       for (const client of clients) client.close()
     }

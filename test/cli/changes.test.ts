@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Ipvs } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
+import { until } from '../helpers/until.ts'
 import { ipvs } from './terminal.ts'
 
 // Not every machine knows a host with an IPv6 address.
@@ -421,7 +422,7 @@ describe('ipvs reconcile', () => {
   test('ended while it drains gives the weights back, and undoes the rest', async () => {
     const key = { protocol: 'tcp', address: '192.0.2.10', port: 80 } as const
     const table = await Ipvs.open({ transport: kernel })
-    const weights = async (): Promise<unknown> =>
+    const weights = async (): Promise<string[]> =>
       (await table.realServers(key)).map(({ address, weight }) => `${address} ${String(weight)}`)
     for (let i = 0; i < 2; i++) kernel.connect(key)
     const path = file('drained.rules', MORE)
@@ -432,14 +433,10 @@ describe('ipvs reconcile', () => {
         signal ??= raise
       },
     })
-    await vi.waitFor(() => {
-      expect(signal).toBeDefined()
-    }, 10_000)
+    await until('it has begun', () => signal !== undefined)
     const before = await weights()
     file('drained.rules', LINES.replace(/.*10\.0\.0\.8:80.*\n/, '').replace('-w 1', '-w 5'))
-    await vi.waitFor(async () => {
-      expect(await weights()).toContain('10.0.0.8 0')
-    }, 10_000)
+    await until('it drains', async () => (await weights()).includes('10.0.0.8 0'))
     signal?.('SIGTERM')
     expect(await ended).toMatchObject({ status: 143 })
     expect(await weights()).toEqual(before)
