@@ -161,11 +161,23 @@ fetch() {
     { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && attempt; }
 }
 
+# All of that up to three times, for a network or a mirror that fails now and then. A subshell: each time begins with the
+# machine's package lists.
+fetch_patiently() {
+  local try tries=3
+  for ((try = 1; try <= tries; try++)); do
+    echo "== try $try of $tries"
+    ! (fetch) || return 0
+    [ "$try" = "$tries" ] || sleep $((5 * try))
+  done
+  return 1
+}
+
 for part in "$@"; do
   [ ! -d "$cache/$part" ] || continue
   echo "guest: fetching $part into $cache (once)" >&2
   log=$cache/fetch-$part.log
-  fetch >"$log" 2>&1 </dev/null || {
+  fetch_patiently >"$log" 2>&1 </dev/null || {
     tail -n 8 "$log" | sed 's/^/  /' >&2
     echo "guest: could not fetch $part (all of the log: $log). It takes apt-get and a Debian mirror, but not root." >&2
     echo "Without a mirror, copy the folder from a machine where \`guest --fetch\` has filled it." >&2

@@ -1,11 +1,16 @@
 // What the guest promises to whoever runs tests in it. Runs on the machine, not in the guest.
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import path from 'node:path'
+import type { Readable } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { GUEST, guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
+import { patient } from '../helpers/patience.mjs'
+import { until } from '../helpers/until.ts'
 
 interface Run {
   readonly status: number | null
@@ -13,38 +18,154 @@ interface Run {
   readonly stderr: Buffer
 }
 
-/** Every guest of this file makes its temporary folders in here, so that one left behind is seen. */
+const FETCH = fileURLToPath(new URL('fetch.sh', import.meta.url))
+
+/** Every guest of this file makes its temporary folder in one of its own in here, so that one left behind is seen. */
 const temporary = mkdtempSync(path.join(tmpdir(), 'guest-test-'))
-afterAll(() => {
+
+/** Guests that have not ended: of tests that failed. */
+const running = new Set<ChildProcess>()
+
+afterAll(async () => {
+  await Promise.all(
+    [...running].map(async (child) => {
+      child.kill()
+      await once(child, 'close')
+    }),
+  )
   rmSync(temporary, { recursive: true })
 })
 
-function options(environment: Record<string, string> = {}): { env: NodeJS.ProcessEnv; maxBuffer: number } {
-  return { env: { ...process.env, TMPDIR: temporary, ...environment }, maxBuffer: 1 << 26 }
+function ownFolder(): string {
+  return mkdtempSync(path.join(temporary, 'run-'))
 }
 
-function run(args: readonly string[], environment: Record<string, string> = {}): Run {
-  return spawnSync(process.execPath, [GUEST, ...args], options(environment))
+/** Starts a command, which is the guest's or comes to that, with a temporary folder of its own. */
+function start(
+  [program = '', ...args]: readonly string[],
+  folder: string,
+  environment: Record<string, string> = {},
+): ChildProcessByStdio<null, Readable, Readable> {
+  const child = spawn(program, args, {
+    env: { ...process.env, TMPDIR: folder, ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  running.add(child)
+  child.on('close', () => running.delete(child))
+  return child
 }
 
-/** The processes of guests started here: every one has a path in `temporary` among its arguments. */
-function guestProcesses(): string[] {
+/** Runs the guest's command, which must leave nothing behind. */
+async function run(args: readonly string[], environment: Record<string, string> = {}): Promise<Run> {
+  const folder = ownFolder()
+  const child = start([process.execPath, GUEST, ...args], folder, environment)
+  const stdout: Buffer[] = []
+  const stderr: Buffer[] = []
+  child.stdout.on('data', (bytes: Buffer) => stdout.push(bytes))
+  child.stderr.on('data', (bytes: Buffer) => stderr.push(bytes))
+  const [status] = (await once(child, 'close')) as [number | null]
+  await expectNothingLeft(folder)
+  return { status, stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) }
+}
+
+/** The processes of the guest started with this folder: every one has a path in there among its arguments. */
+function guestProcesses(folder: string): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && name !== String(process.pid))
-    .map((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      } catch {
-        return '' // it ended just now
-      }
-    })
-    .filter((args) => args.includes(temporary))
+    .map(Number)
+    .filter((pid) => read(`/proc/${String(pid)}/cmdline`).includes(folder))
 }
 
-async function expectNothingLeft(): Promise<void> {
-  await expect.poll(guestProcesses, { timeout: 10_000 }).toEqual([])
-  await expect.poll(() => readdirSync(temporary), { timeout: 10_000 }).toEqual([])
+/** Empty if the process ended just now. */
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
 }
+
+async function expectNothingLeft(folder: string): Promise<void> {
+  await until(
+    `no process and no file of the guest is left in ${folder}`,
+    () => guestProcesses(folder).length === 0 && readdirSync(folder).length === 0,
+  )
+}
+
+/** A value of `policy` in /proc/PID/stat. */
+const SCHED_RR = 2
+
+const mayBeRealtime = spawnSync('chrt', ['-f', '1', 'true']).status === 0
+if (!mayBeRealtime)
+  console.error('\n*** SKIPPED: a guest under chrt -f. It takes the right to real-time priorities.\n')
+
+/** Two guests at a time: there are machines with two processors, and each guest takes one. */
+let mayStart = 2
+const waiting: (() => void)[] = []
+
+async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  if (mayStart === 0) await new Promise<void>((go) => waiting.push(go))
+  else mayStart--
+  try {
+    return await work()
+  } finally {
+    const next = waiting.shift()
+    if (next) next()
+    else mayStart++
+  }
+}
+
+/** A command of the guest's that only shows what it finds; one guest shows all. */
+const SHOW = `
+  const { spawn, spawnSync } = require('node:child_process')
+  const { mkdirSync, writeFileSync } = require('node:fs')
+  const output = (command, ...args) => {
+    const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
+    return { status, stdout, stderr }
+  }
+  const { SHARE, FILE } = process.env
+  const shown = {
+    args: process.argv.slice(1),
+    folder: process.cwd(),
+    env: process.env,
+    root: output('sh', '-c', \`id -u; echo 1 >\${FILE}; cat \${FILE}; rm /etc/hostname; touch /usr/x && echo ok\`),
+    ipvs: output(
+      'sh',
+      '-euc',
+      \`ip netns add one; ip netns add two
+      ip link add va netns one type veth peer name vb netns two
+      ip -n one addr add 10.9.0.1/24 dev va; ip -n one link set va up
+      ip -n two addr add 10.9.0.2/24 dev vb; ip -n two link set vb up; ip -n two link set lo up
+      ip netns exec one ping -c 1 -W 5 10.9.0.2 >/dev/null
+      ip netns exec two ipvsadm -A -t 10.9.0.2:80 -s mh
+      ip netns exec two ipvsadm -Sn
+      ipvsadm -Sn; ipvsadm -A -u 127.0.0.1:53 -p 60 --pe sip; ipvsadm -Sn\`,
+    ),
+    other: output(
+      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'sh', '-c', 'id -u; ipvsadm -C || echo no'],
+    ),
+  }
+  mkdirSync(SHARE + '/a')
+  writeFileSync(SHARE + '/a/b', Buffer.alloc(300000))
+  writeFileSync(SHARE + '/shown', JSON.stringify(shown))
+  const bytes = Buffer.from(Array.from({ length: 1 << 20 }, (_, i) => i ^ (i >> 8)))
+  process.stdout.write(bytes)
+  process.stderr.write(Buffer.from(bytes.subarray(0, 70000)).reverse())
+  // It keeps the command's output open.
+  spawn('sleep', ['1000'], { stdio: 'inherit' }).unref()
+  process.exitCode = 200`
+
+interface Shown {
+  readonly args: readonly string[]
+  readonly folder: string
+  readonly env: Readonly<Record<string, string>>
+  readonly root: { readonly stdout: string }
+  readonly ipvs: { readonly status: number; readonly stdout: string; readonly stderr: string }
+  readonly other: { readonly stdout: string }
+}
+
+/** Neither is of the guest's options, nor what a shell would make of it. */
+const ARGS = ['a b', '', "it's", '"', '$HOME `id` \\ *', 'two\nlines', '--limit', '-', 'ü']
 
 const kernels = (process.env.IPVS_TEST_KERNELS ?? '6.1').split(',')
 describe.each(kernels)('guest %s', (kernel) => {
@@ -57,202 +178,246 @@ describe.each(kernels)('guest %s', (kernel) => {
     console.error(`\n*** SKIPPED: the tests of guest ${kernel}. What is missing:\n${reason}\n`)
   }
 
-  const guest = (...args: string[]): Run => run(['--kernel', kernel, ...args])
+  const guest = async (args: readonly string[], environment: Record<string, string> = {}): Promise<Run> =>
+    await inTurn(() => run(['--kernel', kernel, ...args], environment))
 
-  describe.skipIf(reason !== undefined)('', { timeout: 120_000 }, () => {
-    it('returns the exit status: of the command, 128 + the signal that ended it, 126 and 127 as a shell', () => {
-      expect(guest('sh', '-c', 'exit 200').status).toBe(200)
-      expect(guest('sh', '-c', 'kill -KILL $$')).toMatchObject({ status: 137, stderr: Buffer.alloc(0) })
-      expect(guest('no-such-command').status).toBe(127)
-      expect(guest('/etc/passwd').status).toBe(126)
-    })
+  let showing: ReturnType<typeof show> | undefined
 
-    it('passes on standard output and error, apart and byte for byte', () => {
-      const program = `
-        const bytes = Buffer.from(Array.from({ length: 1 << 20 }, (_, i) => i ^ (i >> 8)))
-        process.stdout.write(bytes)
-        process.stderr.write(Buffer.from(bytes.subarray(0, 70000)).reverse())`
-      const here = spawnSync(process.execPath, ['-e', program], options())
-      const there = guest('node', '-e', program)
-      expect(here.stdout).toHaveLength(1 << 20)
-      expect(there.status).toBe(0)
-      expect(there.stdout.equals(here.stdout)).toBe(true)
-      expect(there.stderr.equals(here.stderr)).toBe(true)
-    })
-
-    it('waits for a slow reader', () => {
-      const program = `"$1" "$2" --kernel "$3" head -c 1000000 /dev/zero | (sleep 8; wc -c)`
-      const { stdout } = spawnSync('sh', ['-c', program, 'sh', process.execPath, GUEST, kernel], options())
-      expect(stdout.toString().trim()).toBe('1000000')
-    })
-
-    it('passes arguments as they are', () => {
-      const args = ['a b', '', "it's", '"', '$HOME `id` \\ *', 'two\nlines', '--limit', '-', 'ü']
-      const { stdout } = guest('node', '-p', 'JSON.stringify(process.argv.slice(1))', '--', ...args)
-      expect(JSON.parse(stdout.toString())).toEqual(args)
-    })
-
-    it("passes the folder and the caller's variables, but those that name what is not there", () => {
-      const { stdout } = run(
-        [
-          '--kernel',
-          kernel,
-          '--env',
-          'GIVEN=a =b',
-          '--',
-          'node',
-          '-p',
-          'JSON.stringify([process.cwd(), process.env])',
-        ],
-        { OWN: "it's", 'npm_config_some-name': '1', NOTIFY_SOCKET: '/run/x', USER: 'x' },
-      )
-      const [folder, env] = JSON.parse(stdout.toString()) as [string, Record<string, string>]
-      expect(folder).toBe(process.cwd())
-      expect(env).toMatchObject({
-        GIVEN: 'a =b',
+  async function show() {
+    const share = mkdtempSync(path.join(tmpdir(), 'guest share,'))
+    const file = path.join(temporary, 'written')
+    try {
+      const variables = ['--env', `SHARE=${share}`, '--env', `FILE=${file}`, '--env', 'GIVEN=a =b']
+      const ran = await guest(['--share', share, ...variables, '--', 'node', '-e', SHOW, '--', ...ARGS], {
         OWN: "it's",
         'npm_config_some-name': '1',
-        IPVS_GUEST: kernel,
-        USER: 'root',
+        NOTIFY_SOCKET: '/run/x',
+        USER: 'x',
       })
-      expect(env).not.toHaveProperty('NOTIFY_SOCKET')
-    })
+      const shown = JSON.parse(readFileSync(path.join(share, 'shown'), 'utf8')) as Shown
+      return { ...ran, ...shown, file, shared: readFileSync(path.join(share, 'a/b')) }
+    } finally {
+      rmSync(share, { recursive: true })
+    }
+  }
 
-    it('is root on a writable system, whose changes are gone afterwards', () => {
-      const file = path.join(temporary, 'written')
-      const { stdout } = guest(
-        'sh',
-        '-c',
-        `id -u; echo 1 >${file}; cat ${file}; rm /etc/hostname; touch /usr/x && echo ok`,
-      )
-      expect(stdout.toString()).toBe('0\n1\nok\n')
-      expect(existsSync(file)).toBe(false)
-      expect(existsSync('/etc/hostname')).toBe(true)
-    })
+  /** What the one guest showed. */
+  const shown = async (): ReturnType<typeof show> => await (showing ??= show())
 
-    it('writes to a shared folder', () => {
-      const share = mkdtempSync(path.join(tmpdir(), 'guest share,'))
+  /** Starts a guest that stays until a signal ends it. `look` is called while it is up. */
+  async function endedBy(
+    signal: 'SIGHUP' | 'SIGTERM' | 'SIGKILL',
+    look: (pid: number, folder: string) => void = () => undefined,
+    settings: { readonly prefix?: readonly string[]; readonly PATH?: string } = {},
+  ): Promise<void> {
+    await inTurn(async () => {
+      const folder = ownFolder()
+      const { prefix = [], ...environment } = settings
+      const command = [...prefix, process.execPath, GUEST, '--kernel', kernel]
+      const child = start([...command, 'sh', '-c', 'echo up; sleep 1000'], folder, environment)
+      const [bytes] = (await once(child.stdout, 'data')) as [Buffer]
       try {
-        guest(
-          '--share',
-          share,
-          'sh',
-          '-c',
-          'cd "$1" && mkdir a && head -c 300000 /dev/zero >a/b',
-          'sh',
-          share,
-        )
-        expect(readFileSync(path.join(share, 'a/b'))).toHaveLength(300000)
-      } finally {
-        rmSync(share, { recursive: true })
-      }
-    })
-
-    it('has ip_vs, its modules on demand, and network namespaces', () => {
-      const { status, stdout, stderr } = guest(
-        'sh',
-        '-euc',
-        `ip netns add one; ip netns add two
-        ip link add va netns one type veth peer name vb netns two
-        ip -n one addr add 10.9.0.1/24 dev va; ip -n one link set va up
-        ip -n two addr add 10.9.0.2/24 dev vb; ip -n two link set vb up; ip -n two link set lo up
-        ip netns exec one ping -c 1 -W 5 10.9.0.2 >/dev/null
-        ip netns exec two ipvsadm -A -t 10.9.0.2:80 -s mh
-        ip netns exec two ipvsadm -Sn
-        ipvsadm -Sn; ipvsadm -A -u 127.0.0.1:53 -p 60 --pe sip; ipvsadm -Sn`,
-      )
-      expect(stderr.toString()).toBe('')
-      expect(stdout.toString()).toBe('-A -t 10.9.0.2:80 -s mh\n-A -u 127.0.0.1:53 -s wlc -p 60 --pe sip\n')
-      expect(status).toBe(0)
-    })
-
-    it('lets others than root run, without rights', () => {
-      const { stdout } = guest(
-        'setpriv',
-        '--reuid=65534',
-        '--regid=65534',
-        '--clear-groups',
-        'sh',
-        '-c',
-        'id -u; ipvsadm -C || echo no',
-      )
-      expect(stdout.toString()).toBe('65534\nno\n')
-    })
-
-    it('can do without ip_vs', () => {
-      const loaded =
-        'grep -c "^ip_vs " /proc/modules; modprobe ip_vs 2>/dev/null && echo loads; modprobe nf_conntrack && echo ok'
-      expect(guest('--no-module', 'sh', '-c', loaded).stdout.toString()).toBe('0\nloads\nok\n')
-      expect(guest('--absent-module', 'sh', '-c', loaded).stdout.toString()).toBe('0\nok\n')
-    })
-
-    it('does not wait for what the command leaves running', async () => {
-      expect(guest('sh', '-c', 'sleep 1000 & echo done').stdout.toString()).toBe('done\n')
-      await expectNothingLeft()
-    })
-
-    it('kills everything at its time limit', async () => {
-      const { status, stderr } = guest('--limit', '6', 'sh', '-c', 'sleep 1000 & sleep 1000')
-      expect(status).toBe(124)
-      expect(stderr.toString()).toContain('time limit of 6 s')
-      await expectNothingLeft()
-    })
-
-    it.each(['SIGTERM', 'SIGKILL'] as const)(
-      'shows output as it comes, and leaves nothing behind after %s',
-      async (signal) => {
-        const child = spawn(
-          process.execPath,
-          [GUEST, '--kernel', kernel, 'sh', '-c', 'echo up; sleep 1000'],
-          options(),
-        )
-        const [bytes] = (await once(child.stdout, 'data')) as [Buffer]
         expect(bytes.toString()).toBe('up\n')
-        expect(guestProcesses()).not.toEqual([])
+        expect(guestProcesses(folder)).not.toEqual([])
+        look(child.pid ?? 0, folder)
+      } finally {
         child.kill(signal)
         await once(child, 'exit')
-        await expectNothingLeft()
-      },
-    )
+      }
+      await expectNothingLeft(folder)
+    })
+  }
 
-    it('shows what the kernel said when it crashed', () => {
-      const { status, stderr } = guest(
-        'sh',
-        '-c',
-        'echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60',
-      )
-      expect(status).toBe(125)
-      expect(stderr.toString()).toContain('panic')
+  // They wait for one another's guests.
+  const limit = { timeout: patient(180_000) }
+  describe.skipIf(reason !== undefined)('', limit, () => {
+    describe.concurrent('', () => {
+      it('ends what is silent for too long, and not what goes on', async () => {
+        const seconds = patient(2000) / 1000
+        // Goes on for longer than the silence may last.
+        const program = `for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep ${String(seconds / 6)}; done; sleep 1000`
+        const { status, stdout, stderr } = await guest(['sh', '-c', program], {
+          IPVS_GUEST_SILENCE: String(seconds),
+        })
+        expect(stdout.toString()).toBe('1\n2\n3\n4\n5\n6\n7\n8\n9\n')
+        expect(stderr.toString()).toBe(
+          `guest: killed everything because the command wrote nothing for ${String(seconds)} s\n`,
+        )
+        expect(status).toBe(124)
+      })
+
+      it("waits for a slow reader, whose silence is not the command's", async () => {
+        await inTurn(async () => {
+          const folder = ownFolder()
+          const seconds = patient(1000) / 1000
+          const program = 'echo begun >&2; head -c 1000000 /dev/zero; kill -KILL $$'
+          const args = ['--kernel', kernel, '--silence', String(seconds), 'sh', '-c', program]
+          const child = start([process.execPath, GUEST, ...args], folder)
+          const stderr: Buffer[] = []
+          child.stderr.on('data', (bytes: Buffer) => stderr.push(bytes))
+          await once(child.stderr, 'data')
+          await pause(seconds * 1000 + patient(2000))
+          let received = 0
+          child.stdout.on('data', (bytes: Buffer) => (received += bytes.length))
+          const [status] = (await once(child, 'close')) as [number | null]
+          expect({ status, received, said: Buffer.concat(stderr).toString() }).toEqual({
+            status: 137,
+            received: 1000000,
+            said: 'begun\n',
+          })
+          await expectNothingLeft(folder)
+        })
+      })
+
+      it("returns the command's exit status", async () => {
+        expect((await shown()).status).toBe(200)
+      })
+
+      it.each([
+        ['126, as a shell, if it cannot be run', 126, '/etc/passwd'],
+        ['127, as a shell, if there is none', 127, 'no-such-command'],
+      ])('returns %s', async (_, status, command) => {
+        expect((await guest([command])).status).toBe(status)
+      })
+
+      it('passes on standard output and error, apart and byte for byte', async () => {
+        const bytes = Buffer.from(Array.from({ length: 1 << 20 }, (_, i) => i ^ (i >> 8)))
+        const { stdout, stderr } = await shown()
+        expect(stdout.equals(bytes)).toBe(true)
+        expect(stderr.equals(Buffer.from(bytes.subarray(0, 70000)).reverse())).toBe(true)
+      })
+
+      it('passes arguments as they are', async () => {
+        expect((await shown()).args).toEqual(ARGS)
+      })
+
+      it("passes the folder and the caller's variables, but those that name what is not there", async () => {
+        const { folder, env } = await shown()
+        expect(folder).toBe(process.cwd())
+        expect(env).toMatchObject({
+          GIVEN: 'a =b',
+          OWN: "it's",
+          'npm_config_some-name': '1',
+          IPVS_GUEST: kernel,
+          USER: 'root',
+        })
+        expect(env).not.toHaveProperty('NOTIFY_SOCKET')
+      })
+
+      it('is root on a writable system, whose changes are gone afterwards', async () => {
+        const { root, file } = await shown()
+        expect(root.stdout).toBe('0\n1\nok\n')
+        expect(existsSync(file)).toBe(false)
+        expect(existsSync('/etc/hostname')).toBe(true)
+      })
+
+      it('writes to a shared folder', async () => {
+        expect((await shown()).shared).toHaveLength(300000)
+      })
+
+      it('has ip_vs, its modules on demand, and network namespaces', async () => {
+        expect((await shown()).ipvs).toEqual({
+          stderr: '',
+          stdout: '-A -t 10.9.0.2:80 -s mh\n-A -u 127.0.0.1:53 -s wlc -p 60 --pe sip\n',
+          status: 0,
+        })
+      })
+
+      it('lets others than root run, without rights', async () => {
+        expect((await shown()).other.stdout).toBe('65534\nno\n')
+      })
+
+      it.each([
+        ['--no-module', '0\nloads\nok\n'],
+        ['--absent-module', '0\nok\n'],
+      ])('can do without ip_vs: %s', async (option, expected) => {
+        const loaded =
+          'grep -c "^ip_vs " /proc/modules; modprobe ip_vs 2>/dev/null && echo loads; modprobe nf_conntrack && echo ok'
+        expect((await guest([option, 'sh', '-c', loaded])).stdout.toString()).toBe(expected)
+      })
+
+      it('kills everything at its time limit', async () => {
+        const seconds = String(patient(3000) / 1000)
+        const { status, stderr } = await guest(['--limit', seconds, 'sh', '-c', 'sleep 1000 & sleep 1000'])
+        expect(status).toBe(124)
+        expect(stderr.toString()).toContain(`time limit of ${seconds} s`)
+      })
+
+      it('shows output as it comes, and leaves nothing behind after SIGKILL', async () => {
+        await endedBy('SIGKILL')
+      })
+
+      it('leaves nothing behind after SIGTERM; of processors it takes one that is free', async () => {
+        const bin = ownFolder()
+        const asked = path.join(bin, 'asked')
+        // The first processor is taken, by whatever other guest; the second is free.
+        const flock = `#!/bin/sh\nreadlink /proc/$$/fd/8 >>${asked}\n[ "$(wc -l <${asked})" = 2 ]\n`
+        writeFileSync(path.join(bin, 'flock'), flock, { mode: 0o755 })
+        const look = (_: number, folder: string): void => {
+          const processors = [...read(asked).matchAll(/^\/sys\/devices\/system\/cpu\/cpu(\d+)$/gm)].map(
+            ([, processor]) => processor,
+          )
+          const used = guestProcesses(folder)
+            .filter((pid) => read(`/proc/${String(pid)}/comm`) === 'linux\n')
+            .map((pid) => /^Cpus_allowed_list:\s*(.*)$/m.exec(read(`/proc/${String(pid)}/status`))?.[1])
+          expect(new Set(processors).size).toBe(kernel === '6.1' ? Math.min(availableParallelism(), 2) : 0)
+          expect(new Set(used)).toEqual(new Set(processors.slice(-1)))
+        }
+        await endedBy('SIGTERM', look, { PATH: `${bin}:${process.env.PATH ?? ''}` })
+        rmSync(bin, { recursive: true })
+      })
+
+      it.skipIf(!mayBeRealtime)('does not stay under chrt -f, where Node can stand still', async () => {
+        const look = (pid: number): void => {
+          const policies = readdirSync(`/proc/${String(pid)}/task`).map((thread) => {
+            const stat = read(`/proc/${String(pid)}/task/${thread}/stat`)
+            return stat.slice(stat.lastIndexOf(')')).split(' ')[41 - 2]
+          })
+          expect(new Set(policies)).toEqual(new Set([String(SCHED_RR)]))
+        }
+        await endedBy('SIGHUP', look, { prefix: ['chrt', '-f', '1'] })
+      })
+
+      it('shows what the kernel said when it crashed', async () => {
+        const { status, stderr } = await guest([
+          'sh',
+          '-c',
+          'echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger; sleep 60',
+        ])
+        expect(status).toBe(125)
+        expect(stderr.toString()).toContain('panic')
+      })
     })
   })
 })
 
-describe('guest', () => {
+describe.concurrent('guest', () => {
   it.each([
     [['--bogus', 'true'], '--bogus'],
     [['--limit', '0', 'true'], 'time limit'],
+    [['--silence', 'long', 'true'], 'silence'],
     [['--mem', 'lots', 'true'], '--mem'],
     [['--env', '=x', 'true'], '--env'],
     [['--share', '/no/such/folder', 'true'], '/no/such/folder'],
     [['--kernel', '2.4', 'true'], '2.4'],
     [['--limit'], '--limit'],
     [[], 'COMMAND'],
-  ])('refuses %j with status 125', (args, named) => {
-    const { status, stderr } = run(args)
+  ])('refuses %j with status 125', async (args, named) => {
+    const { status, stderr } = await run(args)
     expect(status).toBe(125)
     expect(stderr.toString()).toContain(named)
   })
 
-  it('says how it is used', () => {
-    const { status, stdout } = run(['--help'])
+  it('says how it is used', async () => {
+    const { status, stdout } = await run(['--help'])
     expect(status).toBe(0)
     expect(stdout.toString()).toMatch(/^usage: npm run guest -- \[OPTION/)
     expect(stdout.toString()).toContain('npm run guest -- npm test')
   })
 
-  it('elsewhere than on Linux says that it needs it', () => {
+  it('elsewhere than on Linux says that it needs it', async () => {
     const preload = new URL('../helpers/platform.mjs', import.meta.url).href
-    const { status, stderr } = run(['true'], {
+    const { status, stderr } = await run(['true'], {
       NODE_OPTIONS: `--import=${preload}`,
       IPVS_TEST_PLATFORM: 'darwin',
     })
@@ -261,18 +426,72 @@ describe('guest', () => {
     expect(stderr.toString()).toContain('ipvs/testing')
   })
 
-  it('on a Linux that is not Debian names the programs it misses', () => {
-    const bin = path.join(temporary, 'bin')
-    mkdirSync(bin)
+  it('on a Linux that is not Debian names the programs it misses', async () => {
+    const bin = ownFolder()
+    const cache = path.join(bin, 'cache')
     for (const program of ['bash', 'dd', 'env', 'setpriv', 'taskset', 'flock', 'tar', 'awk']) {
       writeFileSync(path.join(bin, program), '', { mode: 0o755 })
     }
-    const { status, stderr } = run(['true'], { PATH: bin, IPVS_GUEST_CACHE: path.join(temporary, 'cache') })
-    rmSync(bin, { recursive: true })
+    const { status, stderr } = await run(['true'], { PATH: bin, IPVS_GUEST_CACHE: cache })
     expect(status).toBe(125)
     expect(stderr.toString()).toMatch(
       /missing on this machine: apt-get, apt-cache, dpkg-deb\. .*takes Debian/,
     )
-    expect(readdirSync(temporary)).toEqual([])
+    expect(existsSync(cache)).toBe(false)
+  })
+
+  /** Fetches a part with programs that are only played; the download succeeds from that time on. */
+  function fetchPart(succeedsAt: number): {
+    status: number | null
+    log: string
+    pauses: string
+    cache: string
+  } {
+    const folder = ownFolder()
+    const [bin, cache] = [path.join(folder, 'bin'), path.join(folder, 'cache')]
+    mkdirSync(bin)
+    mkdirSync(cache)
+    const program = (name: string, text: string): void => {
+      writeFileSync(path.join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    }
+    program(
+      'apt-get',
+      `case " $* " in
+        *' --simulate '*) echo 'Inst ldirectord (1 Debian [all])' ;;
+        *' download '*)
+          echo >>${folder}/downloads
+          [ "$(wc -l <${folder}/downloads)" -ge ${String(succeedsAt)} ] && touch ldirectord_1_all.deb ;;
+      esac`,
+    )
+    program(
+      'dpkg-deb',
+      `mkdir -p ${folder}/deb/usr/sbin && touch ${folder}/deb/usr/sbin/ldirectord && tar -c -C ${folder}/deb .`,
+    )
+    program('sleep', `echo "$1" >>${folder}/pauses`)
+    const { status } = spawnSync('bash', [FETCH, cache, 'ldirectord'], {
+      env: { ...process.env, PATH: `${bin}:${process.env.PATH ?? ''}` },
+    })
+    return {
+      status,
+      log: read(path.join(cache, 'fetch-ldirectord.log')),
+      pauses: read(path.join(folder, 'pauses')),
+      cache,
+    }
+  }
+
+  // Each try downloads twice: with the machine's package lists, and with fresh ones.
+  it('fetches what it is made of again when that failed', () => {
+    const { status, log, cache } = fetchPart(5)
+    expect(log.match(/^== try .*/gm)).toEqual(['== try 1 of 3', '== try 2 of 3', '== try 3 of 3'])
+    expect(existsSync(path.join(cache, 'ldirectord/usr/sbin/ldirectord'))).toBe(true)
+    expect(status).toBe(0)
+  })
+
+  it('gives a fetch up after three times, with pauses in between', () => {
+    const { status, log, pauses, cache } = fetchPart(7)
+    expect(log.match(/^== try .*/gm)).toHaveLength(3)
+    expect(pauses).toMatch(/^[1-9]\d*\n[1-9]\d*\n$/)
+    expect(readdirSync(cache)).toEqual(['fetch-ldirectord.log'])
+    expect(status).toBe(125)
   })
 })
