@@ -273,6 +273,7 @@ const CONTENDERS = {
     fresh: 'ipvs, first time',
     library: 'ipvs',
     pool: 'two empty trips',
+    poolOfNode: 'randomBytes(1), twice',
   },
   start: {
     node: 'node -e 0',

@@ -253,7 +253,9 @@ const groups = {
       }),
     () =>
       inFreshNamespaces(1, (name) => {
-        note('edit', 'pool', [median(libraryIn('pool', plan.edits, [...sizes, name]).microseconds)])
+        for (const contender of ['pool', 'poolOfNode']) {
+          note('edit', contender, [median(libraryIn(contender, plan.edits, [...sizes, name]).microseconds)])
+        }
       }),
   ],
   growth: [
