@@ -43,7 +43,7 @@ async function runInGuest() {
   say('Booting a Linux with ip_vs to run in: user mode Linux, an ordinary process. It takes some seconds.')
   const guest = fileURLToPath(new URL('../test/guest/guest.mjs', import.meta.url))
   const self = fileURLToPath(import.meta.url)
-  const child = spawn(process.execPath, [guest, '--limit', '120', '--', process.execPath, self, '--here'], {
+  const child = spawn(process.execPath, [guest, '--', process.execPath, self, '--here'], {
     stdio: 'inherit',
   })
   // A terminal sends SIGINT to the guest as well; once more does no harm. It cleans up, and we end when it has.
