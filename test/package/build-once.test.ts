@@ -1,0 +1,123 @@
+import { execFile } from 'node:child_process'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+
+/** What is built once is never old, never half of it, and no build is made twice: in a repository with a compiler that only copies. */
+
+const run = promisify(execFile)
+const SCRIPT = fileURLToPath(new URL('../../scripts/build-once.mjs', import.meta.url))
+
+/** Writes what it compiled to compiled.log, and then does what a test wants. */
+const TSC = `
+import { appendFileSync, cpSync, existsSync } from 'node:fs'
+const out = process.argv[process.argv.indexOf('--outDir') + 1]
+cpSync('lib', out, { recursive: true })
+appendFileSync('compiled.log', 'compiled\\n')
+if (existsSync('meanwhile.mjs')) await import(process.cwd() + '/meanwhile.mjs')
+`
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'ipvs-build-once-'))
+  write('lib/index.ts', 'one')
+  write('node_modules/typescript/bin/tsc', TSC)
+  write('node_modules/typescript/package.json', '{ "type": "module" }')
+  write('node_modules/.package-lock.json', '{}')
+  write('scripts/bundle.mjs', `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2])\n`)
+  for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) write(file, '{}')
+  cpSync(SCRIPT, join(root, 'scripts/build-once.mjs'))
+})
+afterEach(() => {
+  rmSync(root, { recursive: true })
+})
+
+function write(file: string, text: string): void {
+  mkdirSync(dirname(join(root, file)), { recursive: true })
+  writeFileSync(join(root, file), text)
+}
+
+async function build(): Promise<string> {
+  const { stdout } = await run(process.execPath, ['scripts/build-once.mjs', 'package'], { cwd: root })
+  return stdout.trim()
+}
+
+const built = (folder: string): string => readFileSync(join(folder, 'dist/index.ts'), 'utf8')
+const compilations = (): number => readFileSync(join(root, 'compiled.log'), 'utf8').split('\n').length - 1
+const kept = (): string[] => readdirSync(join(root, '.cache/built')).sort()
+
+test('a build is found as long as nothing changes, and again when a change is taken back', async () => {
+  const first = await build()
+  expect(built(first)).toBe('one')
+  expect(await build()).toBe(first)
+  expect(compilations()).toBe(1)
+  write('lib/index.ts', 'two')
+  const second = await build()
+  expect(built(second)).toBe('two')
+  write('lib/index.ts', 'one')
+  expect(await build()).toBe(first)
+  expect(compilations()).toBe(2)
+})
+
+test.each([
+  'lib/more.ts',
+  'package.json',
+  'tsconfig.build.json',
+  'scripts/bundle.mjs',
+  'node_modules/.package-lock.json',
+])('a change of %s makes another', async (file) => {
+  const first = await build()
+  write(
+    file,
+    file.endsWith('.mjs')
+      ? `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2]) // a change`
+      : '{ }',
+  )
+  expect(await build()).not.toBe(first)
+})
+
+test('what changes while it is built is built again', async () => {
+  write('meanwhile.mjs', `import { writeFileSync } from 'node:fs'\nwriteFileSync('lib/index.ts', 'two')`)
+  expect(built(await build())).toBe('two')
+  expect(compilations()).toBe(2)
+  expect(kept()).toHaveLength(1)
+})
+
+test('what fails tells what the compiler said, and leaves nothing', async () => {
+  write('meanwhile.mjs', `console.log('lib/index.ts(1,1): an error'); process.exitCode = 2`)
+  await expect(build()).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^node_modules.*status 2:\nlib\/index\.ts\(1,1\): an error\n/) as string,
+  })
+  expect(kept()).toEqual([])
+})
+
+test('several that build at the same time end with one', async () => {
+  const folders = await Promise.all([build(), build(), build()])
+  expect(new Set(folders).size).toBe(1)
+  expect(kept()).toEqual([basename(folders[0])])
+})
+
+test('what nobody used for a day goes with the next build, and what is used stays', async () => {
+  const old = await build()
+  write('lib/index.ts', 'two')
+  const used = await build()
+  const yesterday = new Date(Date.now() - 25 * 3600_000)
+  for (const folder of [old, used]) utimesSync(folder, yesterday, yesterday)
+  expect(await build()).toBe(used)
+  write('lib/index.ts', 'three')
+  const last = await build()
+  expect(kept()).toEqual([basename(used), basename(last)].sort())
+})
