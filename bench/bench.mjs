@@ -169,8 +169,6 @@ async function measure(plan) {
   const guest = [
     process.execPath,
     path.join(root, 'test/guest/guest.mjs'),
-    '--limit',
-    '3600',
     '--mem',
     '3G',
     '--share',
