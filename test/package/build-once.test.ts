@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
@@ -30,7 +30,8 @@ if (existsSync('meanwhile.mjs')) await import(process.cwd() + '/meanwhile.mjs')
 `
 
 let root: string
-beforeEach(() => {
+let builder: typeof import('../../scripts/build-once.mjs')
+beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), 'ipvs-build-once-'))
   write('lib/index.ts', 'one')
   write('node_modules/typescript/bin/tsc', TSC)
@@ -38,7 +39,9 @@ beforeEach(() => {
   write('node_modules/.package-lock.json', '{}')
   write('scripts/bundle.mjs', `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2])\n`)
   for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) write(file, '{}')
-  cpSync(SCRIPT, join(root, 'scripts/build-once.mjs'))
+  const script = join(root, 'scripts/build-once.mjs')
+  cpSync(SCRIPT, script)
+  builder = (await import(pathToFileURL(script).href)) as typeof builder
 })
 afterEach(() => {
   rmSync(root, { recursive: true })
@@ -49,25 +52,21 @@ function write(file: string, text: string): void {
   writeFileSync(join(root, file), text)
 }
 
-async function build(): Promise<string> {
-  const { stdout } = await run(process.execPath, ['scripts/build-once.mjs', 'package'], { cwd: root })
-  return stdout.trim()
-}
-
+const build = (): string => builder.buildOnce('package')
 const built = (folder: string): string => readFileSync(join(folder, 'dist/index.ts'), 'utf8')
 const compilations = (): number => readFileSync(join(root, 'compiled.log'), 'utf8').split('\n').length - 1
 const kept = (): string[] => readdirSync(join(root, '.cache/built')).sort()
 
-test('a build is found as long as nothing changes, and again when a change is taken back', async () => {
-  const first = await build()
+test('a build is found as long as nothing changes, and again when a change is taken back', () => {
+  const first = build()
   expect(built(first)).toBe('one')
-  expect(await build()).toBe(first)
+  expect(build()).toBe(first)
   expect(compilations()).toBe(1)
   write('lib/index.ts', 'two')
-  const second = await build()
+  const second = build()
   expect(built(second)).toBe('two')
   write('lib/index.ts', 'one')
-  expect(await build()).toBe(first)
+  expect(build()).toBe(first)
   expect(compilations()).toBe(2)
 })
 
@@ -77,47 +76,41 @@ test.each([
   'tsconfig.build.json',
   'scripts/bundle.mjs',
   'node_modules/.package-lock.json',
-])('a change of %s makes another', async (file) => {
-  const first = await build()
-  write(
-    file,
-    file.endsWith('.mjs')
-      ? `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2]) // a change`
-      : '{ }',
-  )
-  expect(await build()).not.toBe(first)
+])('a change of %s makes another', (file) => {
+  const before = builder.placeOf('package')
+  write(file, 'changed')
+  expect(builder.placeOf('package')).not.toBe(before)
 })
 
-test('what changes while it is built is built again', async () => {
+test('what changes while it is built is built again', () => {
   write('meanwhile.mjs', `import { writeFileSync } from 'node:fs'\nwriteFileSync('lib/index.ts', 'two')`)
-  expect(built(await build())).toBe('two')
+  expect(built(build())).toBe('two')
   expect(compilations()).toBe(2)
   expect(kept()).toHaveLength(1)
 })
 
-test('what fails tells what the compiler said, and leaves nothing', async () => {
+test('what fails tells what the compiler said, and leaves nothing', () => {
   write('meanwhile.mjs', `console.log('lib/index.ts(1,1): an error'); process.exitCode = 2`)
-  await expect(build()).rejects.toMatchObject({
-    code: 1,
-    stderr: expect.stringMatching(/^node_modules.*status 2:\nlib\/index\.ts\(1,1\): an error\n/) as string,
-  })
+  expect(build).toThrow(/^node_modules.*status 2:\nlib\/index\.ts\(1,1\): an error\n/)
   expect(kept()).toEqual([])
 })
 
 test('several that build at the same time end with one', async () => {
-  const folders = await Promise.all([build(), build(), build()])
-  expect(new Set(folders).size).toBe(1)
-  expect(kept()).toEqual([basename(folders[0])])
+  const begin = (): Promise<{ readonly stdout: string }> =>
+    run(process.execPath, ['scripts/build-once.mjs', 'package'], { cwd: root })
+  const ended = await Promise.all([begin(), begin(), begin()])
+  expect(new Set(ended.map(({ stdout }) => stdout.trim()))).toEqual(new Set([build()]))
+  expect(kept()).toEqual([basename(build())])
 })
 
-test('what nobody used for a day goes with the next build, and what is used stays', async () => {
-  const old = await build()
+test('what nobody used for hours goes with the next build, and what is used stays', () => {
+  const old = build()
   write('lib/index.ts', 'two')
-  const used = await build()
+  const used = build()
   const yesterday = new Date(Date.now() - 25 * 3600_000)
   for (const folder of [old, used]) utimesSync(folder, yesterday, yesterday)
-  expect(await build()).toBe(used)
+  expect(build()).toBe(used)
   write('lib/index.ts', 'three')
-  const last = await build()
+  const last = build()
   expect(kept()).toEqual([basename(used), basename(last)].sort())
 })
