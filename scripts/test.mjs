@@ -59,7 +59,10 @@ function inGuests(kernel) {
   const absent = ['--absent-module', '--env', 'IPVS_MODULE=absent']
   const parts = partsOf(kernel, RECORD ? 1 : GUESTS)
   return [
-    vitest(`Linux ${kernel} without ip_vs`, config, [...start, ...absent, '--']),
+    // Whether a module is there or not, 6.12 says in the same way: test/kernel/reload.test.ts, which runs there too.
+    ...(kernel === '6.1'
+      ? [vitest(`Linux ${kernel} without ip_vs`, config, [...start, ...absent, '--'])]
+      : []),
     ...parts.map((files, index) =>
       vitest(
         `Linux ${kernel}, part ${index + 1} of ${parts.length}`,
