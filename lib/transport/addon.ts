@@ -1,9 +1,10 @@
 /**
  * What the addon (native/addon.cc) gives to TypeScript. Only native.ts uses it.
  *
- * The addon knows generic netlink and nothing of IPVS. It never rejects and
- * never throws once a call has started: every promise resolves, with a
- * `failure` where the call as a whole failed.
+ * The addon knows generic netlink and nothing of IPVS. It never throws once a
+ * call has started. A promise resolves, with a `failure` where the call as a
+ * whole failed; it rejects only where JavaScript cannot make the answer, such as
+ * one that is larger than memory.
  */
 export interface Addon {
   readonly Socket: new (options: SocketOptions) => AddonSocket
