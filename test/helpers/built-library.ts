@@ -14,8 +14,6 @@ export interface BuiltLibrary {
   readonly url: string
   /** The package's folder, in which it looks for its addon. */
   readonly folder: string
-  /** Does nothing: the next run finds it again. */
-  remove(): void
 }
 
 /** lib/ as an installation has it, inside the repository, where its dependencies are found. */
@@ -25,7 +23,6 @@ export function buildLibrary({ addon = true } = {}): BuiltLibrary {
   return {
     url: pathToFileURL(join(folder, 'dist/index.js')).href,
     folder,
-    remove: () => undefined,
   }
 }
 

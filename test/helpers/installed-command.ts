@@ -7,8 +7,6 @@ export interface InstalledCommand {
   readonly folder: string
   /** This process's environment, with `ipvs`, `ipvsadm`, `ipvsadm-save` and `ipvsadm-restore` first in its PATH. */
   readonly env: NodeJS.ProcessEnv
-  /** Does nothing: the next run finds it again. */
-  remove(): void
 }
 
 export function installCommand(): InstalledCommand {
@@ -23,6 +21,5 @@ export function installCommand(): InstalledCommand {
       NO_COLOR: '1',
       FORCE_COLOR: undefined,
     },
-    remove: () => undefined,
   }
 }

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { beforeAll, beforeEach, expect, test } from 'vitest'
 import { ipvs } from '../cli/terminal.ts'
 import { isPlain, run, stepsOf } from '../docs/console.ts'
 import { pages } from '../docs/markdown.ts'
@@ -26,9 +26,6 @@ kernelTests('the command', () => {
 
   beforeAll(() => {
     installed = installCommand()
-  })
-  afterAll(() => {
-    installed.remove()
   })
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'ipvs-command-'))

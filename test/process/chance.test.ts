@@ -71,7 +71,6 @@ beforeAll(() => {
 })
 afterAll(() => {
   rmSync(folder, { recursive: true })
-  library.remove()
 })
 
 describe.concurrent(`workers terminated at a moment of chance, seed ${String(seed)}`, () => {

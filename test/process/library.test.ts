@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { buildLibrary, type BuiltLibrary } from '../helpers/built-library.ts'
 import { runWell } from './run.ts'
 
@@ -10,10 +10,6 @@ let withoutAddon: BuiltLibrary
 beforeAll(() => {
   library = buildLibrary()
   withoutAddon = buildLibrary({ addon: false })
-})
-afterAll(() => {
-  library.remove()
-  withoutAddon.remove()
 })
 
 async function told(name: string, of: BuiltLibrary = library): Promise<Record<string, unknown>> {
