@@ -211,7 +211,7 @@ function replay(plan) {
         note(replayed.microseconds, work, contender, microseconds)
         note(replayed.longestTurnMs, work, contender, longestTurnMs)
       }
-      ;(replayed.heapBytes[name] ??= []).push(...heapOf(name, plan, report))
+      ;(replayed.heapBytes[name] ??= []).push(...heapOf(report))
     }
   }
   return replayed
@@ -472,10 +472,8 @@ function judge(plan, measured, replayed) {
       'memory',
       READ_HEAP_BYTES,
     )
-  }
-  if (wantsGrowth) {
     const rules = whole(rulesOf([plan.largeServices, plan.servers]))
-    judgeHeap(`state, steps and plan of ${rules} rules`, 'growth', STATE_HEAP_BYTES)
+    judgeHeap(`state, steps and plan of ${rules} rules`, 'stateMemory', STATE_HEAP_BYTES)
   }
   return verdicts
 }
