@@ -136,6 +136,24 @@ function restoreLine(random: Random): string {
 }
 
 function commandLine(random: Random): string[] {
+  let words: string[]
+  do words = anyCommandLine(random)
+  while (neverEnds(words))
+  return words
+}
+
+/**
+ * Whether ipvsadm looks for ever for what `!#:+` stands for: only options are left (docs/ipvsadm.md). An empty word is none
+ * where a line is read from a text.
+ */
+export function neverEnds(words: readonly string[]): boolean {
+  const rest = words.slice(words.findIndex((word) => word.includes('!#:+')) + 1)
+  return (
+    rest.length < words.length && rest.length > 0 && rest.every((word) => word === '' || word.startsWith('-'))
+  )
+}
+
+function anyCommandLine(random: Random): string[] {
   const [command, ...options] = goodLine(random)
   // Something that does not belong, in two of five lines.
   for (let more = random.below(5); more > 2; more--) {
