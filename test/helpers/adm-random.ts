@@ -143,8 +143,8 @@ function commandLine(random: Random): string[] {
 }
 
 /**
- * Whether ipvsadm looks for ever for what `!#:+` stands for: only options are left (docs/ipvsadm.md). An empty word is none
- * where a line is read from a text.
+ * Whether ipvsadm never ends, because only options follow `!#:+` (docs/ipvsadm.md). Empty words do not count: in a line of
+ * a text there are none.
  */
 export function neverEnds(words: readonly string[]): boolean {
   const rest = words.slice(words.findIndex((word) => word.includes('!#:+')) + 1)
