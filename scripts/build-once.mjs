@@ -166,7 +166,8 @@ export function placeOf(name) {
  * @returns {string[]} in an order that is the same everywhere
  */
 function filesOf(source) {
-  if (!statSync(path.join(root, source)).isDirectory()) return [source]
+  // Other package managers than npm leave no list of what is installed.
+  if (!statSync(path.join(root, source), { throwIfNoEntry: false })?.isDirectory()) return [source]
   return readdirSync(path.join(root, source), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
