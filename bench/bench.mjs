@@ -168,7 +168,7 @@ function lastProcessor() {
 async function measure(plan) {
   const guest = [
     process.execPath,
-    path.join(root, 'test/guest/guest.mjs'),
+    path.join(root, 'guest/guest.mjs'),
     '--mem',
     '3G',
     '--share',

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // The demo: two web servers behind one address, and one of them taken out of service without losing a request.
-// `npm run demo` boots a guest that has ip_vs (test/guest) and runs in there; with --here it runs on this machine, with
+// `npm run demo` boots a guest that has ip_vs (guest) and runs in there; with --here it runs on this machine, with
 // --memory on a kernel in memory.
 // It is a test as well: the exit status is 0 only if everything it promises came true.
 import { spawn, spawnSync } from 'node:child_process'
@@ -41,7 +41,7 @@ class Interrupted extends Error {
  */
 async function runInGuest() {
   say('Booting a Linux with ip_vs to run in: user mode Linux, an ordinary process. It takes some seconds.')
-  const guest = fileURLToPath(new URL('../test/guest/guest.mjs', import.meta.url))
+  const guest = fileURLToPath(new URL('../guest/guest.mjs', import.meta.url))
   const self = fileURLToPath(import.meta.url)
   const child = spawn(process.execPath, [guest, '--', process.execPath, self, '--here'], {
     stdio: 'inherit',

@@ -1,17 +1,17 @@
 export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/apply.ts'
 export { ApplyError, type FailedStep } from './apply/errors.ts'
-export { formatPlan, type FormatPlanOptions } from './apply/format.ts'
-export { type Differences, type Plan, type PlanOptions, planStates } from './apply/plan.ts'
-export { restrictState } from './apply/restrict.ts'
+export { formatPlan, type FormatPlanOptions } from './state/format-plan.ts'
+export { type Differences, type Plan, type PlanOptions, planStates } from './state/plan.ts'
+export { restrictState } from './state/restrict.ts'
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
-export type { Scope } from './apply/scope.ts'
-export type { DrainOptions, DrainProgress, DrainResult } from './drain.ts'
-export { IpvsError, type IpvsErrorDetails } from './errors.ts'
-export { readState, type SaveToFileOptions } from './files.ts'
+export type { Scope } from './state/scope.ts'
+export type { DrainOptions, DrainProgress, DrainResult } from './apply/drain.ts'
+export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
+export { readState, type SaveToFileOptions } from './apply/files.ts'
 export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'
-export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './reconcile.ts'
+export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './apply/reconcile.ts'
 export { RealServer, Service } from './service.ts'
-export { type Step, STEP_KINDS, type StepKind } from './steps.ts'
+export { type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
 export {
   detectStateFormat,
   formatEndpoint,
@@ -28,7 +28,8 @@ export {
   StateSyntaxError,
   type StateSyntaxErrorDetails,
 } from './text.ts'
-export type { Dump, Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
+export type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
+export type { RequestOptions } from './model/types.ts'
 export type {
   AddressServiceKey,
   Capabilities,
@@ -63,4 +64,4 @@ export type {
   Timeouts,
   Totals,
   Tunnel,
-} from './types.ts'
+} from './model/types.ts'

@@ -1,16 +1,16 @@
 import { apply, type ApplyOptions, type ApplyResult, plan } from './apply/apply.ts'
-import type { Plan, PlanOptions } from './apply/plan.ts'
+import type { Plan, PlanOptions } from './state/plan.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
-import type { Unit } from './apply/task.ts'
-import { Errno } from './errors.ts'
-import { restoreFromFile, saveToFile, type SaveToFileOptions } from './files.ts'
-import * as kernel from './kernel.ts'
-import { Pace } from './pace.ts'
-import { probe } from './probe.ts'
-import { parseConnections } from './proc/connections.ts'
-import { SYSCTLS } from './proc/sysctls.ts'
-import { parseTotals } from './proc/totals.ts'
-import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './reconcile.ts'
+import type { Unit } from './apply/transaction.ts'
+import { Errno } from './model/errno.ts'
+import { restoreFromFile, saveToFile, type SaveToFileOptions } from './apply/files.ts'
+import * as kernel from './session/requests.ts'
+import { Pace } from './util/pace.ts'
+import { probe } from './session/probe.ts'
+import { parseConnections } from './observe/connections.ts'
+import { SYSCTLS } from './model/sysctls.ts'
+import { parseTotals } from './observe/totals.ts'
+import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './apply/reconcile.ts'
 import {
   edited,
   forCommand,
@@ -20,11 +20,12 @@ import {
   type Subject,
   sysctlRefusal,
   unitOf,
-} from './refusals.ts'
+} from './session/refusals.ts'
 import { RealServer, Service } from './service.ts'
 import { openNative } from './transport/native.ts'
-import { type Handler, RequestQueue } from './transport/queue.ts'
-import type { Failure, Reply, Request, RequestOptions, Transport } from './transport/transport.ts'
+import { type Handler, RequestQueue } from './session/queue.ts'
+import type { Failure, Reply, Request, Transport } from './transport/transport.ts'
+import type { RequestOptions } from './model/types.ts'
 import type {
   Capabilities,
   Connection,
@@ -43,8 +44,8 @@ import type {
   SyncDaemonState,
   Timeouts,
   Totals,
-} from './types.ts'
-import * as check from './validate.ts'
+} from './model/types.ts'
+import * as check from './model/validate.ts'
 
 /** How to reach a kernel. */
 export interface OpenOptions {

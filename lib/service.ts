@@ -1,7 +1,7 @@
-import { drain, type DrainOptions, type DrainResult } from './drain.ts'
+import { drain, type DrainOptions, type DrainResult } from './apply/drain.ts'
 import type { Ipvs, ReadOptions } from './ipvs.ts'
-import { specOfServer, specOfService } from './specs.ts'
-import type { RequestOptions } from './transport/transport.ts'
+import { specOfServer, specOfService } from './model/specs.ts'
+import type { RequestOptions } from './model/types.ts'
 import type {
   Counter,
   Family,
@@ -21,7 +21,7 @@ import type {
   ServiceState,
   Stats,
   Tunnel,
-} from './types.ts'
+} from './model/types.ts'
 
 /**
  * A virtual service as it was read, and the verbs on it. The data never

@@ -1,13 +1,13 @@
-export { formatEndpoint, formatServiceKey, parseEndpoint, parseServiceKey } from './text/keys.ts'
-export type { StateLoss } from './text/format-ipvsadm.ts'
-export type { Lookups } from './text/ipvsadm-endpoints.ts'
+export { formatEndpoint, formatServiceKey, parseEndpoint, parseServiceKey } from './model/keys.ts'
+export type { StateLoss } from './ipvsadm/format-state.ts'
+export type { Lookups } from './ipvsadm/endpoints.ts'
 export {
   detectStateFormat,
   formatState,
   type FormatStateOptions,
   parseState,
   type ParseStateOptions,
-} from './text/state.ts'
+} from './text/parse.ts'
 export { type StateFormat, StateSyntaxError, type StateSyntaxErrorDetails } from './text/syntax-error.ts'
 export type {
   AddressServiceKey,
@@ -30,4 +30,4 @@ export type {
   SyncDaemonState,
   Timeouts,
   Tunnel,
-} from './types.ts'
+} from './model/types.ts'

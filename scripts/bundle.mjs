@@ -11,11 +11,11 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const FILES = {
   ipvs: 'lib/cli/main.ts',
   library: 'lib/index.ts',
-  commands: 'lib/cli/commands.ts',
+  commands: 'lib/cli/program.ts',
   memory: 'lib/cli/memory.ts',
   // Once, for what one file throws another tells apart by its class.
-  errors: 'lib/cli/errors.ts',
-  guest: 'lib/cli/guest.ts',
+  errors: 'lib/cli/exit-status.ts',
+  guest: 'lib/cli/commands/guest.ts',
 }
 const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(root, file), name]))
 

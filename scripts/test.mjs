@@ -27,7 +27,7 @@ const cores = availableParallelism()
 /** More guests at a time share the memory of the machine, and start as often. */
 const GUESTS = Math.min(cores, 4)
 
-const guest = path.join(root, 'test/guest/guest.mjs')
+const guest = path.join(root, 'guest/guest.mjs')
 const results = await mkdtemp(path.join(tmpdir(), 'ipvs-test-'))
 
 /** What guests are made of, besides the kernel itself. @param {string} kernel */

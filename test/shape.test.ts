@@ -28,7 +28,7 @@ const lib = codeUnder('lib', /\.ts$/)
 const native = codeUnder('native', /\.(cc|h)$/)
 
 test('the numbers of errnos stand in one table', () => {
-  expect(filesWith(lib, /(?<!\.)\bE[A-Z]{3,}['"]?\s*[:=]\s*-?\d/)).toEqual(['lib/errors.ts'])
+  expect(filesWith(lib, /(?<!\.)\bE[A-Z]{3,}['"]?\s*[:=]\s*-?\d/)).toEqual(['lib/model/errno.ts'])
   expect(filesWith(lib, /\berrno: -?\d/)).toEqual([])
 })
 
@@ -42,7 +42,7 @@ test('work goes to the thread pool in one place', () => {
 })
 
 test.each<[string, RegExp, string]>([
-  ['what counts as equal', /function same(Service|Server|Tunnel|Daemon|Sysctl)\(/, 'lib/apply/equal.ts'],
+  ['what counts as equal', /function same(Service|Server|Tunnel|Daemon|Sysctl)\(/, 'lib/state/equal.ts'],
   ['what undoes steps', /\binvert\(step\)/, 'lib/apply/roll-back.ts'],
   [
     'what a drain takes and leaves',

@@ -1,13 +1,13 @@
-import { checkDrainOptions, type DrainOptions } from '../drain.ts'
+import { checkDrainOptions, type DrainOptions } from './drain.ts'
 import type { Ipvs } from '../ipvs.ts'
-import type { Parts } from '../kernel.ts'
-import { heard, whileAnyOf } from '../signals.ts'
-import { STEP_KINDS, type StepKind } from '../steps.ts'
-import type { Table } from '../table.ts'
-import type { RequestOptions } from '../transport/transport.ts'
-import type { State } from '../types.ts'
-import * as check from '../validate.ts'
-import { checkWithin, completeState } from './complete.ts'
+import type { Parts } from '../session/requests.ts'
+import { heard, whileAnyOf } from '../util/signals.ts'
+import { STEP_KINDS, type StepKind } from '../state/steps.ts'
+import type { Table } from '../state/table.ts'
+import type { RequestOptions } from '../model/types.ts'
+import type { State } from '../model/types.ts'
+import * as check from '../model/validate.ts'
+import { checkWithin, completeState } from '../state/complete.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import {
   compare,
@@ -18,8 +18,8 @@ import {
   PLAN_OPTIONS,
   planOf,
   type PlanOptions,
-} from './plan.ts'
-import { Task } from './task.ts'
+} from '../state/plan.ts'
+import { Task } from './transaction.ts'
 
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {

@@ -1,4 +1,4 @@
-import { type Step, subjectOf } from '../steps.ts'
+import { type Step, subjectOf } from '../state/steps.ts'
 
 /** A step that failed, and why. */
 export interface FailedStep {

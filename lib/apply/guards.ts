@@ -1,12 +1,12 @@
-import { formatEndpoint, formatServiceKey } from '../errors.ts'
-import { Pace } from '../pace.ts'
-import { type Step, type StepKind, subjectOf } from '../steps.ts'
-import type { RealServerSpec } from '../types.ts'
+import { endpointName, serviceName } from '../model/keys.ts'
+import { Pace } from '../util/pace.ts'
+import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
+import type { RealServerSpec } from '../model/types.ts'
 import type { ApplyOptions } from './apply.ts'
-import { sameServer } from './equal.ts'
+import { sameServer } from '../state/equal.ts'
 import { ApplyError, stale } from './errors.ts'
-import type { Comparison, Differences } from './plan.ts'
-import { isAs, presentIn } from './present.ts'
+import type { Comparison, Differences } from '../state/plan.ts'
+import { isAs, presentIn } from '../state/present.ts'
 
 /** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
 export async function refuseStale(
@@ -71,7 +71,7 @@ function weightless(step: Step): Step {
 }
 
 function endpointOf({ address, port = 0 }: RealServerSpec): string {
-  return formatEndpoint(address, port)
+  return endpointName(address, port)
 }
 
 /** The guard that options of an apply ask for: it throws where something of the differences may not be done. */
@@ -96,7 +96,7 @@ export function guardOf({
       )
     }
     if (!force && starved.length > 0) {
-      const some = starved.slice(0, 5).map(formatServiceKey).join(', ')
+      const some = starved.slice(0, 5).map(serviceName).join(', ')
       reasons.push(
         `${some}${starved.length > 5 ? ` and ${String(starved.length - 5)} more` : ''} would be left without a real server whose weight is above 0`,
       )

@@ -1,12 +1,12 @@
-import type { Leaving } from '../drain.ts'
-import { formatServiceKey } from '../errors.ts'
-import { Pace } from '../pace.ts'
-import { serverSubject, type Step, subjectOf } from '../steps.ts'
-import type { Entry, Table } from '../table.ts'
-import type { RealServerKey, RealServerSpec, StateService } from '../types.ts'
+import type { Leaving } from './drain.ts'
+import { serviceName } from '../model/keys.ts'
+import { Pace } from '../util/pace.ts'
+import { serverSubject, type Step, subjectOf } from '../state/steps.ts'
+import type { Entry, Table } from '../state/table.ts'
+import type { RealServerKey, RealServerSpec, StateService } from '../model/types.ts'
 import { stale } from './errors.ts'
-import { sameServer } from './equal.ts'
-import { isAs, presentOf } from './present.ts'
+import { sameServer } from '../state/equal.ts'
+import { isAs, presentOf } from '../state/present.ts'
 
 /** What a drain does with steps that delete: it takes weights, waits, and looks again at what is left to delete. */
 
@@ -99,7 +99,7 @@ export async function refuseStarved(
   const pace = new Pace()
   const wereLive = new Set<string>()
   for (const step of quiescing) {
-    if ('service' in step) wereLive.add(formatServiceKey(step.service))
+    if ('service' in step) wereLive.add(serviceName(step.service))
     if (pace.due()) await pace.rest()
   }
   const live = new Set<string>()
@@ -110,7 +110,7 @@ export async function refuseStarved(
   for (const step of removals) {
     if (pace.due()) await pace.rest()
     if (step.kind !== 'delete-server') continue
-    const service = formatServiceKey(step.service)
+    const service = serviceName(step.service)
     if (!wereLive.has(service) || live.has(service)) continue
     throw stale(
       `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,

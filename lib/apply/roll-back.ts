@@ -1,9 +1,9 @@
-import { IpvsError } from '../errors.ts'
-import { Pace } from '../pace.ts'
-import { invert, type Step, subjectOf } from '../steps.ts'
-import type { RealServerSpec } from '../types.ts'
+import { IpvsError } from '../model/errors.ts'
+import { Pace } from '../util/pace.ts'
+import { invert, type Step, subjectOf } from '../state/steps.ts'
+import type { RealServerSpec } from '../model/types.ts'
 import type { FailedStep } from './errors.ts'
-import { isAs, type Present, serversByService } from './present.ts'
+import { isAs, type Present, serversByService } from '../state/present.ts'
 
 /** A step that undoes another. */
 export interface Inverse {

@@ -7,16 +7,16 @@ import { basename } from 'node:path'
 async function main(file: string, args: readonly string[]): Promise<number> {
   const program = basename(file)
   if (program === 'ipvsadm' || program === 'ipvsadm-save' || program === 'ipvsadm-restore') {
-    return (await import('./ipvsadm/process.ts')).runProgram(program, args)
+    return (await import('./adm/process.ts')).runProgram(program, args)
   }
   const [command, ...rest] = args
   switch (command) {
     case 'adm':
-      return (await import('./ipvsadm/process.ts')).runProgram('ipvs adm', rest)
+      return (await import('./adm/process.ts')).runProgram('ipvs adm', rest)
     case 'guest':
-      return (await import('./guest.ts')).runGuest(rest)
+      return (await import('./commands/guest.ts')).runGuest(rest)
     default:
-      return (await import('./commands.ts')).runCommand(args)
+      return (await import('./program.ts')).runCommand(args)
   }
 }
 

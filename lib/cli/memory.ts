@@ -8,8 +8,8 @@ import {
   type StateFormat,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
-import { FileError } from './errors.ts'
-import { fileError, readStateOf } from './files.ts'
+import { FileError } from './exit-status.ts'
+import { fileError, readStateOf } from './state-file.ts'
 
 /** The in-memory kernel with the table of a file. */
 export interface MemoryTable {

@@ -1,4 +1,5 @@
-import { Errno, IpvsError } from '../errors.ts'
+import { IpvsError } from '../model/errors.ts'
+import { Errno } from '../model/errno.ts'
 
 /**
  * Netlink attributes (<linux/netlink.h>, struct nlattr): a `u16` length that

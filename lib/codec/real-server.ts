@@ -1,4 +1,4 @@
-import { checkThresholds, checkTunnel, familyOfAddress } from '../validate.ts'
+import { checkThresholds, checkTunnel, familyOfAddress } from '../model/validate.ts'
 import type {
   Counter,
   Family,
@@ -8,10 +8,10 @@ import type {
   RealServerSettings,
   RealServerState,
   Tunnel,
-} from '../types.ts'
+} from '../model/types.ts'
 import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
-import { CommandAttribute, DestAttribute, ForwardMethod } from './constants.ts'
+import { CommandAttribute, DestAttribute, ForwardMethod } from '../model/constants.ts'
 import { type CounterKind, decodeStatistics, numbers } from './stats.ts'
 
 /** A real server's settings as the kernel's SET wants them: all of them, each time. Without `tunnel`: plain IP-in-IP. */

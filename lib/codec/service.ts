@@ -1,4 +1,4 @@
-import { checkFlagsFit, familyOfService } from '../validate.ts'
+import { checkFlagsFit, familyOfService } from '../model/validate.ts'
 import type {
   Counter,
   Family,
@@ -9,17 +9,11 @@ import type {
   ServiceKey,
   ServiceSettings,
   ServiceState,
-} from '../types.ts'
-import {
-  familyName,
-  familyNumber,
-  formatAddress,
-  formatIPv4,
-  parseIPv4Number,
-  writeAddress,
-} from './address.ts'
+} from '../model/types.ts'
+import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
+import { formatIPv4, parseIPv4Number } from '../model/address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
-import { CommandAttribute, IpProtocol, ServiceAttribute, ServiceFlag } from './constants.ts'
+import { CommandAttribute, IpProtocol, ServiceAttribute, ServiceFlag } from '../model/constants.ts'
 import { type CounterKind, decodeStatistics, numbers, type Statistics } from './stats.ts'
 
 /** A virtual service's settings as the kernel's SET wants them: all of them, each time. */

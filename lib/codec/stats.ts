@@ -1,6 +1,6 @@
-import type { Counter, Rates, Stats } from '../types.ts'
+import type { Counter, Rates, Stats } from '../model/types.ts'
 import type { AttributeReader } from './attributes.ts'
-import { StatsAttribute } from './constants.ts'
+import { StatsAttribute } from '../model/constants.ts'
 
 /** Counters and rates of one service or server. */
 export interface Statistics<N extends Counter> {

@@ -1,6 +1,6 @@
-import { address, flag, known, object, show, whole } from '../validate.ts'
-import { type Policies, policiesOf } from './policies.ts'
-import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './versions.ts'
+import { address, flag, known, object, show, whole } from '../model/validate.ts'
+import { type Policies, policiesOf } from './wire/policies.ts'
+import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './machine/versions.ts'
 
 /** A network interface of the in-memory kernel. */
 export interface MemoryInterface {

@@ -1,6 +1,7 @@
-import { familyNumber, parseAddress } from '../codec/address.ts'
-import { AddressFamily, IpProtocol } from '../codec/constants.ts'
-import type { Family, RealServerKey, ServiceKey } from '../types.ts'
+import { familyNumber } from '../codec/address.ts'
+import { parseAddress } from '../model/address.ts'
+import { AddressFamily, IpProtocol } from '../model/constants.ts'
+import type { Family, RealServerKey, ServiceKey } from '../model/types.ts'
 import {
   address,
   checkServiceKey,
@@ -11,11 +12,11 @@ import {
   object,
   oneOf,
   whole,
-} from '../validate.ts'
-import { addressText } from './addresses.ts'
-import type { Connection, Flow } from './connections.ts'
-import type { Namespace } from './namespace.ts'
-import type { ConnectionState, Event } from './states.ts'
+} from '../model/validate.ts'
+import { addressText } from './machine/addresses.ts'
+import type { Connection, Flow } from './machine/connections.ts'
+import type { Namespace } from './machine/namespace.ts'
+import type { ConnectionState, Event } from './machine/states.ts'
 
 /** Clients that a test makes: what they send goes through the in-memory kernel as through a director. */
 

@@ -1,5 +1,5 @@
-import type { Pace } from '../pace.ts'
-import type { PersistenceSpec, State, Tunnel } from '../types.ts'
+import type { Pace } from '../util/pace.ts'
+import type { PersistenceSpec, State, Tunnel } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
@@ -9,8 +9,8 @@ import {
   SERVER_KEY_FIELDS,
   SERVICE_FIELDS,
   TIMEOUT_FIELDS,
-} from '../validate.ts'
-import { Pieces } from './pieces.ts'
+} from '../model/validate.ts'
+import { Pieces } from '../util/pieces.ts'
 
 /**
  * A state as JSON and as YAML: always in the same order and layout, with a line

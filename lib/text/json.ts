@@ -1,6 +1,6 @@
-import type { Pace } from '../pace.ts'
-import type { StatePath } from '../state.ts'
-import { ownText } from './pieces.ts'
+import type { Pace } from '../util/pace.ts'
+import type { StatePath } from '../state/check.ts'
+import { ownText } from '../util/pieces.ts'
 
 /**
  * JSON (RFC 8259), read piece by piece: JSON.parse() holds the JS thread for as

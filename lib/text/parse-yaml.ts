@@ -1,5 +1,5 @@
-import type { StatePath } from '../state.ts'
-import { ownText } from './pieces.ts'
+import type { StatePath } from '../state/check.ts'
+import { ownText } from '../util/pieces.ts'
 
 /** What is wrong with a YAML text, and where. */
 export class YamlError extends Error {

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
-import { addonLoadError, Errno, platformError } from '../errors.ts'
+import { Errno } from '../model/errno.ts'
 import type { Addon, AddonSocket, DumpResult, Failure as AddonFailure } from './addon.ts'
 import type { Dump, Failure, Reply, Request, Transport } from './transport.ts'
 
@@ -194,4 +194,20 @@ function loadAddon(): Addon {
     }
   }
   return loaded
+}
+
+/** The addon is for Linux alone. */
+export function platformError(platform: string): Error {
+  const message =
+    `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
+    'Run this on Linux, or give Ipvs.open() the kernel in memory of ipvs/testing as its `transport`.'
+  return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
+}
+
+/** The addon is not there, or does not load. */
+export function addonLoadError(root: string, platform: string, cause: unknown): Error {
+  const message =
+    `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release. ` +
+    'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts leaves it out.'
+  return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
 }

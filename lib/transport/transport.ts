@@ -73,18 +73,8 @@ export interface Dump {
   readonly release?: () => void
   /**
    * The kernel says that what it dumped changed meanwhile (NLM_F_DUMP_INTR), so
-   * that entries may be missing; kernel.ts reads again. IPVS never says so, up
+   * that entries may be missing; requests.ts reads again. IPVS never says so, up
    * to Linux 7.1.
    */
   readonly interrupted: boolean
-}
-
-/** Options of every call that asks the kernel. */
-export interface RequestOptions {
-  /**
-   * Drops the call, which rejects with the signal's reason, as long as it waits
-   * its turn. Once it is sent the kernel may have done it, so its outcome is
-   * waited for and the signal no longer counts.
-   */
-  readonly signal?: AbortSignal
 }

@@ -1,291 +1,464 @@
-import { describe, expect, test } from 'vitest'
-import type { ApplyProgress, State } from '../../lib/index.ts'
+import { setImmediate } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import type { DrainOptions, DrainProgress, DrainResult } from '../../lib/apply/drain.ts'
+import { IpvsError } from '../../lib/model/errors.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { until } from '../helpers/until.ts'
-import { ALL, BEFORE, DNS, MARK, server, start, unordered, WANTED, WEB } from './setup.ts'
+import type { RealServer } from '../../lib/service.ts'
+import { createMemoryKernel } from '../../lib/testing.ts'
+import { COMMANDS } from '../helpers/commands.ts'
+import { reply, type ScriptedTransport } from '../helpers/scripted-transport.ts'
+import {
+  destMessage,
+  type DestReply,
+  ENOENT,
+  ESRCH,
+  failure,
+  forbidUnhandledRejections,
+  member,
+  members,
+  messages,
+  open,
+  SERVER,
+  serviceMessage,
+  WEB,
+} from '../session/replies.ts'
 
-/** apply({ drain }): what others may do meanwhile, and what becomes of the weights. */
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+forbidUnhandledRejections()
+
+/** Lets what waits for the transport go on. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await setImmediate()
+}
+
+interface Drain {
+  readonly transport: ScriptedTransport
+  readonly server: RealServer
+  readonly progress: DrainProgress[]
+  /** How it ended, once it has. */
+  readonly end: Promise<DrainResult>
+  ended: boolean
+  /** Lets time pass. */
+  pass(ms: number): Promise<void>
+}
+
+interface Setup {
+  /** What each look at the server sees; the last holds on. The first is before the weight is taken. */
+  readonly looks: readonly (DestReply | 'gone' | 'service gone')[]
+  readonly persistent?: number
+  readonly timeouts?: readonly [number, number, number]
+  readonly expireQuiescent?: string
+  readonly key?:
+    typeof WEB | { readonly protocol: 'udp' | 'sctp'; readonly address: string; readonly port: number }
+}
+
+async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
+  const { ipvs, transport } = await open()
+  const web = await ipvs.addService({ ...(setup.key ?? WEB) })
+  const server = await web.addRealServer(SERVER)
+  transport.calls.length = 0
+  const service = serviceMessage(
+    setup.persistent === undefined ? {} : { flags: 1, timeoutSeconds: setup.persistent },
+  )
+  transport.answer(COMMANDS.getService, messages(service))
+  const [tcp, fin, udp] = setup.timeouts ?? [900, 120, 300]
+  transport.answer(
+    COMMANDS.getConfig,
+    messages(reply.message({ command: 12 }, reply.u32(4, tcp), reply.u32(5, fin), reply.u32(6, udp))),
+  )
+  if (setup.expireQuiescent !== undefined)
+    transport.sysctls.set('expire_quiescent_template', setup.expireQuiescent)
+  // The edit to weight 0 looks as well, right after the first.
+  const [first, ...rest] = setup.looks
+  for (const look of [first!, first!, ...rest]) transport.answer(COMMANDS.getDest, answerOf(look))
+  const last = setup.looks.at(-1)!
+  transport.always(COMMANDS.getDest, answerOf(last))
+  if (setup.looks.includes('service gone')) transport.always(COMMANDS.getService, ESRCH)
+  const progress: DrainProgress[] = []
+  const { onProgress } = options
+  const end = server.drain({
+    ...options,
+    onProgress: (step) => {
+      progress.push(step)
+      return onProgress?.(step)
+    },
+  })
+  const drained: Drain = {
+    transport,
+    server,
+    progress,
+    end,
+    ended: false,
+    async pass(ms) {
+      // In steps, so that each look has its turn before the next is due.
+      for (let left = ms; left > 0; left -= 500) {
+        await vi.advanceTimersByTimeAsync(Math.min(left, 500))
+        await settle()
+      }
+    },
+  }
+  end.then(
+    () => (drained.ended = true),
+    () => (drained.ended = true),
+  )
+  await settle()
+  return drained
+}
+
+function answerOf(look: DestReply | 'gone' | 'service gone') {
+  if (look === 'service gone') return {}
+  return messages(look === 'gone' ? destMessage({ host: 99 }) : destMessage(look))
+}
+
+/** The weights that were written, in order. */
+function weights(transport: ScriptedTransport): number[] {
+  return transport.sent
+    .filter(({ command }) => command === COMMANDS.setDest)
+    .map((request) => member(members(request, 2), 4))
+}
+
+const deletes = (transport: ScriptedTransport) =>
+  transport.sent.filter(({ command }) => command === COMMANDS.deleteDest).length
+const BUSY = { weight: 0, active: 3 }
+const IDLE = { weight: 0 }
+const reason = new Error('changed my mind')
 
 describe('drain', () => {
-  test('gives servers that leave a weight of 0, and deletes them when their connections have ended', async () => {
-    const { ipvs, kernel } = await start()
-    const connections = kernel.traffic(WEB, { connections: 4 })
-    const wanted: State = { services: [{ ...WEB, realServers: [server(3), server(9)] }] }
-    const seen: ApplyProgress[] = []
-    const done = ipvs.apply(wanted, {
-      drain: { intervalMs: 10, waitFor: 'active' },
-      onProgress: (progress) => seen.push(progress),
-    })
-    // The new one is there at once, and those that leave are quiescent while they still have clients.
-    await until('they are quiescent', async () => {
-      const list = await ipvs.realServers(WEB)
-      return list.filter(({ weight }) => weight === 0).length === 3 && list.length === 5
-    })
-    for (const connection of connections) connection.close()
-    await done
-    expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.3'])
-    expect((await ipvs.services()).length).toBe(1)
-    expect(seen.filter(({ phase }) => phase === 'drain').at(-1)).toMatchObject({ done: 5, total: 5 })
-  })
-
-  test('does not keep a weight that becomes 0 waiting', async () => {
-    const { ipvs, kernel } = await start()
-    const connections = kernel.traffic(WEB, { connections: 4 })
-    const wanted: State = { services: [{ ...WEB, realServers: [server(2, { weight: 0 }), server(9)] }] }
-    const done = ipvs.apply(wanted, { drain: { intervalMs: 10, waitFor: 'active' } })
-    const list = await until('its weight is 0', async () => {
-      const list = await ipvs.realServers(WEB)
-      return list.find(({ address }) => address === '10.1.0.2')?.weight === 0 && list
-    })
-    expect(list).toHaveLength(5)
-    for (const connection of connections) connection.close()
-    await done
-    expect((await ipvs.realServers(WEB)).map(({ address }) => address)).toEqual(['10.1.0.9', '10.1.0.2'])
-  })
-
-  test('of many servers counts them all, and warns of no leak', async () => {
-    const many: State = {
-      services: [{ ...WEB, realServers: Array.from({ length: 40 }, (_, index) => server(index + 1)) }],
-    }
-    const { ipvs } = await start(many)
-    const warnings: Error[] = []
-    const listener = (warning: Error): void => void warnings.push(warning)
-    process.on('warning', listener)
-    const seen: ApplyProgress[] = []
-    await ipvs.apply(
-      { services: [{ ...WEB, realServers: [server(1)] }] },
-      {
-        drain: { intervalMs: 10 },
-        signal: new AbortController().signal,
-        onProgress: (one) => seen.push(one),
+  test('of a server without connections deletes it at once', async () => {
+    const { transport, end, progress } = await drain({ looks: [{ weight: 5 }, IDLE] })
+    expect(await end).toEqual({
+      outcome: 'deleted',
+      last: {
+        activeConnections: 0,
+        inactiveConnections: 0,
+        persistentConnections: 0,
+        elapsedMs: 0,
+        waitsFor: [],
+        atMostSeconds: 0,
       },
-    )
-    await new Promise((resolve) => setImmediate(resolve))
-    process.off('warning', listener)
-    expect(warnings).toEqual([])
-    expect(seen.filter(({ phase }) => phase === 'drain')).toHaveLength(39)
-    expect(seen.at(-1)).toEqual({ phase: 'apply', done: 39, total: 39 })
+    })
+    expect(weights(transport)).toEqual([0])
+    expect(transport.log).toEqual([
+      'batch 4 13',
+      'sysctl expire_quiescent_template',
+      'dump 8',
+      'dump 8',
+      'batch 6',
+      'dump 8',
+      'batch 7',
+    ])
+    expect(progress).toHaveLength(1)
   })
 
-  test('deletes them all the same when the time is over', async () => {
-    const { ipvs, kernel } = await start()
-    kernel.traffic(WEB, { connections: 4 })
-    await ipvs.apply({ services: [] }, { drain: { timeoutMs: 30, intervalMs: 10 } })
-    expect(await ipvs.services()).toEqual([])
-  })
-
-  test('that is aborted leaves everything as it was', async () => {
-    const { ipvs, kernel } = await start()
-    kernel.traffic(WEB, { connections: 4 })
-    const before = unordered(await ipvs.save(ALL))
-    const controller = new AbortController()
-    const done = ipvs.apply(WANTED, { drain: { intervalMs: 10 }, signal: controller.signal })
-    await until('one is quiescent', async () => (await ipvs.realServer(WEB, server(1))).weight === 0)
-    controller.abort(new Error('stop it'))
-    await expect(done).rejects.toThrow('stop it')
-    expect(unordered(await ipvs.save(ALL))).toEqual(before)
-  })
-
-  test('that is aborted leaves a new service that somebody else has a real server in by now', async () => {
-    const { ipvs, kernel } = await start()
-    kernel.traffic(WEB, { connections: 4 })
-    const other = await Ipvs.open({ transport: kernel })
-    const controller = new AbortController()
-    const wanted = {
-      services: [
-        { ...WEB, realServers: [server(3)] },
-        { ...MARK, realServers: [server(8)] },
+  test('waits for the connections to end, looking once a second', async () => {
+    const it = await drain({
+      looks: [
+        { weight: 5, active: 3 },
+        BUSY,
+        { weight: 0, active: 1, inactive: 2 },
+        { weight: 0, inactive: 1 },
+        IDLE,
       ],
+    })
+    expect(it.progress).toHaveLength(1)
+    await it.pass(999)
+    expect(it.progress).toHaveLength(1)
+    await it.pass(1)
+    expect(it.progress).toHaveLength(2)
+    await it.pass(2000)
+    expect(await it.end).toMatchObject({ outcome: 'deleted', last: { elapsedMs: 3000 } })
+    expect(it.progress.map(({ waitsFor }) => waitsFor)).toEqual([
+      ['active'],
+      ['active', 'inactive'],
+      ['inactive'],
+      [],
+    ])
+    // What is bound is known only once nothing is active.
+    expect(it.progress.map(({ atMostSeconds }) => atMostSeconds)).toEqual([undefined, undefined, 120, 0])
+    expect(deletes(it.transport)).toBe(1)
+  })
+
+  test('at the end of its time leaves the server at weight 0', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { timeoutMs: 2500 })
+    await it.pass(2499)
+    expect(it.ended).toBe(false)
+    await it.pass(1)
+    expect(await it.end).toMatchObject({ outcome: 'kept', last: { activeConnections: 3, elapsedMs: 2500 } })
+    expect(it.progress.map(({ elapsedMs }) => elapsedMs)).toEqual([0, 1000, 2000, 2500])
+    expect(weights(it.transport)).toEqual([0])
+    expect(deletes(it.transport)).toBe(0)
+  })
+
+  test('at the end of its time deletes the server where told', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { timeoutMs: 1000, atTimeout: 'delete' })
+    await it.pass(1000)
+    expect(await it.end).toMatchObject({ outcome: 'deleted', last: { activeConnections: 3 } })
+    expect(deletes(it.transport)).toBe(1)
+  })
+
+  test('with no time looks once', async () => {
+    const kept = await drain({ looks: [BUSY] }, { timeoutMs: 0 })
+    expect(await kept.end).toMatchObject({ outcome: 'kept' })
+    const gone = await drain({ looks: [IDLE] }, { timeoutMs: 0 })
+    expect(await gone.end).toMatchObject({ outcome: 'deleted' })
+  })
+
+  test('has five minutes by default', async () => {
+    const it = await drain({ looks: [BUSY] }, { intervalMs: 60_000 })
+    await it.pass(299_999)
+    expect(it.ended).toBe(false)
+    await it.pass(1)
+    expect(await it.end).toMatchObject({ outcome: 'kept', last: { elapsedMs: 300_000 } })
+  })
+
+  test('does not wait for inactive connections where told', async () => {
+    const it = await drain({ looks: [{ weight: 0, inactive: 5 }] }, { waitFor: 'active' })
+    expect(await it.end).toMatchObject({ outcome: 'deleted', last: { inactiveConnections: 5, waitsFor: [] } })
+  })
+
+  test('waits for clients that persistence remembers, unless the kernel lets go of them', async () => {
+    const looks = [{ weight: 0, persistent: 2 }]
+    const it = await drain({ looks, persistent: 600, expireQuiescent: '0' }, { timeoutMs: 5000 })
+    expect(it.progress).toMatchObject([{ waitsFor: ['persistent'], atMostSeconds: 600 }])
+    expect(it.ended).toBe(false)
+    await it.pass(5000)
+    expect(await it.end).toMatchObject({ outcome: 'kept' })
+    const expires = await drain({ looks, persistent: 600, expireQuiescent: '1' })
+    expect(await expires.end).toMatchObject({
+      outcome: 'deleted',
+      last: { persistentConnections: 2, waitsFor: [] },
+    })
+    // A kernel that does not tell is taken at its default, 0.
+    const unknown = await drain({ looks, persistent: 600 }, { timeoutMs: 0 })
+    expect(await unknown.end).toMatchObject({ outcome: 'kept' })
+  })
+
+  test.each([
+    [30, 0, 60],
+    [30, 1, 180],
+    [600, 1, 600],
+  ])(
+    'clients of persistence of %i s with %i inactive connections are remembered %i s at most',
+    async (persistent, inactive, seconds) => {
+      // What they left behind gives them another minute each time.
+      const it = await drain(
+        { looks: [{ weight: 0, persistent: 1, inactive }], persistent },
+        { timeoutMs: 0 },
+      )
+      expect((await it.end).last.atMostSeconds).toBe(seconds)
+    },
+  )
+
+  test.each([
+    ['tcp', [900, 30, 300], 120],
+    ['tcp', [900, 500, 300], 500],
+    ['udp', [900, 120, 77], 77],
+    ['sctp', [900, 120, 300], 61],
+  ] as const)(
+    'inactive connections of %s with timeouts %o last %i seconds at most',
+    async (protocol, timeouts, seconds) => {
+      const it = await drain(
+        { looks: [{ weight: 0, inactive: 1 }], timeouts, key: { ...WEB, protocol } },
+        { timeoutMs: 0 },
+      )
+      expect((await it.end).last.atMostSeconds).toBe(seconds)
+    },
+  )
+
+  test('ends where someone else deletes the server, or its service', async () => {
+    for (const look of ['gone', 'service gone'] as const) {
+      const it = await drain({ looks: [{ weight: 5 }, BUSY, look] })
+      await it.pass(1000)
+      expect(await it.end).toMatchObject({ outcome: 'gone', last: { activeConnections: 3 } })
+      expect(deletes(it.transport)).toBe(0)
+      expect(weights(it.transport)).toEqual([0])
     }
-    const done = ipvs.apply(wanted, { drain: { intervalMs: 10 }, signal: controller.signal })
-    done.catch(() => undefined)
-    await until('one is quiescent', async () =>
-      (await ipvs.realServers(WEB)).some(({ weight }) => weight === 0),
-    )
-    await other.addRealServer(MARK, server(9))
-    controller.abort(new Error('stop it'))
-    await expect(done).rejects.toMatchObject({
-      code: 'ERR_IPVS_APPLY',
-      notUndone: [{ step: { kind: 'add-service', service: MARK } }],
-    })
-    expect((await ipvs.realServers(MARK)).map(({ address }) => address)).toEqual(['10.1.0.9'])
   })
 
-  test('that somebody else overrules fails, and undoes the rest', async () => {
-    const { ipvs, kernel } = await start()
-    kernel.traffic(WEB, { connections: 4 })
-    const other = await Ipvs.open({ transport: kernel })
-    const done = ipvs.apply(
-      { services: [{ ...WEB, realServers: [server(3)] }] },
-      { drain: { intervalMs: 10 } },
-    )
-    done.catch(() => undefined)
-    await until('those that leave are quiescent', async () => {
-      return (await ipvs.realServers(WEB)).filter(({ weight }) => weight === 0).length === 3
-    })
-    await other.editRealServer(WEB, server(1), { weight: 3 })
-    await expect(done).rejects.toMatchObject({ code: 'ERR_IPVS_STALE_PLAN' })
-    const weights = Object.fromEntries(
-      (await ipvs.realServers(WEB)).map(({ address, weight }) => [address, weight]),
-    )
-    expect(weights).toEqual({ '10.1.0.1': 3, '10.1.0.2': 5, '10.1.0.3': 1, '10.1.0.4': 1 })
+  test('does not take a kernel without IPVS for a server that is gone', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] })
+    it.transport.always(COMMANDS.getDest, failure(2, { noFamily: true }))
+    for (let look = 0; look < 3; look++) it.transport.answer(COMMANDS.getDest, failure(2, { noFamily: true }))
+    await it.pass(1000)
+    await expect(it.end).rejects.toMatchObject({ code: 'ENOENT', noFamily: true })
   })
 
-  /** An apply that waits for the clients of the servers 1, 2 and 4 of WEB before it takes these and DNS, and somebody else. */
-  async function draining(wanted: State, options: Parameters<Ipvs['apply']>[1] = {}) {
-    const { ipvs, kernel } = await start()
-    const other = await Ipvs.open({ transport: kernel })
-    const before = unordered(await other.save(ALL))
-    const clients = kernel.traffic(WEB, { connections: 8 })
-    const done = ipvs.apply(wanted, { drain: { intervalMs: 10, waitFor: 'active' }, ...options })
-    done.catch(() => undefined)
-    const quiescent = async (): Promise<number> =>
-      (await other.snapshot()).flatMap(({ realServers }) => realServers).filter(({ weight }) => weight === 0)
-        .length
-    await until('all are quiescent', async () => (await quiescent()) >= 5)
-    const end = (): void => {
-      for (const client of clients) client.close()
-    }
-    return { ipvs, other, kernel, done, before, end }
-  }
-  const LEFT: State = { services: [{ ...WEB, realServers: [server(3)] }] }
-  const weightsOf = async (ipvs: Ipvs, service: typeof WEB | typeof DNS) =>
-    Object.fromEntries((await ipvs.realServers(service)).map(({ address, weight }) => [address, weight]))
-
-  test('does not delete a service that somebody gave a server meanwhile, and gives the weights back', async () => {
-    const { other, done, end } = await draining(LEFT)
-    await other.addRealServer(DNS, server(77))
-    end()
-    await expect(done).rejects.toMatchObject({
-      code: 'ERR_IPVS_STALE_PLAN',
-      message:
-        'the table has changed since: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added while its service was drained. ' +
-        'Plan again. What had been done (5 steps) was undone.',
-      undone: expect.objectContaining({ length: 5 }) as unknown,
-      notUndone: [],
-    })
-    expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1, '10.1.0.77': 1 })
-    expect(await weightsOf(other, WEB)).toEqual({
-      '10.1.0.1': 1,
-      '10.1.0.2': 5,
-      '10.1.0.3': 1,
-      '10.1.0.4': 1,
-    })
+  test('whose weight of 0 was not answered for gives the weight back', async () => {
+    const kernel = createMemoryKernel()
+    const ipvs = await Ipvs.open({ transport: kernel })
+    await ipvs.addService(WEB)
+    const server = await ipvs.addRealServer(WEB, { ...SERVER, weight: 5 })
+    kernel.failNext({ command: 'editRealServer', errno: 'ETIMEDOUT' })
+    await expect(server.drain()).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    expect((await ipvs.realServer(WEB, SERVER)).weight).toBe(5)
   })
 
-  test('does not leave a service without a live server, where somebody takes the others away meanwhile', async () => {
-    for (const take of [
-      (other: Ipvs) => other.deleteRealServer(WEB, server(3)),
-      (other: Ipvs) => other.editRealServer(WEB, server(3), { weight: 0 }),
-    ]) {
-      const { other, done, end } = await draining(LEFT)
-      await take(other)
-      end()
-      await expect(done).rejects.toMatchObject({
-        code: 'ERR_IPVS_STALE_PLAN',
-        message: expect.stringContaining('tcp/10.0.0.1:80 would be left without') as string,
-      })
-      expect(await weightsOf(other, WEB)).toMatchObject({ '10.1.0.1': 1, '10.1.0.2': 5, '10.1.0.4': 1 })
-      expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1 })
-    }
-    const forced = await draining(LEFT, { force: true })
-    await forced.other.deleteRealServer(WEB, server(3))
-    forced.end()
-    await forced.done
-    expect(await weightsOf(forced.other, WEB)).toEqual({})
+  test('ends where the server vanishes under the delete', async () => {
+    const { ipvs, transport } = await open()
+    const server = await ipvs.addRealServer(WEB, SERVER)
+    transport.answer(COMMANDS.getService, messages(serviceMessage()))
+    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
+    transport.always(COMMANDS.getDest, messages(destMessage(IDLE)))
+    transport.answer(COMMANDS.deleteDest, ENOENT)
+    expect(await server.drain()).toMatchObject({ outcome: 'gone' })
   })
 
-  test('does not delete what somebody changes meanwhile, and leaves the change', async () => {
-    const { other, done, end } = await draining(LEFT)
-    await other.editRealServer(WEB, server(1), { upperThreshold: 5 })
-    end()
-    await expect(done).rejects.toMatchObject({
-      code: 'ERR_IPVS_STALE_PLAN',
-      message: expect.stringContaining('tcp/10.0.0.1:80 -> 10.1.0.1:8080 changed') as string,
-    })
-    expect(await other.realServer(WEB, server(1))).toMatchObject({ weight: 1, upperThreshold: 5 })
-    const service = await draining(LEFT)
-    await service.other.editService(DNS, { scheduler: 'sh' })
-    service.end()
-    await expect(service.done).rejects.toMatchObject({ code: 'ERR_IPVS_STALE_PLAN' })
-    expect(await weightsOf(service.other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1 })
+  test('ends where someone else gives the server a weight, which stands', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY, { weight: 2, active: 1 }] })
+    await it.pass(1000)
+    expect(await it.end).toMatchObject({ outcome: 'overruled', last: { activeConnections: 1 } })
+    expect(weights(it.transport)).toEqual([0])
+    expect(deletes(it.transport)).toBe(0)
   })
 
-  test('does not mind what somebody deletes meanwhile, nor what has nothing to do with it', async () => {
-    const { other, done, end } = await draining(LEFT)
-    await other.deleteRealServer(WEB, server(1))
-    await other.deleteRealServer(DNS, server(1))
-    await other.addService({ ...MARK, scheduler: 'rr' })
-    await other.addRealServer(WEB, server(50))
-    await other.editService(WEB, { scheduler: 'rr' })
-    await other.setSysctl('conntrack', 1)
-    end()
-    await done
-    expect(await weightsOf(other, WEB)).toEqual({ '10.1.0.3': 1, '10.1.0.50': 1 })
-    expect((await other.services()).map(({ protocol }) => protocol).sort()).toEqual(['fwmark', 'tcp'])
-    const gone = await draining(LEFT)
-    await gone.other.flush()
-    await gone.done
-    expect(await gone.other.services()).toEqual([])
+  test('of a server that is not there, or whose service is not, rejects', async () => {
+    const gone = await drain({ looks: ['gone'] })
+    await expect(gone.end).rejects.toMatchObject({ code: 'ENOENT', realServer: SERVER })
+    expect(weights(gone.transport)).toEqual([])
+    const { ipvs, transport } = await open()
+    const server = await ipvs.addRealServer(WEB, SERVER)
+    transport.always(COMMANDS.getService, ESRCH)
+    await expect(server.drain()).rejects.toMatchObject({ code: 'ESRCH' })
+  })
+})
+
+describe('a drain that is given up', () => {
+  test('before it began sends nothing', async () => {
+    const { transport, end } = await drain({ looks: [{ weight: 5 }] }, { signal: AbortSignal.abort(reason) })
+    await expect(end).rejects.toBe(reason)
+    expect(transport.log).toEqual([])
   })
 
-  test('whose deletions fail gives everything back, the weights too', async () => {
-    const { other, kernel, done, end, before } = await draining(LEFT)
-    kernel.failNext({ command: 'deleteService', errno: 'ENOMEM' })
-    end()
-    await expect(done).rejects.toMatchObject({ code: 'ERR_IPVS_APPLY', notUndone: [] })
-    expect(unordered(await other.save(ALL))).toEqual(before)
+  test('while it sleeps gives the weight back, and rejects with the reason', async () => {
+    const controller = new AbortController()
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    await it.pass(500)
+    controller.abort(reason)
+    await settle()
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+    expect(deletes(it.transport)).toBe(0)
   })
 
-  test('whose weights cannot be taken gives everything back', async () => {
-    const { ipvs, kernel } = await start()
-    const before = unordered(await ipvs.save(ALL))
-    kernel.failNext({ command: 'editRealServer', errno: 'ENOMEM' })
-    await expect(ipvs.apply(LEFT, { drain: { intervalMs: 10 } })).rejects.toMatchObject({
-      code: 'ERR_IPVS_APPLY',
-    })
-    expect(unordered(await ipvs.save(ALL))).toEqual(before)
-  })
-
-  test('ends by close(), which gives everything back before it closes', async () => {
-    const { ipvs, other, done, before } = await draining(WANTED)
-    await ipvs.close()
-    expect(unordered(await other.save(ALL))).toEqual(before)
-    await expect(done).rejects.toMatchObject({ code: 'EBADF', command: 'apply' })
-    await expect(ipvs.apply(BEFORE)).rejects.toMatchObject({ code: 'EBADF' })
-  })
-
-  test('close() waits for an apply that has just been called', async () => {
-    const { ipvs, kernel } = await start()
-    const done = ipvs.apply(WANTED)
-    await ipvs.close()
-    await done
-    const other = await Ipvs.open({ transport: kernel })
-    expect((await other.plan(WANTED)).steps).toEqual([])
-  })
-
-  test('of a service with many servers reads it once for all of them', async () => {
-    const many = Array.from({ length: 300 }, (_, index) =>
-      server(0, { address: `10.2.${String(index >> 8)}.${String(index & 255)}` }),
-    )
-    const { ipvs, kernel } = await start({ services: [{ ...WEB, scheduler: 'rr', realServers: many }] })
-    const reads = (): number => kernel.log.filter(({ command }) => command === 'getRealServers').length
-    const clients = kernel.traffic(WEB, { connections: 300 })
-    kernel.clearLog()
-    const looks = new Set<number>()
-    await ipvs.apply(
-      { services: [] },
+  test('in the last look gives the weight back too', async () => {
+    const controller = new AbortController()
+    const it = await drain(
+      { looks: [{ weight: 5 }, BUSY] },
       {
-        drain: { intervalMs: 20, timeoutMs: 60_000, waitFor: 'active' },
-        onProgress: ({ phase }) => {
-          if (phase === 'drain') looks.add(reads())
-          for (const client of clients) client.close()
+        timeoutMs: 1000,
+        signal: controller.signal,
+        onProgress: ({ elapsedMs }) => {
+          if (elapsedMs >= 1000) controller.abort(reason)
         },
       },
     )
-    // One with the table, one for each look, one with the table again.
-    expect(reads()).toBeLessThanOrEqual(5)
-    expect(looks.size).toBe(1)
-    expect(kernel.log.filter(({ command }) => command === 'editRealServer')).toHaveLength(300)
+    it.end.catch(() => undefined)
+    await it.pass(1000)
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('for the reason that another server has gone is not taken for its own end', async () => {
+    const gone = new IpvsError({ errno: 2, command: 'realServer' })
+    const controller = new AbortController()
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    await it.pass(500)
+    controller.abort(gone)
+    await settle()
+    await expect(it.end).rejects.toBe(gone)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('by close() gives the weight back before the transport is closed, and rejects with EBADF', async () => {
+    const { ipvs, transport } = await open()
+    const server = await ipvs.addRealServer(WEB, SERVER)
+    transport.answer(COMMANDS.getService, messages(serviceMessage()))
+    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
+    for (const look of [0, 1])
+      transport.answer(COMMANDS.getDest, messages(destMessage({ weight: 5, active: look })))
+    transport.always(COMMANDS.getDest, messages(destMessage(BUSY)))
+    const end = server.drain().catch((error: unknown) => error)
+    await settle()
+    await ipvs.close()
+    expect(weights(transport)).toEqual([0, 5])
+    expect(transport.log.slice(-2)).toEqual(['batch 6', 'close'])
+    expect(await end).toMatchObject({ code: 'EBADF', command: 'drain' })
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('during the last look does not delete', async () => {
+    const controller = new AbortController()
+    const it = await drain(
+      { looks: [{ weight: 5 }, IDLE] },
+      { signal: controller.signal, onProgress: () => { controller.abort(reason) } }, // prettier-ignore
+    )
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+    expect(deletes(it.transport)).toBe(0)
+  })
+
+  test('leaves a weight that someone else gave meanwhile', async () => {
+    const controller = new AbortController()
+    const it = await drain({ looks: [{ weight: 5 }, BUSY, { weight: 8 }] }, { signal: controller.signal })
+    controller.abort(reason)
+    await settle()
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0])
+  })
+
+  test('of a server that is gone meanwhile still rejects with the reason', async () => {
+    for (const look of ['gone', 'service gone'] as const) {
+      const controller = new AbortController()
+      const it = await drain({ looks: [{ weight: 5 }, BUSY, look] }, { signal: controller.signal })
+      controller.abort(reason)
+      await settle()
+      await expect(it.end).rejects.toBe(reason)
+      expect(weights(it.transport)).toEqual([0])
+    }
+  })
+
+  test('by what onProgress throws gives the weight back', async () => {
+    const it = await drain(
+      { looks: [{ weight: 5 }, BUSY] },
+      { onProgress: () => { throw reason } }, // prettier-ignore
+    )
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('by what an async onProgress rejects with gives the weight back', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { onProgress: () => Promise.reject(reason) })
+    await expect(it.end).rejects.toBe(reason)
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('is too late once the server is deleted, and no rejection is left over', async () => {
+    const it = await drain(
+      { looks: [{ weight: 5 }, IDLE] },
+      { onProgress: () => settle().then(() => Promise.reject(reason)) },
+    )
+    expect(await it.end).toMatchObject({ outcome: 'deleted' })
+  })
+
+  test('by a failure of the kernel gives the weight back', async () => {
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] })
+    it.transport.answer(COMMANDS.getDest, failure(105))
+    await it.pass(1000)
+    await expect(it.end).rejects.toMatchObject({ code: 'ENOBUFS' })
+    expect(weights(it.transport)).toEqual([0, 5])
+  })
+
+  test('leaves no timer and no listener behind', async () => {
+    const controller = new AbortController()
+    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    controller.abort(reason)
+    await settle()
+    await expect(it.end).rejects.toBe(reason)
+    expect(vi.getTimerCount()).toBe(0)
   })
 })

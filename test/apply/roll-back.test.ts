@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Present } from '../../lib/apply/present.ts'
+import type { Present } from '../../lib/state/present.ts'
 import { inverseOf } from '../../lib/apply/roll-back.ts'
 import { ApplyError, IpvsError, type State, type Step } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { addService } from '../../lib/kernel.ts'
+import { addService } from '../../lib/session/requests.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { MARK, server, start, WEB } from './setup.ts'
 

@@ -1,6 +1,6 @@
 import { Readable, Writable } from 'node:stream'
-import { runCommand } from '../../lib/cli/commands.ts'
-import type { EndSignal, Surroundings } from '../../lib/cli/terminal.ts'
+import { runCommand } from '../../lib/cli/program.ts'
+import type { EndSignal, Surroundings } from '../../lib/cli/terminal/surroundings.ts'
 import { Ipvs, type OpenOptions } from '../../lib/index.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 

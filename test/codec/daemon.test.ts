@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { decodeDaemon, encodeDaemon, encodeDaemonState } from '../../lib/codec/daemon.ts'
-import type { SyncDaemonSpec } from '../../lib/types.ts'
+import type { SyncDaemonSpec } from '../../lib/model/types.ts'
 import { hex, number, type Order, ORDERS, writer } from '../helpers/bytes.ts'
 import { byType, encoded, membersOf, readerOf } from './helpers.ts'
 

@@ -8,7 +8,7 @@ import {
   withSettings,
 } from '../../lib/codec/real-server.ts'
 import { bigints, numbers } from '../../lib/codec/stats.ts'
-import type { RealServerChanges, RealServerSettings } from '../../lib/types.ts'
+import type { RealServerChanges, RealServerSettings } from '../../lib/model/types.ts'
 import { concat, hex, number, type Order, ORDERS, writer } from '../helpers/bytes.ts'
 import { byType, membersOf, readerOf } from './helpers.ts'
 

@@ -11,7 +11,7 @@ import type {
   ServiceSettings,
   SyncDaemonSpec,
   Tunnel,
-} from '../../lib/types.ts'
+} from '../../lib/model/types.ts'
 import {
   type Attribute,
   attributes,

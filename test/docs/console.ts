@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { openMemory } from '../../lib/cli/memory.ts'
-import { ipvsadm } from '../../lib/cli/ipvsadm/program.ts'
+import { ipvsadm } from '../../lib/cli/adm/program.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { type Example, examples, type Page } from './markdown.ts'
 

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import * as testing from '../../lib/testing.ts'
 import * as library from '../../lib/index.ts'
-import { addonLoadError, errnoName, platformError } from '../../lib/errors.ts'
+import { addonLoadError, platformError } from '../../lib/transport/native.ts'
+import { errnoName } from '../../lib/model/errno.ts'
 import { brokenLink, codeSpans, headings, links, optionRows, pages, type Page, prose } from './markdown.ts'
 
 const all = pages()

@@ -18,7 +18,7 @@ interface Run {
   readonly stderr: Buffer
 }
 
-const FETCH = fileURLToPath(new URL('fetch.sh', import.meta.url))
+const FETCH = fileURLToPath(new URL('../../guest/fetch.sh', import.meta.url))
 
 /** Every guest of this file makes its temporary folder in one of its own in here, so that one left behind is seen. */
 const temporary = mkdtempSync(path.join(tmpdir(), 'guest-test-'))

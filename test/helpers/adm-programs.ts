@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from '../../lib/cli/ipvsadm/program.ts'
+import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from '../../lib/cli/adm/program.ts'
 import { Ipvs } from '../../lib/index.ts'
 import type { Netns } from './kernel.ts'
 import type { CommandResult } from './shell.ts'

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 /** The guest's command, which tests run by itself. */
-export const GUEST: string = fileURLToPath(new URL('../guest/guest.mjs', import.meta.url))
+export const GUEST: string = fileURLToPath(new URL('../../guest/guest.mjs', import.meta.url))
 
 /** Whether a test without a guest fails rather than being skipped. */
 export const guestRequired: boolean =

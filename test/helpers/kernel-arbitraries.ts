@@ -7,13 +7,13 @@ import type {
   SchedulerFlag,
   ServiceSpec,
   Tunnel,
-} from '../../lib/types.ts'
+} from '../../lib/model/types.ts'
 import { kernelSince } from './kernel.ts'
 
 /**
  * Random virtual services and real servers over all that the kernel takes, and
  * what each must read back as. The second is worked out here from the
- * documentation of lib/types.ts, not by the library.
+ * documentation of lib/model/types.ts, not by the library.
  */
 
 /** A virtual service with its real servers, as they are asked for. */

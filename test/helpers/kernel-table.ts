@@ -1,4 +1,4 @@
-import { errnoName } from '../../lib/errors.ts'
+import { errnoName } from '../../lib/model/errno.ts'
 import type { Request, Transport } from '../../lib/transport/transport.ts'
 import { concat } from './bytes.ts'
 import { COMMANDS } from './commands.ts'

@@ -54,12 +54,12 @@ function describeWithKernel(
   if (REQUIRED) {
     describe(title, () => {
       test('has the kernel it needs', () => {
-        throw new Error(`${reason}. Run them in the guest: test/guest/guest.mjs`)
+        throw new Error(`${reason}. Run them in the guest: guest/guest.mjs`)
       })
     })
     return
   }
-  console.warn(`SKIPPED: ${title}: ${reason}. test/guest/guest.mjs boots a kernel that has it all.`)
+  console.warn(`SKIPPED: ${title}: ${reason}. guest/guest.mjs boots a kernel that has it all.`)
   describe.skip(title, body)
 }
 

@@ -1,7 +1,7 @@
 import { readdir, readFile, readlink } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import type { SyncDaemonSpec } from '../../lib/types.ts'
+import type { SyncDaemonSpec } from '../../lib/model/types.ts'
 import { kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
 
 const TCP = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const

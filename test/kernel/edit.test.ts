@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { openNative } from '../../lib/transport/native.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
-import type { RealServerChanges, RealServerSpec, ServiceChanges, ServiceSpec } from '../../lib/types.ts'
+import type { RealServerChanges, RealServerSpec, ServiceChanges, ServiceSpec } from '../../lib/model/types.ts'
 import { COMMANDS } from '../helpers/commands.ts'
 import {
   destSettings,

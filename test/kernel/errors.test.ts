@@ -1,8 +1,8 @@
 import { writeFile, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { IpvsError } from '../../lib/errors.ts'
+import { IpvsError } from '../../lib/model/errors.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
-import type { RealServerKey, ServiceKey } from '../../lib/types.ts'
+import type { RealServerKey, ServiceKey } from '../../lib/model/types.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { RealServerSpec, ServiceSpec } from '../../lib/types.ts'
+import type { RealServerSpec, ServiceSpec } from '../../lib/model/types.ts'
 import { kernelTests, withNamespace } from '../helpers/kernel.ts'
 
 /** A command line of ipvsadm, what else must have run before it, and what the library then reads. */

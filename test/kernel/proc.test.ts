@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
-import type { Connection } from '../../lib/types.ts'
+import type { Connection } from '../../lib/model/types.ts'
 import { command, kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import {

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { IpvsError } from '../../lib/errors.ts'
+import { IpvsError } from '../../lib/model/errors.ts'
 import type { Ipvs } from '../../lib/ipvs.ts'
 import { openNative } from '../../lib/transport/native.ts'
 import type { Transport } from '../../lib/transport/transport.ts'
-import type { RealServerKey, ServiceKey } from '../../lib/types.ts'
+import type { RealServerKey, ServiceKey } from '../../lib/model/types.ts'
 import { concat } from '../helpers/bytes.ts'
 import { COMMANDS } from '../helpers/commands.ts'
 import {

@@ -31,7 +31,7 @@ async function familyId(): Promise<string> {
 const inGuest = THROWAWAY ? test : test.skip
 if (!THROWAWAY)
   console.warn(
-    'SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. test/guest/guest.mjs boots one.',
+    'SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. guest/guest.mjs boots one.',
   )
 
 kernelTests('reloading the module', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Ipvs } from '../../lib/ipvs.ts'
-import type { RealServerSpec } from '../../lib/types.ts'
+import type { RealServerSpec } from '../../lib/model/types.ts'
 import {
   canonicalRealServer,
   canonicalService,

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { IpvsError } from '../../lib/errors.ts'
-import type { ServiceKey } from '../../lib/types.ts'
+import type { IpvsError } from '../../lib/model/errors.ts'
+import type { ServiceKey } from '../../lib/model/types.ts'
 import { kernelTests, withNamespace } from '../helpers/kernel.ts'
 
 const SERVICES = 1000

@@ -9,7 +9,7 @@ import type {
   ServiceChanges,
   ServiceKey,
   ServiceSettings,
-} from '../../lib/types.ts'
+} from '../../lib/model/types.ts'
 import { kernelTests, type Netns } from '../helpers/kernel.ts'
 import { withKernel } from '../helpers/kernel-conformance.ts'
 import { INTERFACES } from '../helpers/memory.ts'

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
-import { IpvsError } from '../../lib/errors.ts'
+import { IpvsError } from '../../lib/model/errors.ts'
 import type { SnapshotEntry } from '../../lib/ipvs.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel, type MemoryKernel, type MemoryKernelOptions } from '../../lib/testing.ts'
-import type { RealServerSpec, ServiceKey, ServiceSettings } from '../../lib/types.ts'
+import type { RealServerSpec, ServiceKey, ServiceSettings } from '../../lib/model/types.ts'
 
 const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 const DNS = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const

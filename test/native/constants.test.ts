@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import * as ours from '../../lib/codec/constants.ts'
+import * as ours from '../../lib/model/constants.ts'
 import { addon } from './addon.ts'
 
 /**

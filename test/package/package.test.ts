@@ -182,9 +182,7 @@ describe('the package', () => {
       ...native,
       'scripts/install.mjs',
       'state.schema.json',
-      ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs'].map(
-        (name) => `test/guest/${name}`,
-      ),
+      ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs'].map((name) => `guest/${name}`),
     ]
     expect(files.sort()).toEqual(expected.sort())
   })

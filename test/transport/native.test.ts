@@ -2,7 +2,7 @@ import { createRequire, Module } from 'node:module'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Addon, AddonSocket, DumpResult, Failure, FileContent } from '../../lib/transport/addon.ts'
 import { concat } from '../helpers/bytes.ts'
-import { destMessage, serviceMessage, WEB } from '../ipvs/replies.ts'
+import { destMessage, serviceMessage, WEB } from '../session/replies.ts'
 
 /** What native.ts makes of the addon's answers: here an addon gives them that asks no kernel. */
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
-import { IpvsError } from '../../../lib/errors.ts'
+import { IpvsError } from '../../../lib/model/errors.ts'
 import { Ipvs } from '../../../lib/ipvs.ts'
 
 /** A kernel without ip_vs: scripts/test.mjs boots one for these. */

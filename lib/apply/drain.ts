@@ -1,0 +1,323 @@
+import { IpvsError } from '../model/errors.ts'
+import { serviceName } from '../model/keys.ts'
+import type { Ipvs } from '../ipvs.ts'
+import { Pace } from '../util/pace.ts'
+import type { RealServer } from '../service.ts'
+import { heard, whileAnyOf } from '../util/signals.ts'
+import { sleep } from '../util/sleep.ts'
+import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
+import { checkOptions, oneOf, show, whole } from '../model/validate.ts'
+
+/** Options of `realServer.drain()`. */
+export interface DrainOptions {
+  /** How long to wait for the connections to end, 0 to 2147483647 ms. Default 300000, five minutes. */
+  readonly timeoutMs?: number
+  /**
+   * What happens if connections are left when that time is over: 'keep' leaves
+   * the server at weight 0, 'delete' deletes it all the same. Default 'keep'.
+   */
+  readonly atTimeout?: 'keep' | 'delete'
+  /**
+   * Which connections to wait for. 'all', the default, waits for inactive ones
+   * too: those of TCP that one side has closed, which the kernel remembers for
+   * up to two minutes after their end, and whatever UDP has. 'active' does not:
+   * a TCP service is then drained when its last connection is closed, but one
+   * whose client closed its side early, and still waits for the answer, is cut off.
+   */
+  readonly waitFor?: 'all' | 'active'
+  /** How often to look, 10 to 2147483647 ms. Default 1000. */
+  readonly intervalMs?: number
+  /** Gives up: the weight becomes what it was, and the drain rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+  /**
+   * Called after each look, first when the weight is 0. What it throws ends the
+   * drain like an abort. One that is async is not waited for; what it rejects
+   * with ends a drain that still waits.
+   */
+  readonly onProgress?: (progress: DrainProgress) => unknown
+}
+
+/** How far a drain is. */
+export interface DrainProgress {
+  readonly activeConnections: number
+  readonly inactiveConnections: number
+  readonly persistentConnections: number
+  readonly elapsedMs: number
+  /**
+   * What the drain waits for. 'active': clients that are not done. 'inactive':
+   * connections that only time out. 'persistent': clients that persistence
+   * would still send here. Empty: nothing, the server is about to be deleted.
+   */
+  readonly waitsFor: readonly ('active' | 'inactive' | 'persistent')[]
+  /**
+   * How long an idle connection, or client, of those can still be remembered, in
+   * seconds: what the kernel's timeouts and the service's persistence say.
+   * Absent while active connections are left: nothing limits those.
+   */
+  readonly atMostSeconds?: number
+}
+
+/** How a drain ended. */
+export interface DrainResult {
+  /**
+   * 'deleted': nothing was left, or `atTimeout` said so. 'kept': the time was
+   * over, it stands at weight 0. 'gone': someone else deleted it or its
+   * service. 'overruled': someone else gave it a weight again, which stands.
+   */
+  readonly outcome: 'deleted' | 'kept' | 'gone' | 'overruled'
+  /** What the last look saw. */
+  readonly last: DrainProgress
+}
+
+const DEFAULT_TIMEOUT_MS = 300_000
+const DEFAULT_INTERVAL_MS = 1000
+const TIMER_MAX_MS = 2147483647
+const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'onProgress']
+
+/** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
+const TCP_CLOSED_SECONDS = 120
+const SCTP_CLOSED_SECONDS = 61
+/** What persistence gives a client whose time is over while connections of it are left (ip_vs_conn_expire()). */
+const CONTROLLING_SECONDS = 60
+
+/** Checks the options of a drain, and completes them. */
+export function checkDrainOptions(
+  options: DrainOptions,
+): Required<Omit<DrainOptions, 'signal' | 'onProgress'>> {
+  checkOptions(options, OPTIONS)
+  const { onProgress } = options
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`onProgress must be a function, got ${show(onProgress)}`)
+  }
+  return {
+    timeoutMs: whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS),
+    intervalMs: whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS),
+    atTimeout: oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete']),
+    waitFor: oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active']),
+  }
+}
+
+/** See RealServer.drain(). */
+export async function drain(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  options: DrainOptions = {},
+): Promise<DrainResult> {
+  checkDrainOptions(options)
+  return ipvs.lasting('drain', (open, ending) =>
+    whileAnyOf([options.signal, ending], (joined) => {
+      const onProgress = heard(options.onProgress, joined)
+      return drainWhileOpen(open, service, server, { ...options, onProgress, signal: joined.signal })
+    }),
+  )
+}
+
+async function drainWhileOpen(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  options: DrainOptions & { readonly signal: AbortSignal },
+): Promise<DrainResult> {
+  const { timeoutMs, intervalMs, atTimeout, waitFor } = checkDrainOptions(options)
+  const { signal, onProgress } = options
+
+  signal.throwIfAborted()
+  const start = performance.now()
+  const kernel = await rulesOf(ipvs, service)
+  const before = await ipvs.realServer(service, server)
+  let last = progressOf(before, kernel, waitFor, start)
+  try {
+    await ipvs.editRealServer(service, server, { weight: 0 })
+    for (;;) {
+      const now = await ipvs.realServer(service, server)
+      last = progressOf(now, kernel, waitFor, start)
+      onProgress?.(last)
+      if (now.weight !== 0) return { outcome: 'overruled', last }
+      signal.throwIfAborted()
+      if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
+        await ipvs.deleteRealServer(service, server)
+        return { outcome: 'deleted', last }
+      }
+      if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
+      await sleep(pauseOf(intervalMs, timeoutMs - last.elapsedMs), signal)
+    }
+  } catch (error) {
+    // The reason of a signal may be any error, such as that another server has gone.
+    if (error !== signal.reason && isGone(error)) return { outcome: 'gone', last }
+    await restoreWeight(ipvs, service, server, before.weight)
+    throw error
+  }
+}
+
+/** A real server that others wait for, and its service. */
+export interface Leaving {
+  readonly service: ServiceKey
+  readonly server: Required<RealServerKey>
+}
+
+/**
+ * Waits for the connections of many real servers to end, all of which have a
+ * weight of 0 by now. Each service is read once at each look, whatever number
+ * of them it has. Calls `ended` for each that waits for nothing more, is gone
+ * or got a weight again; when the time is over, for all that are left.
+ */
+export async function waitForAll(
+  ipvs: Ipvs,
+  leaving: readonly Leaving[],
+  options: DrainOptions & { readonly signal: AbortSignal },
+  ended: (one: Leaving, how: 'deleted' | 'gone' | 'overruled') => void,
+): Promise<void> {
+  const { timeoutMs, intervalMs, waitFor } = checkDrainOptions(options)
+  const { signal } = options
+  const start = performance.now()
+  const pace = new Pace()
+  const waiting = new Map<string, { readonly service: ServiceKey; readonly servers: Map<string, Leaving> }>()
+  for (const one of leaving) {
+    const id = serviceName(one.service)
+    const group = waiting.get(id) ?? { service: one.service, servers: new Map<string, Leaving>() }
+    waiting.set(id, group)
+    group.servers.set(endpointOf(one.server), one)
+    if (pace.due()) await pace.rest()
+  }
+  const expire = await templatesExpire(ipvs)
+  for (;;) {
+    const over = performance.now() - start >= timeoutMs
+    for (const [id, { service, servers }] of waiting) {
+      signal.throwIfAborted()
+      const now = new Map<string, RealServer>()
+      for (const server of await serversOf(ipvs, service)) {
+        now.set(endpointOf(server), server)
+        if (pace.due()) await pace.rest()
+      }
+      for (const [endpoint, one] of servers) {
+        const server = now.get(endpoint)
+        if (pace.due()) await pace.rest()
+        if (!over && server?.weight === 0 && busyWith(server, waitFor, expire).length > 0) continue
+        servers.delete(endpoint)
+        ended(one, server === undefined ? 'gone' : server.weight === 0 ? 'deleted' : 'overruled')
+      }
+      if (servers.size === 0) waiting.delete(id)
+    }
+    if (waiting.size === 0) return
+    await sleep(pauseOf(intervalMs, timeoutMs - (performance.now() - start)), signal)
+  }
+}
+
+/** How long until the next look: the last one is when the time is over. */
+function pauseOf(intervalMs: number, leftMs: number): number {
+  return Math.min(intervalMs, Math.max(1, Math.ceil(leftMs)))
+}
+
+function endpointOf({ address, port }: Required<RealServerKey>): string {
+  return `${address} ${String(port)}`
+}
+
+/** The real servers of a service, none if it is gone. */
+async function serversOf(ipvs: Ipvs, service: ServiceKey): Promise<readonly RealServer[]> {
+  try {
+    return await ipvs.realServers(service)
+  } catch (error) {
+    if (isGone(error)) return []
+    throw error
+  }
+}
+
+/** What decides when connections end, read once: they are settings of the director. */
+interface Rules {
+  /** Longest that the kernel remembers an idle connection that is not active. */
+  readonly inactiveSeconds: number
+  readonly persistenceSeconds: number
+  /** Whether persistence no longer leads clients to a server of weight 0. */
+  readonly templatesExpire: boolean
+}
+
+async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
+  const [service, timeouts, expire] = await Promise.all([
+    ipvs.service(key),
+    ipvs.timeouts(),
+    templatesExpire(ipvs),
+  ])
+  const closed = {
+    tcp: Math.max(TCP_CLOSED_SECONDS, timeouts.tcpFinSeconds),
+    udp: timeouts.udpSeconds,
+    sctp: SCTP_CLOSED_SECONDS,
+  }
+  // A firewall mark, and a protocol without a name, can have connections of every kind.
+  const inactiveSeconds =
+    key.protocol === 'fwmark' || typeof key.protocol === 'number'
+      ? Math.max(closed.tcp, closed.udp, closed.sctp)
+      : closed[key.protocol]
+  return {
+    inactiveSeconds,
+    persistenceSeconds: service.persistence?.timeoutSeconds ?? 0,
+    templatesExpire: expire,
+  }
+}
+
+async function templatesExpire(ipvs: Ipvs): Promise<boolean> {
+  const expire = await ipvs.sysctl('expire_quiescent_template')
+  return expire !== undefined && expire !== '0'
+}
+
+/** What a server waits for. */
+function busyWith(
+  { activeConnections, inactiveConnections, persistentConnections }: RealServerState,
+  waitFor: 'all' | 'active',
+  templatesExpire: boolean,
+): DrainProgress['waitsFor'] {
+  const waitsFor: DrainProgress['waitsFor'][number][] = []
+  if (activeConnections > 0) waitsFor.push('active')
+  if (inactiveConnections > 0 && waitFor === 'all') waitsFor.push('inactive')
+  if (persistentConnections > 0 && !templatesExpire) waitsFor.push('persistent')
+  return waitsFor
+}
+
+function progressOf(
+  server: RealServer,
+  rules: Rules,
+  waitFor: 'all' | 'active',
+  start: number,
+): DrainProgress {
+  const { activeConnections, inactiveConnections, persistentConnections } = server
+  const waitsFor = busyWith(server, waitFor, rules.templatesExpire)
+  const inactiveSeconds = inactiveConnections > 0 ? rules.inactiveSeconds : 0
+  const atMostSeconds = Math.max(
+    waitsFor.includes('inactive') ? inactiveSeconds : 0,
+    waitsFor.includes('persistent')
+      ? Math.max(rules.persistenceSeconds, inactiveSeconds + CONTROLLING_SECONDS)
+      : 0,
+  )
+  return {
+    activeConnections,
+    inactiveConnections,
+    persistentConnections,
+    elapsedMs: Math.round(performance.now() - start),
+    waitsFor,
+    ...(activeConnections === 0 && { atMostSeconds }),
+  }
+}
+
+/** Whether an error says that a server, or its service, is no longer there. */
+export function isGone(error: unknown): boolean {
+  return (
+    error instanceof IpvsError &&
+    error.noFamily !== true &&
+    (error.code === 'ENOENT' || error.code === 'ESRCH')
+  )
+}
+
+/** Gives the weight back that was taken, unless someone else gave one meanwhile. */
+async function restoreWeight(
+  ipvs: Ipvs,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  weight: number,
+): Promise<void> {
+  try {
+    const now = await ipvs.realServer(service, server)
+    if (now.weight === 0) await ipvs.editRealServer(service, server, { weight })
+  } catch (error) {
+    if (!isGone(error)) throw error
+  }
+}

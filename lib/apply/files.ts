@@ -1,0 +1,203 @@
+// Not from node:fs/promises or node:crypto: this is in every start of the command, and those load at once, and half of
+// Node with them.
+import { constants, promises as fs } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
+import { dirname, extname, join } from 'node:path'
+import type { ApplyResult } from './apply.ts'
+import { type RestoreOptions, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
+import type { Ipvs } from '../ipvs.ts'
+import { formatState, type FormatStateOptions, parseState, type ParseStateOptions } from '../text/parse.ts'
+import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
+import { checkParseOptions, detectStateFormat } from '../text/parse.ts'
+import type { State } from '../model/types.ts'
+import { checkOptions, oneOf, optionalFunction, show } from '../model/validate.ts'
+
+/** Options of `saveToFile()`. */
+export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
+  /**
+   * Form of the file. Default, by the end of its name: JSON for .json, YAML for
+   * .yaml and .yml, lines of ipvsadm for .rules, .ipvs and .save.
+   */
+  readonly format?: StateFormat
+}
+
+const FORMATS: Readonly<Record<string, StateFormat>> = {
+  '.json': 'json',
+  '.yaml': 'yaml',
+  '.yml': 'yaml',
+  '.rules': 'ipvsadm',
+  '.ipvs': 'ipvsadm',
+  '.save': 'ipvsadm',
+}
+
+/** Only the owner may read and write: a table tells much of a network. */
+const MODE = 0o600
+
+/** See Ipvs.saveToFile(). */
+export async function saveToFile(ipvs: Ipvs, path: string, options: SaveToFileOptions): Promise<State> {
+  checkPath(path)
+  checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
+  const { format, onLoss, ...saving } = options
+  optionalFunction(onLoss, 'onLoss')
+  const chosen = format === undefined ? FORMATS[extname(path).toLowerCase()] : checkFormat(format)
+  if (chosen === undefined) {
+    throw new TypeError(
+      `${show(path)} does not tell its format: let it end in ${Object.keys(FORMATS).join(', ')}, or name a format`,
+    )
+  }
+  const { signal } = saving
+  const state = await ipvs.save(saving)
+  const text = await formatState(state, {
+    format: chosen,
+    ...(onLoss !== undefined && { onLoss }),
+    ...(signal !== undefined && { signal }),
+  })
+  signal?.throwIfAborted()
+  await replaceFile(path, text)
+  return state
+}
+
+/** See Ipvs.restoreFromFile(). */
+export async function restoreFromFile(
+  ipvs: Ipvs,
+  path: string,
+  options: RestoreOptions,
+): Promise<ApplyResult> {
+  const { reading, applying } = splitOptions(options)
+  return ipvs.apply(await readState(path, reading), applying)
+}
+
+/**
+ * Reads a state from a file, in the format that its name tells or, where it
+ * tells none, that it looks like. What went wrong names the file.
+ *
+ * @throws {StateSyntaxError} if it is not one, or seems to be cut off; errors of the file system.
+ */
+export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
+  checkPath(path)
+  checkParseOptions(options)
+  const { signal } = options
+  const bytes = await readBytes(path, signal)
+  try {
+    const text = decode(bytes)
+    // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
+    const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
+    const format = options.format ?? named
+    const state = await parseState(text, { ...options, ...(format !== undefined && { format }) })
+    // JSON knows its end. Elsewhere a number that was cut off is a number too.
+    const json = format === 'json' || (format === undefined && text.trimStart().startsWith('{'))
+    if (!json && text !== '' && !text.endsWith('\n')) refuseCutOff(text, format)
+    return state
+  } catch (error) {
+    // What the caller's signal was raised with is the caller's, whatever it is.
+    if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
+    throw error.in(path)
+  }
+}
+
+/** Reads a file. What goes wrong after it was opened, such as EISDIR, does not name it by itself. */
+async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  signal?.throwIfAborted()
+  try {
+    return await fs.readFile(path, { ...(signal !== undefined && { signal }) })
+  } catch (error) {
+    signal?.throwIfAborted()
+    const { message, code, errno, syscall, path: named } = error as NodeJS.ErrnoException
+    if (code === undefined || named !== undefined) throw error
+    throw Object.assign(new Error(`${message} '${path}'`, { cause: error }), { code, errno, syscall, path })
+  }
+}
+
+function refuseCutOff(text: string, format: StateFormat | undefined): never {
+  const lines = text.split('\n')
+  throw new StateSyntaxError({
+    ...(format !== undefined && { format }),
+    line: lines.length,
+    column: (lines.at(-1)?.length ?? 0) + 1,
+    reason: 'the last line has no end, so the file may be cut off; if it is whole, end the line',
+  })
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new StateSyntaxError({ line: 1, column: 1, reason: 'the file is no text in UTF-8', cause })
+  }
+}
+
+/**
+ * Puts a file in the place of another, whole or not at all: a reader sees the
+ * old text or the new one, and after a loss of power there is one of the two.
+ */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const folder = dirname(path)
+  const { mode, owner } = await inheritance(path, folder)
+  // Without the file's own name, which may be as long as a name can be.
+  const temporary = join(folder, `.ipvs-${crypto.randomUUID().slice(0, 8)}.tmp`)
+  // O_EXCL: no file and no link that someone put there is opened.
+  const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
+  try {
+    try {
+      await file.writeFile(text)
+      if (owner !== undefined) await file.chown(owner.uid, owner.gid)
+      await file.chmod(mode)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await fs.rename(temporary, path)
+  } catch (error) {
+    await fs.unlink(temporary).catch(() => undefined)
+    throw error
+  }
+  await syncFolder(folder)
+}
+
+/** What a new file has from the one whose place it takes. */
+async function inheritance(
+  path: string,
+  folder: string,
+): Promise<{ readonly mode: number; readonly owner?: { readonly uid: number; readonly gid: number } }> {
+  const old = await fs.lstat(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  })
+  if (old === undefined) return { mode: MODE }
+  if (old.isSymbolicLink()) {
+    const message = `ELOOP: ${path} is a symbolic link to ${await fs.readlink(path)}: name the file itself, or delete the link`
+    throw Object.assign(new Error(message), { code: 'ELOOP', path })
+  }
+  if (!old.isFile()) {
+    const message = `EINVAL: ${path} is no regular file, and its place is not taken`
+    throw Object.assign(new Error(message), { code: 'EINVAL', path })
+  }
+  const mode = old.mode & MODE
+  const { uid, gid } = old
+  // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
+  // that is open to all, such as /tmp, anyone may have put a file there. A link leads to it where a service of systemd
+  // has DynamicUser=yes.
+  if (uid === 0 || process.geteuid?.() !== 0 || (await fs.stat(folder)).uid !== uid) return { mode }
+  return { mode, owner: { uid, gid } }
+}
+
+/** The name too has to reach the disk. Some file systems cannot do that, and say EINVAL. */
+async function syncFolder(folder: string): Promise<void> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await fs.open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
+    await handle.sync()
+  } catch (error) {
+    if (!['EINVAL', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+  } finally {
+    await handle?.close()
+  }
+}
+
+function checkPath(path: unknown): void {
+  if (typeof path !== 'string' || path === '') throw new TypeError(`path must be a text, got ${show(path)}`)
+}
+
+function checkFormat(format: unknown): StateFormat {
+  return oneOf(format, 'format', ['json', 'yaml', 'ipvsadm'])
+}

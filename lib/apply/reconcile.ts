@@ -1,0 +1,420 @@
+import { type FSWatcher, promises as fs, watch } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply.ts'
+import { ApplyError } from './errors.ts'
+import { comparisonOf } from '../state/plan.ts'
+import { IpvsError } from '../model/errors.ts'
+import { Errno } from '../model/errno.ts'
+import { readState } from './files.ts'
+import type { Ipvs } from '../ipvs.ts'
+import { sleep } from '../util/sleep.ts'
+import { type Lookups } from '../ipvsadm/endpoints.ts'
+import { parseState } from '../text/parse.ts'
+import { type StateFormat } from '../text/syntax-error.ts'
+import { checkParseOptions, FORMAT_OPTIONS } from '../text/parse.ts'
+import type { State } from '../model/types.ts'
+import { checkOptions, known, object, optionalFunction, show, whole } from '../model/validate.ts'
+
+/**
+ * Where a wanted state comes from: a state; a function, which is asked before
+ * each run, for a state or its text; or a file, which is read before each run
+ * and watched.
+ */
+export type ReconcileSource =
+  | State
+  /** Its signal is raised when the answer is no longer waited for. */
+  | ((signal: AbortSignal) => State | string | Promise<State | string>)
+  | FileSource
+
+/** A file with a wanted state, and how it is read. */
+export interface FileSource extends Lookups {
+  readonly file: string
+  readonly format?: StateFormat
+}
+
+/** Options of `reconcile()`: those of `apply()` hold for each run. */
+export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
+  /** How long to wait between two runs, 10 to 2147483647 ms. Default 10000. */
+  readonly intervalMs?: number
+  /**
+   * How long to wait at most where runs fail: each failure in a row doubles the
+   * wait, and chance takes up to half of it away, but leaves `intervalMs`.
+   * Default 300000, five minutes, and never less than `intervalMs`.
+   */
+  readonly maxIntervalMs?: number
+  /**
+   * Called after each run with what it did; `steps` is empty where nothing
+   * differed. What this throws is told to `onError`, and so is what it rejects
+   * with: one that is async is not waited for.
+   */
+  readonly onRun?: (result: ApplyResult) => unknown
+  /**
+   * Called when a run fails: the state cannot be had, a guard refuses it, the
+   * kernel does. The table is as it was, or the error says otherwise, and the
+   * next run comes later. What this throws ends it all, and `stop()` rejects with
+   * it; so does what it rejects with, if it is async. It is not waited for then.
+   * Called once more, with an EBADF, if the {@link Ipvs} is closed before `stop()`: that ends it too.
+   */
+  readonly onError: (error: unknown) => unknown
+  /** Ends it all. What a run is about to do then is undone, as with `apply()`. */
+  readonly signal?: AbortSignal
+}
+
+/** Something that keeps a table as it is wanted. It keeps the process alive until it is stopped. */
+export interface Reconciler {
+  /**
+   * Makes the next run come at once, or as soon as nobody writes to the file any
+   * more. Resolves when one that began after the call has ended, well or not.
+   * Rejects where none comes: with what `onError` threw, or with EBADF when the
+   * {@link Ipvs} is closed. Resolves without one where it was stopped.
+   */
+  runNow(): Promise<void>
+  /**
+   * Makes no other run. One that waits for its source ends at once; one that is
+   * applied is waited for. May be called again.
+   */
+  stop(): Promise<void>
+  /** The same as `stop()`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const OPTIONS = [
+  'intervalMs',
+  'maxIntervalMs',
+  'onRun',
+  'onError',
+  ...APPLY_OPTIONS.filter((name) => name !== 'dryRun'),
+]
+const DEFAULT_INTERVAL_MS = 10_000
+const DEFAULT_MAX_INTERVAL_MS = 300_000
+const TIMER_MAX_MS = 2147483647
+/** A program that writes a file makes several changes of it: it is read once there was none for so long. */
+const SETTLE_MS = 50
+/** Or once that was waited for so long. */
+const LONGEST_SETTLE_MS = 2000
+/** So often at most, where it changes while it is read. */
+const READS = 2
+
+/** See Ipvs.reconcile(). */
+export function reconcile(ipvs: Ipvs, source: ReconcileSource, options: ReconcileOptions): Reconciler {
+  if ('dryRun' in object(options, 'options')) {
+    throw new TypeError('dryRun has no meaning for reconcile(): use plan()')
+  }
+  checkOptions(options, OPTIONS)
+  const { intervalMs, maxIntervalMs, onRun, onError, signal, ...apply } = options
+  checkApplyOptions(apply)
+  comparisonOf(apply)
+  optionalFunction(onRun, 'onRun')
+  if (typeof onError !== 'function') {
+    throw new TypeError(`onError must be a function, got ${show(onError)}: errors have nowhere else to go`)
+  }
+  const interval = whole(intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS)
+  const most = whole(maxIntervalMs ?? DEFAULT_MAX_INTERVAL_MS, 'maxIntervalMs', 10, TIMER_MAX_MS)
+  return new Loop(ipvs, source, {
+    apply,
+    onRun,
+    onError,
+    signal,
+    interval,
+    most: Math.max(interval, most),
+  })
+}
+
+interface LoopOptions {
+  readonly apply: ApplyOptions
+  readonly onRun: ReconcileOptions['onRun']
+  readonly onError: ReconcileOptions['onError']
+  readonly signal: AbortSignal | undefined
+  readonly interval: number
+  readonly most: number
+}
+
+/** A call of runNow(). */
+interface Waiting {
+  readonly resolve: () => void
+  readonly reject: (why: unknown) => void
+}
+
+/** Ends these calls; badly, if there is a reason. */
+function settle(calls: readonly Waiting[], why?: unknown): void {
+  for (const { resolve, reject } of calls) {
+    if (why === undefined) resolve()
+    else reject(why)
+  }
+}
+
+class Loop implements Reconciler {
+  readonly #ipvs: Ipvs
+  readonly #read: (signal: AbortSignal) => Promise<State>
+  readonly #options: LoopOptions
+  readonly #ended: Promise<void>
+  readonly #watched: string | undefined
+  /** Raised to end the wait between two runs. */
+  #wait = new AbortController()
+  /** Raised when no state is wanted any more: no source can keep stop() waiting. */
+  readonly #reading = new AbortController()
+  /** Ends a run that is under way. */
+  readonly #abort = new AbortController()
+  #stopped = false
+  /** Calls of runNow() since the last run began. */
+  #waiting: Waiting[] = []
+  /** The watched file changed since the last run began. */
+  #changed = false
+  /** Why there is no other run though nobody stopped it. */
+  #closed: IpvsError | undefined
+  /** What onError rejected with. */
+  #failed: { readonly reason: unknown } | undefined
+  #watcher: FSWatcher | undefined
+
+  constructor(ipvs: Ipvs, source: ReconcileSource, options: LoopOptions) {
+    this.#ipvs = ipvs
+    this.#options = options
+    const { read, file } = reader(source)
+    this.#read = read
+    this.#watched = file
+    const { signal } = options
+    const abort = (): void => {
+      this.#abort.abort(signal?.reason)
+      this.#end()
+    }
+    if (signal?.aborted === true) abort()
+    signal?.addEventListener('abort', abort)
+    const forget = ipvs.onClose(() => {
+      if (this.#stopped) return
+      this.#closed = new IpvsError({ errno: Errno.EBADF, command: 'reconcile' })
+      this.#end()
+    })
+    this.#ended = this.#loop().finally(() => {
+      this.#stopped = true
+      signal?.removeEventListener('abort', abort)
+      forget()
+      this.#watcher?.close()
+    })
+    // Whoever stops it hears of it.
+    this.#ended.then(
+      () => {
+        settle(this.#waiting, this.#closed)
+      },
+      (thrown: unknown) => {
+        settle(this.#waiting, thrown)
+      },
+    )
+  }
+
+  async runNow(): Promise<void> {
+    if (this.#stopped) {
+      await this.#ended
+      if (this.#closed !== undefined) throw this.#closed
+      return
+    }
+    await new Promise<void>((resolve, reject) => {
+      this.#waiting.push({ resolve, reject })
+      this.#wait.abort()
+    })
+  }
+
+  stop(): Promise<void> {
+    this.#end()
+    return this.#ended
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  #end(): void {
+    this.#stopped = true
+    this.#reading.abort(this.#abort.signal.reason)
+    this.#wait.abort()
+  }
+
+  async #loop(): Promise<void> {
+    const { interval, most } = this.#options
+    let failures = 0
+    // Whoever began this hears of nothing before it has the object in hand.
+    await Promise.resolve()
+    for (;;) {
+      await this.#settled()
+      if (this.#stopped) break
+      const asking = this.#waiting
+      this.#waiting = []
+      this.#changed = false
+      this.#watch()
+      try {
+        failures = (await this.#run()) ? 0 : failures + 1
+      } catch (thrown) {
+        settle(asking, thrown)
+        throw thrown
+      }
+      settle(asking)
+      // Many directors that fail together do not come back together.
+      const longest = Math.min(most, interval * 2 ** failures)
+      const ms = failures === 0 ? interval : Math.max(interval, longest * (1 - Math.random() / 2))
+      await this.#pause(ms)
+    }
+    if (this.#failed !== undefined) throw this.#failed.reason
+    if (this.#closed !== undefined) this.#tell(this.#closed)
+  }
+
+  /** Makes one run. Says whether the table is as it is wanted; throws what onError throws. */
+  async #run(): Promise<boolean> {
+    const { onRun, apply } = this.#options
+    let result: ApplyResult
+    try {
+      const wanted = await this.#wanted()
+      result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
+    } catch (error) {
+      if (this.#isNews(error)) this.#tell(error)
+      return false
+    }
+    // What is wrong with onRun is not wrong with the table.
+    try {
+      this.#heed(onRun?.(result), (error) => {
+        this.#tell(error)
+      })
+    } catch (error) {
+      this.#tell(error)
+    }
+    return true
+  }
+
+  /** What the source says: a file only where nobody wrote to it meanwhile, for half of it would delete the other half. */
+  async #wanted(): Promise<State> {
+    const { signal } = this.#reading
+    if (this.#watched === undefined) return unlessAborted(signal, this.#read)
+    for (let reads = 1; ; reads++) {
+      const before = await this.#stamp(this.#watched)
+      const wanted = unlessAborted(signal, this.#read)
+      await wanted.catch(() => undefined)
+      if (reads === READS || before?.id === (await this.#stamp(this.#watched))?.id) return wanted
+      await this.#settled()
+    }
+  }
+
+  /** Waits until nobody has written to the file for a moment. */
+  async #settled(): Promise<void> {
+    if (this.#watched === undefined) return
+    const latest = performance.now() + LONGEST_SETTLE_MS
+    while (!this.#stopped) {
+      const ageMs = (await this.#stamp(this.#watched))?.ageMs ?? Infinity
+      // Written in the future: by another clock.
+      if (ageMs >= SETTLE_MS || ageMs < -SETTLE_MS) return
+      const left = Math.min(SETTLE_MS - ageMs, latest - performance.now())
+      if (left <= 0) return
+      await sleep(Math.ceil(left), this.#reading.signal).catch(() => undefined)
+    }
+  }
+
+  /** The file as it is; `undefined` where it cannot be had. A file system that never answers holds up no stop(). */
+  #stamp(file: string): Promise<Stamp | undefined> {
+    return unlessAborted(this.#reading.signal, () => stampOf(file)).catch(() => undefined)
+  }
+
+  /** Tells onError. Throws what that throws. */
+  #tell(error: unknown): void {
+    this.#heed(this.#options.onError(error), (reason) => {
+      throw reason
+    })
+  }
+
+  /** Hears of what an async callback rejects with. It is not waited for, since it may wait for stop() or runNow() itself. */
+  #heed(called: unknown, rejected: (reason: unknown) => void): void {
+    Promise.resolve(called)
+      .catch(rejected)
+      .catch((reason: unknown) => {
+        this.#failed ??= { reason }
+        this.#end()
+      })
+  }
+
+  /** That it was to end is no error; that something could not be undone is. */
+  #isNews(error: unknown): boolean {
+    if (error instanceof ApplyError) return true
+    if (this.#abort.signal.aborted) return false
+    if (this.#closed !== undefined && error instanceof IpvsError && error.code === 'EBADF') return false
+    return !this.#reading.signal.aborted || error !== this.#reading.signal.reason
+  }
+
+  /** Waits, unless there is a reason for a run. */
+  async #pause(ms: number): Promise<void> {
+    if (this.#stopped || this.#waiting.length > 0 || this.#changed) return
+    this.#wait = new AbortController()
+    await sleep(ms, this.#wait.signal).catch(() => undefined)
+  }
+
+  /**
+   * Watches the folder and not the file: one that is replaced is another file.
+   * Anew for each run, since the folder may have been replaced too. Where that
+   * cannot be, the file is still read before each run.
+   */
+  #watch(): void {
+    if (this.#watched === undefined) return
+    const before = this.#watcher
+    this.#watcher = undefined
+    const name = basename(this.#watched)
+    try {
+      const watcher = watch(dirname(this.#watched), { persistent: false }, (_, changed) => {
+        if (changed !== null && changed !== name) return
+        this.#changed = true
+        this.#wait.abort()
+      })
+      watcher.on('error', () => {
+        watcher.close()
+      })
+      this.#watcher = watcher
+    } catch {
+      // The folder is not there, or nothing more can be watched.
+    }
+    before?.close()
+  }
+}
+
+interface Stamp {
+  /** What tells one state of a file from another. */
+  readonly id: string
+  /** How long ago it was written. */
+  readonly ageMs: number
+}
+
+async function stampOf(file: string): Promise<Stamp> {
+  const { ino, size, mtimeMs } = await fs.stat(file)
+  return { id: `${String(ino)} ${String(size)} ${String(mtimeMs)}`, ageMs: Date.now() - mtimeMs }
+}
+
+/** What a task gives, or the reason of the signal as soon as that is raised. */
+async function unlessAborted<T>(signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  signal.throwIfAborted()
+  let abort = (): void => undefined
+  const aborted = new Promise<never>((_, reject) => {
+    abort = () => {
+      reject(signal.reason as Error)
+    }
+    signal.addEventListener('abort', abort)
+  })
+  try {
+    return await Promise.race([task(signal), aborted])
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+function reader(source: ReconcileSource): {
+  readonly read: (signal: AbortSignal) => Promise<State>
+  readonly file?: string
+} {
+  if (typeof source === 'function') {
+    return {
+      read: async (signal) => {
+        const state = await source(signal)
+        return typeof state === 'string' ? parseState(state, { signal }) : state
+      },
+    }
+  }
+  const fields = object(source, 'the source of reconcile()')
+  if (!('file' in fields)) return { read: () => Promise.resolve(source as State) }
+  known(fields, ['file', ...FORMAT_OPTIONS], [], 'the source of reconcile()')
+  const { file, ...options } = source as FileSource
+  if (typeof file !== 'string' || file === '') throw new TypeError(`file must be a path, got ${show(file)}`)
+  checkParseOptions(options)
+  return { file, read: (signal) => readState(file, { ...options, signal }) }
+}

@@ -1,0 +1,220 @@
+import { isGone, waitForAll } from './drain.ts'
+import { type IpvsError } from '../model/errors.ts'
+import { serviceName } from '../model/keys.ts'
+import type { Ipvs } from '../ipvs.ts'
+import type { Parts } from '../session/requests.ts'
+import { Pace } from '../util/pace.ts'
+import { whileAnyOf } from '../util/signals.ts'
+import { serverSubject, type Step, type Write } from '../state/steps.ts'
+import type { Table } from '../state/table.ts'
+import type { ApplyOptions, ApplyProgress } from './apply.ts'
+import { errorOf, type FailedStep, stale, StepFailure } from './errors.ts'
+import type { Comparison } from '../state/plan.ts'
+import { type Present, presentOf } from '../state/present.ts'
+import { type LeavingServer, quiesce, refuseStarved, serversLeaving, stillToRemove } from './removals.ts'
+import { inverseOf } from './roll-back.ts'
+
+/** The kernel, for a task that has it for itself. */
+export interface Unit {
+  read(parts: Parts): Promise<Table>
+  /** Runs steps in order, whatever becomes of those before. */
+  write(steps: readonly Write[]): Promise<readonly (IpvsError | undefined)[]>
+}
+
+/** So many steps travel together: between two lots the JS thread is free, and a signal counts. */
+const LOT = 512
+
+/** The steps of one apply: what was sent, and how it is undone. */
+export class Task {
+  readonly #options: ApplyOptions
+  readonly #parts: Parts
+  readonly #keepWeights: boolean
+  /** How many steps were planned, and how many of those are done. */
+  readonly #total: number
+  #done = 0
+  /** Steps that were sent, and the errors that some were answered with. */
+  readonly #sent: Step[] = []
+  readonly #errors = new Map<Step, Error>()
+  /** Those of them that took the weight of a server which is about to be deleted. */
+  readonly #quiescing = new Set<Step>()
+
+  constructor(
+    options: ApplyOptions,
+    parts: Parts,
+    { keepWeights }: Pick<Comparison, 'keepWeights'>,
+    total: number,
+  ) {
+    this.#options = options
+    this.#parts = parts
+    this.#keepWeights = keepWeights
+    this.#total = total
+  }
+
+  /** Runs steps lot by lot, and throws where one fails. */
+  async run(unit: Unit, steps: readonly Step[]): Promise<void> {
+    const { signal, onProgress } = this.#options
+    for (let from = 0; from < steps.length; from += LOT) {
+      signal?.throwIfAborted()
+      const lot = steps.slice(from, from + LOT)
+      const outcomes = await send(unit, lot)
+      let failed: FailedStep | undefined
+      for (const [index, step] of lot.entries()) {
+        const error = outcomes[index]
+        this.#sent.push(step)
+        if (error === undefined) continue
+        this.#errors.set(step, error)
+        if (!this.#isGoneAlready(step, error)) failed ??= { step, error }
+      }
+      if (failed !== undefined) throw new StepFailure(failed)
+      // The steps of quiesce() are not in the plan, so the total does not have them.
+      this.#done += lot.filter((step) => !this.#quiescing.has(step)).length
+      onProgress?.({ phase: 'apply', done: this.#done, total: this.#total })
+    }
+  }
+
+  /** Does something, and where that fails undoes all that was done. */
+  async guarded(unit: Unit, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      throw await this.#rollBack(unit, error)
+    }
+  }
+
+  /** Takes the weight of the servers that are about to be deleted, so that a drain can wait for the end of their connections. */
+  async quiesce(unit: Unit, removals: readonly Step[]): Promise<void> {
+    const steps: Step[] = []
+    const pace = new Pace()
+    for (const { service, server, before } of await serversLeaving(removals)) {
+      if (pace.due()) await pace.rest()
+      if (before.weight === 0) continue
+      const step: Step = { kind: 'edit-server', service, server, before, after: quiesce(before) }
+      steps.push(step)
+      this.#quiescing.add(step)
+    }
+    await this.run(unit, steps)
+  }
+
+  /** Waits until what is about to be deleted has no more connections, and deletes it. */
+  async drainAndRemove(
+    ipvs: Ipvs,
+    removals: readonly Step[],
+    options: NonNullable<ApplyOptions['drain']>,
+    ending: AbortSignal,
+  ): Promise<void> {
+    let failure: { readonly cause: unknown } | undefined
+    try {
+      await this.#drain(ipvs, await serversLeaving(removals), options, ending)
+    } catch (cause) {
+      failure = { cause }
+    }
+    await ipvs.unit('apply', (unit) =>
+      this.guarded(unit, async () => {
+        if (failure !== undefined) throw failure.cause
+        const { signal, force } = this.#options
+        signal?.throwIfAborted()
+        const table = await unit.read(this.#parts)
+        const left = await stillToRemove(removals, table)
+        if (force !== true) await refuseStarved(left, this.#quiescing, table)
+        await this.run(unit, left)
+      }),
+    )
+  }
+
+  async #drain(
+    ipvs: Ipvs,
+    leaving: readonly LeavingServer[],
+    options: NonNullable<ApplyOptions['drain']>,
+    ending: AbortSignal,
+  ): Promise<void> {
+    if (leaving.length === 0) return
+    const { signal, onProgress } = this.#options
+    let done = 0
+    await whileAnyOf([signal, ending], (joined) =>
+      waitForAll(ipvs, leaving, { ...options, signal: joined.signal }, ({ service, server }, outcome) => {
+        if (outcome === 'overruled') {
+          throw stale(
+            `${serverSubject(serviceName(service), server)} got a weight again while it was drained`,
+          )
+        }
+        done += 1
+        onProgress?.({ phase: 'drain', done, total: leaving.length })
+      }),
+    )
+  }
+
+  /** Undoes what was done, in reverse, and gives the error that says so. */
+  async #rollBack(unit: Unit, cause: unknown): Promise<unknown> {
+    const now = await this.#presentNow(unit)
+    const { inverse, notUndone } = await inverseOf(
+      this.#sent,
+      this.#errors,
+      this.#quiescing,
+      now,
+      this.#keepWeights,
+    )
+    const failures = new Map<Step, Error>()
+    for (let from = 0; from < inverse.length; from += LOT) {
+      const lot = inverse.slice(from, from + LOT)
+      const outcomes = await send(
+        unit,
+        lot.map(({ step }) => step),
+      )
+      for (const [index, { step, of }] of lot.entries()) {
+        const error = outcomes[index]
+        if (error !== undefined && !this.#isGoneAlready(step, error)) failures.set(of, error)
+      }
+      this.#report({ phase: 'roll-back', done: Math.min(from + LOT, inverse.length), total: inverse.length })
+    }
+    const undone: Step[] = []
+    const left = [...notUndone]
+    const pace = new Pace()
+    let last: Step | undefined
+    for (const { of: step } of inverse) {
+      if (pace.due()) await pace.rest()
+      // A service that is added again has more than one.
+      if (step === last) continue
+      last = step
+      const error = failures.get(step)
+      if (error === undefined) undone.push(step)
+      else left.push({ step, error })
+    }
+    return errorOf(cause, undone, left)
+  }
+
+  /** What there is by now of what steps may be about, or `undefined`. */
+  async #presentNow(unit: Unit): Promise<ReadonlyMap<string, Present> | undefined> {
+    if (this.#sent.length === 0) return undefined
+    try {
+      return await presentOf(await unit.read(this.#parts))
+    } catch {
+      // The table cannot be read: the answers alone decide.
+      return undefined
+    }
+  }
+
+  /** Whether a step failed because what it takes away was not there any more. */
+  #isGoneAlready(step: Step, error: Error): boolean {
+    const deletes = 'before' in step && !('after' in step)
+    if (!deletes && !this.#quiescing.has(step)) return false
+    return isGone(error)
+  }
+
+  /** While steps are undone nobody may interfere. */
+  #report(progress: ApplyProgress): void {
+    try {
+      this.#options.onProgress?.(progress)
+    } catch {
+      // The error that led here is the one to tell.
+    }
+  }
+}
+
+/** What became of each step. Where sending itself fails nobody knows how far it came, and all have that error. */
+async function send(unit: Unit, steps: readonly Step[]): Promise<readonly (Error | undefined)[]> {
+  try {
+    return await unit.write(steps)
+  } catch (error) {
+    return steps.map(() => error as Error)
+  }
+}

@@ -1,0 +1,114 @@
+import { type Ipvs, IpvsError } from '../../index.ts'
+import { messageOf } from './messages.ts'
+import { HELP_STATUS, printHelp, VERSION } from './help.ts'
+import type { Action } from '../../ipvsadm/command-line.ts'
+import { Names } from '../names.ts'
+import { type Input, restore } from './restore.ts'
+import { change, readWithHosts, report, type Session, show } from './run.ts'
+
+/** What a program has around it: the process, or a test. */
+export interface Surroundings {
+  /** The program's name in its messages. */
+  readonly program: string
+  readonly input: () => Input
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+  readonly open: () => Promise<Ipvs>
+  /** POSIXLY_CORRECT is set. */
+  readonly posix: boolean
+}
+
+/** ipvsadm. Gives the exit status. */
+export function ipvsadm(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  return withKernel(surroundings, (session) => runLine(args, session, surroundings))
+}
+
+/** ipvsadm-save: the table by names, or by numbers with -n. */
+export async function ipvsadmSave(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  if (args.some((arg) => arg.startsWith('-') && arg !== '-n')) {
+    surroundings.err(
+      `${surroundings.program}: Script to save the IPVS table to stdout.\n` +
+        '   -n writes addresses and ports as numbers\n',
+    )
+    return 1
+  }
+  return ipvsadm(args.includes('-n') ? ['-S', '-n'] : ['-S'], surroundings)
+}
+
+/** ipvsadm-restore: clears the table, whatever follows, and fills it from the input. */
+export async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
+  let text = ''
+  for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
+  const lines = text.split('\n').filter((line) => !line.startsWith('#'))
+  const kept = lines.join('\n').replace(/\n+$/, '')
+  // The script says the text with echo(1), which takes these words for options.
+  const said = /^-[neE]+$/.test(kept) ? '' : `${kept}\n`
+  return withKernel({ ...surroundings, program: 'ipvsadm' }, async (session) => {
+    await runLine(['-C'], session, surroundings)
+    return restore([Buffer.from(said, 'latin1')], session)
+  })
+}
+
+async function withKernel(
+  surroundings: Surroundings,
+  body: (session: Session) => Promise<number>,
+): Promise<number> {
+  const { program, out, err, posix } = surroundings
+  const ipvs = await open(surroundings)
+  if (ipvs === undefined) return 2
+  try {
+    return await body({ ipvs, program, out, err, posix, names: new Names() })
+  } finally {
+    await ipvs.close()
+  }
+}
+
+/** ipvsadm asks the kernel who it is before it looks at any argument. */
+async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
+  let ipvs: Ipvs | undefined
+  try {
+    ipvs = await open()
+    await ipvs.info()
+    return ipvs
+  } catch (error) {
+    await ipvs?.close()
+    const missing = error instanceof IpvsError && error.noFamily === true
+    const why = missing
+      ? 'Protocol not available'
+      : error instanceof IpvsError
+        ? messageOf(error)
+        : String(error)
+    err(
+      `Can't initialize ipvs: ${why}\n` +
+        'Are you sure that IP Virtual Server is built in the kernel or as module?\n',
+    )
+    return undefined
+  }
+}
+
+async function runLine(args: readonly string[], session: Session, { input }: Surroundings): Promise<number> {
+  let action: Action
+  try {
+    action = await readWithHosts(args.length === 0 ? ['-L'] : args, session)
+  } catch (error) {
+    return report(error, 'restore', session.err)
+  }
+  switch (action.command) {
+    case 'help':
+      printHelp(session)
+      return HELP_STATUS
+    case 'version':
+      session.out(VERSION)
+      return 0
+    case 'list':
+    case 'save':
+      return show(action, session)
+    case 'restore':
+      return restore(input(), session)
+    default:
+      return change(session.ipvs, action).then(
+        () => 0,
+        (error: unknown) => report(error, action.command, session.err),
+      )
+  }
+}

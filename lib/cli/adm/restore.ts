@@ -1,0 +1,190 @@
+import { HELP_STATUS, printHelp, VERSION } from './help.ts'
+import { type Action, readLine, Refusal } from '../../ipvsadm/command-line.ts'
+import { HostWanted } from '../names.ts'
+import { change, isChange, readWithHosts, report, type Session, show, type Write, writeOf } from './run.ts'
+
+/** Where lines come from, in pieces. */
+export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
+
+/** So much of a line is shown where it failed. */
+const SHOWN = 500
+
+/** Longer words come in pieces. */
+const LONGEST_WORD = 4096
+
+/**
+ * -R: does the lines of a text, each as a command line of its own. Lines that
+ * came together are sent together. What the kernel refuses is reported, and the
+ * lines after it are done; a line that cannot be read ends everything. The
+ * status is that of the last line.
+ */
+export async function restore(input: Input, session: Session): Promise<number> {
+  const restoring = new Restore({ ...session, nested: true })
+  for await (const lines of linesOf(input)) {
+    if (await restoring.take(lines)) break
+  }
+  return restoring.status
+}
+
+/** Lines that were sent together, or one that was not, and why each failed. */
+interface Sent {
+  readonly lines: readonly Line[]
+  readonly errors: Promise<readonly unknown[]>
+}
+
+interface Line {
+  readonly text: string
+  readonly number: number
+  readonly command: Action['command']
+}
+
+class Restore {
+  status = 0
+  readonly #session: Session
+  #number = 0
+  #sent: Sent[] = []
+  /** What is yet to be written, and the lines that say so. Almost all do, and a promise for each would cost more than all else. */
+  #writes: Write[] = []
+  #lines: Line[] = []
+
+  constructor(session: Session) {
+    this.#session = session
+  }
+
+  /** Does these lines. Says whether one of them ended the restore. */
+  async take(lines: readonly string[]): Promise<boolean> {
+    for (const text of lines) {
+      this.#number += 1
+      const words = wordsOf(text)
+      if (words.length === 0) continue
+      const action = this.#read(words)
+      const write = action && writeOf(action)
+      if (action !== undefined && write !== undefined) {
+        this.#writes.push(write)
+        this.#lines.push(this.#line(text, action.command))
+      } else if (await this.#do(text, words, action)) {
+        return true
+      }
+    }
+    await this.#settle()
+    return false
+  }
+
+  /** `undefined` for a line that names a host, or cannot be read: those take longer. */
+  #read(words: readonly string[]): Action | undefined {
+    try {
+      return readLine(words, this.#session)
+    } catch (error) {
+      if (error instanceof HostWanted || error instanceof Refusal) return undefined
+      throw error
+    }
+  }
+
+  #line(text: string, command: Action['command']): Line {
+    return { text, number: this.#number, command }
+  }
+
+  /** Does any other line. Says whether it ended the restore. */
+  async #do(text: string, words: readonly string[], read: Action | undefined): Promise<boolean> {
+    this.#send()
+    let action: Action
+    try {
+      action = read ?? (await readWithHosts(words, this.#session))
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.#sent.push({ lines: [this.#line(text, 'restore')], errors: Promise.resolve([error]) })
+      if (error.stops) await this.#settle()
+      return error.stops
+    }
+    if (isChange(action)) {
+      const errors = change(this.#session.ipvs, action).then(
+        () => [undefined],
+        (error: unknown) => [error],
+      )
+      this.#sent.push({ lines: [this.#line(text, action.command)], errors })
+      return false
+    }
+    // What follows shows what was done before it.
+    await this.#settle()
+    switch (action.command) {
+      case 'list':
+      case 'save':
+        this.status = await show(action, this.#session)
+        return this.status !== 0
+      case 'help':
+        printHelp(this.#session)
+        this.status = HELP_STATUS
+        return true
+      case 'version':
+        this.#session.out(VERSION)
+        this.status = 0
+        return true
+      case 'restore':
+        return true
+    }
+  }
+
+  #send(): void {
+    if (this.#writes.length === 0) return
+    const [writes, lines] = [this.#writes, this.#lines]
+    const errors = this.#session.ipvs
+      .unit('restore', (unit) => unit.write(writes))
+      .catch((error: unknown) => writes.map(() => error))
+    this.#sent.push({ lines, errors })
+    this.#writes = []
+    this.#lines = []
+  }
+
+  /** Reports what became of what was sent, in order. */
+  async #settle(): Promise<void> {
+    this.#send()
+    for (const { lines, errors } of this.#sent) {
+      const why = await errors
+      for (const [index, { text, number, command }] of lines.entries()) {
+        this.status = why[index] === undefined ? 0 : report(why[index], command, this.#session.err)
+        if (this.status !== 0)
+          this.#session.err(`  in line ${String(number)}: ${text.trim().slice(0, SHOWN)}\n`)
+      }
+    }
+    this.#sent = []
+  }
+}
+
+/** The words of a line. Nothing is quoted and nothing is a comment; the word `ipvsadm` counts for nothing. */
+function wordsOf(line: string): string[] {
+  // Most have a blank between words and nothing odd in them.
+  if (!ODD.test(line)) return line.split(' ').filter((word) => word !== '' && word !== 'ipvsadm')
+  const words: string[] = []
+  for (const word of line.split(/[ \t\r\n]+/)) {
+    if (word === '' || endedByNul(word) === 'ipvsadm') continue
+    for (let at = 0; at < word.length; at += LONGEST_WORD)
+      words.push(endedByNul(word.slice(at, at + LONGEST_WORD)))
+  }
+  return words
+}
+
+const ODD = new RegExp(`[\\t\\r\\0]|[^ ]{${String(LONGEST_WORD + 1)}}`)
+
+/** The part of a word that C sees: the byte 0 ends it, though not the line. */
+function endedByNul(word: string): string {
+  const end = word.indexOf('\0')
+  return end < 0 ? word : word.slice(0, end)
+}
+
+/** The lines that came, as they come. */
+async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  // Pieces of a line whose end has not come.
+  let begun: string[] = []
+  for await (const bytes of input) {
+    const text = decoder.decode(bytes, { stream: true })
+    begun.push(text)
+    if (!text.includes('\n')) continue
+    const lines = begun.join('').split('\n')
+    begun = [lines.pop() ?? '']
+    yield lines
+  }
+  const rest = begun.join('') + decoder.decode()
+  // A last line without an end is lost if it ends in two blanks.
+  if (rest !== '' && !/[ \t\r]{2}$/.test(rest)) yield [rest]
+}

@@ -1,0 +1,214 @@
+import { constants } from 'node:os'
+import {
+  type Connection,
+  type Counter,
+  type Ipvs,
+  IpvsError,
+  type ServiceKey,
+  type SnapshotEntry,
+  type Step,
+} from '../../index.ts'
+import { messageOf } from './messages.ts'
+import type { CommandName, Key } from '../../ipvsadm/options.ts'
+import { type Action, type LineOptions, readLine, Refusal } from '../../ipvsadm/command-line.ts'
+import * as list from './listing.ts'
+import { HostWanted } from '../names.ts'
+import { sortRealServers, sortServices } from './sort.ts'
+
+/** What is written to the table: a step without what is there. */
+export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
+
+/** What a command line works with. */
+export interface Session extends LineOptions {
+  readonly ipvs: Ipvs
+  readonly out: (text: string) => void
+  readonly err: (text: string) => void
+}
+
+/** Reads a command line; looks up the hosts that it names first, where it names some. */
+export async function readWithHosts(words: readonly string[], options: LineOptions): Promise<Action> {
+  for (;;) {
+    try {
+      return readLine(words, options)
+    } catch (error) {
+      if (!(error instanceof HostWanted)) throw error
+      await options.names.findAddress(error.host)
+    }
+  }
+}
+
+/** What brings nothing back but success. */
+export type Change = Exclude<Action, { readonly command: Other }>
+
+type Other = 'list' | 'save' | 'restore' | 'help' | 'version'
+
+export function isChange(action: Action): action is Change {
+  return !['list', 'save', 'restore', 'help', 'version'].includes(action.command)
+}
+
+/** Asks for a change before it returns, so that those of many calls in a row travel together. */
+export async function change(ipvs: Ipvs, action: Change): Promise<void> {
+  const write = writeOf(action)
+  if (write !== undefined) {
+    const [error] = await ipvs.unit(action.command, (unit) => unit.write([write]))
+    if (error !== undefined) throw error
+    return
+  }
+  switch (action.command) {
+    case 'add-server':
+    case 'edit-server':
+      return refuseThresholds(ipvs, action.key)
+    case 'flush':
+      await ipvs.flush()
+      return
+    case 'zero':
+      await ipvs.zero(action.key)
+      return
+    case 'set': {
+      const [tcpSeconds, tcpFinSeconds, udpSeconds] = action.seconds
+      await ipvs.setTimeouts({
+        ...(tcpSeconds !== 0 && { tcpSeconds }),
+        ...(tcpFinSeconds !== 0 && { tcpFinSeconds }),
+        ...(udpSeconds !== 0 && { udpSeconds }),
+      })
+      return
+    }
+    case 'start-daemon':
+      await ipvs.startSyncDaemon(action.daemon)
+      return
+    case 'stop-daemon':
+      await ipvs.stopSyncDaemon(action.state)
+  }
+}
+
+/**
+ * What is written to the table, where that is all that a line does. It is
+ * complete: of what an edit does not name nothing is kept, so nothing is read.
+ * `undefined` too for thresholds that cannot be.
+ */
+export function writeOf(action: Action): Write | undefined {
+  switch (action.command) {
+    case 'add-service':
+    case 'edit-service':
+      return { kind: action.command, service: action.key, after: { ...action.key, ...action.service } }
+    case 'delete-service':
+      return { kind: action.command, service: action.key }
+    case 'add-server':
+    case 'edit-server': {
+      const { command, key, server } = action
+      const { lowerThreshold = 0, upperThreshold = 0 } = server
+      return lowerThreshold > upperThreshold
+        ? undefined
+        : { kind: command, service: key, server, after: server }
+    }
+    case 'delete-server':
+      return { kind: action.command, service: action.key, server: action.server }
+    default:
+      return undefined
+  }
+}
+
+/** The library does not send these; the kernel looks for the service first, then at the thresholds. */
+async function refuseThresholds(ipvs: Ipvs, key: ServiceKey): Promise<never> {
+  await ipvs.service(key)
+  throw new IpvsError({ errno: constants.errno.ERANGE, command: 'addRealServer', service: key })
+}
+
+/** Prints what a listing or a save asks for. Gives the exit status. */
+export async function show(
+  action: Extract<Action, { readonly command: 'list' | 'save' }>,
+  session: Session,
+): Promise<number> {
+  try {
+    if (action.command === 'save') session.out(await save(session, action.options))
+    else if (action.options.has('connection')) await showConnections(session, action.options)
+    else session.out(await listing(session, action.options, action.key))
+    return 0
+  } catch (error) {
+    if (!(error instanceof IpvsError)) throw error
+    // These two end without a word.
+    const silent = action.options.has('timeout') || action.options.has('daemon')
+    if (!silent) session.err(`${messageOf(error, 'list')}\n`)
+    return 1
+  }
+}
+
+async function listing(
+  { ipvs, names }: Session,
+  options: ReadonlySet<Key>,
+  key: ServiceKey | undefined,
+): Promise<string> {
+  if (options.has('timeout')) return list.formatTimeouts(await ipvs.timeouts())
+  if (options.has('daemon')) return list.formatDaemons(await ipvs.syncDaemons())
+  // Only counters can be too large for a number.
+  const bigint = options.has('stats')
+  const header = key === undefined ? list.formatInfo(await ipvs.info()) : ''
+  const table: SnapshotEntry<Counter>[] =
+    key === undefined
+      ? await ipvs.snapshot({ bigint } as { bigint: true })
+      : [
+          {
+            service: await ipvs.service(key, { bigint } as { bigint: true }),
+            realServers: await ipvs.realServers(key, { bigint } as { bigint: true }),
+          },
+        ]
+  const known = options.has('numeric') ? undefined : names
+  await known?.findHosts(addressesOf(table))
+  const shown = options.has('nosort') ? table : inOrder(table)
+  return header + list.formatTable(shown, { given: options, write: list.endpointWriter(known) })
+}
+
+/** There can be millions, so they are written as they come; but their hosts are looked up together. */
+async function showConnections({ ipvs, names, out }: Session, options: ReadonlySet<Key>): Promise<void> {
+  const engines = options.has('persistent-conn')
+  const connections = ipvs.connections()
+  out(list.connectionTitles(engines))
+  if (options.has('numeric')) {
+    const write = list.endpointWriter()
+    for await (const connection of connections) out(list.connectionLine(connection, engines, write))
+    return
+  }
+  const all: Connection[] = []
+  for await (const connection of connections) all.push(connection)
+  await names.findHosts(
+    all.flatMap(({ clientAddress, virtualAddress, serverAddress }) => [
+      clientAddress,
+      virtualAddress,
+      serverAddress,
+    ]),
+  )
+  const write = list.endpointWriter(names)
+  for (const connection of all) out(list.connectionLine(connection, engines, write))
+}
+
+async function save({ ipvs, names }: Session, options: ReadonlySet<Key>): Promise<string> {
+  const table = await ipvs.snapshot()
+  const known = options.has('numeric') ? undefined : names
+  await known?.findHosts(addressesOf(table))
+  return list.formatSave(inOrder(table), list.endpointWriter(known))
+}
+
+function inOrder<N extends Counter>(table: readonly SnapshotEntry<N>[]): SnapshotEntry<N>[] {
+  return sortServices(table).map(({ service, realServers }) => ({
+    service,
+    realServers: sortRealServers(realServers),
+  }))
+}
+
+function addressesOf(table: readonly SnapshotEntry<Counter>[]): string[] {
+  return table.flatMap(({ service, realServers }) => [
+    ...(service.address === undefined ? [] : [service.address]),
+    ...realServers.map(({ address }) => address),
+  ])
+}
+
+/** What went wrong with a change, as ipvsadm reports it. Gives the exit status. */
+export function report(error: unknown, command: CommandName, err: (text: string) => void): number {
+  if (error instanceof Refusal) {
+    err(`${error.message}\n`)
+    return error.status
+  }
+  if (!(error instanceof IpvsError)) throw error
+  err(`${messageOf(error, command)}\n`)
+  return 255
+}

@@ -1,0 +1,210 @@
+import { readdirSync } from 'node:fs'
+import type { Command, Option } from 'commander'
+import { formatEndpoint, formatServiceKey, type Ipvs, parseServiceKey } from '../../index.ts'
+import type { TableOptions } from '../table.ts'
+
+/** The shells that `ipvs completion` knows. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const
+export type Shell = (typeof SHELLS)[number]
+
+/** The command that the scripts ask. It takes the words after `ipvs`; the last is the one to complete. */
+export const COMPLETE = '__complete'
+
+/** A line that asks the shell for names of files, which it knows best. */
+const FILES = ':files'
+
+const BASH = `# Completion of ipvs in bash. For every new shell:
+#   ipvs completion bash > ~/.local/share/bash-completion/completions/ipvs
+# or, in ~/.bashrc:  eval "$(ipvs completion bash)"
+_ipvs() {
+  local before=\${COMP_LINE:0:COMP_POINT} words=() word='' skip='' candidate character
+  before=\${before//\\\\/}
+  read -ra words <<<"$before"
+  [[ $before == *[[:space:]] ]] || word=\${words[-1]}
+  [[ $before == *[[:space:]] ]] && words+=('')
+  # bash takes a colon for the end of a word, and completes only what follows it.
+  for character in : =; do
+    if [[ $COMP_WORDBREAKS == *"$character"* && $word == *"$character"* ]]; then
+      candidate=\${word%"\${word##*"$character"}"}
+      (( \${#candidate} > \${#skip} )) && skip=$candidate
+    fi
+  done
+  COMPREPLY=()
+  while IFS=$'\\t' read -r candidate _; do
+    if [[ $candidate == ${FILES} ]]; then
+      compopt -o filenames 2>/dev/null
+      while IFS= read -r candidate; do COMPREPLY+=("$candidate"); done < <(compgen -f -- "\${word#"$skip"}")
+    else
+      COMPREPLY+=("\${candidate#"$skip"}")
+    fi
+  done < <("\${words[0]}" ${COMPLETE} -- "\${words[@]:1}" 2>/dev/null)
+}
+complete -F _ipvs ipvs
+`
+
+const ZSH = `#compdef ipvs
+# Completion of ipvs in zsh. For every new shell, in a folder of $fpath:
+#   ipvs completion zsh > "\${fpath[1]}/_ipvs"
+# or, in ~/.zshrc below compinit:  source <(ipvs completion zsh)
+_ipvs() {
+  local -a candidates
+  local value text files
+  while IFS=$'\\t' read -r value text; do
+    if [[ $value == ${FILES} ]]; then
+      files=1
+    else
+      candidates+=("\${value//:/\\\\:}\${text:+:$text}")
+    fi
+  done < <("\${(Q)words[1]}" ${COMPLETE} -- "\${(@Q)words[2,CURRENT-1]}" "\${(Q)PREFIX}" 2>/dev/null)
+  (( \${#candidates} )) && _describe ipvs candidates
+  [[ -n $files ]] && _files
+}
+if [[ \${funcstack[1]} == _ipvs ]]; then
+  _ipvs "$@"
+else
+  compdef _ipvs ipvs
+fi
+`
+
+const FISH = `# Completion of ipvs in fish. For every new shell:
+#   ipvs completion fish > ~/.config/fish/completions/ipvs.fish
+function __ipvs_complete
+    set -l words (commandline -opc)
+    set -l word (commandline -ct)
+    for line in (command $words[1] ${COMPLETE} -- $words[2..-1] "$word" 2>/dev/null)
+        if test "$line" = ${FILES}
+            for file in $word*
+                test -d "$file" && echo "$file/" || echo "$file"
+            end
+        else
+            echo $line
+        end
+    end
+end
+complete -c ipvs -f -a '(__ipvs_complete)'
+`
+
+/** What makes a shell complete the command. */
+export function completionScript(shell: Shell): string {
+  return { bash: BASH, zsh: ZSH, fish: FISH }[shell]
+}
+
+/** Runs something on the table; what fails there is no candidate. */
+export type WithTable = <T>(options: TableOptions, body: (ipvs: Ipvs) => Promise<T>) => Promise<T>
+
+/** Lines of candidates for the last word: the candidate, and behind a tab what it is. */
+export async function complete(
+  program: Command,
+  words: readonly string[],
+  withTable: WithTable,
+): Promise<string[]> {
+  const word = words.at(-1) ?? ''
+  const before = words.slice(0, -1)
+  if (before.length === 1 && before[0] === 'help') return matching(ofProgram(program, word), word)
+  const name = before.find((one) => !one.startsWith('-'))
+  const command = program.commands.find((one) => one.name() === name)
+  const candidates =
+    name === undefined
+      ? ofProgram(program, word)
+      : command === undefined
+        ? []
+        : await ofCommand(command, before.slice(before.indexOf(name) + 1), word, withTable)
+  return matching(candidates, word)
+}
+
+function matching(candidates: readonly string[], word: string): string[] {
+  return candidates.filter((candidate) => candidate === FILES || candidate.startsWith(word))
+}
+
+function ofProgram(program: Command, word: string): string[] {
+  const help = program.createHelp()
+  if (word.startsWith('-')) return help.visibleOptions(program).flatMap(flagsOf)
+  return help.visibleCommands(program).map((one) => `${one.name()}\t${one.description()}`)
+}
+
+async function ofCommand(
+  command: Command,
+  before: readonly string[],
+  word: string,
+  withTable: WithTable,
+): Promise<string[]> {
+  const options = command.createHelp().visibleOptions(command)
+  const { given, places, open } = readWords(options, before)
+  if (open !== undefined) return valuesOf(open, word.slice(0, word.lastIndexOf(',') + 1))
+  const assigned = /^(--[\w-]+)=/.exec(word)
+  if (assigned !== null) {
+    const option = options.find(({ long }) => long === assigned[1])
+    if (option === undefined) return []
+    return valuesOf(option, word.slice(0, Math.max(assigned[0].length, word.lastIndexOf(',') + 1)))
+  }
+  if (word.startsWith('-') && word !== '-') return options.flatMap(flagsOf)
+  const argument = command.registeredArguments[places.length]
+  if (argument === undefined) return []
+  if (argument.argChoices !== undefined) return argument.argChoices
+  const known = (body: (ipvs: Ipvs) => Promise<string[]>): Promise<string[]> =>
+    withTable(given, body).catch(() => [])
+  switch (argument.name()) {
+    case 'service':
+      return known(async (ipvs) => {
+        const services = await ipvs.services()
+        return services.map(({ key, scheduler }) => `${formatServiceKey(key)}\t${scheduler}`)
+      })
+    case 'server':
+      return known(async (ipvs) => {
+        const servers = await ipvs.realServers(parseServiceKey(places[0] ?? ''))
+        return servers.map(({ key, weight }) => `${formatEndpoint(key)}\tweight ${String(weight)}`)
+      })
+    case 'a':
+    case 'b':
+      return ['live\tthe table as it is', FILES]
+    default:
+      return [FILES]
+  }
+}
+
+/** What the words before say: the table they choose, the arguments, and an option that waits for its value. */
+function readWords(
+  options: readonly Option[],
+  words: readonly string[],
+): { readonly given: TableOptions; readonly places: readonly string[]; readonly open: Option | undefined } {
+  const places: string[] = []
+  const given: { netns?: string; memory?: string } = {}
+  let open: Option | undefined
+  for (const word of words) {
+    const [, flag, value] = /^(--?[\w-]+)(?:=(.*))?$/s.exec(word) ?? []
+    if (open !== undefined) {
+      note(given, open, word)
+      open = undefined
+    } else if (flag === undefined) {
+      places.push(word)
+    } else {
+      const option = options.find(({ long, short }) => long === flag || short === flag)
+      if (option?.required === true && value === undefined) open = option
+      else if (option !== undefined && value !== undefined) note(given, option, value)
+    }
+  }
+  return { given, places, open }
+}
+
+function note(given: { netns?: string; memory?: string }, option: Option, value: string): void {
+  const name = option.attributeName()
+  if (name === 'netns' || name === 'memory') given[name] = value
+}
+
+function flagsOf({ long, description }: Option): string[] {
+  return long == null ? [] : [`${long}\t${description}`]
+}
+
+function valuesOf(option: Option, prefix: string): string[] {
+  const values = option.argChoices ?? (option.attributeName() === 'netns' ? netnsNames() : undefined)
+  if (values !== undefined) return values.map((value) => prefix + value)
+  return option.attributeName() === 'memory' ? [FILES] : []
+}
+
+function netnsNames(): string[] {
+  try {
+    return readdirSync('/run/netns')
+  } catch {
+    return []
+  }
+}

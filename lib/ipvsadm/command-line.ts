@@ -1,0 +1,512 @@
+import type {
+  Family,
+  RealServerKey,
+  RealServerSpec,
+  ServiceKey,
+  ServiceSettings,
+  SyncDaemonSpec,
+  SyncDaemonState,
+  Tunnel,
+} from '../index.ts'
+import { formatIPv4, readIPv4, readIPv6, readLooseInteger, readLooseIPv4, readNumber } from './numbers.ts'
+import {
+  type CommandName,
+  type Key,
+  TUNNEL_OPTIONS,
+  type TunnelType,
+  wrongOption,
+  wrongTunnelOption,
+} from './options.ts'
+import type { Names } from '../cli/names.ts'
+import { type GivenOption, OptionError, Words } from './words.ts'
+
+/** What a command line asks for, once all of it has been checked. */
+export type Action =
+  | {
+      readonly command: 'add-service' | 'edit-service'
+      readonly key: ServiceKey
+      readonly service: ServiceSettings
+    }
+  | { readonly command: 'delete-service'; readonly key: ServiceKey }
+  | {
+      readonly command: 'add-server' | 'edit-server'
+      readonly key: ServiceKey
+      readonly server: RealServerSpec & Required<RealServerKey>
+    }
+  | { readonly command: 'delete-server'; readonly key: ServiceKey; readonly server: Required<RealServerKey> }
+  | { readonly command: 'zero'; readonly key?: ServiceKey }
+  | { readonly command: 'set'; readonly seconds: readonly [tcp: number, tcpFin: number, udp: number] }
+  | { readonly command: 'start-daemon'; readonly daemon: SyncDaemonSpec }
+  | { readonly command: 'stop-daemon'; readonly state: SyncDaemonState }
+  | { readonly command: 'list'; readonly key?: ServiceKey; readonly options: ReadonlySet<Key> }
+  | { readonly command: 'save'; readonly options: ReadonlySet<Key> }
+  | { readonly command: 'flush' }
+  | { readonly command: 'restore' | 'help' | 'version' }
+
+/** A line that cannot be done. */
+export class Refusal extends Error {
+  /** 2 for what ipvsadm checks itself, 255 for what its option library finds. */
+  readonly status: number
+  /** Whether a restore ends with it. */
+  readonly stops: boolean
+
+  constructor(message: string, { status = 2, stops = true } = {}) {
+    super(message)
+    this.status = status
+    this.stops = stops
+  }
+}
+
+export interface LineOptions {
+  /** The program's name in messages. */
+  readonly program: string
+  readonly names: Names
+  readonly posix: boolean
+  /** Whether this is a line of a restore, which may not hold another restore. */
+  readonly nested?: boolean
+}
+
+/**
+ * Reads a command line, without the program's name, as ipvsadm 1.31 does: the
+ * checks come in its order, and the first that fails is what it reports.
+ * Throws {@link Refusal}, and HostWanted where a host must be looked up first.
+ */
+export function readLine(words: readonly string[], options: LineOptions): Action {
+  return new Line(words, options).read()
+}
+
+/** 31 days. */
+const MAX_SECONDS = 31 * 24 * 60 * 60
+const INT_MAX = 2147483647
+
+type Endpoint = { readonly family: Family; readonly address: string; readonly port?: number }
+
+class Line {
+  readonly #words: Words
+  readonly #program: string
+  readonly #names: Names
+  readonly #nested: boolean
+
+  readonly #given = new Set<Key>()
+  #family: Family = 'ipv4'
+  /** For names of ports; that of a firewall mark counts as TCP. Nothing before the service is named. */
+  #protocol: 'tcp' | 'udp' | 'sctp' | undefined
+  #fwmark = 0
+  #address = '0.0.0.0'
+  #port = 0
+
+  #scheduler = ''
+  #flagNames: string | undefined
+  #persistence: number | undefined
+  #netmask: string | number = '255.255.255.255'
+  #engine = ''
+
+  #server: Required<Endpoint> | undefined
+  #method: 'direct' | 'tunnel' | 'masquerade' = 'direct'
+  #weight = 1
+  #upper = 0
+  #lower = 0
+  #tunnel: TunnelType = 'ipip'
+  #tunnelPort = 0
+
+  readonly #daemon: { -readonly [Field in keyof Omit<SyncDaemonSpec, 'state'>]: SyncDaemonSpec[Field] } = {
+    multicastInterface: '',
+  }
+  #state: SyncDaemonState = 'master'
+
+  constructor(words: readonly string[], { program, names, posix, nested = false }: LineOptions) {
+    this.#words = new Words(words, { posix })
+    this.#program = program
+    this.#names = names
+    this.#nested = nested
+  }
+
+  read(): Action {
+    const command = this.#readCommand()
+    if (command === 'help' || command === 'version') return { command }
+    this.#readOptions()
+    const seconds = command === 'set' ? this.#readTimeouts() : undefined
+    const left = this.#words.positional()
+    if (left !== undefined) throw new Refusal(`unexpected argument ${left}`)
+    const flags = this.#readFlags()
+    const wrong = wrongOption(command, this.#given)
+    if (wrong !== undefined) throw new Refusal(wrong)
+
+    switch (command) {
+      case 'add-service':
+      case 'edit-service':
+        return { command, key: this.#key(), service: this.#service(flags) }
+      case 'delete-service':
+        return { command, key: this.#key() }
+      case 'add-server':
+      case 'edit-server':
+        return { command, key: this.#key(), server: this.#serverSpec() }
+      case 'delete-server': {
+        const { address, port } = this.#server as Required<Endpoint>
+        return { command, key: this.#key(), server: { address, port } }
+      }
+      case 'zero':
+        return this.#zeroes() ? { command } : { command, key: this.#key() }
+      case 'list':
+        return {
+          command,
+          options: this.#given,
+          ...(this.#given.has('service-address') && { key: this.#key() }),
+        }
+      case 'save':
+        return { command, options: this.#given }
+      case 'set':
+        return { command, seconds: seconds ?? [0, 0, 0] }
+      case 'start-daemon':
+        return {
+          command,
+          daemon: { ...this.#daemon, state: this.#state, multicastInterface: this.#interface() },
+        }
+      case 'stop-daemon':
+        return { command, state: this.#state }
+      case 'flush':
+        return { command }
+      case 'restore':
+        if (this.#nested) throw this.#usage()
+        return { command }
+    }
+  }
+
+  /** The first option must be a command. */
+  #readCommand(): CommandName {
+    let given: GivenOption | undefined
+    try {
+      given = this.#words.next()
+    } catch (error) {
+      if (error instanceof OptionError) throw this.#usage()
+      throw error
+    }
+    const command = given?.option.command
+    if (command === undefined) throw this.#usage()
+    if (command === 'start-daemon' || command === 'stop-daemon') {
+      if (given?.value !== 'master' && given?.value !== 'backup') {
+        throw new Refusal(
+          command === 'start-daemon'
+            ? 'illegal start-daemon parameter specified'
+            : 'illegal start_daemon specified',
+        )
+      }
+      this.#state = given.value
+    }
+    return command
+  }
+
+  #usage(): Refusal {
+    const program = this.#program
+    return new Refusal(`Try \`${program} -h' or '${program} --help' for more information.`, { status: 255 })
+  }
+
+  #readOptions(): void {
+    for (;;) {
+      let given: GivenOption | undefined
+      try {
+        given = this.#words.next()
+      } catch (error) {
+        if (error instanceof OptionError) throw new Refusal(error.message, { status: 255, stops: false })
+        throw error
+      }
+      if (given === undefined) return
+      const { option, value } = given
+      if (option.command !== undefined) throw new Refusal(`invalid option \`${this.#words.last}'`)
+      if (option.key !== undefined) {
+        if (this.#given.has(option.key)) throw new Refusal(`multiple '${option.key}' options specified`)
+        this.#given.add(option.key)
+      }
+      this.#readOption(option.long, value ?? '', value !== undefined)
+    }
+  }
+
+  #readOption(name: string, value: string, hasValue: boolean): void {
+    switch (name) {
+      case 'tcp-service':
+      case 'udp-service':
+      case 'sctp-service': {
+        this.#protocol = name === 'tcp-service' ? 'tcp' : name === 'udp-service' ? 'udp' : 'sctp'
+        const endpoint = this.#endpoint(value)
+        if (endpoint === undefined) throw new Refusal('illegal virtual server address[:port] specified')
+        this.#family = endpoint.family
+        this.#address = endpoint.address
+        this.#port = endpoint.port ?? 0
+        if (endpoint.family === 'ipv6') this.#netmask = 128
+        return
+      }
+      case 'fwmark-service':
+        // Its servers' ports may have names as if it was TCP.
+        this.#protocol = 'tcp'
+        this.#fwmark = number(value, 1, 0xffffffff, `invalid fwmark value \`${value}' specified`)
+        return
+      case 'ipv6':
+        if (this.#fwmark === 0) throw new Refusal('-6 used before -f\n')
+        this.#family = 'ipv6'
+        this.#netmask = 128
+        return
+      case 'scheduler':
+        this.#scheduler = cut(value, 15)
+        return
+      case 'persistent':
+        this.#persistence = hasValue
+          ? number(value, 1, MAX_SECONDS, `invalid timeout value \`${value}' specified`)
+          : 360
+        return
+      case 'netmask':
+        this.#netmask = this.#readNetmask(value)
+        return
+      case 'real-server': {
+        const endpoint = this.#endpoint(value)
+        if (endpoint === undefined) throw new Refusal('illegal real server address[:port] specified')
+        this.#server = { ...endpoint, port: endpoint.port ?? this.#port }
+        return
+      }
+      case 'gatewaying':
+        this.#method = 'direct'
+        return
+      case 'ipip':
+        this.#method = 'tunnel'
+        return
+      case 'masquerading':
+        this.#method = 'masquerade'
+        return
+      case 'weight':
+        this.#weight = number(value, 0, INT_MAX, 'illegal weight specified')
+        return
+      case 'u-threshold':
+        this.#upper = number(value, 0, INT_MAX, 'illegal u_threshold specified')
+        return
+      case 'l-threshold':
+        this.#lower = number(value, 0, INT_MAX, 'illegal l_threshold specified')
+        return
+      case 'pe':
+        this.#engine = cut(value, 16)
+        return
+      case 'sched-flags':
+        this.#flagNames = cut(value, 127)
+        return
+      case 'tun-type':
+        if (value !== 'ipip' && value !== 'gue' && value !== 'gre') {
+          throw new Refusal('illegal tunnel type specified')
+        }
+        this.#tunnel = value
+        return
+      case 'tun-port':
+        this.#tunnelPort = number(value, 1, 65535, 'illegal tunnel port specified')
+        return
+      case 'mcast-interface':
+        this.#daemon.multicastInterface = cut(value, 15)
+        return
+      case 'syncid':
+        this.#daemon.syncId = number(value, 0, 255, 'illegal syncid specified')
+        return
+      case 'mcast-group':
+        this.#daemon.multicastGroup = readGroup(value)
+        return
+      case 'mcast-port':
+        this.#daemon.multicastPort = number(value, 1, 65535, 'illegal mcast-port specified')
+        return
+      case 'mcast-ttl':
+        this.#daemon.multicastTtl = number(value, 1, 255, 'illegal mcast-ttl specified')
+        return
+      case 'sync-maxlen':
+        this.#daemon.maxLengthBytes = number(value, 1, 65507, 'illegal sync-maxlen specified')
+        return
+      default:
+      // The others say all by being there.
+    }
+  }
+
+  /** Reads ADDRESS[:PORT], [ADDRESS]:PORT or HOST[:PORT]. */
+  #endpoint(text: string): Endpoint | undefined {
+    if (/^\d*$/.test(text)) return undefined
+    let host = text
+    let port: string | undefined
+    if (text.startsWith('[')) {
+      const end = text.indexOf(']')
+      if (end < 0 || text[end + 1] !== ':') return undefined
+      host = text.slice(1, end)
+      port = text.slice(end + 2)
+    }
+    let family: Family = 'ipv6'
+    let address: string | undefined = host
+    if (readIPv6(host) === undefined) {
+      // A port outside of brackets is no longer looked at: [10.0.0.1]:80 has none.
+      family = 'ipv4'
+      const colon = host.lastIndexOf(':')
+      port = colon < 0 ? undefined : host.slice(colon + 1)
+      address = this.#ipv4(colon < 0 ? host : host.slice(0, colon))
+      if (address === undefined) return undefined
+    }
+    if (port === undefined) return { family, address }
+    const number = this.#portNumber(port)
+    return number === undefined ? undefined : { family, address, port: number }
+  }
+
+  #ipv4(host: string): string | undefined {
+    // Most are written as they are printed.
+    if (readIPv4(host) !== undefined) return host
+    const number = readLooseIPv4(host)
+    if (number !== undefined) return formatIPv4(number)
+    return host === '' ? undefined : this.#names.addressOf(host)
+  }
+
+  #portNumber(text: string): number | undefined {
+    const number = readNumber(text, 0, 65535)
+    if (number !== undefined || this.#protocol === undefined) return number
+    return this.#names.portOf(text, this.#protocol)
+  }
+
+  /** What the service before it makes of it: a mask, or a prefix length. */
+  #readNetmask(value: string): string | number {
+    if (this.#family === 'ipv4') {
+      const mask = this.#ipv4(value)
+      if (mask === undefined) throw new Refusal('illegal virtual server persistent mask specified')
+      return mask
+    }
+    const length = readLooseInteger(value)
+    if (!(length >= 1 && length <= 128)) throw new Refusal('illegal ipv6 netmask specified')
+    return length
+  }
+
+  #readTimeouts(): [number, number, number] {
+    const [tcp, tcpFin, udp] = [this.#words.positional(), this.#words.positional(), this.#words.positional()]
+    if (tcp === undefined || tcpFin === undefined || udp === undefined) {
+      throw new Refusal('--set option requires 3 timeout values')
+    }
+    const seconds = (word: string): number =>
+      number(word, 0, MAX_SECONDS, `invalid timeout value \`${word}' specified`)
+    return [seconds(tcp), seconds(tcpFin), seconds(udp)]
+  }
+
+  /** The bits of -b, by the names that every scheduler has for them. */
+  #readFlags(): ('flag-1' | 'flag-2' | 'flag-3')[] {
+    const scheduler = this.#schedulerName()
+    const flags = (this.#flagNames ?? '').split(',').filter((name) => name !== '')
+    return flags.map((name) => {
+      const [owner, flag] = FLAGS.get(name) ?? []
+      if (flag === undefined) throw new Refusal(`invalid scheduler flag \`${name}'`)
+      if (owner !== '' && owner !== scheduler) throw new Refusal(`incompatible scheduler flag \`${name}'`)
+      return flag
+    })
+  }
+
+  #schedulerName(): string {
+    return this.#scheduler === '' ? 'wlc' : this.#scheduler
+  }
+
+  #service(flags: readonly ('flag-1' | 'flag-2' | 'flag-3')[]): ServiceSettings {
+    if (this.#fwmark === 0) {
+      if (this.#port === 0 && this.#persistence === undefined) {
+        throw new Refusal('Zero port specified for non-persistent service')
+      }
+      if (this.#given.has('ops') && this.#protocol !== 'udp') {
+        throw new Refusal('One-Packet Scheduling is only for UDP virtual services')
+      }
+    }
+    return {
+      scheduler: this.#schedulerName(),
+      schedulerFlags: flags,
+      onePacket: this.#given.has('ops'),
+      ...(this.#persistence !== undefined && {
+        persistence: { timeoutSeconds: this.#persistence, netmask: this.#netmask },
+      }),
+      ...(this.#engine !== '' && { persistenceEngine: this.#engine }),
+    }
+  }
+
+  #serverSpec(): RealServerSpec & Required<RealServerKey> {
+    const { family, address, port } = this.#server as Required<Endpoint>
+    const method = this.#method
+    if (family !== this.#family && method !== 'tunnel') {
+      throw new Refusal('Different address family is allowed only for tunneling servers')
+    }
+    const tunnel = this.#readTunnel()
+    const spec = {
+      address,
+      // The service's, where the method leaves the server no other.
+      port: method !== 'masquerade' && this.#fwmark === 0 ? this.#port : port,
+      method,
+      weight: this.#weight,
+      upperThreshold: this.#upper,
+      lowerThreshold: this.#lower,
+    }
+    return tunnel === undefined ? spec : { ...spec, tunnel }
+  }
+
+  /** `undefined` where nothing is said of it. */
+  #readTunnel(): Tunnel | undefined {
+    const given = this.#given
+    if (!TUNNEL_OPTIONS.some((key) => given.has(key))) return undefined
+    if (this.#method !== 'tunnel') throw new Refusal('Tunnel options conflict with forward method')
+    const wrong = wrongTunnelOption(this.#tunnel, given)
+    if (wrong !== undefined) throw new Refusal(wrong)
+    return {
+      type: this.#tunnel,
+      port: this.#tunnelPort,
+      checksum: given.has('tun-csum') ? 'csum' : given.has('tun-remcsum') ? 'remcsum' : 'none',
+    }
+  }
+
+  #key(): ServiceKey {
+    if (this.#fwmark !== 0) return { protocol: 'fwmark', fwmark: this.#fwmark, family: this.#family }
+    return { protocol: this.#protocol ?? 'tcp', address: this.#address, port: this.#port }
+  }
+
+  /** Whether a zero is for all services: for the kernel one whose address and port are 0 is none. */
+  #zeroes(): boolean {
+    if (!this.#given.has('service-address')) return true
+    const words = this.#family === 'ipv6' ? readIPv6(this.#address) : [readLooseIPv4(this.#address) ?? 0]
+    return this.#fwmark === 0 && this.#port === 0 && (words ?? []).every((word) => word === 0)
+  }
+
+  #interface(): string {
+    const { multicastInterface } = this.#daemon
+    return multicastInterface === '' ? 'eth0' : multicastInterface
+  }
+}
+
+/** What a name of -b means: the scheduler that it needs, '' for any, and the bit. */
+const FLAGS: ReadonlyMap<string, readonly [string, 'flag-1' | 'flag-2' | 'flag-3']> = new Map([
+  ['flag-1', ['', 'flag-1']],
+  ['flag-2', ['', 'flag-2']],
+  ['flag-3', ['', 'flag-3']],
+  ['sh-fallback', ['sh', 'flag-1']],
+  ['sh-port', ['sh', 'flag-2']],
+  ['mh-fallback', ['mh', 'flag-1']],
+  ['mh-port', ['mh', 'flag-2']],
+] as const)
+
+function number(text: string, least: number, most: number, message: string): number {
+  const read = readNumber(text, least, most)
+  if (read === undefined) throw new Refusal(message)
+  return read
+}
+
+function readGroup(value: string): string {
+  if (value.includes(':')) {
+    const words = readIPv6(value)
+    if (words === undefined || (words[0] ?? 0) >>> 24 !== 0xff) {
+      throw new Refusal(`invalid IPv6 mcast-group \`${value}'`)
+    }
+    return value
+  }
+  const address = readIPv4(value)
+  if (address === undefined || address >>> 28 !== 0xe) {
+    throw new Refusal(`invalid IPv4 mcast-group \`${value}'`)
+  }
+  return value
+}
+
+/** As many letters of a text as fit into so many bytes. */
+function cut(text: string, bytes: number): string {
+  let kept = ''
+  let size = 0
+  for (const letter of text) {
+    size += Buffer.byteLength(letter)
+    if (size > bytes) break
+    kept += letter
+  }
+  return kept
+}

@@ -1,0 +1,367 @@
+import { endpointName, serviceName } from '../model/keys.ts'
+import type { Pace } from '../util/pace.ts'
+import type { StatePath } from '../state/check.ts'
+import type {
+  ForwardingMethod,
+  RealServerSpec,
+  ServiceKey,
+  ServiceSpec,
+  State,
+  SyncDaemonSpec,
+  Timeouts,
+} from '../model/types.ts'
+import {
+  checkServiceKey,
+  ENGINE_NAME_MAX_BYTES,
+  familyOfAddress,
+  familyOfService,
+  NAME_MAX_BYTES,
+  PERSISTENCE_MAX_SECONDS,
+} from '../model/validate.ts'
+import { EndpointReader, type Lookups } from './endpoints.ts'
+import {
+  Given,
+  INT_MAX,
+  readMulticastGroup,
+  readNetmask,
+  readThresholds,
+  readTunnel,
+  schedulerFlags,
+  wholeNumber,
+  wholeOf,
+} from './strict-options.ts'
+import { LineError, splitOptions, splitWords, type Word } from './strict-words.ts'
+
+/**
+ * Lines as `ipvsadm -S` prints and `ipvsadm -R` takes them. A line means here
+ * what it means there, or is refused: what ipvsadm reads as something else than
+ * it seems to say (a port that it drops, `-M 24`) is an error that says so.
+ */
+
+/** What lines say, and where they say it. */
+export interface ParsedLines {
+  readonly state: State
+  /** Line and column of what stands at a path, or of what that is part of. */
+  readonly placeOf: (path: StatePath) => Place
+}
+
+interface Place {
+  readonly line: number
+  readonly column: number
+}
+
+type Draft<T> = { -readonly [K in keyof T]: T[K] }
+type DraftService = Draft<ServiceSpec> & { realServers?: RealServerSpec[] }
+
+/** A virtual service, and what lines after its own have to know of it. */
+interface AddedService {
+  readonly service: DraftService
+  readonly path: StatePath
+  readonly line: number
+  /** Line of each of its real servers, by address and port. */
+  readonly serverLines: Map<string, number>
+}
+
+/** ipvsadm's own, not ours and not its manual page's. */
+const PERSISTENT_SECONDS = 360
+const MAX_TIMEOUT_SECONDS = 31 * 24 * 3600
+
+const SERVICE_OPTIONS = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags']
+const SERVER_OPTIONS = [
+  'real-server',
+  'gatewaying',
+  'ipip',
+  'masquerading',
+  'weight',
+  'u-threshold',
+  'l-threshold',
+  'tun-type',
+  'tun-port',
+  'tun-nocsum',
+  'tun-csum',
+  'tun-remcsum',
+]
+const SERVICE_KEY_OPTIONS = ['tcp-service', 'udp-service', 'sctp-service', 'fwmark-service', 'ipv6']
+const DAEMON_OPTIONS = ['mcast-interface', 'syncid', 'mcast-group', 'mcast-port', 'mcast-ttl', 'sync-maxlen']
+
+/** Reads all lines. A refusal is a LineError, and `failed` makes what is thrown of it. */
+export async function parseLines(
+  text: string,
+  lookups: Lookups,
+  pace: Pace,
+  failed: (error: LineError, line: number) => Error,
+): Promise<ParsedLines> {
+  const reader = new LineReader(lookups)
+  let number = 0
+  for (let start = 0; start < text.length;) {
+    const newline = text.indexOf('\n', start)
+    const end = newline < 0 ? text.length : newline
+    number += 1
+    try {
+      await reader.read(text.slice(start, end), number)
+    } catch (error) {
+      throw error instanceof LineError ? failed(error, number) : error
+    }
+    if (pace.due()) await pace.rest()
+    start = end + 1
+  }
+  return reader
+}
+
+class LineReader implements ParsedLines {
+  readonly #endpoints: EndpointReader
+  readonly #services: DraftService[] = []
+  readonly #byKey = new Map<string, AddedService>()
+  readonly #places = new Map<unknown, Place>()
+  readonly #daemons: SyncDaemonSpec[] = []
+  readonly #daemonLines = new Map<string, number>()
+  #timeouts: Draft<Partial<Timeouts>> | undefined
+  #place: Place = { line: 1, column: 1 }
+
+  constructor(lookups: Lookups) {
+    this.#endpoints = new EndpointReader(lookups)
+  }
+
+  get state(): State {
+    return {
+      version: 1,
+      services: this.#services,
+      ...(this.#timeouts !== undefined && { timeouts: this.#timeouts }),
+      ...(this.#daemons.length > 0 && { syncDaemons: this.#daemons }),
+    }
+  }
+
+  readonly placeOf = (path: StatePath): Place => {
+    let value: unknown = this.state
+    let place: Place = { line: 1, column: 1 }
+    for (const step of path) {
+      if (typeof value !== 'object' || value === null) break
+      value = (value as Readonly<Record<string | number, unknown>>)[step]
+      place = this.#places.get(value) ?? place
+    }
+    return place
+  }
+
+  async read(line: string, number: number): Promise<void> {
+    const words = splitWords(line)
+    if (words[0] !== undefined && isProgram(words[0].text)) words.shift()
+    const [first] = words
+    if (first === undefined) return
+    this.#place = { line: number, column: first.column }
+    const { options, others } = splitOptions(words)
+    const command = options[0]
+    if (command?.option.command !== true) {
+      throw new LineError(first.column, 'a line begins with a command of ipvsadm, such as -A or -a')
+    }
+    for (const { option, shown, column } of options.slice(1)) {
+      if (option.command === true) {
+        throw new LineError(column, `a line has one command: ${shown} comes after ${command.shown}`)
+      }
+    }
+    switch (command.option.name) {
+      case 'add-service':
+        await this.#addService(new Given(command, options, others))
+        break
+      case 'add-server':
+        await this.#addServer(new Given(command, options, others))
+        break
+      case 'set':
+        this.#setTimeouts(new Given(command, options, []), others)
+        break
+      case 'start-daemon':
+        this.#startDaemon(new Given(command, options, others))
+        break
+      case 'clear':
+        new Given(command, options, others).only([])
+        if (this.#services.length > 0) {
+          throw new LineError(
+            command.column,
+            `${command.shown} empties the table in the middle of it: it can only come before the first service`,
+          )
+        }
+        break
+      default:
+        throw new LineError(
+          command.column,
+          `${command.shown} is no part of a table: lines say what there is, with -A, -a, --set and --start-daemon`,
+        )
+    }
+  }
+
+  async #addService(given: Given): Promise<void> {
+    given.only([...SERVICE_KEY_OPTIONS, ...SERVICE_OPTIONS])
+    const key = await this.#serviceKey(given)
+    const path = ['services', this.#services.length]
+    const scheduler = given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? 'wlc'
+    const service: DraftService = { ...key, scheduler }
+    const flags = schedulerFlags(given, scheduler)
+    if (flags.length > 0) service.schedulerFlags = flags
+    // Of TCP too: ipvsadm takes it of UDP alone, but prints it where another program has set it.
+    if (given.find('ops') !== undefined) service.onePacket = true
+    const persistent = given.find('persistent')
+    // Without persistence a mask means nothing, and ipvsadm takes it all the same.
+    const netmask = readNetmask(given, key)
+    if (persistent !== undefined) {
+      // ipvsadm takes 1 second to 31 days, and prints whatever there is.
+      const timeoutSeconds =
+        persistent.value === undefined ? PERSISTENT_SECONDS : wholeOf(persistent, 0, PERSISTENCE_MAX_SECONDS)
+      service.persistence = { timeoutSeconds, netmask }
+    }
+    const engine = given.kernelName('pe', ENGINE_NAME_MAX_BYTES, [...path, 'persistenceEngine'])
+    if (engine !== undefined) service.persistenceEngine = engine
+    if (key.protocol !== 'fwmark' && key.port === 0 && persistent === undefined) {
+      throw new LineError(
+        given.service.valueColumn,
+        'port 0 takes every port, and works only with persistence: name -p, or another port',
+        { path: [...path, 'port'] },
+      )
+    }
+    const name = serviceName(key)
+    this.#refuseTwice(name, this.#byKey.get(name)?.line, path)
+    this.#byKey.set(name, { service, path, line: this.#place.line, serverLines: new Map() })
+    this.#services.push(service)
+    this.#places.set(service, this.#place)
+  }
+
+  async #addServer(given: Given): Promise<void> {
+    given.only([...SERVICE_KEY_OPTIONS, ...SERVER_OPTIONS])
+    const key = await this.#serviceKey(given)
+    const added = this.#byKey.get(serviceName(key))
+    if (added === undefined) {
+      throw new LineError(
+        given.command.column,
+        `no -A line before this one adds the virtual service ${serviceName(key)}`,
+      )
+    }
+    const endpoint = given.required('real-server')
+    const read = await this.#endpoints.read(endpoint, key.protocol === 'fwmark' ? 'tcp' : key.protocol)
+    if (read.port === undefined && endpoint.column < given.serviceColumn && key.protocol !== 'fwmark') {
+      throw new LineError(
+        endpoint.column,
+        `${endpoint.shown} without a port comes after the virtual service: before it, ipvsadm takes port 0`,
+      )
+    }
+    const method: ForwardingMethod =
+      given.find('masquerading') !== undefined
+        ? 'masquerade'
+        : given.find('ipip') !== undefined
+          ? 'tunnel'
+          : 'direct'
+    const servicePort = key.protocol === 'fwmark' ? 0 : key.port
+    // ipvsadm gives what is not rewritten the port of the service, whatever the line says.
+    const ownPort = key.protocol === 'fwmark' || method === 'masquerade'
+    const port = ownPort ? (read.port ?? servicePort) : servicePort
+    const servers = (added.service.realServers ??= [])
+    const path = [...added.path, 'realServers', servers.length]
+    const { upperThreshold, lowerThreshold } = readThresholds(given, path)
+    const tunnel = readTunnel(given, method)
+    const server: RealServerSpec = {
+      address: read.address,
+      port,
+      method,
+      weight: given.whole('weight', 0, INT_MAX) ?? 1,
+      ...(upperThreshold !== 0 && { upperThreshold }),
+      ...(lowerThreshold !== 0 && { lowerThreshold }),
+      ...(tunnel !== undefined && { tunnel }),
+    }
+    if (method !== 'tunnel' && familyOfAddress(read.address) !== familyOfService(key)) {
+      const option = given.find('masquerading') ?? given.find('gatewaying')
+      throw new LineError(
+        (option ?? endpoint).valueColumn,
+        `the method must be -i for a real server of another family than its virtual service ` +
+          `(${read.address}, service ${familyOfService(key)}), got ${option?.shown ?? '-g'}`,
+        { path: [...path, 'method'] },
+      )
+    }
+    const name = endpointName(read.address, port)
+    this.#refuseTwice(name, added.serverLines.get(name), path)
+    added.serverLines.set(name, this.#place.line)
+    servers.push(server)
+    this.#places.set(server, this.#place)
+  }
+
+  /** Refuses what a line before this one has already. */
+  #refuseTwice(name: string, before: number | undefined, path: StatePath): void {
+    if (before === undefined) return
+    const reason = `${name} comes twice: line ${String(before)} has it already`
+    throw new LineError(this.#place.column, reason, { path })
+  }
+
+  #setTimeouts(given: Given, words: readonly Word[]): void {
+    given.only([])
+    if (words.length !== 3) {
+      throw new LineError(
+        (words[3] ?? given.command).column,
+        `--set takes three timeouts in seconds, tcp, tcpfin and udp, got ${String(words.length)}`,
+      )
+    }
+    const [tcpSeconds = 0, tcpFinSeconds = 0, udpSeconds = 0] = words.map(({ text, column }) =>
+      wholeNumber(text, '--set', column, 0, MAX_TIMEOUT_SECONDS),
+    )
+    // 0 keeps what there is.
+    this.#timeouts = {
+      ...this.#timeouts,
+      ...(tcpSeconds !== 0 && { tcpSeconds }),
+      ...(tcpFinSeconds !== 0 && { tcpFinSeconds }),
+      ...(udpSeconds !== 0 && { udpSeconds }),
+    }
+    this.#places.set(this.#timeouts, this.#place)
+  }
+
+  #startDaemon(given: Given): void {
+    given.only(DAEMON_OPTIONS)
+    const state = given.command.value
+    if (state !== 'master' && state !== 'backup') {
+      throw new LineError(
+        given.command.valueColumn,
+        `${given.command.shown} takes 'master' or 'backup', got '${state ?? ''}'`,
+      )
+    }
+    const path = ['syncDaemons', this.#daemons.length]
+    const multicastInterface =
+      given.kernelName('mcast-interface', NAME_MAX_BYTES, [...path, 'multicastInterface']) ?? 'eth0'
+    const maxLengthBytes = given.whole('sync-maxlen', 1, 65507)
+    const multicastGroup = readMulticastGroup(given, [...path, 'multicastGroup'])
+    const multicastPort = given.whole('mcast-port', 1, 65535)
+    const multicastTtl = given.whole('mcast-ttl', 1, 255)
+    const daemon: SyncDaemonSpec = {
+      state,
+      multicastInterface,
+      syncId: given.whole('syncid', 0, 255) ?? 0,
+      ...(maxLengthBytes !== undefined && { maxLengthBytes }),
+      ...(multicastGroup !== undefined && { multicastGroup }),
+      ...(multicastPort !== undefined && { multicastPort }),
+      ...(multicastTtl !== undefined && { multicastTtl }),
+    }
+    this.#refuseTwice(state, this.#daemonLines.get(state), path)
+    this.#daemonLines.set(state, this.#place.line)
+    this.#daemons.push(daemon)
+    this.#places.set(daemon, this.#place)
+  }
+
+  async #serviceKey(given: Given): Promise<ServiceKey> {
+    const option = given.service
+    const ipv6 = given.find('ipv6')
+    if (option.option.name === 'fwmark-service') {
+      if (ipv6 !== undefined && ipv6.column < option.column) {
+        throw new LineError(ipv6.column, `${ipv6.shown} comes after ${option.shown}`)
+      }
+      // ipvsadm prints marks from 2^31 on as negative numbers, and then does not take them back.
+      const mark = wholeOf(option, -INT_MAX - 1, 0xffffffff)
+      if (mark === 0) throw new LineError(option.valueColumn, 'a firewall mark is 1 to 4294967295, got 0')
+      return { protocol: 'fwmark', fwmark: mark >>> 0, family: ipv6 === undefined ? 'ipv4' : 'ipv6' }
+    }
+    if (ipv6 !== undefined) {
+      throw new LineError(ipv6.column, `${ipv6.shown} goes with a firewall mark; an address says what it is`)
+    }
+    const protocol =
+      option.option.name === 'tcp-service' ? 'tcp' : option.option.name === 'udp-service' ? 'udp' : 'sctp'
+    const { address, port = 0 } = await this.#endpoints.read(option, protocol)
+    return checkServiceKey({ protocol, address, port })
+  }
+}
+
+/** The word `ipvsadm`, or a path to it. */
+export function isProgram(word: string): boolean {
+  return word === 'ipvsadm' || word.endsWith('/ipvsadm')
+}

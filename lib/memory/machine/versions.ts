@@ -1,0 +1,66 @@
+import { show } from '../../model/validate.ts'
+
+/**
+ * What came with which version of Linux, as far as IPVS shows it to a program.
+ * docs/kernels.md says what that means to users of the library.
+ */
+const SINCE = {
+  /** Schedulers look at a service's flags SCHED1 to SCHED3, which every kernel stores. */
+  schedulerFlags: '3.11',
+  /** A real server has a family of its own. */
+  mixedFamilies: '3.18',
+  /** STATS64. */
+  counters64: '4.1',
+  /** The scheduler 'none'. */
+  noScheduler: '4.2',
+  /** A sync daemon's length, group, port and TTL. */
+  daemonSettings: '4.3',
+  /** PAD in front of 64-bit numbers, where the architecture wants it. */
+  padding: '4.7',
+  /** TUN_TYPE and TUN_PORT. */
+  tunnelTypes: '5.2',
+  /** TUN_FLAGS. */
+  tunnelFlags: '5.3',
+  /** Thresholds below 2^31, which an edit applies at once. A patch of 6.12. */
+  newThresholds: '6.12',
+  /** One table for all services of a namespace, which grows; that of connections goes when there is no service. */
+  growingTables: '7.1',
+} as const
+
+export type Feature = keyof typeof SINCE
+
+/** A version such as '5.15'. */
+export type LinuxVersion = `${number}.${number}`
+
+/** The first that lacks all of the above, and the last that they were read in. */
+const OLDEST = '3.10'
+const NEWEST = '7.1'
+
+/** A version as a number that is greater for a later one: 5.15 is 5015. */
+function ordinal(version: string): number {
+  const [, major, minor] = /^(0|[1-9]\d?)\.(0|[1-9]\d{0,2})$/.exec(version) ?? []
+  return Number(major) * 1000 + Number(minor)
+}
+
+/** Whether a version has what came with another one. */
+export function atLeast(version: LinuxVersion, since: string): boolean {
+  return ordinal(version) >= ordinal(since)
+}
+
+/** What a version has; padding only if the architecture wants it. */
+export function featuresOf(version: LinuxVersion, padding: boolean): ReadonlySet<Feature> {
+  const features = Object.keys(SINCE) as Feature[]
+  return new Set(
+    features.filter((feature) => atLeast(version, SINCE[feature]) && (feature !== 'padding' || padding)),
+  )
+}
+
+/** @throws {RangeError} */
+export function checkVersion(version: LinuxVersion): void {
+  // Callers without types may say anything, NaN compares with nothing.
+  if (typeof version !== 'string' || !(atLeast(version, OLDEST) && atLeast(NEWEST, version))) {
+    throw new RangeError(
+      `version must be one of Linux from '${OLDEST}' to '${NEWEST}', such as '5.15', got ${show(version)}`,
+    )
+  }
+}

@@ -1,0 +1,137 @@
+import type { RealServerKey, ServiceKey } from './types.ts'
+
+/**
+ * Text of addresses, and their 16 bytes: IPv4 in the first four, or IPv6. The
+ * text to read has been checked (validate.ts); what is written is as
+ * inet_ntop(3) writes it, since ipvsadm prints that.
+ */
+
+/** Bytes of an address as the kernel has it. */
+export const ADDRESS_BYTES = 16
+
+/** Decimal text of every byte: formatting IPv4 addresses is a fifth of decoding a table. */
+const DECIMAL: readonly string[] = Array.from({ length: 256 }, (_, byte) => String(byte))
+
+export function parseAddress(text: string): Uint8Array {
+  const bytes = new Uint8Array(ADDRESS_BYTES)
+  if (text.includes(':')) parseIPv6(text, bytes)
+  else parseIPv4(text, bytes, 0)
+  return bytes
+}
+
+/** The same address as the kernel's bytes read back: 2001:DB8:0:0::1 is 2001:db8::1. */
+export function canonicalAddress(text: string): string {
+  if (!text.includes(':')) return text
+  return formatIPv6(new DataView(parseAddress(text).buffer), 0)
+}
+
+/** The same virtual service as it is read back: its address as inet_ntop(3) writes it. */
+export function canonicalServiceKey(key: ServiceKey): ServiceKey {
+  return key.protocol === 'fwmark' ? key : canonical(key)
+}
+
+/** The same real server as it is read back, likewise. */
+export function canonicalServerKey(key: Required<RealServerKey>): Required<RealServerKey> {
+  return canonical(key)
+}
+
+function canonical<Key extends { readonly address: string }>(key: Key): Key {
+  // Only IPv6 has more than one spelling, and almost every key is another.
+  return key.address.includes(':') ? { ...key, address: canonicalAddress(key.address) } : key
+}
+
+/** Dotted text of an IPv4 address or mask, as a number whose high byte comes first. */
+export function formatIPv4(value: number): string {
+  return `${decimal(value >>> 24)}.${decimal((value >>> 16) & 255)}.${decimal((value >>> 8) & 255)}.${decimal(value & 255)}`
+}
+
+/** The number of a dotted IPv4 address or mask, high byte first. */
+export function parseIPv4Number(text: string): number {
+  const bytes = new Uint8Array(4)
+  parseIPv4(text, bytes, 0)
+  return new DataView(bytes.buffer).getUint32(0, false)
+}
+
+function decimal(byte: number): string {
+  return DECIMAL[byte] as string
+}
+
+/** Writes the four bytes of a dotted IPv4 address. */
+export function parseIPv4(text: string, bytes: Uint8Array, at: number): void {
+  let value = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === 46) {
+      bytes[at++] = value
+      value = 0
+    } else {
+      value = value * 10 + code - 48
+    }
+  }
+  bytes[at] = value
+}
+
+function parseIPv6(text: string, bytes: Uint8Array): void {
+  const gap = text.indexOf('::')
+  if (gap < 0) {
+    writeGroups(text, bytes, 0)
+    return
+  }
+  writeGroups(text.slice(0, gap), bytes, 0)
+  const tail = new Uint8Array(ADDRESS_BYTES)
+  const length = writeGroups(text.slice(gap + 2), tail, 0)
+  bytes.set(tail.subarray(0, length), ADDRESS_BYTES - length)
+}
+
+/** Writes the groups of a text without '::' and gives where they end. */
+function writeGroups(text: string, bytes: Uint8Array, at: number): number {
+  if (text === '') return at
+  for (const group of text.split(':')) {
+    if (group.includes('.')) {
+      parseIPv4(group, bytes, at)
+      at += 4
+    } else {
+      const value = parseInt(group, 16)
+      bytes[at] = value >> 8
+      bytes[at + 1] = value & 255
+      at += 2
+    }
+  }
+  return at
+}
+
+/**
+ * RFC 5952 as inet_ntop(3) has it: lower case, the leftmost longest run of two
+ * or more zero groups as '::', and the last two groups dotted after '::' or
+ * '::ffff:'.
+ */
+export function formatIPv6(view: DataView, at: number): string {
+  let bestStart = -1
+  let bestLength = 1
+  let runStart = -1
+  for (let group = 0; group < 8; group++) {
+    if (view.getUint16(at + 2 * group, false) !== 0) {
+      runStart = -1
+      continue
+    }
+    if (runStart < 0) runStart = group
+    if (group - runStart + 1 > bestLength) {
+      bestStart = runStart
+      bestLength = group - runStart + 1
+    }
+  }
+  const mapped = bestLength === 5 && view.getUint16(at + 10, false) === 0xffff
+  const dotted = bestStart === 0 && (bestLength === 6 || mapped)
+  let text = ''
+  for (let group = 0; group < 8; group++) {
+    if (group === bestStart) {
+      text += '::'
+      group += bestLength - 1
+      continue
+    }
+    if (text !== '' && !text.endsWith(':')) text += ':'
+    if (dotted && group === 6) return text + formatIPv4(view.getUint32(at + 12, false))
+    text += view.getUint16(at + 2 * group, false).toString(16)
+  }
+  return text
+}

@@ -1,0 +1,255 @@
+import { Errno, errnoName } from './errno.ts'
+import { endpointName, serviceName } from './keys.ts'
+import type { RealServerKey, ServiceKey } from './types.ts'
+
+/** What an IpvsError was about. */
+export interface IpvsErrorDetails {
+  /** Linux errno, positive. */
+  readonly errno: number
+  /** The method that failed, such as 'deleteService'. */
+  readonly command: string
+  readonly service?: ServiceKey
+  readonly realServer?: RealServerKey
+  /** What the message names: the scheduler and the engine that a service was to have, the interface of a sync daemon. */
+  readonly scheduler?: string | undefined
+  readonly persistenceEngine?: string | undefined
+  readonly multicastInterface?: string | undefined
+  /** The network namespace that was to be entered, as the caller named it. */
+  readonly netns?: string
+  /** System call that failed; absent where the kernel answered a request with the errno. */
+  readonly syscall?: string
+  /** The errno is that of the search for IPVS in the kernel. */
+  readonly noFamily?: boolean
+  /** The system call was to open the file of the network namespace. */
+  readonly noNamespace?: boolean
+  /** The kernel's own words, where it sent any. */
+  readonly kernelMessage?: string
+  /** Text for people. Default: what the errno means for this command, and what to do about it. */
+  readonly message?: string
+}
+
+/**
+ * The kernel, or the way to it, refused. Looks as Node's own system errors do.
+ * docs/errors.md has a heading for each `code`. Misuse is no IpvsError but a
+ * TypeError or RangeError, thrown before anything is sent.
+ */
+export class IpvsError extends Error {
+  /** Name of the errno, such as 'ESRCH'. */
+  readonly code: string
+  /** The errno, negative as in Node's system errors: -3. */
+  readonly errno: number
+  /** The method that failed, such as 'deleteService'. */
+  readonly command: string
+  /** The virtual service it was about. */
+  declare readonly service?: ServiceKey
+  /** The real server it was about. */
+  declare readonly realServer?: RealServerKey
+  /** System call that failed; absent where the kernel answered a request with the errno. */
+  declare readonly syscall?: string
+  /** True where it is not the table that lacks something: the kernel has no IPVS, or no longer. */
+  declare readonly noFamily?: boolean
+  /** The kernel's own words, where it sent any. */
+  declare readonly kernelMessage?: string
+
+  constructor(details: IpvsErrorDetails) {
+    const code = errnoName(details.errno)
+    super(details.message ?? explain(code, details))
+    this.name = 'IpvsError'
+    this.code = code
+    this.errno = -details.errno
+    this.command = details.command
+    if (details.service !== undefined) this.service = details.service
+    if (details.realServer !== undefined) this.realServer = details.realServer
+    if (details.syscall !== undefined) this.syscall = details.syscall
+    if (details.noFamily !== undefined) this.noFamily = details.noFamily
+    if (details.kernelMessage !== undefined) this.kernelMessage = details.kernelMessage
+  }
+}
+
+/** 3 for 'ESRCH'; `undefined` for a name that is not among those that can reach us. */
+export function errnoNumber(name: string): number | undefined {
+  return Object.hasOwn(Errno, name) ? Errno[name as keyof typeof Errno] : undefined
+}
+
+/** One sentence on what happened, then what to do about it. */
+function explain(code: string, details: IpvsErrorDetails): string {
+  const subject = nameSubject(details)
+  const reason = reasonOf(code, details)
+  const words = details.kernelMessage === undefined ? '' : ` The kernel says: ${details.kernelMessage}.`
+  return `${code}: ${details.command}${subject === '' ? '' : ` ${subject}`}: ${reason}${words}`
+}
+
+function nameSubject({ service, realServer }: IpvsErrorDetails): string {
+  const parts: string[] = []
+  if (service !== undefined) parts.push(serviceName(service))
+  if (realServer !== undefined) parts.push(endpointName(realServer.address, realServer.port))
+  return parts.join(' -> ')
+}
+
+function reasonOf(code: string, details: IpvsErrorDetails): string {
+  const { command, syscall } = details
+  if (details.noFamily === true && code === 'ENOENT') {
+    return (
+      'this kernel has no IPVS: load it with `modprobe ip_vs`. If there is no such module, ' +
+      'install the package with the modules of the running kernel (`uname -r`).'
+    )
+  }
+  if (syscall !== undefined) {
+    const way = reasonOfSystemCall(code, syscall, details)
+    if (way !== undefined) return way
+  }
+  switch (code) {
+    case 'EPERM':
+      return (
+        'permission denied: IPVS needs the capability CAP_NET_ADMIN in the initial user namespace, for reading too. ' +
+        'Run as root, or give the process that capability (a root inside a container of its own user namespace is not enough).'
+      )
+    case 'ENOENT':
+      return reasonOfMissing(details)
+    case 'ESRCH':
+      return command === 'stopSyncDaemon'
+        ? 'no sync daemon of that state is running.'
+        : 'there is no such virtual service in this network namespace.'
+    case 'EEXIST':
+      return reasonOfExisting(command)
+    case 'EINVAL':
+      return reasonOfInvalid(command)
+    case 'ERANGE':
+      return 'the kernel refuses a number as out of range: a weight from 2^31 on, or a lowerThreshold above upperThreshold.'
+    case 'EAFNOSUPPORT':
+      return 'the kernel does not know this address family; for IPv6 it must be built with CONFIG_IP_VS_IPV6.'
+    case 'ENODEV':
+      return `there is no interface ${nameOf(details.multicastInterface)} in this network namespace; \`ip link\` lists them.`
+    case 'ENETUNREACH':
+      return 'there is no route to the multicast group; give the interface an address, or add a route to the group.'
+    case 'EADDRINUSE':
+      return 'the UDP port of the sync daemon is taken; choose another multicastPort.'
+    case 'ENOPROTOOPT':
+      return 'the ip_vs module is being unloaded; load it again with `modprobe ip_vs`.'
+    case 'EOPNOTSUPP':
+      return 'this kernel does not have the command.'
+    case 'ENOMEM':
+      return 'the kernel is out of memory.'
+    case 'ENOBUFS':
+      return 'a reply was lost, so whether the request was done is not known; read the table.'
+    case 'ETIMEDOUT':
+      return 'no reply within timeoutMs, so whether the request was done is not known; read the table.'
+    case 'EBADMSG':
+      return 'a reply of the kernel cannot be read.'
+    case 'EBADF':
+      return 'this Ipvs is closed; open another with Ipvs.open().'
+    case 'ECANCELED':
+      return 'it was not sent, because the socket failed at a request before it.'
+    case 'EBUSY':
+      return 'the socket is still busy with another dump.'
+    case 'EAGAIN':
+      return 'the table kept changing while it was read.'
+    default:
+      return `${syscall ?? 'the request'} failed.`
+  }
+}
+
+/** Files that methods read, and that are there while the module is loaded. */
+const PROC_FILES: Readonly<Record<string, string>> = {
+  connections: '/proc/net/ip_vs_conn',
+  totals: '/proc/net/ip_vs_stats',
+}
+
+function reasonOfSystemCall(
+  code: string,
+  syscall: string,
+  { command, netns, noNamespace }: IpvsErrorDetails,
+): string | undefined {
+  const name = netns === undefined ? '' : ` '${netns}'`
+  if (syscall === 'setns' || syscall === 'unshare') {
+    if (code === 'EPERM') {
+      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, besides CAP_NET_ADMIN.'
+    }
+    if (code === 'EINVAL') return `the file${name} is not a network namespace.`
+    return undefined
+  }
+  if (syscall === 'open' && noNamespace !== true) {
+    const file = PROC_FILES[command]
+    return file !== undefined && code === 'ENOENT'
+      ? `there is no ${file}: load IPVS with \`modprobe ip_vs\`.`
+      : 'its file below /proc cannot be opened.'
+  }
+  if (syscall === 'open') {
+    if (code === 'ENOENT')
+      return `there is no such network namespace${name}; \`ip netns list\` shows those that have a name.`
+    if (code === 'EACCES') return `the file of the network namespace${name} may not be read by this user.`
+    return `the file of the network namespace${name} cannot be opened.`
+  }
+  if (syscall === 'socket' && (code === 'EAFNOSUPPORT' || code === 'EPROTONOSUPPORT')) {
+    return 'this kernel has no generic netlink.'
+  }
+  return undefined
+}
+
+function nameOf(name: string | undefined): string {
+  return name === undefined ? 'of that name' : `'${name}'`
+}
+
+function reasonOfMissing({ command, scheduler, persistenceEngine }: IpvsErrorDetails): string {
+  switch (command) {
+    case 'addService':
+    case 'editService': {
+      const things = [
+        ...(scheduler === undefined ? [] : [`scheduler '${scheduler}' (module ip_vs_${scheduler})`]),
+        ...(persistenceEngine === undefined
+          ? []
+          : [`persistence engine '${persistenceEngine}' (module ip_vs_pe_${persistenceEngine})`]),
+      ]
+      const named =
+        things.length > 0
+          ? things.join(' or ')
+          : 'scheduler (module ip_vs_<scheduler>) or persistence engine (module ip_vs_pe_<engine>)'
+      return `${named} not found: the kernel has neither built it in nor could load it. Ipvs.probe() lists those that load.`
+    }
+    case 'editRealServer':
+    case 'deleteRealServer':
+    case 'realServer':
+      return 'the virtual service has no such real server (address and port must both match).'
+    default:
+      return 'not found.'
+  }
+}
+
+function reasonOfExisting(command: string): string {
+  switch (command) {
+    case 'addService':
+      return 'the virtual service exists already; change it with editService().'
+    case 'addRealServer':
+      return 'the virtual service has this real server already; change it with editRealServer().'
+    case 'startSyncDaemon':
+      return 'a sync daemon of that state is already running; stop it first, there is no edit.'
+    default:
+      return 'it exists already.'
+  }
+}
+
+function reasonOfInvalid(command: string): string {
+  switch (command) {
+    case 'addRealServer':
+      return (
+        'the kernel refuses the real server. Its address must be unicast where the director is: not 0.0.0.0, ' +
+        'multicast, broadcast or a foreign link-local address, and in a network namespace without any interface up ' +
+        'every address is refused (`ip link set lo up`). A real server of another family than its virtual service ' +
+        'cannot be added while a sync daemon runs.'
+      )
+    case 'editRealServer':
+      return (
+        'the kernel refuses the real server: one of another family than its virtual service can only be tunnelled, and ' +
+        'not while a sync daemon runs.'
+      )
+    case 'startSyncDaemon':
+      return (
+        'the kernel refuses the sync daemon: its group must be multicast, and no real server in this network namespace ' +
+        'may have another family than its virtual service.'
+      )
+    case 'setTimeouts':
+      return 'a timeout is longer than the kernel can hold: 2147483647 divided by its CONFIG_HZ, in seconds (2147483 at 1000 Hz).'
+    default:
+      return 'the kernel refuses the request as invalid.'
+  }
+}

@@ -1,0 +1,95 @@
+import { canonicalAddress, canonicalServiceKey } from './address.ts'
+import type { AddressServiceKey, RealServerKey, ServiceKey } from './types.ts'
+import { checkServerKey, checkServiceKey, show } from './validate.ts'
+
+const SERVICE_EXAMPLES =
+  "'tcp/192.0.2.10:80', 'tcp/[2001:db8::1]:443', 'fwmark/5' or, for IPv6 packets, 'fwmark6/5'"
+const ENDPOINT_EXAMPLES = "'10.0.0.7:8080', '[2001:db8::7]:8080', or an address alone"
+
+/**
+ * Reads the identity of a virtual service as people write it, and as errors
+ * name it: `tcp/192.0.2.10:80`, `udp/[2001:db8::1]:53`, `sctp/...`,
+ * `NUMBER/...` for any other IP protocol, `fwmark/5` and `fwmark6/5`.
+ *
+ * @throws {TypeError | RangeError} with an example of the right form.
+ */
+export function parseServiceKey(text: string): ServiceKey {
+  const refuse = (why: string): TypeError =>
+    new TypeError(`a virtual service is written like ${SERVICE_EXAMPLES}; got ${show(text)}${why}`)
+  const [, protocol = '', rest = ''] = /^([^/]*)\/(.*)$/s.exec(text) ?? []
+  if (protocol === 'fwmark' || protocol === 'fwmark6') {
+    if (!/^\d+$/.test(rest)) throw refuse('')
+    return checkServiceKey({
+      protocol: 'fwmark',
+      fwmark: Number(rest),
+      family: protocol === 'fwmark6' ? 'ipv6' : 'ipv4',
+    })
+  }
+  const number = /^\d+$/.test(protocol)
+  if (!number && protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') throw refuse('')
+  const { address, port } = splitEndpoint(rest) ?? {}
+  if (address === undefined) throw refuse('')
+  if (port === undefined) {
+    const [before = '', after, more] = address.split(':')
+    if (before !== '' && after !== undefined && more === undefined)
+      throw refuse(': the port must be a number')
+    const brackets =
+      after === undefined || rest.startsWith('[') ? '' : '; an IPv6 address with a port has brackets'
+    throw refuse(`: the port is missing, 0 for all of them${brackets}`)
+  }
+  return canonicalServiceKey(
+    checkServiceKey({ protocol: number ? Number(protocol) : protocol, address, port }),
+  )
+}
+
+/** Writes the identity of a virtual service: `tcp/192.0.2.10:80`, `tcp/[2001:db8::1]:443`, `fwmark/5`, `fwmark6/5`. */
+export function formatServiceKey(key: ServiceKey): string {
+  return serviceName(canonicalServiceKey(checkServiceKey(key)))
+}
+
+/**
+ * Reads the identity of a real server: `10.0.0.7:8080`, `[2001:db8::7]:8080`,
+ * or an address alone, whose port is then that of the virtual service.
+ *
+ * @throws {TypeError | RangeError} with an example of the right form.
+ */
+export function parseEndpoint(text: string): RealServerKey {
+  const found = splitEndpoint(text)
+  if (found === undefined) {
+    throw new TypeError(`a real server is written like ${ENDPOINT_EXAMPLES}; got ${show(text)}`)
+  }
+  const { address, port } = checkServerKey(found, ANY_SERVICE)
+  return { address: canonicalAddress(address), ...(found.port !== undefined && { port }) }
+}
+
+/** Writes the identity of a real server: `10.0.0.7:8080`, `[2001:db8::7]:8080`, or, without a port, its address. */
+export function formatEndpoint(key: RealServerKey): string {
+  const { address, port } = checkServerKey(key, ANY_SERVICE)
+  return endpointName(canonicalAddress(address), key.port === undefined ? undefined : port)
+}
+
+/** Of which a server takes a port that is not named: none does here. */
+const ANY_SERVICE: AddressServiceKey = { protocol: 'tcp', address: '0.0.0.0', port: 0 }
+
+/** ADDRESS, ADDRESS:PORT, [ADDRESS] or [ADDRESS]:PORT; the parts are not checked yet. */
+function splitEndpoint(text: string): { address: string; port?: number } | undefined {
+  const bracketed = /^\[([^\]]*)\](?::(\d+))?$/.exec(text)
+  // Without brackets an IPv6 address has no port: 2001:db8::1:80 is one address.
+  const plain = /^([^:[\]]+):(\d+)$/.exec(text) ?? /^([^[\]]*[^[\]:]|[^[\]]*::)$/.exec(text)
+  const [, address, port] = bracketed ?? plain ?? []
+  if (address === undefined || address === '') return undefined
+  return { address, ...(port !== undefined && { port: Number(port) }) }
+}
+
+/** A virtual service as people write it: tcp/192.0.2.1:80, tcp/[2001:db8::1]:443, fwmark/5, fwmark6/5. */
+export function serviceName(key: ServiceKey): string {
+  if (key.protocol === 'fwmark')
+    return `${key.family === 'ipv6' ? 'fwmark6' : 'fwmark'}/${String(key.fwmark)}`
+  return `${String(key.protocol)}/${endpointName(key.address, key.port)}`
+}
+
+/** 192.0.2.1:80, [2001:db8::1]:443; without a port the address alone. */
+export function endpointName(address: string, port?: number): string {
+  if (port === undefined) return address
+  return address.includes(':') ? `[${address}]:${String(port)}` : `${address}:${String(port)}`
+}

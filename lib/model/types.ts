@@ -1,0 +1,404 @@
+/** Address family of a virtual service or a real server. */
+export type Family = 'ipv4' | 'ipv6'
+
+/**
+ * Protocol of a virtual service that is an address and a port. A number is the
+ * IP protocol number, 0 to 65535: the kernel stores any, and balances only
+ * TCP (6), UDP (17) and SCTP (132), which always read as their names.
+ */
+export type Protocol = 'tcp' | 'udp' | 'sctp' | number
+
+/** Identity of a virtual service that is an address and a port. */
+export interface AddressServiceKey {
+  readonly protocol: Protocol
+  /** IPv4 or IPv6 address, without brackets and without a zone. Reads back as inet_ntop(3) writes it. */
+  readonly address: string
+  /** 0 to 65535. 0 takes the packets of every port that has no service of its own, and needs `persistence`. */
+  readonly port: number
+}
+
+/** Identity of a virtual service that is a firewall mark: it takes whatever the packet filter marked. */
+export interface FwmarkServiceKey {
+  readonly protocol: 'fwmark'
+  /** 1 to 4294967295. */
+  readonly fwmark: number
+  /** Marks of IPv4 and of IPv6 packets are two services. Default 'ipv4'. */
+  readonly family?: Family
+}
+
+/** What identifies a virtual service within a network namespace. */
+export type ServiceKey = AddressServiceKey | FwmarkServiceKey
+
+/**
+ * Scheduler of a virtual service: the kernel loads module `ip_vs_<name>` when
+ * it is first used. At most 15 bytes. 'none' is a service that schedules nothing.
+ */
+export type Scheduler =
+  | 'rr'
+  | 'wrr'
+  | 'lc'
+  | 'wlc'
+  | 'lblc'
+  | 'lblcr'
+  | 'dh'
+  | 'sh'
+  | 'sed'
+  | 'nq'
+  | 'fo'
+  | 'ovf'
+  | 'mh'
+  | 'twos'
+  | 'none'
+  | (string & {})
+
+/**
+ * A scheduler's own flag (IP_VS_SVC_F_SCHED1 to 3). 'sh-fallback' and
+ * 'sh-port' are flags 1 and 2 of scheduler sh, 'mh-fallback' and 'mh-port'
+ * those of mh; with every other scheduler, and for flag 3, the plain names hold.
+ */
+export type SchedulerFlag =
+  'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port'
+
+/** Persistence of a virtual service as it is read: connections of one client, or network, go to one real server. */
+export interface Persistence {
+  /** How long a client is remembered after its last connection ended. */
+  readonly timeoutSeconds: number
+  /**
+   * Which clients count as one. IPv4: a mask such as '255.255.255.0'; IPv6: a
+   * prefix length, 1 to 128. (IPVS_SVC_ATTR_NETMASK)
+   */
+  readonly netmask: string | number
+}
+
+/** Persistence of a virtual service as it is asked for. */
+export interface PersistenceSpec {
+  /**
+   * 0 to 4294967 seconds, default 300. The kernel keeps seconds times HZ in 32
+   * bits and wraps without a word; below this limit no kernel wraps.
+   */
+  readonly timeoutSeconds?: number
+  /**
+   * IPv4: a mask such as '255.255.255.0' (any mask goes, as in the kernel), or
+   * a prefix length 0 to 32 that reads back as a mask; default
+   * '255.255.255.255'. IPv6: a prefix length, 1 to 128, default 128.
+   */
+  readonly netmask?: string | number
+}
+
+/** What a virtual service can be told besides its identity. */
+export interface ServiceSettings {
+  /** Default 'wlc'. */
+  readonly scheduler?: Scheduler
+  /** Default none. */
+  readonly schedulerFlags?: readonly SchedulerFlag[]
+  /** One-packet scheduling: each UDP packet is scheduled on its own. Default false. */
+  readonly onePacket?: boolean
+  /** Default: not persistent. `{}` is persistent with the defaults. */
+  readonly persistence?: PersistenceSpec
+  /**
+   * Persistence engine, at most 16 bytes: 'sip' is the kernel's only one, from
+   * module `ip_vs_pe_sip`. Default none.
+   */
+  readonly persistenceEngine?: string
+}
+
+/** A virtual service to add. */
+export type ServiceSpec = ServiceKey & ServiceSettings
+
+/**
+ * What to change of a virtual service. What is not named stays as it is, inside
+ * `persistence` too; `null` takes persistence or its engine away.
+ */
+export interface ServiceChanges {
+  readonly scheduler?: Scheduler
+  readonly schedulerFlags?: readonly SchedulerFlag[]
+  readonly onePacket?: boolean
+  readonly persistence?: PersistenceSpec | null
+  readonly persistenceEngine?: string | null
+}
+
+/** Identity of a real server within its virtual service. */
+export interface RealServerKey {
+  /** IPv4 or IPv6 address, without brackets and without a zone. */
+  readonly address: string
+  /** 0 to 65535. Default: the port of the virtual service; 0 for a firewall mark. */
+  readonly port?: number
+}
+
+/**
+ * How packets reach a real server. 'masquerade' rewrites them (NAT), 'direct'
+ * sends them on unchanged in the same network, 'tunnel' wraps them; 'local' is
+ * this host, 'bypass' the packet's own destination. 5, 6 and 7 mean nothing,
+ * but the kernel stores and reports them.
+ */
+export type ForwardingMethod = 'masquerade' | 'tunnel' | 'direct' | 'local' | 'bypass' | 5 | 6 | 7
+
+/**
+ * How a real server with method 'tunnel' is reached. The kernel keeps it for
+ * every method and uses it only for that one. Since Linux 5.2 (GRE: 5.3); an
+ * older kernel ignores it and tunnels by IP-in-IP.
+ */
+export interface Tunnel {
+  /** A number is a type without a name, 0 to 255: the kernel stores any. */
+  readonly type: 'ipip' | 'gue' | 'gre' | number
+  /** UDP port of the GUE receiver, 1 to 65535: GUE needs one. Absent: 0. */
+  readonly port?: number
+  /**
+   * Checksum of the outer header: 'csum' (GUE, GRE) or 'remcsum', remote
+   * checksum offload (GUE). A number is any other combination of TUN_FLAGS, 0
+   * to 65535. Absent: 'none'.
+   */
+  readonly checksum?: 'none' | 'csum' | 'remcsum' | number
+}
+
+/** What a real server can be told besides its identity. */
+export interface RealServerSettings {
+  /** Default 'direct'. */
+  readonly method?: ForwardingMethod
+  /**
+   * Share of new connections, relative to the other real servers of the
+   * virtual service. 0 makes the server quiescent: it keeps what it has and
+   * gets nothing new. 0 to 2147483647, default 1.
+   */
+  readonly weight?: number
+  /**
+   * New connections stop when there are this many. 0 to 2147483647, at least
+   * `lowerThreshold`. Default 0: no limit.
+   */
+  readonly upperThreshold?: number
+  /**
+   * After `upperThreshold` was reached, new connections come again below this
+   * many. Default 0: three quarters of `upperThreshold`.
+   */
+  readonly lowerThreshold?: number
+  /** Default IP-in-IP. */
+  readonly tunnel?: Tunnel
+}
+
+/** A real server to add. */
+export type RealServerSpec = RealServerKey & RealServerSettings
+
+/**
+ * What to change of a real server. What is not named stays as it is, inside
+ * `tunnel` too as long as its `type` stays the same.
+ */
+export type RealServerChanges = RealServerSettings
+
+/** Type of a counter: `number`, or `bigint` where a read was asked for it. */
+export type Counter = number | bigint
+
+/**
+ * What passed since the service or server was added, or the director began, or since zero(). The
+ * kernel brings these up to date every two seconds, while the numbers of
+ * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
+ * statistics (before 4.1) all but the bytes wrap at 2^32.
+ */
+export interface Stats<N extends Counter = number> {
+  /** Connections scheduled. */
+  readonly connections: N
+  readonly packetsIn: N
+  /** 0 for direct routing and tunnels, whose answers pass the director by. */
+  readonly packetsOut: N
+  readonly bytesIn: N
+  readonly bytesOut: N
+}
+
+/** The kernel's moving averages, brought up to date every two seconds. */
+export interface Rates {
+  readonly connectionsPerSecond: number
+  readonly packetsInPerSecond: number
+  readonly packetsOutPerSecond: number
+  readonly bytesInPerSecond: number
+  readonly bytesOutPerSecond: number
+}
+
+/**
+ * What passed a director: all connections of a network namespace together, those
+ * of services that are deleted by now too. Since the namespace began, the module
+ * ip_vs was loaded, or zero() of everything, whichever was last.
+ */
+export interface Totals<N extends Counter = number> {
+  readonly stats: Stats<N>
+  readonly rates: Rates
+}
+
+/** A virtual service as it was read, without the verbs. */
+export interface ServiceState<N extends Counter = number> {
+  readonly key: ServiceKey
+  readonly family: Family
+  readonly scheduler: Scheduler
+  readonly schedulerFlags: readonly SchedulerFlag[]
+  readonly onePacket: boolean
+  /** Absent: not persistent. */
+  readonly persistence?: Persistence
+  /** Absent: none. */
+  readonly persistenceEngine?: string
+  readonly stats: Stats<N>
+  readonly rates: Rates
+}
+
+/** A real server as it was read, without the verbs. */
+export interface RealServerState<N extends Counter = number> {
+  readonly address: string
+  readonly port: number
+  readonly family: Family
+  readonly method: ForwardingMethod
+  readonly weight: number
+  readonly upperThreshold: number
+  readonly lowerThreshold: number
+  /**
+   * Present for method 'tunnel', and wherever it is not plain IP-in-IP. Absent
+   * from kernels that do not report it.
+   */
+  readonly tunnel?: Tunnel
+  /** TCP connections that are established or being established, SCTP ones that are established. */
+  readonly activeConnections: number
+  /** All others: closing ones, and whatever UDP has. */
+  readonly inactiveConnections: number
+  /** Clients that persistence remembers for this server. */
+  readonly persistentConnections: number
+  readonly stats: Stats<N>
+  readonly rates: Rates
+}
+
+/** How long the kernel remembers an idle connection, by state. */
+export interface Timeouts {
+  /** TCP connections that are established. The kernel's default is 900. */
+  readonly tcpSeconds: number
+  /** TCP connections after a FIN. The kernel's default is 120. */
+  readonly tcpFinSeconds: number
+  /** UDP. The kernel's default is 300. */
+  readonly udpSeconds: number
+}
+
+/** Half of connection synchronisation: a master tells, a backup listens. A director may run one of each. */
+export type SyncDaemonState = 'master' | 'backup'
+
+/** A sync daemon to start. */
+export interface SyncDaemonSpec {
+  readonly state: SyncDaemonState
+  /** Interface in the same network namespace, at most 15 bytes. */
+  readonly multicastInterface: string
+  /**
+   * Directors of one group share it. 0 to 255 (the wire has eight bits);
+   * default 0, with which a backup listens to every group.
+   */
+  readonly syncId?: number
+  /** Largest UDP payload, 1 to 65507 bytes. Default: what the interface takes. The kernel raises a backup's to 1024. */
+  readonly maxLengthBytes?: number
+  /** IPv4 or IPv6 multicast address. Default '224.0.0.81'. */
+  readonly multicastGroup?: string
+  /** 1 to 65535, default 8848. */
+  readonly multicastPort?: number
+  /** 1 to 255, default 1. */
+  readonly multicastTtl?: number
+}
+
+/**
+ * A sync daemon that runs. Kernels before 4.3 report only the first three.
+ */
+export interface SyncDaemon {
+  readonly state: SyncDaemonState
+  readonly multicastInterface: string
+  /** The kernel keeps 32 bits of it, though only eight travel. */
+  readonly syncId: number
+  readonly maxLengthBytes?: number
+  readonly multicastGroup?: string
+  readonly multicastPort?: number
+  readonly multicastTtl?: number
+}
+
+/** What the kernel says of its IPVS. */
+export interface Info {
+  /** Version of IPVS, such as '1.2.1'. */
+  readonly version: string
+  /**
+   * Buckets of the connection table. From Linux 7.1 its size of the moment: 0
+   * while the network namespace has no service.
+   */
+  readonly connectionTableSize: number
+}
+
+/** What this kernel can do: the answer of `Ipvs.probe()`. */
+export interface Capabilities {
+  /** Whether the kernel has IPVS. If not, all else is absent or empty. */
+  readonly available: boolean
+  readonly info?: Info
+  readonly ipv6: boolean
+  /** Schedulers that load, of those that are known. */
+  readonly schedulers: readonly Scheduler[]
+  /** Persistence engines that load, of those that are known. */
+  readonly persistenceEngines: readonly string[]
+  /** Whether counters have 64 bits (Linux 4.1). */
+  readonly counters64: boolean
+  /** Tunnel types that the kernel keeps: 'ipip' always, 'gue' since 5.2, 'gre' since 5.3. */
+  readonly tunnelTypes: readonly ('ipip' | 'gue' | 'gre')[]
+  /** Whether a real server may have another family than its virtual service (Linux 3.18). */
+  readonly mixedFamilies: boolean
+}
+
+/** A virtual service of a {@link State}, with its real servers in the order in which the kernel lists them. */
+export type StateService = ServiceSpec & {
+  /** Default none. */
+  readonly realServers?: readonly RealServerSpec[]
+}
+
+/**
+ * A table as plain data: what `save()` gives, and what `restore()`, `plan()`
+ * and `apply()` take. What is absent is no part of the state and is left as it is.
+ */
+export interface State {
+  /** Version of this form. Default and only one: 1. */
+  readonly version?: 1
+  readonly services: readonly StateService[]
+  readonly timeouts?: Partial<Timeouts>
+  /** Those that run; an empty list says that none does. */
+  readonly syncDaemons?: readonly SyncDaemonSpec[]
+  /** Values of net.ipv4.vs by name, such as `{ conntrack: '1' }`. */
+  readonly sysctls?: Readonly<Record<string, string>>
+}
+
+/**
+ * A connection that the kernel remembers, as /proc/net/ip_vs_conn has it, or
+ * what persistence remembers of a client: its template.
+ */
+export interface Connection {
+  /**
+   * Of the packets: 'tcp', 'udp', 'sctp', or the number of another protocol. 0
+   * in a template of a firewall mark.
+   */
+  readonly protocol: Protocol
+  /** In a template: the network of the client, by the service's netmask. */
+  readonly clientAddress: string
+  /** 0 in a template. */
+  readonly clientPort: number
+  /** Where the client connected to. In a template of a firewall mark: the mark, written as an address. */
+  readonly virtualAddress: string
+  /** 0 in a template that holds for every port. */
+  readonly virtualPort: number
+  readonly serverAddress: string
+  readonly serverPort: number
+  /**
+   * The kernel's word: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template
+   * 'NONE', and 'ASSURED' once a connection under it was established.
+   */
+  readonly state: string
+  /** Until it is forgotten, if nothing more comes. */
+  readonly expiresSeconds: number
+  /** Whether this is a template. */
+  readonly template: boolean
+  /** Persistence engine of a template, where it knows the client by data of its own. */
+  readonly persistenceEngine?: string
+  /** That data: for 'sip' the Call-ID. */
+  readonly persistenceData?: string
+}
+
+/** Options of every call that asks the kernel. */
+export interface RequestOptions {
+  /**
+   * Drops the call, which rejects with the signal's reason, as long as it waits
+   * its turn. Once it is sent the kernel may have done it, so its outcome is
+   * waited for and the signal no longer counts.
+   */
+  readonly signal?: AbortSignal
+}

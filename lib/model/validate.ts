@@ -1,0 +1,723 @@
+import { Errno } from './errno.ts'
+import type {
+  AddressServiceKey,
+  Family,
+  ForwardingMethod,
+  FwmarkServiceKey,
+  PersistenceSpec,
+  Protocol,
+  RealServerChanges,
+  RealServerKey,
+  RealServerSettings,
+  ServiceChanges,
+  ServiceKey,
+  ServiceSettings,
+  SyncDaemonSpec,
+  SyncDaemonState,
+  Timeouts,
+  Tunnel,
+} from './types.ts'
+
+/**
+ * Misuse becomes TypeError or RangeError here, before a byte is made: the field,
+ * the value and what it may be. What passes needs no further check.
+ *
+ * Values are checked as if TypeScript had not been there: callers may be
+ * JavaScript, and specs are often read from files.
+ */
+
+/** The largest `int` of the kernel. */
+const INT_MAX = 2147483647
+/** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
+export const PERSISTENCE_MAX_SECONDS = 4294967
+/** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
+const TIMEOUT_MAX_SECONDS = 21474836
+/** IP_VS_SCHEDNAME_MAXLEN, IP_VS_IFNAME_MAXLEN (16) without the NUL; IP_VS_PENAME_MAXLEN, which has room for it. */
+export const NAME_MAX_BYTES = 15
+export const ENGINE_NAME_MAX_BYTES = 16
+
+/**
+ * The names of a type's fields, in the order they are written here, which is
+ * that of texts. One that is forgotten or too many does not compile.
+ */
+export function namesOf<T>(all: Readonly<Record<keyof T, true>>): readonly string[] {
+  return Object.keys(all)
+}
+
+export const SERVICE_FIELDS: readonly string[] = namesOf<ServiceSettings>({
+  scheduler: true,
+  schedulerFlags: true,
+  onePacket: true,
+  persistence: true,
+  persistenceEngine: true,
+})
+export const ADDRESS_KEY_FIELDS: readonly string[] = namesOf<AddressServiceKey>({
+  protocol: true,
+  address: true,
+  port: true,
+})
+export const FWMARK_KEY_FIELDS: readonly string[] = namesOf<FwmarkServiceKey>({
+  protocol: true,
+  fwmark: true,
+  family: true,
+})
+export const SERVER_FIELDS: readonly string[] = namesOf<RealServerSettings>({
+  method: true,
+  weight: true,
+  upperThreshold: true,
+  lowerThreshold: true,
+  tunnel: true,
+})
+export const SERVER_KEY_FIELDS: readonly string[] = namesOf<RealServerKey>({
+  address: true,
+  port: true,
+})
+export const TIMEOUT_FIELDS: readonly string[] = namesOf<Timeouts>({
+  tcpSeconds: true,
+  tcpFinSeconds: true,
+  udpSeconds: true,
+})
+export const DAEMON_FIELDS: readonly string[] = namesOf<SyncDaemonSpec>({
+  state: true,
+  multicastInterface: true,
+  syncId: true,
+  maxLengthBytes: true,
+  multicastGroup: true,
+  multicastPort: true,
+  multicastTtl: true,
+})
+
+const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
+const SCHEDULER_FLAGS: readonly unknown[] = [
+  'flag-1',
+  'flag-2',
+  'flag-3',
+  'sh-fallback',
+  'sh-port',
+  'mh-fallback',
+  'mh-port',
+]
+const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
+
+/** Checks the identity of a virtual service and gives its plain, complete form. */
+export function checkServiceKey(key: unknown): ServiceKey {
+  const fields = object(key, 'a virtual service')
+  const { protocol } = fields
+  if (protocol === undefined) misspelt(fields, 'protocol', 'a virtual service')
+  if (protocol === 'fwmark') {
+    if (fields.fwmark === undefined) misspelt(fields, 'fwmark', 'a virtual service')
+    const fwmark = whole(fields.fwmark, 'fwmark', 1, 0xffffffff)
+    if (fields.family === undefined) misspelt(fields, 'family', 'a virtual service')
+    const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', ['ipv4', 'ipv6'])
+    return { protocol, fwmark, family }
+  }
+  if (fields.address === undefined) misspelt(fields, 'address', 'a virtual service')
+  if (fields.port === undefined) misspelt(fields, 'port', 'a virtual service')
+  return {
+    protocol: checkProtocol(protocol),
+    address: address(fields.address, 'address'),
+    port: whole(fields.port, 'port', 0, 65535),
+  }
+}
+
+/** 'ipv4' or 'ipv6': that of the mark, or of the address. The key has been checked. */
+export function familyOfService(key: ServiceKey): Family {
+  return key.protocol === 'fwmark' ? (key.family ?? 'ipv4') : familyOfAddress(key.address)
+}
+
+/** 'ipv4' or 'ipv6' of an address that has been checked. */
+export function familyOfAddress(text: string): Family {
+  return text.includes(':') ? 'ipv6' : 'ipv4'
+}
+
+/** Checks a virtual service to add, without its identity. */
+export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSettings {
+  const fields = object(spec, 'a virtual service')
+  known(
+    fields,
+    key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS,
+    SERVICE_FIELDS,
+    'a virtual service',
+  )
+  checkServiceSettings(fields, key)
+  if (key.protocol !== 'fwmark' && key.port === 0 && fields.persistence === undefined) {
+    throw about(
+      'port',
+      new RangeError(
+        'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+      ),
+    )
+  }
+  const settings = fields as ServiceSettings
+  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? 'wlc')
+  return settings
+}
+
+/** Checks changes of a virtual service and gives a copy: an edit waits its turn, and the caller may go on with the object. */
+export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceChanges {
+  const fields = object(changes, 'changes of a virtual service')
+  known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
+  const copy = copyOf(fields, SERVICE_FIELDS)
+  if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
+    throw new RangeError(
+      'persistence cannot be taken from a service with port 0: it works only with persistence',
+    )
+  }
+  // null takes away; everything else is a setting.
+  const settings = { ...copy }
+  if (settings.persistence === null) delete settings.persistence
+  if (settings.persistenceEngine === null) delete settings.persistenceEngine
+  checkServiceSettings(settings, key)
+  return copy
+}
+
+/** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
+export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: string): void {
+  for (const flag of flags ?? []) {
+    if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    throw about(
+      'schedulerFlags',
+      new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`),
+    )
+  }
+}
+
+/** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
+export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
+  const fields = object(key, 'a real server')
+  if (fields.address === undefined) misspelt(fields, 'address', 'a real server')
+  if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
+  const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
+  return {
+    address: address(fields.address, 'address'),
+    port: fields.port === undefined ? defaultPort : whole(fields.port, 'port', 0, 65535),
+  }
+}
+
+/** Checks a real server to add, without its identity. */
+export function checkServerSpec(spec: unknown, key: RealServerKey, service: ServiceKey): RealServerSettings {
+  const fields = object(spec, 'a real server')
+  known(fields, SERVER_KEY_FIELDS, SERVER_FIELDS, 'a real server')
+  checkServerSettings(fields)
+  const settings = fields as RealServerSettings
+  checkThresholds(settings.upperThreshold ?? 0, settings.lowerThreshold ?? 0)
+  checkMixedFamily(key, service, settings.method ?? 'direct')
+  return settings
+}
+
+/** Checks changes of a real server and gives a copy, as checkServiceChanges() does. */
+export function checkServerChanges(changes: unknown): RealServerChanges {
+  const fields = object(changes, 'changes of a real server')
+  known(fields, SERVER_FIELDS, [], 'changes of a real server')
+  const copy = copyOf(fields, SERVER_FIELDS)
+  checkServerSettings(copy)
+  return copy
+}
+
+/** ip_vs_add_dest() answers ERANGE. */
+export function checkThresholds(upper: number, lower: number): void {
+  if (lower <= upper) return
+  throw about(
+    'lowerThreshold',
+    new RangeError(
+      `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
+        (upper === 0 ? ': name upperThreshold too' : ''),
+    ),
+  )
+}
+
+/** ip_vs_genl_set_cmd() answers EINVAL to any other method. */
+export function checkMixedFamily(server: RealServerKey, service: ServiceKey, method: ForwardingMethod): void {
+  if (method === 'tunnel' || familyOfAddress(server.address) === familyOfService(service)) return
+  throw about(
+    'method',
+    new TypeError(
+      `method must be 'tunnel' for a real server of another family than its virtual service ` +
+        `(${server.address}, service ${familyOfService(service)}), got ${show(method)}`,
+    ),
+  )
+}
+
+/** IP_VS_CONN_F_TUNNEL_TYPE_GUE: a tunnel's type may be its number too. */
+const GUE = 1
+
+/** ip_vs_genl_set_cmd() answers EINVAL. */
+export function checkTunnel(tunnel: Tunnel): void {
+  if ((tunnel.type === 'gue' || tunnel.type === GUE) && (tunnel.port ?? 0) === 0) {
+    throw about(
+      'tunnel.port',
+      new RangeError(
+        `tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`,
+      ),
+    )
+  }
+}
+
+/** Checks timeouts to set and gives those that are named. */
+export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
+  const fields = object(timeouts, 'timeouts')
+  known(fields, TIMEOUT_FIELDS, [], 'timeouts')
+  for (const name of TIMEOUT_FIELDS) {
+    optional(fields, name, (value) => whole(value, name, 1, TIMEOUT_MAX_SECONDS))
+  }
+  return fields
+}
+
+/** Checks a sync daemon to start. */
+export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
+  const fields = object(spec, 'a sync daemon')
+  known(fields, DAEMON_FIELDS, [], 'a sync daemon')
+  checkDaemonState(fields.state)
+  name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
+  optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, 255))
+  optional(fields, 'maxLengthBytes', (value) => whole(value, 'maxLengthBytes', 1, 65507))
+  optional(fields, 'multicastPort', (value) => whole(value, 'multicastPort', 1, 65535))
+  optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
+  optional(fields, 'multicastGroup', (value) => {
+    const group = address(value, 'multicastGroup')
+    if (!isMulticast(group)) {
+      throw about(
+        'multicastGroup',
+        new RangeError(`multicastGroup must be a multicast address, got '${group}'`),
+      )
+    }
+  })
+  return fields as unknown as SyncDaemonSpec
+}
+
+/** Checks which half of synchronisation is meant. */
+export function checkDaemonState(state: unknown): SyncDaemonState {
+  return oneOf(state, 'state', ['master', 'backup'])
+}
+
+/** Name of a file below /proc/sys/net/ipv4/vs. */
+export function checkSysctlName(name: unknown): void {
+  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) {
+    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
+  }
+}
+
+/** What is written to a sysctl: a number, or the text of several. */
+export function checkSysctlValue(name: string, value: unknown): string {
+  if (typeof value === 'number') {
+    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
+  }
+  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number, or the text of the file')
+  if (!/^[\x20-\x7e\t]*$/.test(value)) {
+    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
+  }
+  return value
+}
+
+/** As many CPUs as no kernel has. */
+const MOST_CPUS = 65536
+
+/** What the kernel makes of a list of CPUs. Neither: that depends on the machine (`all`, `N`). */
+export interface CpuList {
+  /** As it is read back. */
+  readonly printed?: string
+  /** What it is refused with. */
+  readonly errno?: number
+}
+
+/** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
+export function readCpuList(text: string): CpuList {
+  const cpus = new Set<number>()
+  let known = true
+  for (const part of text.split(/[\s,]+/)) {
+    if (part === '') continue
+    if (/^all/i.test(part) || part.includes('N')) {
+      known = false
+      continue
+    }
+    // A number, a range, or the first few of each group of a range.
+    const [, first, last = first, used = '1', group = used] =
+      /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
+    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
+    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
+    if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
+    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
+  }
+  if (!known) return {}
+  const ranges: { readonly first: number; last: number }[] = []
+  for (const cpu of [...cpus].sort((a, b) => a - b)) {
+    const range = ranges.at(-1)
+    if (range?.last === cpu - 1) range.last = cpu
+    else ranges.push({ first: cpu, last: cpu })
+  }
+  const printed = ranges
+    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
+    .join(',')
+  return { printed }
+}
+
+/** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. One that cannot be known, or is refused, as it is. */
+export function cpuList(text: string): string {
+  return readCpuList(text).printed ?? text
+}
+
+/** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
+export function netnsPath(netns: unknown): string {
+  if (typeof netns !== 'string') throw wrong('netns', netns, 'a name or a path')
+  if (netns === '' || netns === '.' || netns === '..' || netns.includes('\0')) {
+    throw new RangeError(`netns must be a name under /run/netns or a path, got ${show(netns)}`)
+  }
+  return netns.includes('/') ? netns : `/run/netns/${netns}`
+}
+
+/** Checks an object of options: nothing but these names, and those that all calls share. */
+export function checkOptions(options: unknown, names: readonly string[]): void {
+  const fields = object(options, 'options')
+  known(fields, names, [], 'options')
+  const { signal } = fields
+  if (signal !== undefined && !isSignal(signal)) throw wrong('signal', signal, 'an AbortSignal')
+  for (const name of ['bigint', 'stable']) {
+    const value = fields[name]
+    if (value !== undefined && typeof value !== 'boolean') throw wrong(name, value, 'true or false')
+  }
+}
+
+/** An AbortSignal may come from another realm, so its class does not tell. */
+function isSignal(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'aborted' in value &&
+    'addEventListener' in value &&
+    typeof value.addEventListener === 'function'
+  )
+}
+
+/** Checks a whole number within a range; the range is in the message. */
+export function whole(value: unknown, field: string, least: number, most: number): number {
+  if (typeof value !== 'number')
+    throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw about(
+      field,
+      new RangeError(
+        `${field} must be a whole number ${String(least)} to ${String(most)}, got ${String(value)}`,
+      ),
+    )
+  }
+  return value
+}
+
+/** Checks what is either true or false. */
+export function flag(value: unknown, field: string): boolean {
+  if (typeof value !== 'boolean') throw wrong(field, value, 'true or false')
+  return value
+}
+
+/** Checks a function that may be absent. */
+export function optionalFunction(value: unknown, field: string): void {
+  if (value !== undefined && typeof value !== 'function') throw wrong(field, value, 'a function')
+}
+
+/** Checks a choice among names. */
+export function oneOf<Name extends string>(value: unknown, field: string, names: readonly Name[]): Name {
+  if (!(names as readonly unknown[]).includes(value)) throw wrong(field, value, `one of ${list(names)}`)
+  return value as Name
+}
+
+function checkProtocol(protocol: unknown): Protocol {
+  if (protocol === 'tcp' || protocol === 'udp' || protocol === 'sctp') return protocol
+  if (typeof protocol !== 'number') {
+    throw wrong('protocol', protocol, `'tcp', 'udp', 'sctp', 'fwmark' or an IP protocol number`)
+  }
+  return PROTOCOL_NAMES[protocol] ?? whole(protocol, 'protocol', 0, 65535)
+}
+
+function checkServiceSettings(fields: Fields, key: ServiceKey): void {
+  optional(fields, 'scheduler', (value) => {
+    name(value, 'scheduler', NAME_MAX_BYTES)
+  })
+  optional(fields, 'schedulerFlags', (value) => {
+    if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
+    for (const flag of value) {
+      if (!SCHEDULER_FLAGS.includes(flag))
+        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+    }
+  })
+  optional(fields, 'onePacket', (value) => {
+    if (typeof value !== 'boolean') throw wrong('onePacket', value, 'true or false')
+  })
+  optional(fields, 'persistence', (value) => {
+    checkPersistence(value, familyOfService(key))
+  })
+  optional(fields, 'persistenceEngine', (value) => {
+    name(value, 'persistenceEngine', ENGINE_NAME_MAX_BYTES)
+  })
+}
+
+function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
+  const fields = object(value, 'persistence')
+  known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence', 'persistence.')
+  optional(fields, 'timeoutSeconds', (seconds) =>
+    whole(seconds, 'persistence.timeoutSeconds', 0, PERSISTENCE_MAX_SECONDS),
+  )
+  optional(fields, 'netmask', (netmask) => {
+    if (family === 'ipv6') whole(netmask, 'persistence.netmask', 1, 128)
+    else if (typeof netmask === 'number') whole(netmask, 'persistence.netmask', 0, 32)
+    else if (typeof netmask !== 'string' || !isIPv4(netmask)) {
+      throw wrong(
+        'persistence.netmask',
+        netmask,
+        `an IPv4 mask such as '255.255.255.0', or a prefix length 0 to 32`,
+      )
+    }
+  })
+}
+
+function checkServerSettings(fields: Fields): void {
+  for (const [name, check] of SERVER_CHECKS) optional(fields, name, check)
+}
+
+/** Made once: a function made for each field of each real server would be a third of the garbage of a restore. */
+const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = [
+  [
+    'method',
+    (value) => {
+      if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
+    },
+  ],
+  ['weight', (value) => whole(value, 'weight', 0, INT_MAX)],
+  ['upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX)],
+  ['lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX)],
+  [
+    'tunnel',
+    (value) => {
+      const tunnel = object(value, 'tunnel')
+      known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel', 'tunnel.')
+      named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
+      optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
+      optional(tunnel, 'checksum', (checksum) => {
+        named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
+      })
+    },
+  ],
+]
+
+/** A name out of a few, or a number for what has no name. */
+function named(value: unknown, field: string, names: readonly string[], most: number): void {
+  if (typeof value === 'string' && names.includes(value)) return
+  if (typeof value !== 'number')
+    throw wrong(field, value, `one of ${list(names)}, or a number 0 to ${String(most)}`)
+  whole(value, field, 0, most)
+}
+
+/** A name for the kernel: not empty, and short enough once it is bytes. */
+function name(value: unknown, field: string, most: number): void {
+  if (typeof value !== 'string') throw wrong(field, value, 'a text')
+  if (!isName(value, most)) {
+    throw about(
+      field,
+      new RangeError(`${field} must have 1 to ${String(most)} bytes and no NUL, got ${show(value)}`),
+    )
+  }
+}
+
+/** Whether this can be a name for the kernel, which has room for so many bytes. */
+export function isName(text: string, most: number): boolean {
+  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
+  const bytes = new TextEncoder().encode(text).length
+  return bytes > 0 && bytes <= most && !text.includes('\0')
+}
+
+/** Checks an IPv4 or IPv6 address. */
+export function address(value: unknown, field: string): string {
+  if (typeof value === 'string' && (isIPv4(value) || isIPv6(value))) return value
+  let hint = ''
+  if (typeof value === 'string') {
+    if (/^\[.*\]/.test(value)) hint = ': leave out the brackets'
+    else if (value.includes('%')) hint = ': IPVS knows no zones'
+    else if (value.includes('/')) hint = ': one address, not a network'
+    else if (/^[\d.]+:\d+$/.test(value)) hint = `: the port is a field of its own`
+    else if (/[g-z]/i.test(value)) hint = ': names are not looked up'
+  }
+  throw about(field, new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`))
+}
+
+const DOT = 46
+const ZERO = 48
+
+/** Whether this is an IPv4 address: four decimal numbers without leading zeros. */
+export function isIPv4(text: string): boolean {
+  // No expression: each address of a table comes here, and to compile one takes milliseconds.
+  let dots = 0
+  let digits = 0
+  let number = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === DOT && digits > 0) {
+      dots += 1
+      digits = 0
+      number = 0
+    } else {
+      const digit = code - ZERO
+      if (digit < 0 || digit > 9 || (digits > 0 && number === 0)) return false
+      digits += 1
+      number = 10 * number + digit
+      if (number > 255) return false
+    }
+  }
+  return dots === 3 && digits > 0
+}
+
+/** RFC 4291, section 2.2: eight groups, one run of them as '::', the last two as an IPv4 address. */
+export function isIPv6(text: string): boolean {
+  if (!text.includes(':')) return false
+  const halves = text.split('::')
+  if (halves.length > 2) return false
+  let groups = 0
+  for (const [half, part] of halves.entries()) {
+    if (part === '') continue
+    const pieces = part.split(':')
+    for (const [index, piece] of pieces.entries()) {
+      const last = half === halves.length - 1 && index === pieces.length - 1
+      if (last && piece.includes('.')) {
+        if (!isIPv4(piece)) return false
+        groups += 2
+      } else if (/^[\da-f]{1,4}$/i.test(piece)) {
+        groups += 1
+      } else {
+        return false
+      }
+    }
+  }
+  return halves.length === 2 ? groups <= 7 : groups === 8
+}
+
+/** Whether this is an address in 224.0.0.0/4 or ff00::/8. */
+export function isMulticast(text: string): boolean {
+  return text.includes(':')
+    ? isIPv6(text) && /^ff[\da-f]{2}:/i.test(text)
+    : isIPv4(text) && /^2(2[4-9]|3\d)\./.test(text)
+}
+
+export type Fields = Readonly<Record<string, unknown>>
+
+/** Checks that something is an object, and no array. */
+export function object(value: unknown, what: string): Fields {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`${what} must be an object, got ${show(value)}`)
+  }
+  return value as Fields
+}
+
+/** Refuses a field that has no meaning here, most likely misspelt. */
+export function known(
+  fields: Fields,
+  some: readonly string[],
+  more: readonly string[],
+  what: string,
+  inside = '',
+): void {
+  for (const field in fields) {
+    if (some.includes(field) || more.includes(field)) continue
+    const names = [...some, ...more]
+    const meant = likely(field, names)
+    throw about(
+      `${inside}${field}`,
+      new TypeError(
+        `${what} has no field '${field}'` +
+          (meant === undefined ? `, only ${list(names)}` : `: did you mean '${meant}'?`),
+      ),
+    )
+  }
+}
+
+/**
+ * Refuses a field that must be meant for `name`, which is absent. Keys may have
+ * more fields than identify something, but one that has a default must not get
+ * it by a slip.
+ */
+function misspelt(fields: Fields, name: string, what: string): void {
+  for (const field in fields) {
+    if (field !== name && resembles(name, field)) {
+      throw about(field, new TypeError(`${what} has no field '${field}': did you mean '${name}'?`))
+    }
+  }
+}
+
+/**
+ * The fields that are there, with a copy of those that are objects themselves:
+ * neither a getter nor what the caller changes later gets past the check.
+ */
+function copyOf(fields: Fields, names: readonly string[]): Record<string, unknown> {
+  const copy: Record<string, unknown> = {}
+  for (const name of names) {
+    if (!(name in fields)) continue
+    const value = fields[name]
+    if (Array.isArray(value)) copy[name] = [...(value as unknown[])]
+    else if (typeof value !== 'object' || value === null) copy[name] = value
+    else copy[name] = { ...value }
+  }
+  return copy
+}
+
+/** Which of some names is meant, where a name is none of them but resembles one. */
+export function likely(name: string, names: readonly string[]): string | undefined {
+  return names.find((candidate) => resembles(candidate, name))
+}
+
+/** Whether two names differ by capitals, by one letter, or by two that changed places. */
+function resembles(one: string, other: string): boolean {
+  const a = one.toLowerCase()
+  const b = other.toLowerCase()
+  if (a.startsWith(b) || b.startsWith(a)) return true
+  if (Math.abs(a.length - b.length) > 1) return false
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start += 1
+  let end = 0
+  while (end < Math.min(a.length, b.length) - start && a[a.length - 1 - end] === b[b.length - 1 - end])
+    end += 1
+  return Math.max(a.length, b.length) - start - end <= 2
+}
+
+/** Checks a field that may be absent. `undefined` is refused: a field that is there means something. */
+function optional(fields: Fields, field: string, check: (value: unknown) => void): void {
+  if (!(field in fields)) return
+  const value = fields[field]
+  if (value === undefined) {
+    throw about(field, new TypeError(`${field} is undefined: leave it out, or give it a value`))
+  }
+  try {
+    check(value)
+  } catch (error) {
+    throw about(field, error as Error)
+  }
+}
+
+/** Says which field an error is about: the innermost one that knows. */
+function about(field: string, error: Error): Error {
+  if ('field' in error) return error
+  return Object.assign(error, { field })
+}
+
+/** The field that an error of these checks is about, such as 'tunnel.port'. */
+export function fieldOf(error: Error): string | undefined {
+  return 'field' in error && typeof error.field === 'string' ? error.field : undefined
+}
+
+function wrong(field: string, value: unknown, expected: string): Error {
+  return about(field, new TypeError(`${field} must be ${expected}, got ${show(value)}`))
+}
+
+function list(values: readonly unknown[]): string {
+  return values.map(show).join(', ')
+}
+
+/** More letters of a value than this help nobody. */
+const SHOWN = 100
+
+/** A value as a message shows it. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > SHOWN ? `'${value.slice(0, SHOWN)}...'` : `'${value}'`
+  if (typeof value === 'bigint') return `${String(value)}n`
+  if (ArrayBuffer.isView(value)) return 'bytes'
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  if (typeof value === 'function') return 'a function'
+  return String(value)
+}

@@ -1,0 +1,34 @@
+import type { Counter, Totals } from '../model/types.ts'
+
+/**
+ * Reads /proc/net/ip_vs_stats as ip_vs_stats_show() writes it: a line of
+ * counters and a line of rates, each of five hexadecimal numbers below the names
+ * of their columns. `undefined` where it is not so.
+ */
+export function parseTotals<N extends Counter>(
+  text: string,
+  counter: (hexadecimal: string) => N,
+): Totals<N> | undefined {
+  const [stats, rates] = text.matchAll(NUMBERS)
+  if (stats === undefined || rates === undefined) return undefined
+  const total = (column: number): N => counter(stats[column] as string)
+  const perSecond = (column: number): number => parseInt(rates[column] as string, 16)
+  return {
+    stats: {
+      connections: total(1),
+      packetsIn: total(2),
+      packetsOut: total(3),
+      bytesIn: total(4),
+      bytesOut: total(5),
+    },
+    rates: {
+      connectionsPerSecond: perSecond(1),
+      packetsInPerSecond: perSecond(2),
+      packetsOutPerSecond: perSecond(3),
+      bytesInPerSecond: perSecond(4),
+      bytesOutPerSecond: perSecond(5),
+    },
+  }
+}
+
+const NUMBERS = /^ *([\dA-F]+) +([\dA-F]+) +([\dA-F]+) +([\dA-F]+) +([\dA-F]+)$/gm

@@ -1,0 +1,137 @@
+import { Errno } from '../model/errno.ts'
+import { Pace } from '../util/pace.ts'
+import type { Failure, Request, Transport } from '../transport/transport.ts'
+
+/**
+ * The kernel's SET commands want every field, and an edit names only some. So
+ * an edit reads, merges and writes: all edits that travel together read each
+ * object once, and write in one batch; those that follow a refused edit of the
+ * same object are made and written again. Two edits of one object see each other,
+ * so neither undoes the other; a foreign writer between the read and the write
+ * is overwritten in the fields that SET cannot leave out.
+ */
+export interface Edit<Current> {
+  /** The same for every edit of the same object. */
+  readonly id: string
+  /** The object after the edit. Throws if the result is not one that the kernel takes. */
+  merge(current: Current): Current
+  /** The request that makes it so. */
+  encode(edited: Current): Request
+}
+
+/** What became of an edit: the object as it is now, why the kernel refused, or what merge() threw. */
+export type EditOutcome<Current> =
+  { readonly edited: Current } | { readonly failure: Failure } | { readonly thrown: unknown }
+
+/** Runs edits in order, given the objects that they name as they were read, by `id`. */
+export async function runEdits<Current>(
+  transport: Transport,
+  edits: readonly Edit<Current>[],
+  read: ReadonlyMap<string, Current | Failure>,
+): Promise<readonly EditOutcome<Current>[]> {
+  const run = new Run(transport, read)
+  const again = new Map<string, Numbered<Current>[]>()
+  for (const one of await run.send([...edits.entries()])) {
+    const [, { id }] = one
+    const list = again.get(id)
+    if (list === undefined) again.set(id, [one])
+    else list.push(one)
+  }
+  // From here on each object has one edit on its way: nothing is made of one that may be refused.
+  for (let turn = 0; again.size > 0; turn++) {
+    const next: Numbered<Current>[] = []
+    for (const [id, list] of again) {
+      const one = list[turn]
+      if (one === undefined) again.delete(id)
+      else next.push(one)
+    }
+    await run.send(next)
+    for (const [index, { id }] of next) {
+      const outcome = run.outcomes[index]
+      if (outcome === undefined || !('failure' in outcome) || outcome.failure.syscall === undefined) continue
+      // The socket failed: as in one send, what is behind does not go out either.
+      for (const [behind] of again.get(id)?.slice(turn + 1) ?? [])
+        run.outcomes[behind] = { failure: NOT_SENT }
+      again.delete(id)
+    }
+  }
+  return run.outcomes
+}
+
+/** An edit, and its place among all. */
+type Numbered<Current> = readonly [number, Edit<Current>]
+
+class Run<Current> {
+  readonly outcomes: EditOutcome<Current>[] = []
+  readonly #transport: Transport
+  readonly #objects: Map<string, Current | Failure>
+  readonly #pace = new Pace()
+
+  constructor(transport: Transport, read: ReadonlyMap<string, Current | Failure>) {
+    this.#transport = transport
+    this.#objects = new Map(read)
+  }
+
+  /** Sends edits together. Gives those that were made of an edit which the kernel refused: their outcome means nothing. */
+  async send(edits: readonly Numbered<Current>[]): Promise<readonly Numbered<Current>[]> {
+    const requests: Request[] = []
+    /** With `before` those that have a request, in order; without it those that threw. */
+    const made: { readonly one: Numbered<Current>; readonly before?: { readonly object: Current } }[] = []
+    for (const one of edits) {
+      if (this.#pace.due()) await this.#pace.rest()
+      const [index, edit] = one
+      const before = this.#objects.get(edit.id) ?? NOT_FOUND
+      if (isFailure(before)) {
+        this.outcomes[index] = { failure: before }
+        continue
+      }
+      try {
+        const edited = edit.merge(before)
+        requests.push(edit.encode(edited))
+        this.#objects.set(edit.id, edited)
+        this.outcomes[index] = { edited }
+        made.push({ one, before: { object: before } })
+      } catch (thrown) {
+        this.outcomes[index] = { thrown }
+        made.push({ one })
+      }
+    }
+    const replies = requests.length === 0 ? [] : await this.#transport.batch(requests)
+
+    const refused = new Set<string>()
+    /** Objects with an edit that was lost, or never sent. */
+    const failed = new Set<string>()
+    const again: Numbered<Current>[] = []
+    let next = 0
+    for (const { one, before } of made) {
+      if (this.#pace.due()) await this.#pace.rest()
+      const [index, { id }] = one
+      const failure = before === undefined ? undefined : replies[next++]?.failure
+      if (refused.has(id)) {
+        // Whatever became of it.
+        again.push(one)
+      } else if (before !== undefined && failure !== undefined) {
+        this.outcomes[index] = { failure }
+        // What was lost, or never sent, says nothing of the next.
+        if (failure.syscall === undefined) {
+          refused.add(id)
+          this.#objects.set(id, before.object)
+        } else failed.add(id)
+      } else if (before === undefined && failed.has(id)) {
+        // It fits nothing that is there for certain.
+        this.outcomes[index] = { failure: NOT_SENT }
+      }
+    }
+    return again
+  }
+}
+
+/** As the addon says of what is behind a request at which the socket failed. */
+const NOT_SENT: Failure = { errno: Errno.ECANCELED, syscall: 'sendmsg' }
+
+/** As the kernel answers SET_DEST. */
+const NOT_FOUND: Failure = { errno: Errno.ENOENT }
+
+function isFailure(value: unknown): value is Failure {
+  return typeof value === 'object' && value !== null && 'errno' in value
+}

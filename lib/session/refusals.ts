@@ -1,0 +1,124 @@
+import type { Unit } from '../apply/transaction.ts'
+import type { EditOutcome } from './edits.ts'
+import { IpvsError, type IpvsErrorDetails } from '../model/errors.ts'
+import { Errno, errnoName } from '../model/errno.ts'
+import type { StateAccess } from './requests.ts'
+import type { Write } from '../state/steps.ts'
+import type { Failure } from '../transport/transport.ts'
+import type { ServiceChanges } from '../model/types.ts'
+
+/**
+ * What a kernel refused, as errors that name the method and what it was about:
+ * a Failure knows neither.
+ */
+
+/** What a refusal was about. */
+export type Subject = Pick<
+  IpvsErrorDetails,
+  'service' | 'realServer' | 'scheduler' | 'persistenceEngine' | 'multicastInterface'
+>
+
+/** A failure as the error that its caller gets. */
+export function refusal(
+  { errno, syscall, noFamily, noNamespace, message }: Failure,
+  command: string,
+  subject: Subject & { readonly netns?: string } = {},
+): IpvsError {
+  return new IpvsError({
+    errno,
+    command,
+    ...subject,
+    ...(syscall !== undefined && { syscall }),
+    ...(noFamily !== undefined && { noFamily }),
+    ...(noNamespace !== undefined && { noNamespace }),
+    ...(message !== undefined && { kernelMessage: message }),
+  })
+}
+
+/** The kernel as apply/ sees it: failures are errors that name what they are about. */
+export function unitOf(access: StateAccess, command: string): Unit {
+  return {
+    async read(parts) {
+      try {
+        const table = await access.read(parts)
+        if ('errno' in table) throw refusal(table, command)
+        return table
+      } catch (error) {
+        throw forCommand(error, command)
+      }
+    },
+    async write(steps) {
+      const failures = await access.write(steps)
+      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Write))
+    },
+  }
+}
+
+const STEP_COMMANDS = {
+  'add-service': 'addService',
+  'edit-service': 'editService',
+  'delete-service': 'deleteService',
+  'add-server': 'addRealServer',
+  'edit-server': 'editRealServer',
+  'delete-server': 'deleteRealServer',
+  'set-timeouts': 'setTimeouts',
+  'start-daemon': 'startSyncDaemon',
+  'stop-daemon': 'stopSyncDaemon',
+} as const
+
+function stepRefusal(failure: Failure, step: Write): IpvsError {
+  if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
+  return refusal(failure, STEP_COMMANDS[step.kind], {
+    ...('service' in step && { service: step.service }),
+    ...('server' in step && { realServer: step.server }),
+    ...((step.kind === 'add-service' || step.kind === 'edit-service') && modulesOf(step.after)),
+    ...(step.kind === 'start-daemon' && { multicastInterface: step.after.multicastInterface }),
+  })
+}
+
+/** What a service has that may be a module of the kernel. */
+export function modulesOf({ scheduler, persistenceEngine }: ServiceChanges): Subject {
+  return { scheduler, persistenceEngine: persistenceEngine ?? undefined }
+}
+
+export function sysctlRefusal(failure: Failure, name: string, value: string): IpvsError {
+  const { errno, syscall } = failure
+  // It did not come as far as the sysctl.
+  if (syscall !== 'open' && syscall !== 'write') return refusal(failure, 'setSysctl')
+  const reasons: Readonly<Record<string, string>> = {
+    ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
+    EINVAL:
+      name === 'est_cpulist'
+        ? 'the kernel refuses the value: it is not a list of CPUs such as 0-3,5.'
+        : 'the kernel refuses the value: it is not a number, or out of range.',
+    // Only of a list of CPUs.
+    ERANGE: 'the kernel refuses the value: this machine does not have all of these CPUs.',
+    EACCES: 'permission denied: it takes root in the user namespace that owns the network namespace.',
+  }
+  const code = errnoName(errno)
+  const reason = reasons[code] ?? 'it could not be written.'
+  const message = `${code}: setSysctl net.ipv4.vs.${name} to ${JSON.stringify(value)}: ${reason}`
+  return new IpvsError({ errno, command: 'setSysctl', syscall, message })
+}
+
+/** The object after an edit, or the error that ended it. */
+export function edited<Current>(outcome: EditOutcome<Current>, command: string, subject: Subject): Current {
+  if ('failure' in outcome) throw refusal(outcome.failure, command, subject)
+  if ('thrown' in outcome) {
+    // It was made where the edits of many callers are merged; from here its stack shows this one.
+    if (outcome.thrown instanceof Error) Error.captureStackTrace(outcome.thrown)
+    throw outcome.thrown
+  }
+  return outcome.edited
+}
+
+/** An error of the codec, which knows what cannot be read, but not what it was read for; any other as it is. */
+export function forCommand(error: unknown, command: string, subject: Subject = {}): unknown {
+  if (!(error instanceof IpvsError) || error.command !== 'decode') return error
+  return new IpvsError({ errno: -error.errno, command, ...subject, message: error.message })
+}
+
+/** Whether a kernel has no IPVS at all. */
+export function isAbsent({ errno, noFamily }: Failure): boolean {
+  return errno === Errno.ENOENT && noFamily === true
+}

@@ -1,0 +1,288 @@
+import { endpointName, serviceName } from '../model/keys.ts'
+import { parseAddress } from '../session/requests.ts'
+import { Pace } from '../util/pace.ts'
+import { serverSubject, type Step, subjectOf } from './steps.ts'
+import type {
+  RealServerKey,
+  RealServerSpec,
+  ServiceKey,
+  ServiceSpec,
+  SyncDaemonSpec,
+  Tunnel,
+} from '../model/types.ts'
+import * as check from '../model/validate.ts'
+import type { Differences } from './plan.ts'
+
+/** How a plan is printed. */
+export interface FormatPlanOptions {
+  /** Whether what is added is green, what is deleted red, and so on, as terminals show it. Default false. */
+  readonly color?: boolean
+}
+
+const COLORS = { '+': '32', '-': '31', '~': '33', '!': '1;31', ' ': '2' } as const
+type Sign = keyof typeof COLORS
+
+interface Line {
+  readonly sign: Sign
+  readonly text: string
+}
+
+/** What a plan does to one service. */
+interface Group {
+  readonly key: ServiceKey
+  readonly head: Line
+  readonly servers: ServerLine[]
+}
+
+interface ServerLine {
+  readonly key: RealServerKey
+  readonly line: Line
+}
+
+/**
+ * Prints a plan as people read a diff: `+` is added, `~` edited, `-` deleted.
+ * Real servers stand below their service, and of what is edited only what
+ * changes: `weight 1 -> 5`. Ends with a summary and a line feed.
+ */
+export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
+  check.checkOptions(options, ['color'])
+  const fields = check.object(plan, 'a plan')
+  for (const name of ['steps', 'starved', 'reordered']) {
+    if (Array.isArray(fields[name])) continue
+    throw new TypeError(`a plan has ${name}; this has none: give all that plan() gave, and await it first`)
+  }
+  const color = check.flag(options.color ?? false, 'color')
+  const pace = new Pace()
+  const groups = new Map<string, Group>()
+  const group = (key: ServiceKey): Group => {
+    const id = serviceName(key)
+    let known = groups.get(id)
+    if (known === undefined) groups.set(id, (known = { key, head: { sign: ' ', text: id }, servers: [] }))
+    return known
+  }
+  /** What comes in place of something that is deleted; additions are the first of the steps. */
+  const successors = new Map<string, string>()
+  const others: Line[] = []
+  const counts = { '+': 0, '~': 0, '-': 0 }
+  for (const step of plan.steps) {
+    const sign = signOf(step)
+    counts[sign] += 1
+    if (!('service' in step)) {
+      others.push({ sign, text: describeOther(step) })
+      continue
+    }
+    const { servers } = group(step.service)
+    const id = serviceName(step.service)
+    if (step.kind === 'add-server' && step.replaces !== undefined) {
+      successors.set(serverSubject(id, step.replaces), endpointName(step.server.address, step.server.port))
+    }
+    if (step.kind === 'add-service' && step.replaces !== undefined) {
+      successors.set(serviceName(step.replaces), id)
+    }
+    const successor = sign === '-' ? successors.get(subjectOf(step)) : undefined
+    const more = successor === undefined ? '' : `  (replaced by ${successor})`
+    if ('server' in step) {
+      servers.push(serverLine(step.server, sign, `${describeServer(step)}${more}`))
+    } else {
+      const head = { sign, text: `${id}  ${describeService(step)}${more}` }
+      groups.set(id, { key: step.service, servers, head })
+      const gone = step.kind === 'delete-service' ? step.before.realServers : undefined
+      for (const server of gone ?? []) {
+        servers.push(serverLine(server, sign, serverText(server)))
+        counts['-'] += 1
+        if (pace.due()) await pace.rest()
+      }
+    }
+    if (pace.due()) await pace.rest()
+  }
+
+  const lines: string[] = []
+  const print = ({ sign, text }: Line, indent = ''): void => {
+    const line = `${sign} ${indent}${text}`.trimEnd()
+    lines.push(color ? `\u001B[${COLORS[sign]}m${line}\u001B[0m` : line)
+  }
+  for (const line of others) print(line)
+  for (const { head, servers } of await sorted([...groups.values()], pace)) {
+    print(head)
+    for (const { line } of await sorted(servers, pace)) {
+      print(line, '  ')
+      if (pace.due()) await pace.rest()
+    }
+    if (pace.due()) await pace.rest()
+  }
+  for (const key of plan.starved) {
+    if (pace.due()) await pace.rest()
+    print({
+      sign: '!',
+      text: `${serviceName(key)} would be left without a real server whose weight is above 0`,
+    })
+  }
+  for (const key of plan.reordered) {
+    if (pace.due()) await pace.rest()
+    print({
+      sign: ' ',
+      text: `${serviceName(key)}: its real servers stay in another order than the state has`,
+    })
+  }
+  if (plan.steps.length === 0) lines.push('Nothing to do.')
+  else
+    lines.push(
+      `${String(counts['+'])} to add, ${String(counts['~'])} to change, ${String(counts['-'])} to delete.`,
+    )
+  return `${lines.join('\n')}\n`
+}
+
+function serverLine(key: RealServerKey, sign: Sign, text: string): ServerLine {
+  return { key, line: { sign, text: `${endpointName(key.address, key.port)}  ${text}` } }
+}
+
+/** Nobody reads so long a list to the end, and to sort it would keep the JS thread. */
+const MOST_TO_SORT = 5000
+
+/** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10, and 2001:db8::a before 2001:db8::10. */
+async function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(
+  list: readonly T[],
+  pace: Pace,
+): Promise<readonly T[]> {
+  if (list.length > MOST_TO_SORT) return list
+  const ranked = await pace.map(list, (one) => ({ one, rank: rankOf(one.key) }))
+  return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ one }) => one)
+}
+
+/** A text that comes where an identity belongs. */
+function rankOf(key: ServiceKey | RealServerKey): string {
+  if ('fwmark' in key) return `fwmark ${check.familyOfService(key)} ${padded(key.fwmark)}`
+  const protocol = 'protocol' in key ? String(key.protocol).padStart(3, '0') : ''
+  const address = key.address.includes(':')
+    ? `ipv6 ${String.fromCharCode(...parseAddress(key.address))}`
+    : `ipv4 ${key.address.replace(/\d+/g, (digits) => digits.padStart(3, '0'))}`
+  return `${protocol} ${address} ${padded(key.port ?? 0)}`
+}
+
+function padded(number: number): string {
+  return String(number).padStart(10, '0')
+}
+
+function signOf({ kind }: Step): '+' | '~' | '-' {
+  switch (kind) {
+    case 'add-service':
+    case 'add-server':
+    case 'start-daemon':
+      return '+'
+    case 'delete-service':
+    case 'delete-server':
+    case 'stop-daemon':
+      return '-'
+    case 'edit-service':
+    case 'edit-server':
+    case 'set-timeouts':
+    case 'set-sysctl':
+      return '~'
+  }
+}
+
+function describeService(step: Extract<Step, { readonly kind: `${string}-service` }>): string {
+  if (step.kind === 'edit-service') return changes(serviceFields(step.before), serviceFields(step.after))
+  if (step.kind === 'delete-service') return present(serviceFields(step.before))
+  const { after, replaces } = step
+  if (replaces === undefined) return present(serviceFields(after))
+  const part = replaces.protocol === 'fwmark' ? 'family' : 'port'
+  return `${present(serviceFields(after))}  (replaces ${serviceName(replaces)}: a ${part} cannot be edited)`
+}
+
+function describeServer(step: Extract<Step, { readonly kind: `${string}-server` }>): string {
+  if (step.kind === 'edit-server') return changes(serverFields(step.before), serverFields(step.after))
+  if (step.kind === 'delete-server') return serverText(step.before)
+  const { after, replaces } = step
+  if (replaces === undefined) return serverText(after)
+  const part = replaces.address === after.address ? 'port' : 'family'
+  return `${serverText(after)}  (replaces ${endpointName(replaces.address, replaces.port)}: a ${part} cannot be edited)`
+}
+
+function serverText(server: RealServerSpec): string {
+  return present(serverFields(server))
+}
+
+function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): string {
+  switch (step.kind) {
+    case 'set-sysctl':
+      return `sysctl net.ipv4.vs.${step.name}  ${step.before} -> ${step.after}`
+    case 'set-timeouts':
+      return `timeouts  ${changes(Object.entries(step.before).map(field), Object.entries(step.after).map(field))}`
+    case 'stop-daemon':
+      return `${step.state} sync daemon  ${present(daemonFields(step.before))}`
+    case 'start-daemon':
+      return (
+        `${step.state} sync daemon  ${present(daemonFields(step.after))}` +
+        (step.replaces === undefined ? '' : '  (replaces the one that runs: it cannot be edited)')
+      )
+  }
+}
+
+/** A field's name as prose has it, and its value; '' where it is as by default. */
+type Field = readonly [name: string, value: string]
+
+function field([name, value]: readonly [string, number | string]): Field {
+  return [name, String(value)]
+}
+
+function serviceFields(spec: ServiceSpec): readonly Field[] {
+  const { persistence } = spec
+  return [
+    ['scheduler', spec.scheduler ?? 'wlc'],
+    ['schedulerFlags', (spec.schedulerFlags ?? []).join(',')],
+    ['onePacket', spec.onePacket === true ? 'yes' : ''],
+    [
+      'persistence',
+      persistence === undefined
+        ? ''
+        : `${String(persistence.timeoutSeconds)}s/${String(persistence.netmask)}`,
+    ],
+    ['persistenceEngine', spec.persistenceEngine ?? ''],
+  ]
+}
+
+function serverFields(server: RealServerSpec): readonly Field[] {
+  return [
+    ['method', String(server.method)],
+    ['weight', String(server.weight)],
+    ['upperThreshold', thresholdText(server.upperThreshold)],
+    ['lowerThreshold', thresholdText(server.lowerThreshold)],
+    ['tunnel', tunnelText(server.tunnel)],
+  ]
+}
+
+function thresholdText(threshold = 0): string {
+  return threshold === 0 ? '' : String(threshold)
+}
+
+function tunnelText(tunnel: Tunnel = { type: 'ipip' }): string {
+  const { type, port, checksum } = tunnel
+  const text = `${String(type)}${port === undefined ? '' : `:${String(port)}`}${checksum === undefined ? '' : ` ${String(checksum)}`}`
+  return text === 'ipip' ? '' : text
+}
+
+function daemonFields({ state: _, ...rest }: SyncDaemonSpec): readonly Field[] {
+  return Object.entries(rest).map(field)
+}
+
+/** What is not as by default: 'scheduler wrr, onePacket yes'. */
+function present(fields: readonly Field[]): string {
+  return fields
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ')
+}
+
+/** What changes: 'weight 1 -> 5, onePacket none -> yes'. */
+function changes(before: readonly Field[], after: readonly Field[]): string {
+  const old = new Map(before)
+  return after
+    .filter(([name, value]) => old.get(name) !== value)
+    .map(([name, value]) => `${name} ${shown(old.get(name))} -> ${shown(value)}`)
+    .join(', ')
+}
+
+function shown(value = ''): string {
+  return value === '' ? 'none' : value
+}

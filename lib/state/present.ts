@@ -1,0 +1,80 @@
+import { Pace } from '../util/pace.ts'
+import { SERVER_SIGN, serverSubject, type Step } from './steps.ts'
+import type { Table } from './table.ts'
+import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
+import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
+
+/** Something that a step may be about, as it is now. */
+export type Present = ServiceSpec | RealServerSpec | SyncDaemonSpec | Partial<Timeouts> | string
+
+/** Everything that was read, by what subjectOf() calls it. */
+export async function presentOf({
+  services,
+  timeouts,
+  syncDaemons = [],
+  sysctls = {},
+}: Table): Promise<Map<string, Present>> {
+  const present = new Map<string, Present>()
+  const pace = new Pace()
+  for (const { id, spec, servers } of services) {
+    present.set(id, spec)
+    for (const server of servers) {
+      present.set(serverSubject(id, server), server)
+      if (pace.due()) await pace.rest()
+    }
+    if (pace.due()) await pace.rest()
+  }
+  if (timeouts !== undefined) present.set('timeouts', timeouts)
+  for (const daemon of syncDaemons) present.set(`${daemon.state} sync daemon`, daemon)
+  for (const [name, value] of Object.entries(sysctls)) present.set(`sysctl ${name}`, value)
+  return present
+}
+
+/** What presentOf() calls the real servers of each service, by what it calls the service. */
+export async function serversByService(
+  present: ReadonlyMap<string, Present>,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const servers = new Map<string, string[]>()
+  const pace = new Pace()
+  for (const subject of present.keys()) {
+    const end = subject.indexOf(SERVER_SIGN)
+    if (end >= 0) {
+      const service = subject.slice(0, end)
+      const known = servers.get(service)
+      if (known === undefined) servers.set(service, [subject])
+      else known.push(subject)
+    }
+    if (pace.due()) await pace.rest()
+  }
+  return servers
+}
+
+/** What a step found, or leaves; `undefined` where that is nothing. */
+export function presentIn(step: Step, when: 'before' | 'after'): Present | undefined {
+  return (step as { readonly before?: Present; readonly after?: Present })[when]
+}
+
+/** Whether something is as a step leaves it, or as the step found it. */
+export function isAs(present: Present | undefined, step: Step, when: 'before' | 'after'): boolean {
+  const wanted = presentIn(step, when)
+  if (present === undefined || wanted === undefined) return present === wanted
+  switch (step.kind) {
+    case 'add-service':
+    case 'edit-service':
+    case 'delete-service':
+      return sameService(present as ServiceSpec, wanted as ServiceSpec)
+    case 'add-server':
+    case 'edit-server':
+    case 'delete-server':
+      return sameServer(present as RealServerSpec, wanted as RealServerSpec)
+    case 'set-timeouts':
+      return Object.entries(wanted).every(
+        ([name, value]) => (present as Timeouts)[name as keyof Timeouts] === value,
+      )
+    case 'start-daemon':
+    case 'stop-daemon':
+      return sameDaemon(present as SyncDaemonSpec, wanted as SyncDaemonSpec)
+    case 'set-sysctl':
+      return sameSysctl(step.name, present as string, wanted as string)
+  }
+}
