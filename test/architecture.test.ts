@@ -197,8 +197,6 @@ const NOT_YET: readonly string[] = [
   'lib/apply/reconcile.ts -> lib/ipvs.ts',
   'lib/apply/save.ts -> lib/ipvs.ts',
   'lib/apply/transaction.ts -> lib/ipvs.ts',
-  'lib/ipvsadm/command-line.ts -> lib/cli/names.ts',
-  'lib/ipvsadm/command-line.ts -> lib/index.ts',
   'lib/service.ts -> lib/ipvs.ts',
   'lib/session/probe.ts -> lib/ipvs.ts',
   'lib/session/refusals.ts -> lib/apply/transaction.ts',

@@ -7,7 +7,7 @@ import type {
   SyncDaemonSpec,
   SyncDaemonState,
   Tunnel,
-} from '../index.ts'
+} from '../model/types.ts'
 import { formatIPv4, readIPv4, readIPv6, readLooseInteger, readLooseIPv4, readNumber } from './numbers.ts'
 import {
   type CommandName,
@@ -17,7 +17,6 @@ import {
   wrongOption,
   wrongTunnelOption,
 } from './options.ts'
-import type { Names } from '../cli/names.ts'
 import { type GivenOption, OptionError, Words } from './words.ts'
 
 /** What a command line asks for, once all of it has been checked. */
@@ -50,17 +49,25 @@ export class Refusal extends Error {
   /** Whether a restore ends with it. */
   readonly stops: boolean
 
-  constructor(message: string, { status = 2, stops = true } = {}) {
+  constructor(message: string, { status = 2, stops = true }: { status?: number; stops?: boolean } = {}) {
     super(message)
     this.status = status
     this.stops = stops
   }
 }
 
+/** What is known of the names in lines. */
+export interface NameReader {
+  /** The IPv4 address of a host; `undefined` if it has none. May throw, to be asked again once it knows. */
+  addressOf(host: string): string | undefined
+  /** Port of a service's name. */
+  portOf(name: string, protocol: 'tcp' | 'udp' | 'sctp'): number | undefined
+}
+
 export interface LineOptions {
   /** The program's name in messages. */
   readonly program: string
-  readonly names: Names
+  readonly names: NameReader
   readonly posix: boolean
   /** Whether this is a line of a restore, which may not hold another restore. */
   readonly nested?: boolean
@@ -84,7 +91,7 @@ type Endpoint = { readonly family: Family; readonly address: string; readonly po
 class Line {
   readonly #words: Words
   readonly #program: string
-  readonly #names: Names
+  readonly #names: NameReader
   readonly #nested: boolean
 
   readonly #given = new Set<Key>()

@@ -16,7 +16,7 @@ export class Words {
   #letters = ''
   #optionsEnded = false
 
-  constructor(words: readonly string[], { posix = false } = {}) {
+  constructor(words: readonly string[], { posix = false }: { readonly posix?: boolean } = {}) {
     this.#words = words
     this.#posix = posix
   }

@@ -12,7 +12,7 @@ import { messageOf } from './messages.ts'
 import type { CommandName, Key } from '../../ipvsadm/options.ts'
 import { type Action, type LineOptions, readLine, Refusal } from '../../ipvsadm/command-line.ts'
 import * as list from './listing.ts'
-import { HostWanted } from '../names.ts'
+import { HostWanted, type Names } from '../names.ts'
 import { sortRealServers, sortServices } from './sort.ts'
 
 /** What is written to the table: a step without what is there. */
@@ -20,13 +20,17 @@ export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 
 /** What a command line works with. */
 export interface Session extends LineOptions {
+  readonly names: Names
   readonly ipvs: Ipvs
   readonly out: (text: string) => void
   readonly err: (text: string) => void
 }
 
 /** Reads a command line; looks up the hosts that it names first, where it names some. */
-export async function readWithHosts(words: readonly string[], options: LineOptions): Promise<Action> {
+export async function readWithHosts(
+  words: readonly string[],
+  options: LineOptions & { readonly names: Names },
+): Promise<Action> {
   for (;;) {
     try {
       return readLine(words, options)
