@@ -1,31 +1,12 @@
+import { canonicalServerKey, canonicalServiceKey } from './model/address.ts'
 import { apply, type ApplyOptions, type ApplyResult, plan } from './apply/apply.ts'
-import type { Plan, PlanOptions } from './state/plan.ts'
+import { restoreFromFile, saveToFile, type SaveToFileOptions } from './apply/files.ts'
+import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './apply/reconcile.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
 import type { Unit } from './apply/transaction.ts'
+import * as check from './model/check.ts'
 import { Errno } from './model/errno.ts'
-import { restoreFromFile, saveToFile, type SaveToFileOptions } from './apply/files.ts'
-import * as kernel from './session/requests.ts'
-import { Pace } from './util/pace.ts'
-import { probe } from './session/probe.ts'
-import { parseConnections } from './observe/connections.ts'
 import { SYSCTLS } from './model/sysctls.ts'
-import { parseTotals } from './observe/totals.ts'
-import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './apply/reconcile.ts'
-import {
-  edited,
-  forCommand,
-  isAbsent,
-  modulesOf,
-  refusal,
-  type Subject,
-  sysctlRefusal,
-  unitOf,
-} from './session/refusals.ts'
-import { RealServer, Service } from './service.ts'
-import { openNative } from './transport/native.ts'
-import { type Handler, RequestQueue } from './session/queue.ts'
-import type { Failure, Reply, Request, Transport } from './transport/transport.ts'
-import type { RequestOptions } from './model/types.ts'
 import type {
   Capabilities,
   Connection,
@@ -35,6 +16,7 @@ import type {
   RealServerKey,
   RealServerSpec,
   RealServerState,
+  RequestOptions,
   ServiceChanges,
   ServiceKey,
   ServiceSpec,
@@ -45,7 +27,40 @@ import type {
   Timeouts,
   Totals,
 } from './model/types.ts'
-import * as check from './model/validate.ts'
+import {
+  checkDaemonSpec,
+  checkDaemonState,
+  checkServerChanges,
+  checkServerKey,
+  checkServerSpec,
+  checkServiceChanges,
+  checkServiceKey,
+  checkServiceSpec,
+  checkSysctlName,
+  checkSysctlValue,
+  checkTimeouts,
+  netnsPath,
+} from './model/validate.ts'
+import { parseConnections } from './observe/connections.ts'
+import { parseTotals } from './observe/totals.ts'
+import { RealServer, Service } from './service.ts'
+import { probe } from './session/probe.ts'
+import { type Handler, RequestQueue } from './session/queue.ts'
+import {
+  edited,
+  forCommand,
+  isAbsent,
+  modulesOf,
+  refusal,
+  type Subject,
+  sysctlRefusal,
+  unitOf,
+} from './session/refusals.ts'
+import * as kernel from './session/requests.ts'
+import type { Plan, PlanOptions } from './state/plan.ts'
+import { openNative } from './transport/native.ts'
+import type { Failure, Reply, Request, Transport } from './transport/transport.ts'
+import { Pace } from './util/pace.ts'
 
 /** How to reach a kernel. */
 export interface OpenOptions {
@@ -218,7 +233,7 @@ export class Ipvs {
    * @throws {IpvsError} EINVAL above 2147483647 divided by the kernel's CONFIG_HZ; nothing is set then.
    */
   async setTimeouts(timeouts: Partial<Timeouts>, options: RequestOptions = {}): Promise<void> {
-    await this.#tell('setTimeouts', kernel.commands.setTimeouts(check.checkTimeouts(timeouts)), options)
+    await this.#tell('setTimeouts', kernel.commands.setTimeouts(checkTimeouts(timeouts)), options)
   }
 
   /**
@@ -289,7 +304,7 @@ export class Ipvs {
    */
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
     const key = keyOf(spec)
-    const { request, state } = kernel.addService(key, check.checkServiceSpec(spec, key))
+    const { request, state } = kernel.addService(key, checkServiceSpec(spec, key))
     await this.#tell('addService', request, options, { service: key, ...modulesOf(state) })
     return new Service(this, state)
   }
@@ -310,7 +325,7 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<Service> {
     const key = keyOf(service)
-    const item = { key, changes: check.checkServiceChanges(changes, key) }
+    const item = { key, changes: checkServiceChanges(changes, key) }
     const subject = { service: key, ...modulesOf(item.changes) }
     const outcome = await this.#join('editService', kernel.editServices, item, options, subject)
     return new Service(this, edited(outcome, 'editService', subject).state)
@@ -407,7 +422,7 @@ export class Ipvs {
     // One that was read has more in it than adds it.
     const given = spec instanceof RealServer ? spec.toJSON() : spec
     const realServer = serverKeyOf(given, key)
-    const settings = check.checkServerSpec(given, realServer, key)
+    const settings = checkServerSpec(given, realServer, key)
     const { request, state } = kernel.addDest(key, realServer, settings)
     await this.#tell('addRealServer', request, options, { service: key, realServer })
     return new RealServer(this, key, state)
@@ -428,7 +443,7 @@ export class Ipvs {
   ): Promise<RealServer> {
     const key = keyOf(service)
     const realServer = serverKeyOf(server, key)
-    const item = { key, server: realServer, changes: check.checkServerChanges(changes) }
+    const item = { key, server: realServer, changes: checkServerChanges(changes) }
     const subject = { service: key, realServer }
     const outcome = await this.#join('editRealServer', kernel.editDests, item, options, subject)
     return new RealServer(this, key, edited(outcome, 'editRealServer', subject))
@@ -584,7 +599,7 @@ export class Ipvs {
    *   real server of another family than its service exists.
    */
   async startSyncDaemon(spec: SyncDaemonSpec, options: RequestOptions = {}): Promise<void> {
-    const daemon = check.checkDaemonSpec(spec)
+    const daemon = checkDaemonSpec(spec)
     const { multicastInterface } = daemon
     await this.#tell('startSyncDaemon', kernel.commands.startDaemon(daemon), options, { multicastInterface })
   }
@@ -595,7 +610,7 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if none of that state runs.
    */
   async stopSyncDaemon(state: SyncDaemonState, options: RequestOptions = {}): Promise<void> {
-    await this.#tell('stopSyncDaemon', kernel.commands.stopDaemon(check.checkDaemonState(state)), options)
+    await this.#tell('stopSyncDaemon', kernel.commands.stopDaemon(checkDaemonState(state)), options)
   }
 
   /**
@@ -622,7 +637,7 @@ export class Ipvs {
    */
   async sysctl(name: string, options: RequestOptions = {}): Promise<string | undefined> {
     check.checkOptions(options, REQUEST_OPTIONS)
-    check.checkSysctlName(name)
+    checkSysctlName(name)
     this.#checkOpen('sysctl')
     const value = await this.#queue.run((transport) => transport.sysctl(name), options.signal)
     if (typeof value === 'object') throw refusal(value, 'sysctl')
@@ -639,8 +654,8 @@ export class Ipvs {
    */
   async setSysctl(name: string, value: string | number, options: RequestOptions = {}): Promise<void> {
     check.checkOptions(options, REQUEST_OPTIONS)
-    check.checkSysctlName(name)
-    const text = check.checkSysctlValue(name, value)
+    checkSysctlName(name)
+    const text = checkSysctlValue(name, value)
     this.#checkOpen('setSysctl')
     const failure = await this.#queue.run((transport) => transport.setSysctl(name, text), options.signal)
     if (failure !== undefined) throw sysctlRefusal(failure, name, text)
@@ -833,7 +848,7 @@ async function connect(options: OpenOptions): Promise<Transport | Failure> {
     return transport
   }
   if (netns === undefined) return openNative({ timeoutMs: wait })
-  return openNative({ netns: check.netnsPath(netns), timeoutMs: wait })
+  return openNative({ netns: netnsPath(netns), timeoutMs: wait })
 }
 
 function placeOf({ netns }: OpenOptions): { readonly netns?: string } {
@@ -843,11 +858,11 @@ function placeOf({ netns }: OpenOptions): { readonly netns?: string } {
 /** The identity of a service that the caller named, as the kernel's bytes read back. */
 function keyOf(service: ServiceKey | Service<Counter>): ServiceKey {
   if (service instanceof Service) return service.key
-  return kernel.canonicalServiceKey(check.checkServiceKey(service))
+  return canonicalServiceKey(checkServiceKey(service))
 }
 
 function serverKeyOf(server: RealServerKey, service: ServiceKey): Required<RealServerKey> {
-  return kernel.canonicalServerKey(check.checkServerKey(server, service))
+  return canonicalServerKey(checkServerKey(server, service))
 }
 
 function kindOf(options: ReadOptions): kernel.CounterKind<Counter> {

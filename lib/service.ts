@@ -1,6 +1,7 @@
 import { drain, type DrainOptions, type DrainResult } from './apply/drain.ts'
 import type { Ipvs, ReadOptions } from './ipvs.ts'
-import { specOfServer, specOfService } from './model/specs.ts'
+import { specOfServer } from './model/server-settings.ts'
+import { specOfService } from './model/service-settings.ts'
 import type { RequestOptions } from './model/types.ts'
 import type {
   Counter,

@@ -1,14 +1,8 @@
-import { checkDrainOptions, type DrainOptions } from './drain.ts'
 import type { Ipvs } from '../ipvs.ts'
+import * as check from '../model/check.ts'
+import type { RequestOptions, State } from '../model/types.ts'
 import type { Parts } from '../session/requests.ts'
-import { heard, whileAnyOf } from '../util/signals.ts'
-import { STEP_KINDS, type StepKind } from '../state/steps.ts'
-import type { Table } from '../state/table.ts'
-import type { RequestOptions } from '../model/types.ts'
-import type { State } from '../model/types.ts'
-import * as check from '../model/validate.ts'
 import { checkWithin, completeState } from '../state/complete.ts'
-import { guardOf, refuseStale } from './guards.ts'
 import {
   compare,
   type Comparison,
@@ -19,6 +13,11 @@ import {
   planOf,
   type PlanOptions,
 } from '../state/plan.ts'
+import { STEP_KINDS, type StepKind } from '../state/steps.ts'
+import type { Table } from '../state/table.ts'
+import { heard, whileAnyOf } from '../util/signals.ts'
+import { checkDrainOptions, type DrainOptions } from './drain.ts'
+import { guardOf, refuseStale } from './guards.ts'
 import { Task } from './transaction.ts'
 
 /** Options of `apply()` and `restore()`. */

@@ -1,12 +1,12 @@
+import type { Ipvs } from '../ipvs.ts'
+import { checkOptions, oneOf, show, whole } from '../model/check.ts'
 import { IpvsError } from '../model/errors.ts'
 import { serviceName } from '../model/keys.ts'
-import type { Ipvs } from '../ipvs.ts'
-import { Pace } from '../util/pace.ts'
+import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
 import type { RealServer } from '../service.ts'
+import { Pace } from '../util/pace.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { sleep } from '../util/sleep.ts'
-import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
-import { checkOptions, oneOf, show, whole } from '../model/validate.ts'
 
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {

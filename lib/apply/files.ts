@@ -3,14 +3,20 @@
 import { constants, promises as fs } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
+import type { Ipvs } from '../ipvs.ts'
+import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
+import type { State } from '../model/types.ts'
+import {
+  checkParseOptions,
+  detectStateFormat,
+  formatState,
+  type FormatStateOptions,
+  parseState,
+  type ParseStateOptions,
+} from '../text/parse.ts'
+import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
 import type { ApplyResult } from './apply.ts'
 import { type RestoreOptions, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
-import type { Ipvs } from '../ipvs.ts'
-import { formatState, type FormatStateOptions, parseState, type ParseStateOptions } from '../text/parse.ts'
-import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
-import { checkParseOptions, detectStateFormat } from '../text/parse.ts'
-import type { State } from '../model/types.ts'
-import { checkOptions, oneOf, optionalFunction, show } from '../model/validate.ts'
 
 /** Options of `saveToFile()`. */
 export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {

@@ -1,12 +1,12 @@
 import { endpointName, serviceName } from '../model/keys.ts'
-import { Pace } from '../util/pace.ts'
-import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
 import type { RealServerSpec } from '../model/types.ts'
-import type { ApplyOptions } from './apply.ts'
 import { sameServer } from '../state/equal.ts'
-import { ApplyError, stale } from './errors.ts'
 import type { Comparison, Differences } from '../state/plan.ts'
 import { isAs, presentIn } from '../state/present.ts'
+import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
+import { Pace } from '../util/pace.ts'
+import type { ApplyOptions } from './apply.ts'
+import { ApplyError, stale } from './errors.ts'
 
 /** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
 export async function refuseStale(

@@ -1,12 +1,12 @@
-import type { Leaving } from './drain.ts'
 import { serviceName } from '../model/keys.ts'
-import { Pace } from '../util/pace.ts'
-import { serverSubject, type Step, subjectOf } from '../state/steps.ts'
-import type { Entry, Table } from '../state/table.ts'
 import type { RealServerKey, RealServerSpec, StateService } from '../model/types.ts'
-import { stale } from './errors.ts'
 import { sameServer } from '../state/equal.ts'
 import { isAs, presentOf } from '../state/present.ts'
+import { serverSubject, type Step, subjectOf } from '../state/steps.ts'
+import type { Entry, Table } from '../state/table.ts'
+import { Pace } from '../util/pace.ts'
+import type { Leaving } from './drain.ts'
+import { stale } from './errors.ts'
 
 /** What a drain does with steps that delete: it takes weights, waits, and looks again at what is left to delete. */
 

@@ -1,9 +1,9 @@
 import { IpvsError } from '../model/errors.ts'
-import { Pace } from '../util/pace.ts'
-import { invert, type Step, subjectOf } from '../state/steps.ts'
 import type { RealServerSpec } from '../model/types.ts'
-import type { FailedStep } from './errors.ts'
 import { isAs, type Present, serversByService } from '../state/present.ts'
+import { invert, type Step, subjectOf } from '../state/steps.ts'
+import { Pace } from '../util/pace.ts'
+import type { FailedStep } from './errors.ts'
 
 /** A step that undoes another. */
 export interface Inverse {

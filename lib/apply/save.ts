@@ -1,19 +1,18 @@
-import { IpvsError } from '../model/errors.ts'
-import { Errno } from '../model/errno.ts'
 import type { Ipvs } from '../ipvs.ts'
-import { Pace } from '../util/pace.ts'
-import { SYSCTLS } from '../model/sysctls.ts'
-import type { Entry, Table } from '../state/table.ts'
 import { type Lookups } from '../ipvsadm/endpoints.ts'
-import { parseState, type ParseStateOptions } from '../text/parse.ts'
-import { checkParseOptions, FORMAT_OPTIONS } from '../text/parse.ts'
-import type { RequestOptions } from '../model/types.ts'
-import type { State } from '../model/types.ts'
-import * as check from '../model/validate.ts'
-import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './apply.ts'
+import * as check from '../model/check.ts'
+import { Errno } from '../model/errno.ts'
+import { IpvsError } from '../model/errors.ts'
+import { SYSCTLS } from '../model/sysctls.ts'
+import type { RequestOptions, State } from '../model/types.ts'
+import { checkSysctlName } from '../model/validate.ts'
 import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf } from '../state/complete.ts'
 import { compare } from '../state/plan.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from '../state/scope.ts'
+import type { Entry, Table } from '../state/table.ts'
+import { checkParseOptions, FORMAT_OPTIONS, parseState, type ParseStateOptions } from '../text/parse.ts'
+import { Pace } from '../util/pace.ts'
+import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './apply.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -132,6 +131,6 @@ function sysctlNames(sysctls: boolean | readonly string[]): readonly string[] | 
   if (!Array.isArray(sysctls)) {
     throw new TypeError(`sysctls must be true, false or an array of names, got ${check.show(sysctls)}`)
   }
-  for (const name of sysctls as unknown[]) check.checkSysctlName(name)
+  for (const name of sysctls as unknown[]) checkSysctlName(name)
   return sysctls as readonly string[]
 }

@@ -1,6 +1,6 @@
 import { ADDRESS_BYTES, formatIPv4, formatIPv6, parseAddress, parseIPv4 } from '../model/address.ts'
-import type { Family } from '../model/types.ts'
 import { AddressFamily } from '../model/constants.ts'
+import type { Family } from '../model/types.ts'
 import { type AttributeWriter, malformed } from './attributes.ts'
 
 /** Addresses as attributes, and families as numbers: union nf_inet_addr of the kernel. */

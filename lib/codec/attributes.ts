@@ -1,5 +1,5 @@
-import { IpvsError } from '../model/errors.ts'
 import { Errno } from '../model/errno.ts'
+import { IpvsError } from '../model/errors.ts'
 
 /**
  * Netlink attributes (<linux/netlink.h>, struct nlattr): a `u16` length that

@@ -1,6 +1,6 @@
+import { CommandAttribute, InfoAttribute } from '../model/constants.ts'
 import type { Info, Timeouts } from '../model/types.ts'
 import type { AttributeReader, AttributeWriter } from './attributes.ts'
-import { CommandAttribute, InfoAttribute } from '../model/constants.ts'
 
 /** Writes the timeouts that are named; the kernel keeps the others. */
 export function encodeTimeouts(writer: AttributeWriter, timeouts: Partial<Timeouts>): void {

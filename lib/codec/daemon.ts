@@ -1,8 +1,8 @@
+import { parseAddress } from '../model/address.ts'
+import { AddressFamily, CommandAttribute, DaemonAttribute, DaemonState } from '../model/constants.ts'
 import type { SyncDaemon, SyncDaemonSpec, SyncDaemonState } from '../model/types.ts'
 import { formatAddress } from './address.ts'
-import { parseAddress } from '../model/address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
-import { AddressFamily, CommandAttribute, DaemonAttribute, DaemonState } from '../model/constants.ts'
 
 /** Writes IPVS_CMD_ATTR_DAEMON for a daemon to start. */
 export function encodeDaemon(writer: AttributeWriter, spec: SyncDaemonSpec): void {

@@ -1,24 +1,16 @@
-import { checkThresholds, checkTunnel, familyOfAddress } from '../model/validate.ts'
-import type {
-  Counter,
-  Family,
-  ForwardingMethod,
-  RealServerChanges,
-  RealServerKey,
-  RealServerSettings,
-  RealServerState,
-  Tunnel,
-} from '../model/types.ts'
+import { familyOfAddress } from '../model/address.ts'
+import { CommandAttribute, DestAttribute, ForwardMethod } from '../model/constants.ts'
+import {
+  checksumNumber,
+  type CompleteSettings,
+  IPIP,
+  tunnelOf,
+  tunnelTypeNumber,
+} from '../model/server-settings.ts'
+import type { Counter, Family, ForwardingMethod, RealServerKey, RealServerState } from '../model/types.ts'
 import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
-import { CommandAttribute, DestAttribute, ForwardMethod } from '../model/constants.ts'
-import { type CounterKind, decodeStatistics, numbers } from './stats.ts'
-
-/** A real server's settings as the kernel's SET wants them: all of them, each time. Without `tunnel`: plain IP-in-IP. */
-export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
-  Pick<RealServerSettings, 'tunnel'>
-
-const DEFAULTS: CompleteSettings = { method: 'direct', weight: 1, upperThreshold: 0, lowerThreshold: 0 }
+import { type CounterKind, decodeStatistics } from './stats.ts'
 
 const METHOD_NUMBERS = {
   masquerade: ForwardMethod.MASQ,
@@ -38,47 +30,6 @@ const METHOD_NAMES: readonly ForwardingMethod[] = [
   6,
   7,
 ]
-const TUNNEL_TYPE_NAMES = ['ipip', 'gue', 'gre'] as const
-const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
-
-/** Plain IP-in-IP, which almost every tunnel is: one object for all of them. */
-const IPIP: Tunnel = { type: 'ipip' }
-
-/** What the kernel gets for a new real server: ipvsadm's defaults for what the spec leaves out. */
-export function completeSettings(settings: RealServerSettings): CompleteSettings {
-  return mergeSettings(DEFAULTS, settings)
-}
-
-/**
- * The settings after a change: what is not named stays, inside `tunnel` too if
- * its type stays.
- *
- * @throws {RangeError} if the thresholds, or a GUE tunnel without port, are what the kernel would refuse.
- */
-export function mergeSettings(current: CompleteSettings, changes: RealServerChanges): CompleteSettings {
-  const upperThreshold = changes.upperThreshold ?? current.upperThreshold
-  const lowerThreshold = changes.lowerThreshold ?? current.lowerThreshold
-  if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
-    checkThresholds(upperThreshold, lowerThreshold)
-  }
-  const tunnel =
-    changes.tunnel === undefined ? current.tunnel : mergeTunnel(current.tunnel ?? IPIP, changes.tunnel)
-  const method = changes.method ?? current.method
-  const weight = changes.weight ?? current.weight
-  // Spelt out: spreading costs more than all else here, and most have no tunnel.
-  return tunnel === undefined
-    ? { method, weight, upperThreshold, lowerThreshold }
-    : { method, weight, upperThreshold, lowerThreshold, tunnel }
-}
-
-function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
-  const type = tunnelTypeNumber(change.type)
-  const { port = 0, checksum } = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
-  // A number for what has a name, or a 0 for what is absent, reads back as that.
-  const tunnel = tunnelOf(type, port, checksumNumber(checksum))
-  checkTunnel(tunnel)
-  return tunnel
-}
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */
 export function encodeDest(
@@ -204,76 +155,4 @@ export function decodeDest<N extends Counter>(
     stats,
     rates,
   }
-}
-
-/** Settings as they are read back. */
-export function reportedSettings(settings: CompleteSettings): CompleteSettings {
-  const tunnel = reportedTunnel(settings)
-  if (tunnel === settings.tunnel) return settings
-  const { tunnel: _, ...plain } = settings
-  return tunnel === undefined ? plain : { ...plain, tunnel }
-}
-
-/** A real server that was just added, without asking the kernel. */
-export function newDest(key: Required<RealServerKey>, settings: CompleteSettings): RealServerState {
-  // Spelt out: spreading these into one object costs more than the rest of an addition.
-  const { stats, rates } = numbers.none
-  return withSettings(
-    {
-      address: key.address,
-      port: key.port,
-      family: familyOfAddress(key.address),
-      activeConnections: 0,
-      inactiveConnections: 0,
-      persistentConnections: 0,
-      stats,
-      rates,
-    },
-    settings,
-  )
-}
-
-/** A real server with other settings than were read. */
-export function withSettings<N extends Counter>(
-  read: Omit<RealServerState<N>, keyof RealServerSettings>,
-  settings: CompleteSettings,
-): RealServerState<N> {
-  const tunnel = reportedTunnel(settings)
-  return {
-    address: read.address,
-    port: read.port,
-    family: read.family,
-    method: settings.method,
-    weight: settings.weight,
-    upperThreshold: settings.upperThreshold,
-    lowerThreshold: settings.lowerThreshold,
-    ...(tunnel !== undefined && { tunnel }),
-    activeConnections: read.activeConnections,
-    inactiveConnections: read.inactiveConnections,
-    persistentConnections: read.persistentConnections,
-    stats: read.stats,
-    rates: read.rates,
-  }
-}
-
-/** The tunnel that is read back: plain IP-in-IP shows only where it is used. */
-function reportedTunnel({ method, tunnel = IPIP }: CompleteSettings): Tunnel | undefined {
-  const plain = tunnel.type === 'ipip' && tunnel.port === undefined && tunnel.checksum === undefined
-  return method === 'tunnel' || !plain ? tunnel : undefined
-}
-
-function tunnelOf(type: number, port: number, flags: number): Tunnel {
-  return {
-    type: TUNNEL_TYPE_NAMES[type] ?? type,
-    ...(port !== 0 && { port }),
-    ...(flags !== 0 && { checksum: CHECKSUM_NAMES[flags] ?? flags }),
-  }
-}
-
-function tunnelTypeNumber(type: Tunnel['type']): number {
-  return typeof type === 'number' ? type : TUNNEL_TYPE_NAMES.indexOf(type)
-}
-
-function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
-  return typeof checksum === 'number' ? checksum : CHECKSUM_NAMES.indexOf(checksum)
 }

@@ -1,12 +1,7 @@
-import type { Counter, Rates, Stats } from '../model/types.ts'
-import type { AttributeReader } from './attributes.ts'
 import { StatsAttribute } from '../model/constants.ts'
-
-/** Counters and rates of one service or server. */
-export interface Statistics<N extends Counter> {
-  readonly stats: Stats<N>
-  readonly rates: Rates
-}
+import { NO_STATISTICS, type Statistics, zeroStatistics } from '../model/statistics.ts'
+import type { Counter } from '../model/types.ts'
+import type { AttributeReader } from './attributes.ts'
 
 /**
  * How counters are read. A read for `bigint` and one for `number` each have
@@ -27,7 +22,7 @@ export interface CounterKind<N extends Counter> {
 
 export const numbers: CounterKind<number> = {
   zero: 0,
-  none: zeroStatistics(0),
+  none: NO_STATISTICS,
   long: (reader, at) => reader.u64(at),
   short: (reader) => reader.u32(),
 }
@@ -37,25 +32,6 @@ export const bigints: CounterKind<bigint> = {
   none: zeroStatistics(0n),
   long: (reader, at) => reader.u64big(at),
   short: (reader) => BigInt(reader.u32()),
-}
-
-function zeroStatistics<N extends Counter>(zero: N): Statistics<N> {
-  return {
-    stats: Object.freeze({
-      connections: zero,
-      packetsIn: zero,
-      packetsOut: zero,
-      bytesIn: zero,
-      bytesOut: zero,
-    }),
-    rates: Object.freeze({
-      connectionsPerSecond: 0,
-      packetsInPerSecond: 0,
-      packetsOutPerSecond: 0,
-      bytesInPerSecond: 0,
-      bytesOutPerSecond: 0,
-    }),
-  }
 }
 
 /**

@@ -1,9 +1,8 @@
-import { canonicalAddress } from '../model/address.ts'
+import { canonicalAddress, familyOfAddress, isIPv4, isIPv6 } from '../model/address.ts'
 import type { Family } from '../model/types.ts'
-import { familyOfAddress, isIPv4, isIPv6 } from '../model/validate.ts'
+import { ownText } from '../util/pieces.ts'
 import { isWhole, wholeNumber } from './strict-options.ts'
 import { type GivenOption, LineError } from './strict-words.ts'
-import { ownText } from '../util/pieces.ts'
 
 /** Addresses and ports in lines, and the names that may stand for them. */
 

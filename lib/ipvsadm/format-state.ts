@@ -1,7 +1,5 @@
-import { canonicalAddress, formatIPv4 } from '../model/address.ts'
+import { canonicalAddress, familyOfService, formatIPv4 } from '../model/address.ts'
 import { endpointName } from '../model/keys.ts'
-import type { Pace } from '../util/pace.ts'
-import { formatStatePath, type StatePath } from '../state/check.ts'
 import type {
   RealServerSpec,
   SchedulerFlag,
@@ -10,7 +8,8 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
-import { familyOfService } from '../model/validate.ts'
+import { formatStatePath, type StatePath } from '../state/check.ts'
+import type { Pace } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 
 /** Something of a state that lines of ipvsadm cannot say. */

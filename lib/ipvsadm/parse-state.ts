@@ -1,6 +1,5 @@
+import { familyOfAddress, familyOfService } from '../model/address.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
-import type { Pace } from '../util/pace.ts'
-import type { StatePath } from '../state/check.ts'
 import type {
   ForwardingMethod,
   RealServerSpec,
@@ -13,11 +12,11 @@ import type {
 import {
   checkServiceKey,
   ENGINE_NAME_MAX_BYTES,
-  familyOfAddress,
-  familyOfService,
   NAME_MAX_BYTES,
   PERSISTENCE_MAX_SECONDS,
 } from '../model/validate.ts'
+import type { StatePath } from '../state/check.ts'
+import type { Pace } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'
 import {
   Given,

@@ -1,8 +1,9 @@
-import type { StatePath } from '../state/check.ts'
+import { familyOfService, isIPv4, isMulticast } from '../model/address.ts'
+import { isName, show } from '../model/check.ts'
 import type { ForwardingMethod, SchedulerFlag, ServiceKey, Tunnel } from '../model/types.ts'
-import { familyOfService, isIPv4, isMulticast, isName, show } from '../model/validate.ts'
-import { type GivenOption, LineError, type Word } from './strict-words.ts'
+import type { StatePath } from '../state/check.ts'
 import { ownText } from '../util/pieces.ts'
+import { type GivenOption, LineError, type Word } from './strict-words.ts'
 
 /** What the options of a line say: their values, checked as ipvsadm and the kernel do. */
 

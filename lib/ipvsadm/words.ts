@@ -1,4 +1,4 @@
-import { OPTIONS, type OptionDefinition } from './options.ts'
+import { type OptionDefinition, OPTIONS } from './options.ts'
 
 /**
  * Reads the words of a command line as popt 1.19 does, the library behind

@@ -1,6 +1,6 @@
 import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
 import type { ServiceKey } from '../model/types.ts'
-import { flag, known, object, oneOf, show, whole } from '../model/validate.ts'
+import { flag, known, object, oneOf, show, whole } from '../model/check.ts'
 import type { KernelCommand } from './command-names.ts'
 import { Conversation } from './wire/conversation.ts'
 import { type Fault, Faults, type Hook } from './faults.ts'

@@ -1,4 +1,4 @@
-import { address, flag, known, object, show, whole } from '../model/validate.ts'
+import { address, flag, known, object, show, whole } from '../model/check.ts'
 import { type Policies, policiesOf } from './wire/policies.ts'
 import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './machine/versions.ts'
 

@@ -2,17 +2,9 @@ import { familyNumber } from '../codec/address.ts'
 import { parseAddress } from '../model/address.ts'
 import { AddressFamily, IpProtocol } from '../model/constants.ts'
 import type { Family, RealServerKey, ServiceKey } from '../model/types.ts'
-import {
-  address,
-  checkServiceKey,
-  familyOfAddress,
-  familyOfService,
-  flag,
-  known,
-  object,
-  oneOf,
-  whole,
-} from '../model/validate.ts'
+import { checkServiceKey } from '../model/validate.ts'
+import { address, flag, known, object, oneOf, whole } from '../model/check.ts'
+import { familyOfAddress, familyOfService } from '../model/address.ts'
 import { addressText } from './machine/addresses.ts'
 import type { Connection, Flow } from './machine/connections.ts'
 import type { Namespace } from './machine/namespace.ts'

@@ -1,4 +1,4 @@
-import type { RealServerKey, ServiceKey } from './types.ts'
+import type { Family, RealServerKey, ServiceKey } from './types.ts'
 
 /**
  * Text of addresses, and their 16 bytes: IPv4 in the first four, or IPv6. The
@@ -134,4 +134,72 @@ export function formatIPv6(view: DataView, at: number): string {
     text += view.getUint16(at + 2 * group, false).toString(16)
   }
   return text
+}
+
+/** 'ipv4' or 'ipv6': that of the mark, or of the address. The key has been checked. */
+export function familyOfService(key: ServiceKey): Family {
+  return key.protocol === 'fwmark' ? (key.family ?? 'ipv4') : familyOfAddress(key.address)
+}
+
+/** 'ipv4' or 'ipv6' of an address that has been checked. */
+export function familyOfAddress(text: string): Family {
+  return text.includes(':') ? 'ipv6' : 'ipv4'
+}
+
+const DOT = 46
+
+const ZERO = 48
+
+/** Whether this is an IPv4 address: four decimal numbers without leading zeros. */
+export function isIPv4(text: string): boolean {
+  // No expression: each address of a table comes here, and to compile one takes milliseconds.
+  let dots = 0
+  let digits = 0
+  let number = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === DOT && digits > 0) {
+      dots += 1
+      digits = 0
+      number = 0
+    } else {
+      const digit = code - ZERO
+      if (digit < 0 || digit > 9 || (digits > 0 && number === 0)) return false
+      digits += 1
+      number = 10 * number + digit
+      if (number > 255) return false
+    }
+  }
+  return dots === 3 && digits > 0
+}
+
+/** RFC 4291, section 2.2: eight groups, one run of them as '::', the last two as an IPv4 address. */
+export function isIPv6(text: string): boolean {
+  if (!text.includes(':')) return false
+  const halves = text.split('::')
+  if (halves.length > 2) return false
+  let groups = 0
+  for (const [half, part] of halves.entries()) {
+    if (part === '') continue
+    const pieces = part.split(':')
+    for (const [index, piece] of pieces.entries()) {
+      const last = half === halves.length - 1 && index === pieces.length - 1
+      if (last && piece.includes('.')) {
+        if (!isIPv4(piece)) return false
+        groups += 2
+      } else if (/^[\da-f]{1,4}$/i.test(piece)) {
+        groups += 1
+      } else {
+        return false
+      }
+    }
+  }
+  return halves.length === 2 ? groups <= 7 : groups === 8
+}
+
+/** Whether this is an address in 224.0.0.0/4 or ff00::/8. */
+export function isMulticast(text: string): boolean {
+  return text.includes(':')
+    ? isIPv6(text) && /^ff[\da-f]{2}:/i.test(text)
+    : isIPv4(text) && /^2(2[4-9]|3\d)\./.test(text)
 }

@@ -1,6 +1,7 @@
 import { canonicalAddress, canonicalServiceKey } from './address.ts'
+import { show } from './check.ts'
 import type { AddressServiceKey, RealServerKey, ServiceKey } from './types.ts'
-import { checkServerKey, checkServiceKey, show } from './validate.ts'
+import { checkServerKey, checkServiceKey } from './validate.ts'
 
 const SERVICE_EXAMPLES =
   "'tcp/192.0.2.10:80', 'tcp/[2001:db8::1]:443', 'fwmark/5' or, for IPv6 packets, 'fwmark6/5'"

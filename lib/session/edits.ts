@@ -1,6 +1,6 @@
 import { Errno } from '../model/errno.ts'
-import { Pace } from '../util/pace.ts'
 import type { Failure, Request, Transport } from '../transport/transport.ts'
+import { Pace } from '../util/pace.ts'
 
 /**
  * The kernel's SET commands want every field, and an edit names only some. So

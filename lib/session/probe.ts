@@ -1,6 +1,6 @@
+import type { Ipvs } from '../ipvs.ts'
 import { DestAttribute, ServiceAttribute } from '../model/constants.ts'
 import { IpvsError } from '../model/errors.ts'
-import type { Ipvs } from '../ipvs.ts'
 import type { Capabilities, Scheduler, ServiceSpec } from '../model/types.ts'
 
 const SCHEDULERS: readonly Scheduler[] = [

@@ -1,5 +1,5 @@
-import { forgetAbort, onAbort } from '../util/signals.ts'
 import type { Reply, Request, Transport } from '../transport/transport.ts'
+import { forgetAbort, onAbort } from '../util/signals.ts'
 
 /**
  * Does what is asked of one transport, in order and one call at a time. Calls

@@ -1,11 +1,11 @@
 import type { Unit } from '../apply/transaction.ts'
-import type { EditOutcome } from './edits.ts'
-import { IpvsError, type IpvsErrorDetails } from '../model/errors.ts'
 import { Errno, errnoName } from '../model/errno.ts'
-import type { StateAccess } from './requests.ts'
+import { IpvsError, type IpvsErrorDetails } from '../model/errors.ts'
+import type { ServiceChanges } from '../model/types.ts'
 import type { Write } from '../state/steps.ts'
 import type { Failure } from '../transport/transport.ts'
-import type { ServiceChanges } from '../model/types.ts'
+import type { EditOutcome } from './edits.ts'
+import type { StateAccess } from './requests.ts'
 
 /**
  * What a kernel refused, as errors that name the method and what it was about:

@@ -6,19 +6,31 @@ import {
   MessageReader,
 } from '../codec/attributes.ts'
 import { decodeInfo, decodeTimeouts, encodeTimeouts } from '../codec/config.ts'
-import { Command, CommandAttribute } from '../model/constants.ts'
 import { decodeDaemon, encodeDaemon, encodeDaemonState } from '../codec/daemon.ts'
 import * as dests from '../codec/real-server.ts'
 import * as services from '../codec/service.ts'
 import { type CounterKind, numbers } from '../codec/stats.ts'
-import { type EditOutcome, runEdits } from './edits.ts'
+import { familyOfService } from '../model/address.ts'
+import { Command, CommandAttribute } from '../model/constants.ts'
 import { Errno } from '../model/errno.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
-import { Pace } from '../util/pace.ts'
-import { type CompleteServer, specOfServer, specOfService } from '../model/specs.ts'
-import type { Write } from '../state/steps.ts'
-import type { Table } from '../state/table.ts'
-import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import {
+  type CompleteSettings,
+  completeSettings,
+  mergeSettings,
+  newDest,
+  specOfServer,
+  withServerSettings,
+} from '../model/server-settings.ts'
+import {
+  type DecodedService,
+  type KernelService,
+  kernelServiceOf,
+  mergeService,
+  newService,
+  specOfService,
+  withServiceSettings,
+} from '../model/service-settings.ts'
 import type {
   Counter,
   Info,
@@ -29,14 +41,18 @@ import type {
   ServiceChanges,
   ServiceKey,
   ServiceSettings,
-  ServiceSpec,
   ServiceState,
   SyncDaemon,
   SyncDaemonSpec,
   SyncDaemonState,
   Timeouts,
 } from '../model/types.ts'
-import { checkMixedFamily, familyOfService } from '../model/validate.ts'
+import { checkMixedFamily } from '../model/validate.ts'
+import type { Write } from '../state/steps.ts'
+import type { Table } from '../state/table.ts'
+import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import { Pace } from '../util/pace.ts'
+import { type EditOutcome, runEdits } from './edits.ts'
 
 /**
  * What can be said to the kernel, and what its answers say: the one file that
@@ -88,10 +104,10 @@ export interface Addition<State> {
 }
 
 export function addService(key: ServiceKey, settings: ServiceSettings): Addition<ServiceState> {
-  const kernel = services.kernelServiceOf(settings, familyOfService(key))
+  const kernel = kernelServiceOf(settings, familyOfService(key))
   return {
     request: encodeService(Command.NEW_SERVICE, key, kernel),
-    state: services.newService(key, kernel).state,
+    state: newService(key, kernel).state,
   }
 }
 
@@ -100,30 +116,16 @@ export function addDest(
   server: Required<RealServerKey>,
   settings: RealServerSettings,
 ): Addition<RealServerState> {
-  const complete = dests.completeSettings(settings)
+  const complete = completeSettings(settings)
   return {
     request: encodeDest(Command.NEW_DEST, key, server, complete),
-    state: dests.newDest(server, complete),
+    state: newDest(server, complete),
   }
 }
 
-/** What a service that is added reads back as. */
-export function completeService(key: ServiceKey, settings: ServiceSettings): ServiceSpec {
-  const kernel = services.kernelServiceOf(settings, familyOfService(key))
-  return specOfService(services.newService(key, kernel).state)
-}
-
-/** What a real server that is added reads back as. */
-export function completeServer(
-  server: Required<RealServerKey>,
-  settings: RealServerSettings,
-): CompleteServer {
-  return specOfServer(server, dests.reportedSettings(dests.completeSettings(settings)))
-}
-
 /** Addresses, and with them identities, as they are read back. */
+export { bigints, type CounterKind, numbers } from '../codec/stats.ts'
 export { canonicalAddress, canonicalServerKey, canonicalServiceKey, parseAddress } from '../model/address.ts'
-export { bigints, numbers, type CounterKind } from '../codec/stats.ts'
 
 /** Reads the message that answered a query. Throws EBADMSG if there is none. */
 export function answer<T>(query: Query<T>, reply: Reply): T {
@@ -181,7 +183,7 @@ export async function readTable<
 >(
   transport: Transport,
   kind: CounterKind<N>,
-  makeService: (state: ServiceState<N>, kernel: services.KernelService) => Service,
+  makeService: (state: ServiceState<N>, kernel: KernelService) => Service,
   makeServer: (key: ServiceKey, state: RealServerState<N>) => Server,
   idOf: (service: Service) => string = ({ key }) => serviceName(key),
 ): Promise<{ readonly service: Service; readonly realServers: Server[] }[] | Failure> {
@@ -245,17 +247,17 @@ export interface ServiceEdit {
 export async function editServices(
   transport: Transport,
   items: readonly ServiceEdit[],
-): Promise<readonly EditOutcome<services.DecodedService<number>>[]> {
+): Promise<readonly EditOutcome<DecodedService<number>>[]> {
   const edits = items.map(({ key, changes }) => ({
     id: serviceName(key),
     key,
-    merge: (current: services.DecodedService<number>) =>
-      services.withSettings(current, services.mergeService(current.kernel, changes, familyOfService(key))),
-    encode: ({ kernel }: services.DecodedService<number>) => encodeService(Command.SET_SERVICE, key, kernel),
+    merge: (current: DecodedService<number>) =>
+      withServiceSettings(current, mergeService(current.kernel, changes, familyOfService(key))),
+    encode: ({ kernel }: DecodedService<number>) => encodeService(Command.SET_SERVICE, key, kernel),
   }))
   const keys = [...new Map(edits.map((edit) => [edit.id, edit.key]))]
   const replies = await transport.batch(keys.map(([, key]) => encodeService(Command.GET_SERVICE, key)))
-  const read = new Map<string, services.DecodedService<number> | Failure>()
+  const read = new Map<string, DecodedService<number> | Failure>()
   const pace = new Pace()
   for (const [index, [id]] of keys.entries()) {
     const reply = replies[index] ?? {}
@@ -286,9 +288,9 @@ export async function editDests(
     return {
       id,
       merge: (current: RealServerState) => {
-        const settings = dests.mergeSettings(current, changes)
+        const settings = mergeSettings(current, changes)
         checkMixedFamily(server, key, settings.method)
-        return dests.withSettings(current, settings)
+        return withServerSettings(current, settings)
       },
       encode: (edited: RealServerState) => encodeDest(Command.SET_DEST, key, server, edited),
     }
@@ -320,7 +322,7 @@ export class StateAccess {
    * What the kernel keeps of services that are not persistent, and a SET would
    * take away: timeout and netmask of a persistence that they once had.
    */
-  readonly #hidden = new Map<string, services.KernelService>()
+  readonly #hidden = new Map<string, KernelService>()
 
   constructor(transport: Transport) {
     this.#transport = transport
@@ -403,9 +405,9 @@ export class StateAccess {
       case 'delete-service':
         return commands.deleteService(step.service)
       case 'add-server':
-        return encodeDest(Command.NEW_DEST, step.service, step.server, dests.completeSettings(step.after))
+        return encodeDest(Command.NEW_DEST, step.service, step.server, completeSettings(step.after))
       case 'edit-server':
-        return encodeDest(Command.SET_DEST, step.service, step.server, dests.completeSettings(step.after))
+        return encodeDest(Command.SET_DEST, step.service, step.server, completeSettings(step.after))
       case 'delete-server':
         return commands.deleteDest(step.service, step.server)
       case 'set-timeouts':
@@ -417,8 +419,8 @@ export class StateAccess {
     }
   }
 
-  #settings(key: ServiceKey, spec: ServiceSettings): services.KernelService {
-    const kernel = services.kernelServiceOf(spec, familyOfService(key))
+  #settings(key: ServiceKey, spec: ServiceSettings): KernelService {
+    const kernel = kernelServiceOf(spec, familyOfService(key))
     if (spec.persistence !== undefined || this.#hidden.size === 0) return kernel
     const { timeoutSeconds, netmask } = this.#hidden.get(serviceName(key)) ?? kernel
     return { ...kernel, timeoutSeconds, netmask }
@@ -445,7 +447,7 @@ export async function reportedAttributes(transport: Transport): Promise<Reported
 }
 
 /** What the kernel gets for a service of which nothing is named. */
-const PLAIN = { ipv4: services.kernelServiceOf({}, 'ipv4'), ipv6: services.kernelServiceOf({}, 'ipv6') }
+const PLAIN = { ipv4: kernelServiceOf({}, 'ipv4'), ipv6: kernelServiceOf({}, 'ipv6') }
 
 /** So many services are asked for in one batch: no more keep the JS thread at a time. */
 const ASKED_AT_ONCE = 512
@@ -463,7 +465,7 @@ function dumpTable(transport: Transport): Promise<Dump> {
   return transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
 }
 
-function decodeForEdit(message: AttributeReader): services.DecodedService<number> {
+function decodeForEdit(message: AttributeReader): DecodedService<number> {
   return services.decodeService(message, numbers)
 }
 
@@ -475,7 +477,7 @@ function encode(command: number, write?: (writer: AttributeWriter) => void): Req
   return { command, attributes: writer.take() }
 }
 
-function encodeService(command: number, key: ServiceKey, kernel?: services.KernelService): Request {
+function encodeService(command: number, key: ServiceKey, kernel?: KernelService): Request {
   return encode(command, (writer) => {
     services.encodeService(writer, key, kernel)
   })
@@ -485,7 +487,7 @@ function encodeDest(
   command: number,
   key: ServiceKey,
   server: Required<RealServerKey>,
-  settings?: dests.CompleteSettings,
+  settings?: CompleteSettings,
 ): Request {
   return encode(command, (writer) => {
     services.encodeService(writer, key)

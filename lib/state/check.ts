@@ -1,6 +1,6 @@
 import { canonicalServerKey, canonicalServiceKey } from '../model/address.ts'
+import { fieldOf, known, namesOf, object, show } from '../model/check.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
-import { Pace } from '../util/pace.ts'
 import type { RealServerKey, RealServerSettings, ServiceKey, ServiceSettings, State } from '../model/types.ts'
 import {
   checkDaemonSpec,
@@ -12,12 +12,8 @@ import {
   checkSysctlValue,
   checkTimeouts,
   checkTunnel,
-  fieldOf,
-  known,
-  namesOf,
-  object,
-  show,
 } from '../model/validate.ts'
+import { Pace } from '../util/pace.ts'
 
 /** Where something is in a state: `['services', 3, 'realServers', 0, 'weight']`. */
 export type StatePath = readonly (string | number)[]

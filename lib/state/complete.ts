@@ -1,13 +1,15 @@
+import * as check from '../model/check.ts'
 import { serviceName } from '../model/keys.ts'
-import { canonicalAddress, completeServer, completeService } from '../session/requests.ts'
-import { Pace } from '../util/pace.ts'
+import type { CompleteServer } from '../model/server-settings.ts'
+import { completeServer } from '../model/server-settings.ts'
+import { completeService } from '../model/service-settings.ts'
 import { SCHEDULER_SYSCTLS, SYSCTLS } from '../model/sysctls.ts'
-import type { CompleteServer } from '../model/specs.ts'
-import { checkState } from './check.ts'
-import type { Entry, Table } from './table.ts'
 import type { State, SyncDaemonSpec } from '../model/types.ts'
-import * as check from '../model/validate.ts'
+import { canonicalAddress } from '../model/address.ts'
+import { Pace } from '../util/pace.ts'
+import { checkState } from './check.ts'
 import { inScope, type ScopeTest } from './scope.ts'
+import type { Entry, Table } from './table.ts'
 
 /**
  * Checks a state and completes it.

@@ -1,7 +1,6 @@
+import { familyOfService } from '../model/address.ts'
+import * as check from '../model/check.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
-import { parseAddress } from '../session/requests.ts'
-import { Pace } from '../util/pace.ts'
-import { serverSubject, type Step, subjectOf } from './steps.ts'
 import type {
   RealServerKey,
   RealServerSpec,
@@ -10,8 +9,10 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
-import * as check from '../model/validate.ts'
+import { parseAddress } from '../model/address.ts'
+import { Pace } from '../util/pace.ts'
 import type { Differences } from './plan.ts'
+import { serverSubject, type Step, subjectOf } from './steps.ts'
 
 /** How a plan is printed. */
 export interface FormatPlanOptions {
@@ -151,7 +152,7 @@ async function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(
 
 /** A text that comes where an identity belongs. */
 function rankOf(key: ServiceKey | RealServerKey): string {
-  if ('fwmark' in key) return `fwmark ${check.familyOfService(key)} ${padded(key.fwmark)}`
+  if ('fwmark' in key) return `fwmark ${familyOfService(key)} ${padded(key.fwmark)}`
   const protocol = 'protocol' in key ? String(key.protocol).padStart(3, '0') : ''
   const address = key.address.includes(':')
     ? `ipv6 ${String.fromCharCode(...parseAddress(key.address))}`

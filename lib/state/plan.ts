@@ -1,10 +1,9 @@
-import { Pace } from '../util/pace.ts'
+import { familyOfAddress } from '../model/address.ts'
+import * as check from '../model/check.ts'
+import type { CompleteServer } from '../model/server-settings.ts'
 import { SCHEDULER_SYSCTLS } from '../model/sysctls.ts'
-import type { CompleteServer } from '../model/specs.ts'
-import { addition, type Step } from './steps.ts'
-import type { Entry, Table } from './table.ts'
 import type { RealServerKey, ServiceKey, State, SyncDaemonSpec, Timeouts } from '../model/types.ts'
-import * as check from '../model/validate.ts'
+import { Pace } from '../util/pace.ts'
 import {
   checkWithin,
   completeDaemon,
@@ -15,6 +14,8 @@ import {
 } from './complete.ts'
 import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
+import { addition, type Step } from './steps.ts'
+import type { Entry, Table } from './table.ts'
 
 /** What is compared, and what a difference leads to. */
 export interface PlanOptions {
@@ -318,7 +319,7 @@ async function replacements(
   const after = added.find((server) => !replaced.has(server))
   const before = deleted.find((server) => !paired.has(server))
   if (after === undefined || before?.port !== after.port) return replaced
-  if (check.familyOfAddress(after.address) !== check.familyOfAddress(before.address)) {
+  if (familyOfAddress(after.address) !== familyOfAddress(before.address)) {
     replaced.set(after, before)
   }
   return replaced

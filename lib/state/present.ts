@@ -1,8 +1,8 @@
+import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
 import { Pace } from '../util/pace.ts'
+import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
 import { SERVER_SIGN, serverSubject, type Step } from './steps.ts'
 import type { Table } from './table.ts'
-import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
-import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
 
 /** Something that a step may be about, as it is now. */
 export type Present = ServiceSpec | RealServerSpec | SyncDaemonSpec | Partial<Timeouts> | string

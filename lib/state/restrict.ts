@@ -1,6 +1,6 @@
+import type { ServiceKey, State, StateService } from '../model/types.ts'
 import { Pace } from '../util/pace.ts'
 import { checkState } from './check.ts'
-import type { ServiceKey, State, StateService } from '../model/types.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
 
 /**

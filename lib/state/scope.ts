@@ -1,7 +1,7 @@
+import * as check from '../model/check.ts'
 import { serviceName } from '../model/keys.ts'
-import { parseAddress } from '../session/requests.ts'
 import type { ServiceKey } from '../model/types.ts'
-import * as check from '../model/validate.ts'
+import { parseAddress } from '../model/address.ts'
 
 /**
  * Which virtual services a state speaks of. What lies outside belongs to

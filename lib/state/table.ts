@@ -1,4 +1,4 @@
-import type { CompleteServer } from '../model/specs.ts'
+import type { CompleteServer } from '../model/server-settings.ts'
 import type { ServiceKey, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
 
 /**

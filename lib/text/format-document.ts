@@ -1,15 +1,15 @@
-import type { Pace } from '../util/pace.ts'
+import { namesOf } from '../model/check.ts'
 import type { PersistenceSpec, State, Tunnel } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
   FWMARK_KEY_FIELDS,
-  namesOf,
   SERVER_FIELDS,
   SERVER_KEY_FIELDS,
   SERVICE_FIELDS,
   TIMEOUT_FIELDS,
 } from '../model/validate.ts'
+import type { Pace } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 
 /**

@@ -1,5 +1,5 @@
-import type { Pace } from '../util/pace.ts'
 import type { StatePath } from '../state/check.ts'
+import type { Pace } from '../util/pace.ts'
 import { ownText } from '../util/pieces.ts'
 
 /**

@@ -46,6 +46,33 @@ export class Pace {
   }
 }
 
+/**
+ * Gives a list in slices, and others the JS thread between them where they
+ * take long: `for await (const some of slices(list)) for (const one of some) ...`
+ */
+export async function* slices<T>(list: readonly T[]): AsyncGenerator<readonly T[], void, undefined> {
+  if (list.length <= FIRST_STRIDE) {
+    if (list.length > 0) yield list
+    return
+  }
+  let size = FIRST_STRIDE
+  let start = performance.now()
+  let looked = start
+  for (let at = 0; at < list.length;) {
+    yield list.slice(at, at + size)
+    at += size
+    const now = performance.now()
+    // A step takes a hundred times as long where its code is new, or what it does is much.
+    const took = now - looked
+    if (took < SLICE_MS / 8) size = Math.min(size * 2, LONGEST_STRIDE)
+    else if (took > SLICE_MS / 4) size = Math.max(size >> 1, 1)
+    looked = now
+    if (now - start <= SLICE_MS) continue
+    await nextTurn()
+    start = looked = performance.now()
+  }
+}
+
 /** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */
 const SLICE_MS = 2
 const FIRST_STRIDE = 16

@@ -1,17 +1,17 @@
-import { SocketAddress } from 'node:net'
 import fc from 'fast-check'
+import { SocketAddress } from 'node:net'
 import { describe, expect, test, vi } from 'vitest'
 import { familyName, familyNumber, formatAddress } from '../../lib/codec/address.ts'
+import { planStates, type State } from '../../lib/index.ts'
 import {
   canonicalAddress,
   canonicalServerKey,
   canonicalServiceKey,
   formatIPv4,
+  isIPv4,
   parseAddress,
   parseIPv4Number,
 } from '../../lib/model/address.ts'
-import { planStates, type State } from '../../lib/index.ts'
-import { isIPv4 } from '../../lib/model/validate.ts'
 import { concat, hex, toHex } from '../helpers/bytes.ts'
 import { cases } from '../helpers/depth.ts'
 import { holds } from '../helpers/random.ts'

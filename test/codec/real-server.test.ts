@@ -1,13 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { decodeDest, encodeDest } from '../../lib/codec/real-server.ts'
+import { bigints, numbers } from '../../lib/codec/stats.ts'
 import {
   completeSettings,
-  decodeDest,
-  encodeDest,
   mergeSettings,
   newDest,
-  withSettings,
-} from '../../lib/codec/real-server.ts'
-import { bigints, numbers } from '../../lib/codec/stats.ts'
+  withServerSettings,
+} from '../../lib/model/server-settings.ts'
 import type { RealServerChanges, RealServerSettings } from '../../lib/model/types.ts'
 import { concat, hex, number, type Order, ORDERS, writer } from '../helpers/bytes.ts'
 import { byType, membersOf, readerOf } from './helpers.ts'
@@ -316,6 +315,6 @@ describe('merge real server', () => {
     })
     expect(newDest(KEY, completeSettings({}))).not.toHaveProperty('tunnel')
     const read = { ...added, activeConnections: 4 }
-    expect(withSettings(read, mergeSettings(read, { weight: 0 }))).toEqual({ ...read, weight: 0 })
+    expect(withServerSettings(read, mergeSettings(read, { weight: 0 }))).toEqual({ ...read, weight: 0 })
   })
 })

@@ -1,9 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { completeSettings, decodeDest, encodeDest } from '../../lib/codec/real-server.ts'
-import { decodeService, encodeService, kernelServiceOf } from '../../lib/codec/service.ts'
 import { decodeDaemon, encodeDaemon } from '../../lib/codec/daemon.ts'
+import { decodeDest, encodeDest } from '../../lib/codec/real-server.ts'
+import { decodeService, encodeService } from '../../lib/codec/service.ts'
 import { numbers } from '../../lib/codec/stats.ts'
+import { completeSettings } from '../../lib/model/server-settings.ts'
+import { kernelServiceOf } from '../../lib/model/service-settings.ts'
 import type {
   RealServerSettings,
   SchedulerFlag,

@@ -1,13 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { decodeService, encodeService } from '../../lib/codec/service.ts'
+import { bigints, numbers } from '../../lib/codec/stats.ts'
 import {
-  decodeService,
-  encodeService,
   kernelServiceOf,
   mergeService,
   newService,
-  withSettings,
-} from '../../lib/codec/service.ts'
-import { bigints, numbers } from '../../lib/codec/stats.ts'
+  withServiceSettings,
+} from '../../lib/model/service-settings.ts'
 import type { ServiceChanges, ServiceKey, ServiceSettings } from '../../lib/model/types.ts'
 import { concat, hex, number, type Order, ORDERS, writer } from '../helpers/bytes.ts'
 import { byType, membersOf, readerOf } from './helpers.ts'
@@ -402,7 +401,9 @@ describe('services without the kernel', () => {
     const added = newService(TCP, kernelServiceOf({ scheduler: 'rr', persistence: {} }, 'ipv4'))
     expect(added.state).toMatchObject({ key: TCP, family: 'ipv4', persistence: { timeoutSeconds: 300 } })
     const read = { ...added, state: { ...added.state, stats: { ...added.state.stats, connections: 7 } } }
-    expect(withSettings(read, mergeService(read.kernel, { scheduler: 'lc' }, 'ipv4')).state).toMatchObject({
+    expect(
+      withServiceSettings(read, mergeService(read.kernel, { scheduler: 'lc' }, 'ipv4')).state,
+    ).toMatchObject({
       scheduler: 'lc',
       stats: { connections: 7 },
     })

@@ -1,4 +1,4 @@
-import { show } from '../../model/validate.ts'
+import { show } from '../../model/check.ts'
 
 /**
  * What came with which version of Linux, as far as IPVS shows it to a program.

@@ -1,0 +1,210 @@
+import { familyOfService, formatIPv4, parseIPv4Number } from './address.ts'
+import { ServiceFlag } from './constants.ts'
+import { NO_STATISTICS, type Statistics } from './statistics.ts'
+import {
+  type Counter,
+  type Family,
+  type Persistence,
+  type SchedulerFlag,
+  type ServiceChanges,
+  type ServiceKey,
+  type ServiceSettings,
+  type ServiceSpec,
+  type ServiceState,
+} from './types.ts'
+import { checkFlagsFit } from './validate.ts'
+
+/** A virtual service's settings as the kernel's SET wants them: all of them, each time. */
+export interface KernelService {
+  readonly scheduler: string
+  /** IP_VS_SVC_F_*, and in `flagsMask` those of them that count: the kernel keeps the others. */
+  readonly flags: number
+  readonly flagsMask: number
+  /** Kept by the kernel for services that are not persistent too. */
+  readonly timeoutSeconds: number
+  /** IPv4: the mask, high byte first. IPv6: the prefix length. Kept likewise. */
+  readonly netmask: number
+  /** '' for none. */
+  readonly persistenceEngine: string
+}
+
+/** A service as it was read: for people, and for a SET that changes only part of it. */
+export interface DecodedService<N extends Counter> {
+  readonly state: ServiceState<N>
+  readonly kernel: KernelService
+}
+
+const SETTABLE_FLAGS =
+  ServiceFlag.PERSISTENT |
+  ServiceFlag.ONEPACKET |
+  ServiceFlag.SCHED1 |
+  ServiceFlag.SCHED2 |
+  ServiceFlag.SCHED3
+
+const SCHEDULER_FLAGS = ServiceFlag.SCHED1 | ServiceFlag.SCHED2 | ServiceFlag.SCHED3
+
+const DEFAULT_SCHEDULER = 'wlc'
+
+const DEFAULT_PERSISTENCE_SECONDS = 300
+
+const IPV4_HOST_MASK = 0xffffffff
+
+const IPV6_HOST_PREFIX = 128
+
+/** What the kernel gets for a new service: ipvsadm's defaults for what the spec leaves out. */
+export function kernelServiceOf(settings: ServiceSettings, family: Family): KernelService {
+  return mergeService(
+    {
+      scheduler: DEFAULT_SCHEDULER,
+      flags: 0,
+      flagsMask: 0,
+      timeoutSeconds: 0,
+      netmask: hostMask(family),
+      persistenceEngine: '',
+    },
+    settings,
+    family,
+    SETTABLE_FLAGS,
+  )
+}
+
+/**
+ * The settings after a change: what is not named stays. Only the flags that are
+ * named are in the mask, so those that someone else sets meanwhile stay too.
+ *
+ * @throws {TypeError} if a scheduler flag is not one of the scheduler's.
+ */
+export function mergeService(
+  current: KernelService,
+  changes: ServiceChanges,
+  family: Family,
+  flagsMask = 0,
+): KernelService {
+  let { flags, timeoutSeconds, netmask } = current
+  const scheduler = changes.scheduler ?? current.scheduler
+  if (changes.schedulerFlags !== undefined) {
+    checkFlagsFit(changes.schedulerFlags, scheduler)
+    flags = (flags & ~SCHEDULER_FLAGS) | flagBits(changes.schedulerFlags)
+    flagsMask |= SCHEDULER_FLAGS
+  }
+  if (changes.onePacket !== undefined) {
+    flags = changes.onePacket ? flags | ServiceFlag.ONEPACKET : flags & ~ServiceFlag.ONEPACKET
+    flagsMask |= ServiceFlag.ONEPACKET
+  }
+  if (changes.persistence !== undefined) {
+    flagsMask |= ServiceFlag.PERSISTENT
+    if (changes.persistence === null) {
+      flags &= ~ServiceFlag.PERSISTENT
+      timeoutSeconds = 0
+      netmask = hostMask(family)
+    } else {
+      const persistent = (flags & ServiceFlag.PERSISTENT) !== 0
+      flags |= ServiceFlag.PERSISTENT
+      timeoutSeconds =
+        changes.persistence.timeoutSeconds ?? (persistent ? timeoutSeconds : DEFAULT_PERSISTENCE_SECONDS)
+      netmask =
+        changes.persistence.netmask === undefined
+          ? persistent
+            ? netmask
+            : hostMask(family)
+          : kernelNetmask(changes.persistence.netmask, family)
+    }
+  }
+  const persistenceEngine =
+    changes.persistenceEngine === undefined ? current.persistenceEngine : (changes.persistenceEngine ?? '')
+  return { scheduler, flags, flagsMask, timeoutSeconds, netmask, persistenceEngine }
+}
+
+/** A service that was just added, without asking the kernel. */
+export function newService(key: ServiceKey, kernel: KernelService): DecodedService<number> {
+  return { state: serviceState(key, familyOfService(key), kernel, NO_STATISTICS), kernel }
+}
+
+/** A service with other settings than were read. */
+export function withServiceSettings<N extends Counter>(
+  read: DecodedService<N>,
+  kernel: KernelService,
+): DecodedService<N> {
+  const { key, family } = read.state
+  return { state: serviceState(key, family, kernel, read.state), kernel }
+}
+
+export function serviceState<N extends Counter>(
+  key: ServiceKey,
+  family: Family,
+  kernel: KernelService,
+  { stats, rates }: Statistics<N>,
+): ServiceState<N> {
+  return {
+    key,
+    family,
+    scheduler: kernel.scheduler,
+    schedulerFlags: flagNames(kernel.flags, kernel.scheduler),
+    onePacket: (kernel.flags & ServiceFlag.ONEPACKET) !== 0,
+    ...((kernel.flags & ServiceFlag.PERSISTENT) !== 0 && { persistence: persistenceOf(kernel, family) }),
+    ...(kernel.persistenceEngine !== '' && { persistenceEngine: kernel.persistenceEngine }),
+    stats,
+    rates,
+  }
+}
+
+function persistenceOf(kernel: KernelService, family: Family): Persistence {
+  return {
+    timeoutSeconds: kernel.timeoutSeconds,
+    netmask: family === 'ipv6' ? kernel.netmask : formatIPv4(kernel.netmask),
+  }
+}
+
+function hostMask(family: Family): number {
+  return family === 'ipv6' ? IPV6_HOST_PREFIX : IPV4_HOST_MASK
+}
+
+function kernelNetmask(netmask: string | number, family: Family): number {
+  if (typeof netmask === 'string') return parseIPv4Number(netmask)
+  if (family === 'ipv6') return netmask
+  return netmask === 0 ? 0 : (-1 << (32 - netmask)) >>> 0
+}
+
+const FLAG_BITS: Readonly<Record<SchedulerFlag, number>> = {
+  'flag-1': ServiceFlag.SCHED1,
+  'sh-fallback': ServiceFlag.SCHED1,
+  'mh-fallback': ServiceFlag.SCHED1,
+  'flag-2': ServiceFlag.SCHED2,
+  'sh-port': ServiceFlag.SCHED2,
+  'mh-port': ServiceFlag.SCHED2,
+  'flag-3': ServiceFlag.SCHED3,
+}
+
+const NO_FLAGS: readonly SchedulerFlag[] = []
+
+function flagBits(flags: readonly SchedulerFlag[]): number {
+  return flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
+}
+
+function flagNames(flags: number, scheduler: string): readonly SchedulerFlag[] {
+  if ((flags & SCHEDULER_FLAGS) === 0) return NO_FLAGS
+  const own = scheduler === 'sh' || scheduler === 'mh' ? scheduler : undefined
+  const names: SchedulerFlag[] = []
+  if ((flags & ServiceFlag.SCHED1) !== 0) names.push(own === undefined ? 'flag-1' : `${own}-fallback`)
+  if ((flags & ServiceFlag.SCHED2) !== 0) names.push(own === undefined ? 'flag-2' : `${own}-port`)
+  if ((flags & ServiceFlag.SCHED3) !== 0) names.push('flag-3')
+  return names
+}
+
+/** What adds a service that was read: without counters, and without what is as by default. */
+export function specOfService(state: Omit<ServiceState<Counter>, 'family' | 'stats' | 'rates'>): ServiceSpec {
+  return {
+    ...state.key,
+    scheduler: state.scheduler,
+    ...(state.schedulerFlags.length > 0 && { schedulerFlags: state.schedulerFlags }),
+    ...(state.onePacket && { onePacket: true }),
+    ...(state.persistence !== undefined && { persistence: state.persistence }),
+    ...(state.persistenceEngine !== undefined && { persistenceEngine: state.persistenceEngine }),
+  }
+}
+
+/** What a service that is added reads back as. */
+export function completeService(key: ServiceKey, settings: ServiceSettings): ServiceSpec {
+  const kernel = kernelServiceOf(settings, familyOfService(key))
+  return specOfService(newService(key, kernel).state)
+}
