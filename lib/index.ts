@@ -1,40 +1,17 @@
-export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/apply.ts'
-export { ApplyError, type FailedStep } from './apply/errors.ts'
-export { formatPlan, type FormatPlanOptions } from './state/format-plan.ts'
-export { type Differences, type Plan, type PlanOptions, planStates } from './state/plan.ts'
-export { restrictState } from './state/restrict.ts'
-export type { RestoreOptions, SaveOptions } from './apply/save.ts'
-export type { Scope } from './state/scope.ts'
 export type { DrainOptions, DrainProgress, DrainResult } from './apply/drain.ts'
-export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
+export { ApplyError, type FailedStep } from './apply/errors.ts'
 export { readState, type SaveToFileOptions } from './apply/files.ts'
-export { Ipvs, type OpenOptions, type ReadOptions, type SnapshotEntry, type SnapshotOptions } from './ipvs.ts'
+export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/options.ts'
 export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './apply/reconcile.ts'
-export { RealServer, Service } from './service.ts'
-export { type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
-export {
-  detectStateFormat,
-  formatEndpoint,
-  formatServiceKey,
-  formatState,
-  type FormatStateOptions,
-  type Lookups,
-  parseEndpoint,
-  parseServiceKey,
-  parseState,
-  type ParseStateOptions,
-  type StateFormat,
-  type StateLoss,
-  StateSyntaxError,
-  type StateSyntaxErrorDetails,
-} from './text.ts'
-export type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
-export type { RequestOptions } from './model/types.ts'
+export type { RestoreOptions, SaveOptions } from './apply/save.ts'
+export { Ipvs, type SnapshotEntry } from './ipvs.ts'
+export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
 export type {
   AddressServiceKey,
   Capabilities,
   Connection,
   Counter,
+  CounterOf,
   Family,
   ForwardingMethod,
   FwmarkServiceKey,
@@ -43,11 +20,13 @@ export type {
   PersistenceSpec,
   Protocol,
   Rates,
+  ReadOptions,
   RealServerChanges,
   RealServerKey,
   RealServerSettings,
   RealServerSpec,
   RealServerState,
+  RequestOptions,
   Scheduler,
   SchedulerFlag,
   ServiceChanges,
@@ -65,3 +44,29 @@ export type {
   Totals,
   Tunnel,
 } from './model/types.ts'
+export { RealServer, Service } from './service.ts'
+export type { OpenOptions } from './session/open.ts'
+export type { StepOutcome } from './session/run-steps.ts'
+export type { SnapshotOptions } from './session/snapshot.ts'
+export { formatPlan, type FormatPlanOptions } from './state/format-plan.ts'
+export { type Differences, type Plan, type PlanOptions, planStates } from './state/plan.ts'
+export { restrictState } from './state/restrict.ts'
+export type { Scope } from './state/scope.ts'
+export { type RunnableStep, type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
+export {
+  detectStateFormat,
+  formatEndpoint,
+  formatServiceKey,
+  formatState,
+  type FormatStateOptions,
+  type Lookups,
+  parseEndpoint,
+  parseServiceKey,
+  parseState,
+  type ParseStateOptions,
+  type StateFormat,
+  type StateLoss,
+  StateSyntaxError,
+  type StateSyntaxErrorDetails,
+} from './text.ts'
+export type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'

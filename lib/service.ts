@@ -1,19 +1,20 @@
 import { drain, type DrainOptions, type DrainResult } from './apply/drain.ts'
-import type { Ipvs, ReadOptions } from './ipvs.ts'
 import { specOfServer } from './model/server-settings.ts'
 import { specOfService } from './model/service-settings.ts'
-import type { RequestOptions } from './model/types.ts'
 import type {
   Counter,
+  CounterOf,
   Family,
   ForwardingMethod,
   Persistence,
   Protocol,
   Rates,
+  ReadOptions,
   RealServerChanges,
   RealServerKey,
   RealServerSpec,
   RealServerState,
+  RequestOptions,
   Scheduler,
   SchedulerFlag,
   ServiceChanges,
@@ -23,13 +24,22 @@ import type {
   Stats,
   Tunnel,
 } from './model/types.ts'
+import {
+  addRealServer,
+  deleteRealServer,
+  editRealServer,
+  listRealServersAs,
+  readRealServer,
+} from './session/real-servers.ts'
+import { deleteService, editService, readService, zero } from './session/services.ts'
+import type { Session } from './session/session.ts'
 
 /**
  * A virtual service as it was read, and the verbs on it. The data never
  * changes: `edit()` and `refresh()` give a new object.
  */
 export class Service<N extends Counter = number> implements ServiceState<N> {
-  readonly #ipvs: Ipvs
+  readonly #session: Session
   /** What identifies it; narrow it by `protocol` for the address or the mark. */
   readonly key: ServiceKey
   readonly family: Family
@@ -45,8 +55,8 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   readonly rates: Rates
 
   /** @hidden */
-  constructor(ipvs: Ipvs, state: ServiceState<N>) {
-    this.#ipvs = ipvs
+  constructor(session: Session, state: ServiceState<N>) {
+    this.#session = session
     this.key = state.key
     this.family = state.family
     this.scheduler = state.scheduler
@@ -78,50 +88,54 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   }
 
   /** Its real servers. See {@link Ipvs.realServers}. */
-  realServers(options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer[]>
-  realServers(options: ReadOptions & { readonly bigint: true }): Promise<RealServer<bigint>[]>
-  realServers(options?: ReadOptions): Promise<RealServer<Counter>[]>
-  realServers(options?: ReadOptions): Promise<RealServer<Counter>[]> {
-    return this.#ipvs.realServers(this.key, options)
+  async realServers<B extends boolean = false>(
+    options: ReadOptions<B> = {},
+  ): Promise<RealServer<CounterOf<B>>[]> {
+    const session = this.#session
+    const { key } = this
+    return listRealServersAs(session, key, options, (state) => new RealServer(session, key, state))
   }
 
   /** One of its real servers. See {@link Ipvs.realServer}. */
-  realServer(server: RealServerKey, options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer>
-  realServer(
+  async realServer<B extends boolean = false>(
     server: RealServerKey,
-    options: ReadOptions & { readonly bigint: true },
-  ): Promise<RealServer<bigint>>
-  realServer(server: RealServerKey, options?: ReadOptions): Promise<RealServer<Counter>>
-  realServer(server: RealServerKey, options?: ReadOptions): Promise<RealServer<Counter>> {
-    return this.#ipvs.realServer(this.key, server, options)
+    options: ReadOptions<B> = {},
+  ): Promise<RealServer<CounterOf<B>>> {
+    return new RealServer(
+      this.#session,
+      this.key,
+      await readRealServer(this.#session, this.key, server, options),
+    )
   }
 
   /** Adds a real server. See {@link Ipvs.addRealServer}. */
-  addRealServer(spec: RealServerSpec, options?: RequestOptions): Promise<RealServer> {
-    return this.#ipvs.addRealServer(this.key, spec, options)
+  async addRealServer(spec: RealServerSpec, options: RequestOptions = {}): Promise<RealServer> {
+    const given = spec instanceof RealServer ? spec.toJSON() : spec
+    return new RealServer(
+      this.#session,
+      this.key,
+      await addRealServer(this.#session, this.key, given, options),
+    )
   }
 
   /** Changes what is named. See {@link Ipvs.editService}. */
-  edit(changes: ServiceChanges, options?: RequestOptions): Promise<Service> {
-    return this.#ipvs.editService(this.key, changes, options)
+  async edit(changes: ServiceChanges, options: RequestOptions = {}): Promise<Service> {
+    return new Service(this.#session, await editService(this.#session, this.key, changes, options))
   }
 
   /** Deletes it with its real servers. See {@link Ipvs.deleteService}. */
-  delete(options?: RequestOptions): Promise<void> {
-    return this.#ipvs.deleteService(this.key, options)
+  async delete(options: RequestOptions = {}): Promise<void> {
+    return deleteService(this.#session, this.key, options)
   }
 
   /** Sets its counters and rates, and those of its real servers, to 0. See {@link Ipvs.zero}. */
-  zero(options?: RequestOptions): Promise<void> {
-    return this.#ipvs.zero(this.key, options)
+  async zero(options: RequestOptions = {}): Promise<void> {
+    return zero(this.#session, this.key, options)
   }
 
   /** Reads it again. See {@link Ipvs.service}. */
-  refresh(options?: ReadOptions & { readonly bigint?: false }): Promise<Service>
-  refresh(options: ReadOptions & { readonly bigint: true }): Promise<Service<bigint>>
-  refresh(options?: ReadOptions): Promise<Service<Counter>>
-  refresh(options?: ReadOptions): Promise<Service<Counter>> {
-    return this.#ipvs.service(this.key, options)
+  async refresh<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<Service<CounterOf<B>>> {
+    return new Service(this.#session, await readService(this.#session, this.key, options))
   }
 
   /** What adds this very service: without counters, and without what is as by default. */
@@ -135,7 +149,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
  * data never changes: `edit()` and `refresh()` give a new object.
  */
 export class RealServer<N extends Counter = number> implements RealServerState<N> {
-  readonly #ipvs: Ipvs
+  readonly #session: Session
   /** The virtual service it belongs to. */
   readonly service: ServiceKey
   readonly address: string
@@ -160,8 +174,8 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   readonly rates: Rates
 
   /** @hidden */
-  constructor(ipvs: Ipvs, service: ServiceKey, state: RealServerState<N>) {
-    this.#ipvs = ipvs
+  constructor(session: Session, service: ServiceKey, state: RealServerState<N>) {
+    this.#session = session
     this.service = service
     this.address = state.address
     this.port = state.port
@@ -184,16 +198,17 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   }
 
   /** Changes what is named. See {@link Ipvs.editRealServer}. */
-  edit(changes: RealServerChanges, options?: RequestOptions): Promise<RealServer> {
-    return this.#ipvs.editRealServer(this.service, this.key, changes, options)
+  async edit(changes: RealServerChanges, options: RequestOptions = {}): Promise<RealServer> {
+    const state = await editRealServer(this.#session, this.service, this.key, changes, options)
+    return new RealServer(this.#session, this.service, state)
   }
 
   /**
    * Deletes it. Packets of the connections it still has are dropped without a
    * word; `drain()` waits for their end first. See {@link Ipvs.deleteRealServer}.
    */
-  delete(options?: RequestOptions): Promise<void> {
-    return this.#ipvs.deleteRealServer(this.service, this.key, options)
+  async delete(options: RequestOptions = {}): Promise<void> {
+    return deleteRealServer(this.#session, this.service, this.key, options)
   }
 
   /**
@@ -213,7 +228,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
    *   {@link IpvsError} EBADF if its `Ipvs` is closed meanwhile, in the same way.
    */
   drain(options?: DrainOptions): Promise<DrainResult> {
-    return drain(this.#ipvs, this.service, this.key, options)
+    return drain(this.#session, this.service, this.key, options)
   }
 
   /**
@@ -221,11 +236,9 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
    *
    * @throws {IpvsError} ENOENT if it is gone, ESRCH if its virtual service is.
    */
-  refresh(options?: ReadOptions & { readonly bigint?: false }): Promise<RealServer>
-  refresh(options: ReadOptions & { readonly bigint: true }): Promise<RealServer<bigint>>
-  refresh(options?: ReadOptions): Promise<RealServer<Counter>>
-  refresh(options?: ReadOptions): Promise<RealServer<Counter>> {
-    return this.#ipvs.realServer(this.service, this.key, options)
+  async refresh<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<RealServer<CounterOf<B>>> {
+    const state = await readRealServer(this.#session, this.service, this.key, options)
+    return new RealServer(this.#session, this.service, state)
   }
 
   /** What adds this very real server: without counters, and without what is as by default. */

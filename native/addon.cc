@@ -450,6 +450,14 @@ Value ToValue(Js js, Result<std::vector<uint8_t>> file) {
   return object.value();
 }
 
+Value ToValue(Js js, std::vector<Result<std::vector<uint8_t>>> files) {
+  const Value list = js.Array(files.size());
+  for (uint32_t i = 0; i < files.size(); ++i) {
+    if (!js.Set(list, i, ToValue(js, std::move(files[i])))) return nullptr;
+  }
+  return list;
+}
+
 Value ToValue(Js js, const Status& status) {
   return status.ok() ? js.Undefined() : ToValue(js, status.failure());
 }
@@ -595,6 +603,7 @@ class Socket {
                                 Call::Method<Socket, &Socket::DumpOfDumps>("dumpOfDumps"),
                                 Call::Method<Socket, &Socket::Release>("release"),
                                 Call::Method<Socket, &Socket::ReadFile>("readFile"),
+                                Call::Method<Socket, &Socket::ReadFiles>("readFiles"),
                                 Call::Method<Socket, &Socket::WriteFile>("writeFile"),
                                 Call::Method<Socket, &Socket::Close>("close")});
   }
@@ -687,6 +696,32 @@ class Socket {
         call, "ipvs.readFile", state_,
         [state = state_, path = std::move(*path), max_bytes = static_cast<size_t>(*max_bytes)] {
           return state->genl->ReadFile(path, max_bytes);
+        });
+  }
+
+  Value ReadFiles(const Call& call) {
+    const std::optional<uint32_t> count = call.ArrayLength(call[0]);
+    if (!count) {
+      call.ThrowTypeError("paths must be an array of paths");
+      return nullptr;
+    }
+    std::vector<std::string> paths;
+    for (uint32_t i = 0; i < *count; ++i) {
+      std::optional<std::string> path =
+          ToPath(call, call.Get(call[0], i), "paths must be an array of paths");
+      if (!path) return nullptr;
+      paths.push_back(std::move(*path));
+    }
+    const std::optional<double> max_bytes =
+        ToWhole(call, call[1], 0, kMaxFileBytes,
+                "maxBytes must be a whole number from 0 to 268435456");
+    if (!max_bytes) return nullptr;
+    // Last: a getter of the array may have closed this, or begun another call.
+    if (!CheckOpen(call)) return nullptr;
+    return RunOnPool(
+        call, "ipvs.readFiles", state_,
+        [state = state_, paths = std::move(paths), max_bytes = static_cast<size_t>(*max_bytes)] {
+          return state->genl->ReadFiles(paths, max_bytes);
         });
   }
 

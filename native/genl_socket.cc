@@ -170,6 +170,11 @@ Result<std::vector<uint8_t>> GenlSocket::ReadFile(const std::string& path, size_
   return ipvs::ReadFile(path, netns_, max_bytes);
 }
 
+std::vector<Result<std::vector<uint8_t>>> GenlSocket::ReadFiles(
+    const std::vector<std::string>& paths, size_t max_bytes) const {
+  return ipvs::ReadFiles(paths, netns_, max_bytes);
+}
+
 Status GenlSocket::WriteFile(const std::string& path, const std::string& content) const {
   return ipvs::WriteFile(path, netns_, content);
 }

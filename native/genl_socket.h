@@ -84,9 +84,11 @@ class GenlSocket {
   // that fails ends the call.
   DumpResult DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute);
 
-  // A file of at most `max_bytes`, or one to write, as the socket's network
+  // Files of at most `max_bytes` each, or one to write, as the socket's network
   // namespace has it: see netns.h.
   Result<std::vector<uint8_t>> ReadFile(const std::string& path, size_t max_bytes) const;
+  std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
+                                                      size_t max_bytes) const;
   Status WriteFile(const std::string& path, const std::string& content) const;
 
   // Tests: how many requests go into one send at most, whatever the buffers

@@ -145,10 +145,21 @@ Result<SocketInNamespace> OpenInScratchNamespace() {
 
 Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
                                       size_t max_bytes) {
-  Result<std::vector<uint8_t>> result = std::vector<uint8_t>();
-  Status status = RunInNamespace(netns, [&] { result = ReadHere(path, max_bytes); });
-  if (!status.ok()) return status.TakeFailure();
-  return result;
+  return std::move(ReadFiles({path}, netns, max_bytes)[0]);
+}
+
+std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
+                                                    const UniqueFd& netns, size_t max_bytes) {
+  std::vector<Result<std::vector<uint8_t>>> results;
+  results.reserve(paths.size());
+  Status status = RunInNamespace(netns, [&] {
+    for (const std::string& path : paths) results.push_back(ReadHere(path, max_bytes));
+  });
+  if (status.ok()) return results;
+  const Failure failure = status.TakeFailure();
+  results.clear();
+  for (size_t i = 0; i < paths.size(); ++i) results.push_back(Failure(failure));
+  return results;
 }
 
 Status WriteFile(const std::string& path, const UniqueFd& netns, const std::string& content) {

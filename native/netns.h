@@ -35,6 +35,10 @@ Result<SocketInNamespace> OpenInScratchNamespace();
 Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
                                       size_t max_bytes);
 
+// The contents of several files, in order: the namespace is entered once for all.
+std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
+                                                    const UniqueFd& netns, size_t max_bytes);
+
 // Writes `content` to a file that exists, in one write(2): what a sysctl takes.
 Status WriteFile(const std::string& path, const UniqueFd& netns, const std::string& content);
 

@@ -189,20 +189,8 @@ function circles(list: readonly Import[]): string[] {
 }
 
 /** Arrows that the move to these rooms has not turned yet. */
-const NOT_YET: readonly string[] = [
-  'lib/apply/apply.ts -> lib/ipvs.ts',
-  'lib/apply/drain.ts -> lib/ipvs.ts',
-  'lib/apply/drain.ts -> lib/service.ts',
-  'lib/apply/files.ts -> lib/ipvs.ts',
-  'lib/apply/reconcile.ts -> lib/ipvs.ts',
-  'lib/apply/save.ts -> lib/ipvs.ts',
-  'lib/apply/transaction.ts -> lib/ipvs.ts',
-  'lib/service.ts -> lib/ipvs.ts',
-  'lib/session/probe.ts -> lib/ipvs.ts',
-  'lib/session/refusals.ts -> lib/apply/transaction.ts',
-]
+const NOT_YET: readonly string[] = []
 const NOT_YET_CIRCLES: readonly string[] = [
-  'lib/apply/apply.ts <-> lib/apply/drain.ts <-> lib/apply/files.ts <-> lib/apply/guards.ts <-> lib/apply/reconcile.ts <-> lib/apply/removals.ts <-> lib/apply/save.ts <-> lib/apply/transaction.ts <-> lib/ipvs.ts <-> lib/service.ts <-> lib/session/probe.ts <-> lib/session/refusals.ts',
   'lib/memory/machine/connections.ts <-> lib/memory/machine/namespace.ts',
   'lib/memory/machine/maglev.ts <-> lib/memory/machine/schedulers.ts <-> lib/memory/machine/table.ts',
 ]

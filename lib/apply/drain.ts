@@ -1,10 +1,18 @@
-import type { Ipvs } from '../ipvs.ts'
 import { checkOptions, oneOf, show, whole } from '../model/check.ts'
 import { IpvsError } from '../model/errors.ts'
 import { serviceName } from '../model/keys.ts'
 import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
-import type { RealServer } from '../service.ts'
-import { Pace } from '../util/pace.ts'
+import {
+  deleteRealServer,
+  editRealServer,
+  listRealServersAs,
+  readRealServer,
+} from '../session/real-servers.ts'
+import { readService } from '../session/services.ts'
+import type { Session } from '../session/session.ts'
+import { readTimeouts } from '../session/settings.ts'
+import { readSysctl } from '../session/sysctls.ts'
+import { slices } from '../util/pace.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { sleep } from '../util/sleep.ts'
 
@@ -99,13 +107,13 @@ export function checkDrainOptions(
 
 /** See RealServer.drain(). */
 export async function drain(
-  ipvs: Ipvs,
+  session: Session,
   service: ServiceKey,
   server: Required<RealServerKey>,
   options: DrainOptions = {},
 ): Promise<DrainResult> {
   checkDrainOptions(options)
-  return ipvs.lasting('drain', (open, ending) =>
+  return session.background('drain', (open, ending) =>
     whileAnyOf([options.signal, ending], (joined) => {
       const onProgress = heard(options.onProgress, joined)
       return drainWhileOpen(open, service, server, { ...options, onProgress, signal: joined.signal })
@@ -114,38 +122,40 @@ export async function drain(
 }
 
 async function drainWhileOpen(
-  ipvs: Ipvs,
+  session: Session,
   service: ServiceKey,
   server: Required<RealServerKey>,
   options: DrainOptions & { readonly signal: AbortSignal },
 ): Promise<DrainResult> {
-  const { timeoutMs, intervalMs, atTimeout, waitFor } = checkDrainOptions(options)
+  const { timeoutMs, atTimeout, waitFor } = checkDrainOptions(options)
   const { signal, onProgress } = options
 
   signal.throwIfAborted()
   const start = performance.now()
-  const kernel = await rulesOf(ipvs, service)
-  const before = await ipvs.realServer(service, server)
-  let last = progressOf(before, kernel, waitFor, start)
+  const rules = await rulesOf(session, service)
+  const before = await readRealServer(session, service, server, {})
+  let last = progressOf(before, rules, waitFor, start)
+  let outcome = 'gone' as DrainResult['outcome']
   try {
-    await ipvs.editRealServer(service, server, { weight: 0 })
-    for (;;) {
-      const now = await ipvs.realServer(service, server)
-      last = progressOf(now, kernel, waitFor, start)
+    await editRealServer(session, service, server, { weight: 0 }, {})
+    await watch(session, [{ service, server }], options, (_, now) => {
+      if (now === undefined) return true
+      last = progressOf(now, rules, waitFor, start)
       onProgress?.(last)
-      if (now.weight !== 0) return { outcome: 'overruled', last }
-      signal.throwIfAborted()
-      if (last.waitsFor.length === 0 || (atTimeout === 'delete' && last.elapsedMs >= timeoutMs)) {
-        await ipvs.deleteRealServer(service, server)
-        return { outcome: 'deleted', last }
-      }
-      if (last.elapsedMs >= timeoutMs) return { outcome: 'kept', last }
-      await sleep(pauseOf(intervalMs, timeoutMs - last.elapsedMs), signal)
-    }
+      const over = last.elapsedMs >= timeoutMs
+      if (now.weight !== 0) outcome = 'overruled'
+      else if (last.waitsFor.length === 0 || (over && atTimeout === 'delete')) outcome = 'deleted'
+      else if (over) outcome = 'kept'
+      else return false
+      if (outcome !== 'overruled') signal.throwIfAborted()
+      return true
+    })
+    if (outcome === 'deleted') await deleteRealServer(session, service, server, {})
+    return { outcome, last }
   } catch (error) {
     // The reason of a signal may be any error, such as that another server has gone.
     if (error !== signal.reason && isGone(error)) return { outcome: 'gone', last }
-    await restoreWeight(ipvs, service, server, before.weight)
+    await restoreWeight(session, service, server, before.weight)
     throw error
   }
 }
@@ -158,46 +168,65 @@ export interface Leaving {
 
 /**
  * Waits for the connections of many real servers to end, all of which have a
- * weight of 0 by now. Each service is read once at each look, whatever number
- * of them it has. Calls `ended` for each that waits for nothing more, is gone
- * or got a weight again; when the time is over, for all that are left.
+ * weight of 0 by now. Calls `ended` for each that waits for nothing more, is
+ * gone or got a weight again; when the time is over, for all that are left.
  */
 export async function waitForAll(
-  ipvs: Ipvs,
+  session: Session,
   leaving: readonly Leaving[],
   options: DrainOptions & { readonly signal: AbortSignal },
   ended: (one: Leaving, how: 'deleted' | 'gone' | 'overruled') => void,
 ): Promise<void> {
-  const { timeoutMs, intervalMs, waitFor } = checkDrainOptions(options)
+  const { timeoutMs, waitFor } = checkDrainOptions(options)
+  const start = performance.now()
+  const expire = await templatesExpire(session)
+  await watch(session, leaving, options, (one, now) => {
+    const over = performance.now() - start >= timeoutMs
+    if (!over && now?.weight === 0 && busyWith(now, waitFor, expire).length > 0) return false
+    ended(one, now === undefined ? 'gone' : now.weight === 0 ? 'deleted' : 'overruled')
+    return true
+  })
+}
+
+/**
+ * Looks at real servers again and again until `look` has said of each that it
+ * ended. Each service is read once for all of them. The last look is when the
+ * time is over.
+ *
+ * @param look Gets the server as it is now, or nothing if it or its service is gone.
+ */
+async function watch(
+  session: Session,
+  servers: readonly Leaving[],
+  options: DrainOptions & { readonly signal: AbortSignal },
+  look: (one: Leaving, now: RealServerState | undefined) => boolean,
+): Promise<void> {
+  const { timeoutMs, intervalMs } = checkDrainOptions(options)
   const { signal } = options
   const start = performance.now()
-  const pace = new Pace()
-  const waiting = new Map<string, { readonly service: ServiceKey; readonly servers: Map<string, Leaving> }>()
-  for (const one of leaving) {
-    const id = serviceName(one.service)
-    const group = waiting.get(id) ?? { service: one.service, servers: new Map<string, Leaving>() }
-    waiting.set(id, group)
-    group.servers.set(endpointOf(one.server), one)
-    if (pace.due()) await pace.rest()
+  const waiting = new Map<string, Leaving[]>()
+  for await (const some of slices(servers)) {
+    for (const one of some) {
+      const id = serviceName(one.service)
+      const group = waiting.get(id)
+      if (group === undefined) waiting.set(id, [one])
+      else group.push(one)
+    }
   }
-  const expire = await templatesExpire(ipvs)
   for (;;) {
-    const over = performance.now() - start >= timeoutMs
-    for (const [id, { service, servers }] of waiting) {
+    for (const [id, group] of waiting) {
+      const [{ service }] = group as [Leaving]
+      const now = new Map<string, RealServerState>()
+      for await (const some of slices(await serversOf(session, service))) {
+        for (const server of some) now.set(endpointOf(server), server)
+      }
+      const left: Leaving[] = []
+      for await (const some of slices(group)) {
+        for (const one of some) if (!look(one, now.get(endpointOf(one.server)))) left.push(one)
+      }
       signal.throwIfAborted()
-      const now = new Map<string, RealServer>()
-      for (const server of await serversOf(ipvs, service)) {
-        now.set(endpointOf(server), server)
-        if (pace.due()) await pace.rest()
-      }
-      for (const [endpoint, one] of servers) {
-        const server = now.get(endpoint)
-        if (pace.due()) await pace.rest()
-        if (!over && server?.weight === 0 && busyWith(server, waitFor, expire).length > 0) continue
-        servers.delete(endpoint)
-        ended(one, server === undefined ? 'gone' : server.weight === 0 ? 'deleted' : 'overruled')
-      }
-      if (servers.size === 0) waiting.delete(id)
+      if (left.length === 0) waiting.delete(id)
+      else waiting.set(id, left)
     }
     if (waiting.size === 0) return
     await sleep(pauseOf(intervalMs, timeoutMs - (performance.now() - start)), signal)
@@ -214,9 +243,9 @@ function endpointOf({ address, port }: Required<RealServerKey>): string {
 }
 
 /** The real servers of a service, none if it is gone. */
-async function serversOf(ipvs: Ipvs, service: ServiceKey): Promise<readonly RealServer[]> {
+async function serversOf(session: Session, service: ServiceKey): Promise<readonly RealServerState[]> {
   try {
-    return await ipvs.realServers(service)
+    return await listRealServersAs(session, service, {}, (state) => state)
   } catch (error) {
     if (isGone(error)) return []
     throw error
@@ -232,11 +261,11 @@ interface Rules {
   readonly templatesExpire: boolean
 }
 
-async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
+async function rulesOf(session: Session, key: ServiceKey): Promise<Rules> {
   const [service, timeouts, expire] = await Promise.all([
-    ipvs.service(key),
-    ipvs.timeouts(),
-    templatesExpire(ipvs),
+    readService(session, key, {}),
+    readTimeouts(session, {}),
+    templatesExpire(session),
   ])
   const closed = {
     tcp: Math.max(TCP_CLOSED_SECONDS, timeouts.tcpFinSeconds),
@@ -255,8 +284,8 @@ async function rulesOf(ipvs: Ipvs, key: ServiceKey): Promise<Rules> {
   }
 }
 
-async function templatesExpire(ipvs: Ipvs): Promise<boolean> {
-  const expire = await ipvs.sysctl('expire_quiescent_template')
+async function templatesExpire(session: Session): Promise<boolean> {
+  const expire = await readSysctl(session, 'expire_quiescent_template', {})
   return expire !== undefined && expire !== '0'
 }
 
@@ -274,7 +303,7 @@ function busyWith(
 }
 
 function progressOf(
-  server: RealServer,
+  server: RealServerState,
   rules: Rules,
   waitFor: 'all' | 'active',
   start: number,
@@ -309,14 +338,14 @@ export function isGone(error: unknown): boolean {
 
 /** Gives the weight back that was taken, unless someone else gave one meanwhile. */
 async function restoreWeight(
-  ipvs: Ipvs,
+  session: Session,
   service: ServiceKey,
   server: Required<RealServerKey>,
   weight: number,
 ): Promise<void> {
   try {
-    const now = await ipvs.realServer(service, server)
-    if (now.weight === 0) await ipvs.editRealServer(service, server, { weight })
+    const now = await readRealServer(session, service, server, {})
+    if (now.weight === 0) await editRealServer(session, service, server, { weight }, {})
   } catch (error) {
     if (!isGone(error)) throw error
   }

@@ -3,9 +3,9 @@
 import { constants, promises as fs } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, extname, join } from 'node:path'
-import type { Ipvs } from '../ipvs.ts'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
+import type { Session } from '../session/session.ts'
 import {
   checkParseOptions,
   detectStateFormat,
@@ -15,8 +15,9 @@ import {
   type ParseStateOptions,
 } from '../text/parse.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
-import type { ApplyResult } from './apply.ts'
-import { type RestoreOptions, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
+import { apply } from './apply.ts'
+import { type ApplyResult } from './options.ts'
+import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
 
 /** Options of `saveToFile()`. */
 export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
@@ -40,7 +41,7 @@ const FORMATS: Readonly<Record<string, StateFormat>> = {
 const MODE = 0o600
 
 /** See Ipvs.saveToFile(). */
-export async function saveToFile(ipvs: Ipvs, path: string, options: SaveToFileOptions): Promise<State> {
+export async function saveToFile(session: Session, path: string, options: SaveToFileOptions): Promise<State> {
   checkPath(path)
   checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
   const { format, onLoss, ...saving } = options
@@ -52,7 +53,7 @@ export async function saveToFile(ipvs: Ipvs, path: string, options: SaveToFileOp
     )
   }
   const { signal } = saving
-  const state = await ipvs.save(saving)
+  const state = await save(session, saving)
   const text = await formatState(state, {
     format: chosen,
     ...(onLoss !== undefined && { onLoss }),
@@ -65,12 +66,12 @@ export async function saveToFile(ipvs: Ipvs, path: string, options: SaveToFileOp
 
 /** See Ipvs.restoreFromFile(). */
 export async function restoreFromFile(
-  ipvs: Ipvs,
+  session: Session,
   path: string,
   options: RestoreOptions,
 ): Promise<ApplyResult> {
   const { reading, applying } = splitOptions(options)
-  return ipvs.apply(await readState(path, reading), applying)
+  return apply(session, await readState(path, reading), applying)
 }
 
 /**

@@ -5,8 +5,8 @@ import type { Comparison, Differences } from '../state/plan.ts'
 import { isAs, presentIn } from '../state/present.ts'
 import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
 import { Pace } from '../util/pace.ts'
-import type { ApplyOptions } from './apply.ts'
 import { ApplyError, stale } from './errors.ts'
+import type { ApplyOptions } from './options.ts'
 
 /** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
 export async function refuseStale(

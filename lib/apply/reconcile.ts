@@ -1,18 +1,19 @@
 import { promises as fs, type FSWatcher, watch } from 'node:fs'
 import { basename, dirname } from 'node:path'
-import type { Ipvs } from '../ipvs.ts'
 import { type Lookups } from '../ipvsadm/endpoints.ts'
 import { checkOptions, known, object, optionalFunction, show, whole } from '../model/check.ts'
 import { Errno } from '../model/errno.ts'
 import { IpvsError } from '../model/errors.ts'
 import type { State } from '../model/types.ts'
+import type { Session } from '../session/session.ts'
 import { comparisonOf } from '../state/plan.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState } from '../text/parse.ts'
 import { type StateFormat } from '../text/syntax-error.ts'
 import { sleep } from '../util/sleep.ts'
-import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './apply.ts'
+import { apply } from './apply.ts'
 import { ApplyError } from './errors.ts'
 import { readState } from './files.ts'
+import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
 
 /**
  * Where a wanted state comes from: a state; a function, which is asked before
@@ -95,7 +96,8 @@ const LONGEST_SETTLE_MS = 2000
 const READS = 2
 
 /** See Ipvs.reconcile(). */
-export function reconcile(ipvs: Ipvs, source: ReconcileSource, options: ReconcileOptions): Reconciler {
+export function reconcile(session: Session, source: ReconcileSource, options: ReconcileOptions): Reconciler {
+  session.checkOpen('reconcile')
   if ('dryRun' in object(options, 'options')) {
     throw new TypeError('dryRun has no meaning for reconcile(): use plan()')
   }
@@ -109,7 +111,7 @@ export function reconcile(ipvs: Ipvs, source: ReconcileSource, options: Reconcil
   }
   const interval = whole(intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS)
   const most = whole(maxIntervalMs ?? DEFAULT_MAX_INTERVAL_MS, 'maxIntervalMs', 10, TIMER_MAX_MS)
-  return new Loop(ipvs, source, {
+  return new Loop(session, source, {
     apply,
     onRun,
     onError,
@@ -143,7 +145,7 @@ function settle(calls: readonly Waiting[], why?: unknown): void {
 }
 
 class Loop implements Reconciler {
-  readonly #ipvs: Ipvs
+  readonly #session: Session
   readonly #read: (signal: AbortSignal) => Promise<State>
   readonly #options: LoopOptions
   readonly #ended: Promise<void>
@@ -165,8 +167,8 @@ class Loop implements Reconciler {
   #failed: { readonly reason: unknown } | undefined
   #watcher: FSWatcher | undefined
 
-  constructor(ipvs: Ipvs, source: ReconcileSource, options: LoopOptions) {
-    this.#ipvs = ipvs
+  constructor(session: Session, source: ReconcileSource, options: LoopOptions) {
+    this.#session = session
     this.#options = options
     const { read, file } = reader(source)
     this.#read = read
@@ -178,7 +180,7 @@ class Loop implements Reconciler {
     }
     if (signal?.aborted === true) abort()
     signal?.addEventListener('abort', abort)
-    const forget = ipvs.onClose(() => {
+    const forget = session.onClose(() => {
       if (this.#stopped) return
       this.#closed = new IpvsError({ errno: Errno.EBADF, command: 'reconcile' })
       this.#end()
@@ -257,11 +259,11 @@ class Loop implements Reconciler {
 
   /** Makes one run. Says whether the table is as it is wanted; throws what onError throws. */
   async #run(): Promise<boolean> {
-    const { onRun, apply } = this.#options
+    const { onRun, apply: options } = this.#options
     let result: ApplyResult
     try {
       const wanted = await this.#wanted()
-      result = await this.#ipvs.apply(wanted, { ...apply, signal: this.#abort.signal })
+      result = await apply(this.#session, wanted, { ...options, signal: this.#abort.signal })
     } catch (error) {
       if (this.#isNews(error)) this.#tell(error)
       return false

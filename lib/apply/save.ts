@@ -1,4 +1,3 @@
-import type { Ipvs } from '../ipvs.ts'
 import { type Lookups } from '../ipvsadm/endpoints.ts'
 import * as check from '../model/check.ts'
 import { Errno } from '../model/errno.ts'
@@ -6,13 +5,15 @@ import { IpvsError } from '../model/errors.ts'
 import { SYSCTLS } from '../model/sysctls.ts'
 import type { RequestOptions, State } from '../model/types.ts'
 import { checkSysctlName } from '../model/validate.ts'
+import type { Session } from '../session/session.ts'
 import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf } from '../state/complete.ts'
 import { compare } from '../state/plan.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from '../state/scope.ts'
 import type { Entry, Table } from '../state/table.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { Pace } from '../util/pace.ts'
-import { apply, APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './apply.ts'
+import { apply } from './apply.ts'
+import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './options.ts'
 
 /** What a state is saved with. */
 export interface SaveOptions extends RequestOptions {
@@ -35,12 +36,12 @@ export interface RestoreOptions extends ApplyOptions, Pick<ParseStateOptions, 'f
 
 /** See Ipvs.restore(). */
 export async function restore(
-  ipvs: Ipvs,
+  session: Session,
   saved: State | string,
   options: RestoreOptions,
 ): Promise<ApplyResult> {
   const { reading, applying } = splitOptions(options)
-  return apply(ipvs, typeof saved === 'string' ? await parseState(saved, reading) : saved, applying)
+  return apply(session, typeof saved === 'string' ? await parseState(saved, reading) : saved, applying)
 }
 
 /** Checks the options of a restore before anything is read, and gives those of its two halves. */
@@ -62,7 +63,7 @@ export function splitOptions(options: RestoreOptions): {
 }
 
 /** See Ipvs.save(). */
-export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
+export async function save(session: Session, options: SaveOptions): Promise<State> {
   check.checkOptions(options, SAVE_OPTIONS)
   const scope = scopeTest(options.scope)
   const whole = scope === undefined
@@ -72,10 +73,10 @@ export async function save(ipvs: Ipvs, options: SaveOptions): Promise<State> {
     syncDaemons: check.flag(options.syncDaemons ?? whole, 'syncDaemons'),
     ...(sysctls !== undefined && { sysctls }),
   }
-  const { services, timeouts, syncDaemons, ...rest } = await ipvs.unit(
+  const { services, timeouts, syncDaemons, ...rest } = await session.exclusive(
     'save',
-    async (unit) => {
-      const read = async (): Promise<Table> => within(scope, await unit.read(parts))
+    async (access) => {
+      const read = async (): Promise<Table> => within(scope, await access.read(parts))
       let last = await read()
       for (let reads = 1; reads < READS; reads++) {
         options.signal?.throwIfAborted()

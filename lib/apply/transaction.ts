@@ -1,31 +1,23 @@
-import type { Ipvs } from '../ipvs.ts'
-import { type IpvsError } from '../model/errors.ts'
 import { serviceName } from '../model/keys.ts'
-import type { Parts } from '../session/requests.ts'
+import type { Access } from '../session/access.ts'
+import type { Session } from '../session/session.ts'
 import type { Comparison } from '../state/plan.ts'
 import { type Present, presentOf } from '../state/present.ts'
-import { serverSubject, type Step, type Write } from '../state/steps.ts'
-import type { Table } from '../state/table.ts'
+import { serverSubject, type Step } from '../state/steps.ts'
+import type { Parts } from '../state/table.ts'
 import { Pace } from '../util/pace.ts'
 import { whileAnyOf } from '../util/signals.ts'
-import type { ApplyOptions, ApplyProgress } from './apply.ts'
 import { isGone, waitForAll } from './drain.ts'
 import { errorOf, type FailedStep, stale, StepFailure } from './errors.ts'
+import type { ApplyOptions, ApplyProgress } from './options.ts'
 import { type LeavingServer, quiesce, refuseStarved, serversLeaving, stillToRemove } from './removals.ts'
 import { inverseOf } from './roll-back.ts'
-
-/** The kernel, for a task that has it for itself. */
-export interface Unit {
-  read(parts: Parts): Promise<Table>
-  /** Runs steps in order, whatever becomes of those before. */
-  write(steps: readonly Write[]): Promise<readonly (IpvsError | undefined)[]>
-}
 
 /** So many steps travel together: between two lots the JS thread is free, and a signal counts. */
 const LOT = 512
 
 /** The steps of one apply: what was sent, and how it is undone. */
-export class Task {
+export class Transaction {
   readonly #options: ApplyOptions
   readonly #parts: Parts
   readonly #keepWeights: boolean
@@ -51,12 +43,12 @@ export class Task {
   }
 
   /** Runs steps lot by lot, and throws where one fails. */
-  async run(unit: Unit, steps: readonly Step[]): Promise<void> {
+  async run(access: Access, steps: readonly Step[]): Promise<void> {
     const { signal, onProgress } = this.#options
     for (let from = 0; from < steps.length; from += LOT) {
       signal?.throwIfAborted()
       const lot = steps.slice(from, from + LOT)
-      const outcomes = await send(unit, lot)
+      const outcomes = await send(access, lot)
       let failed: FailedStep | undefined
       for (const [index, step] of lot.entries()) {
         const error = outcomes[index]
@@ -73,16 +65,16 @@ export class Task {
   }
 
   /** Does something, and where that fails undoes all that was done. */
-  async guarded(unit: Unit, work: () => Promise<void>): Promise<void> {
+  async guarded(access: Access, work: () => Promise<void>): Promise<void> {
     try {
       await work()
     } catch (error) {
-      throw await this.#rollBack(unit, error)
+      throw await this.#rollBack(access, error)
     }
   }
 
   /** Takes the weight of the servers that are about to be deleted, so that a drain can wait for the end of their connections. */
-  async quiesce(unit: Unit, removals: readonly Step[]): Promise<void> {
+  async quiesce(access: Access, removals: readonly Step[]): Promise<void> {
     const steps: Step[] = []
     const pace = new Pace()
     for (const { service, server, before } of await serversLeaving(removals)) {
@@ -92,37 +84,37 @@ export class Task {
       steps.push(step)
       this.#quiescing.add(step)
     }
-    await this.run(unit, steps)
+    await this.run(access, steps)
   }
 
   /** Waits until what is about to be deleted has no more connections, and deletes it. */
   async drainAndRemove(
-    ipvs: Ipvs,
+    session: Session,
     removals: readonly Step[],
     options: NonNullable<ApplyOptions['drain']>,
     ending: AbortSignal,
   ): Promise<void> {
     let failure: { readonly cause: unknown } | undefined
     try {
-      await this.#drain(ipvs, await serversLeaving(removals), options, ending)
+      await this.#drain(session, await serversLeaving(removals), options, ending)
     } catch (cause) {
       failure = { cause }
     }
-    await ipvs.unit('apply', (unit) =>
-      this.guarded(unit, async () => {
+    await session.exclusive('apply', (access) =>
+      this.guarded(access, async () => {
         if (failure !== undefined) throw failure.cause
         const { signal, force } = this.#options
         signal?.throwIfAborted()
-        const table = await unit.read(this.#parts)
+        const table = await access.read(this.#parts)
         const left = await stillToRemove(removals, table)
         if (force !== true) await refuseStarved(left, this.#quiescing, table)
-        await this.run(unit, left)
+        await this.run(access, left)
       }),
     )
   }
 
   async #drain(
-    ipvs: Ipvs,
+    session: Session,
     leaving: readonly LeavingServer[],
     options: NonNullable<ApplyOptions['drain']>,
     ending: AbortSignal,
@@ -131,7 +123,7 @@ export class Task {
     const { signal, onProgress } = this.#options
     let done = 0
     await whileAnyOf([signal, ending], (joined) =>
-      waitForAll(ipvs, leaving, { ...options, signal: joined.signal }, ({ service, server }, outcome) => {
+      waitForAll(session, leaving, { ...options, signal: joined.signal }, ({ service, server }, outcome) => {
         if (outcome === 'overruled') {
           throw stale(
             `${serverSubject(serviceName(service), server)} got a weight again while it was drained`,
@@ -144,8 +136,8 @@ export class Task {
   }
 
   /** Undoes what was done, in reverse, and gives the error that says so. */
-  async #rollBack(unit: Unit, cause: unknown): Promise<unknown> {
-    const now = await this.#presentNow(unit)
+  async #rollBack(access: Access, cause: unknown): Promise<unknown> {
+    const now = await this.#presentNow(access)
     const { inverse, notUndone } = await inverseOf(
       this.#sent,
       this.#errors,
@@ -157,7 +149,7 @@ export class Task {
     for (let from = 0; from < inverse.length; from += LOT) {
       const lot = inverse.slice(from, from + LOT)
       const outcomes = await send(
-        unit,
+        access,
         lot.map(({ step }) => step),
       )
       for (const [index, { step, of }] of lot.entries()) {
@@ -183,10 +175,10 @@ export class Task {
   }
 
   /** What there is by now of what steps may be about, or `undefined`. */
-  async #presentNow(unit: Unit): Promise<ReadonlyMap<string, Present> | undefined> {
+  async #presentNow(access: Access): Promise<ReadonlyMap<string, Present> | undefined> {
     if (this.#sent.length === 0) return undefined
     try {
-      return await presentOf(await unit.read(this.#parts))
+      return await presentOf(await access.read(this.#parts))
     } catch {
       // The table cannot be read: the answers alone decide.
       return undefined
@@ -211,9 +203,9 @@ export class Task {
 }
 
 /** What became of each step. Where sending itself fails nobody knows how far it came, and all have that error. */
-async function send(unit: Unit, steps: readonly Step[]): Promise<readonly (Error | undefined)[]> {
+async function send(access: Access, steps: readonly Step[]): Promise<readonly (Error | undefined)[]> {
   try {
-    return await unit.write(steps)
+    return await access.write(steps)
   } catch (error) {
     return steps.map(() => error as Error)
   }

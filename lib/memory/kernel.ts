@@ -182,8 +182,8 @@ export class MemoryKernel implements Transport {
   }
 
   /** @hidden */
-  sysctl(name: string): Promise<string | undefined> {
-    return this.#conversation.sysctl(name)
+  sysctls(names: readonly string[]): Promise<readonly (string | undefined)[]> {
+    return this.#conversation.sysctls(names)
   }
 
   /** @hidden */

@@ -402,3 +402,12 @@ export interface RequestOptions {
    */
   readonly signal?: AbortSignal
 }
+
+/** Options of what reads counters. */
+export interface ReadOptions<B extends boolean = boolean> extends RequestOptions {
+  /** Counters as `bigint`, exact beyond 2^53. Default false. */
+  readonly bigint?: B
+}
+
+/** Type of the counters that a read gives: `bigint` where its options say `bigint: true`. */
+export type CounterOf<B extends boolean> = B extends true ? bigint : number

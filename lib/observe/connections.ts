@@ -1,5 +1,22 @@
 import { canonicalAddress, formatIPv4 } from '../model/address.ts'
-import type { Connection, Protocol } from '../model/types.ts'
+import { checkOptions } from '../model/check.ts'
+import type { Connection, Protocol, RequestOptions } from '../model/types.ts'
+import type { Session } from '../session/session.ts'
+import { Pace } from '../util/pace.ts'
+
+/** Lists the connections that the kernel remembers. See Ipvs.connections(). */
+export async function* readConnections(
+  session: Session,
+  options: RequestOptions,
+): AsyncGenerator<Connection, void, undefined> {
+  checkOptions(options, ['signal'])
+  const text = await session.read('connections', (transport) => transport.connections(), options)
+  const pace = new Pace()
+  for (const connection of parseConnections(text)) {
+    yield connection
+    if (pace.due()) await pace.rest()
+  }
+}
 
 /**
  * The lines of /proc/net/ip_vs_conn, without the first, which has the names of

@@ -1,4 +1,22 @@
-import type { Counter, Totals } from '../model/types.ts'
+import { Errno } from '../model/errno.ts'
+import { IpvsError } from '../model/errors.ts'
+import type { Counter, CounterOf, ReadOptions, Totals } from '../model/types.ts'
+import { checkReadOptions } from '../session/reads.ts'
+import type { Session } from '../session/session.ts'
+
+/** Reads what passed the director in all. See Ipvs.totals(). */
+export async function readTotals<B extends boolean>(
+  session: Session,
+  options: ReadOptions<B>,
+): Promise<Totals<CounterOf<B>>> {
+  checkReadOptions(options)
+  const file = await session.read('totals', (transport) => transport.totals(), options)
+  const totals = parseTotals<Counter>(new TextDecoder().decode(file), (digits) =>
+    options.bigint === true ? BigInt(`0x${digits}`) : parseInt(digits, 16),
+  )
+  if (totals === undefined) throw new IpvsError({ errno: Errno.EBADMSG, command: 'totals' })
+  return totals as Totals<CounterOf<B>>
+}
 
 /**
  * Reads /proc/net/ip_vs_stats as ip_vs_stats_show() writes it: a line of

@@ -1,7 +1,15 @@
-import type { Ipvs } from '../ipvs.ts'
-import { DestAttribute, ServiceAttribute } from '../model/constants.ts'
+import { memberTypes } from '../codec/attributes.ts'
+import { canonicalServiceKey } from '../model/address.ts'
+import { CommandAttribute, DestAttribute, ServiceAttribute } from '../model/constants.ts'
 import { IpvsError } from '../model/errors.ts'
-import type { Capabilities, Scheduler, ServiceSpec } from '../model/types.ts'
+import type { Capabilities, Scheduler, ServiceKey, ServiceSpec } from '../model/types.ts'
+import { checkServiceKey } from '../model/validate.ts'
+import type { Failure, Transport } from '../transport/transport.ts'
+import { dumpTable, eachMessage, settled } from './reads.ts'
+import { addRealServer } from './real-servers.ts'
+import { addService } from './services.ts'
+import type { Session } from './session.ts'
+import { flush, readInfo } from './settings.ts'
 
 const SCHEDULERS: readonly Scheduler[] = [
   'rr',
@@ -21,9 +29,9 @@ const SCHEDULERS: readonly Scheduler[] = [
 ]
 const PERSISTENCE_ENGINES = ['sip']
 
-/** Tries what a kernel can do. `ipvs` works in a namespace that nobody else uses; absent, the kernel has no IPVS. */
-export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
-  if (ipvs === undefined) {
+/** Tries what a kernel can do. `session` works in a namespace that nobody else uses; absent, the kernel has no IPVS. */
+export async function probe(session: Session | undefined): Promise<Capabilities> {
+  if (session === undefined) {
     return {
       available: false,
       ipv6: false,
@@ -34,32 +42,33 @@ export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
       mixedFamilies: false,
     }
   }
-  const info = await ipvs.info()
-  const schedulers = await accepted(ipvs, SCHEDULERS, (scheduler, fwmark) => ({
+  const info = await readInfo(session, {})
+  const schedulers = await accepted(session, SCHEDULERS, (scheduler, fwmark) => ({
     protocol: 'fwmark',
     fwmark,
     scheduler,
   }))
   // Kernels before 4.2 have no 'none'.
   const scheduler = schedulers[0] ?? 'none'
-  const persistenceEngines = await accepted(ipvs, PERSISTENCE_ENGINES, (persistenceEngine, fwmark) => ({
+  const persistenceEngines = await accepted(session, PERSISTENCE_ENGINES, (persistenceEngine, fwmark) => ({
     protocol: 'fwmark',
     fwmark: 1000 + fwmark,
     scheduler,
     persistence: {},
     persistenceEngine,
   }))
-  const ipv6 = await accepted(ipvs, ['::1'], (address) => ({
+  const ipv6 = await accepted(session, ['::1'], (address) => ({
     protocol: 'tcp',
     address,
     port: 1,
     scheduler,
   }))
 
-  await ipvs.flush()
-  const service = await ipvs.addService({ protocol: 'tcp', address: '127.0.0.1', port: 1, scheduler })
-  await service.addRealServer({ address: '127.0.0.1', method: 'tunnel' })
-  const reported = await ipvs.reportedAttributes()
+  await flush(session, {})
+  const service: ServiceKey = { protocol: 'tcp', address: '127.0.0.1', port: 1 }
+  await addService(session, service, { ...service, scheduler }, {})
+  await addRealServer(session, service, { address: '127.0.0.1', method: 'tunnel' }, {})
+  const reported = await session.read('probe', reportedAttributes, {})
   return {
     available: true,
     info,
@@ -78,14 +87,15 @@ export async function probe(ipvs: Ipvs | undefined): Promise<Capabilities> {
 
 /** The names with which the kernel takes a service. */
 async function accepted<Name extends string>(
-  ipvs: Ipvs,
+  session: Session,
   names: readonly Name[],
   specOf: (name: Name, number: number) => ServiceSpec,
 ): Promise<Name[]> {
   const taken = await Promise.all(
     names.map(async (name, index) => {
       try {
-        await ipvs.addService(specOf(name, index + 1))
+        const spec = specOf(name, index + 1)
+        await addService(session, canonicalServiceKey(checkServiceKey(spec)), spec, {})
         return true
       } catch (error) {
         if (error instanceof IpvsError && REFUSED.includes(error.code)) return false
@@ -98,3 +108,22 @@ async function accepted<Name extends string>(
 
 /** Unknown scheduler or engine; IPv6 not built in. */
 const REFUSED: readonly string[] = ['ENOENT', 'EAFNOSUPPORT']
+
+/** Numbers of the attributes that the kernel sends: IPVS_SVC_ATTR_* and IPVS_DEST_ATTR_*. */
+interface ReportedAttributes {
+  readonly service: ReadonlySet<number>
+  readonly dest: ReadonlySet<number>
+}
+
+/** Which attributes the kernel sends of the services and real servers that there are. */
+async function reportedAttributes(transport: Transport): Promise<ReportedAttributes | Failure> {
+  const dump = await settled(() => dumpTable(transport))
+  if (dump.failure !== undefined) return dump.failure
+  const service = new Set<number>()
+  const dest = new Set<number>()
+  await eachMessage(dump, (message) => {
+    for (const type of memberTypes(message.attributes(), CommandAttribute.SERVICE)) service.add(type)
+    for (const type of memberTypes(message.attributes(), CommandAttribute.DEST)) dest.add(type)
+  })
+  return { service, dest }
+}

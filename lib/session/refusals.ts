@@ -1,11 +1,9 @@
-import type { Unit } from '../apply/transaction.ts'
 import { Errno, errnoName } from '../model/errno.ts'
 import { IpvsError, type IpvsErrorDetails } from '../model/errors.ts'
 import type { ServiceChanges } from '../model/types.ts'
-import type { Write } from '../state/steps.ts'
+import type { RunnableStep } from '../state/steps.ts'
 import type { Failure } from '../transport/transport.ts'
 import type { EditOutcome } from './edits.ts'
-import type { StateAccess } from './requests.ts'
 
 /**
  * What a kernel refused, as errors that name the method and what it was about:
@@ -35,25 +33,6 @@ export function refusal(
   })
 }
 
-/** The kernel as apply/ sees it: failures are errors that name what they are about. */
-export function unitOf(access: StateAccess, command: string): Unit {
-  return {
-    async read(parts) {
-      try {
-        const table = await access.read(parts)
-        if ('errno' in table) throw refusal(table, command)
-        return table
-      } catch (error) {
-        throw forCommand(error, command)
-      }
-    },
-    async write(steps) {
-      const failures = await access.write(steps)
-      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as Write))
-    },
-  }
-}
-
 const STEP_COMMANDS = {
   'add-service': 'addService',
   'edit-service': 'editService',
@@ -66,7 +45,7 @@ const STEP_COMMANDS = {
   'stop-daemon': 'stopSyncDaemon',
 } as const
 
-function stepRefusal(failure: Failure, step: Write): IpvsError {
+export function stepRefusal(failure: Failure, step: RunnableStep): IpvsError {
   if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
   return refusal(failure, STEP_COMMANDS[step.kind], {
     ...('service' in step && { service: step.service }),

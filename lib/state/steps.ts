@@ -75,8 +75,8 @@ export type Step =
   | { readonly kind: 'stop-daemon'; readonly state: SyncDaemonState; readonly before: SyncDaemonSpec }
   | { readonly kind: 'set-sysctl'; readonly name: string; readonly before: string; readonly after: string }
 
-/** What of a step is written: all but what is there. */
-export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
+/** A step as `runSteps()` takes it: `before`, which says what is there, may be left out. */
+export type RunnableStep<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 
 /** The kinds of steps there are. */
 export type StepKind = Step['kind']

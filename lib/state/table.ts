@@ -23,3 +23,11 @@ export interface Entry {
   /** In the kernel's order: newest first. */
   readonly servers: readonly CompleteServer[]
 }
+
+/** What else than services a table is read with. */
+export interface Parts {
+  readonly timeouts?: boolean
+  readonly syncDaemons?: boolean
+  /** Names; those that the kernel does not have are left out. */
+  readonly sysctls?: readonly string[]
+}

@@ -105,6 +105,8 @@ export interface AddonSocket {
    * it runs on a thread of its own that then ends.
    */
   readFile(path: string, maxBytes: number): Promise<FileContent>
+  /** Reads several files in one call, each as `readFile()` does. */
+  readFiles(paths: readonly string[], maxBytes: number): Promise<readonly FileContent[]>
   /** Writes to a file that exists, in one write(2). Resolves with why it could not. */
   writeFile(path: string, content: string): Promise<Failure | undefined>
   /** Closes the socket, once a call in flight has ended. May be called again. */

@@ -80,10 +80,12 @@ class NativeTransport implements Transport {
     }
   }
 
-  async sysctl(name: string): Promise<string | undefined | Failure> {
-    const { failure, bytes } = await this.#socket.readFile(sysctlPath(name), SYSCTL_BYTES)
-    if (failure === undefined) return new TextDecoder().decode(bytes).trim()
-    return failure.operation === 'open' && failure.errno === Errno.ENOENT ? undefined : failureOf(failure)
+  async sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]> {
+    const files = await this.#socket.readFiles(names.map(sysctlPath), SYSCTL_BYTES)
+    return files.map(({ failure, bytes }) => {
+      if (failure === undefined) return new TextDecoder().decode(bytes).trim()
+      return failure.operation === 'open' && failure.errno === Errno.ENOENT ? undefined : failureOf(failure)
+    })
   }
 
   async setSysctl(name: string, value: string): Promise<Failure | undefined> {

@@ -18,10 +18,11 @@ export interface Transport {
    */
   dumpOfDumps(outer: Request, innerCommand: number, attribute: number): Promise<Dump>
   /**
-   * Reads a sysctl of net.ipv4.vs as it is in the network namespace of this
-   * transport. `undefined` where the kernel has none of that name, and nowhere else.
+   * Reads sysctls of net.ipv4.vs as they are in the network namespace of this
+   * transport, in one call: the value of each, in the same order. `undefined`
+   * where the kernel has none of that name, and nowhere else.
    */
-  sysctl(name: string): Promise<string | undefined | Failure>
+  sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]>
   /** Sets a sysctl of net.ipv4.vs there. Resolves with why it could not. */
   setSysctl(name: string, value: string): Promise<Failure | undefined>
   /** The text of /proc/net/ip_vs_conn as it is there. */

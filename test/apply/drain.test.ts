@@ -72,7 +72,7 @@ async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
     messages(reply.message({ command: 12 }, reply.u32(4, tcp), reply.u32(5, fin), reply.u32(6, udp))),
   )
   if (setup.expireQuiescent !== undefined)
-    transport.sysctls.set('expire_quiescent_template', setup.expireQuiescent)
+    transport.values.set('expire_quiescent_template', setup.expireQuiescent)
   // The edit to weight 0 looks as well, right after the first.
   const [first, ...rest] = setup.looks
   for (const look of [first!, first!, ...rest]) transport.answer(COMMANDS.getDest, answerOf(look))
@@ -145,7 +145,7 @@ describe('drain', () => {
     expect(weights(transport)).toEqual([0])
     expect(transport.log).toEqual([
       'batch 4 13',
-      'sysctl expire_quiescent_template',
+      'sysctls expire_quiescent_template',
       'dump 8',
       'dump 8',
       'batch 6',

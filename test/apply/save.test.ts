@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { addService } from '../../lib/session/requests.ts'
+import { Command } from '../../lib/model/constants.ts'
+import { kernelServiceOf } from '../../lib/model/service-settings.ts'
+import { encodeService } from '../../lib/session/requests.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { MARK, server, start, WEB } from './setup.ts'
 
@@ -60,7 +62,8 @@ describe('save', () => {
     const scope = { addresses: [WEB.address] }
     const saved = await ipvs.save({ scope })
     // The kernel takes a service with port 0 and no persistence.
-    const { request } = addService({ protocol: 'tcp', address: '10.0.0.2', port: 0 }, { scheduler: 'wrr' })
+    const key = { protocol: 'tcp', address: '10.0.0.2', port: 0 } as const
+    const request = encodeService(Command.NEW_SERVICE, key, kernelServiceOf({ scheduler: 'wrr' }, 'ipv4'))
     expect(await kernel.batch([request])).toEqual([{}])
     const all = await ipvs.save({ timeouts: false, syncDaemons: false })
     await expect(ipvs.plan(all)).rejects.toThrow('port 0 takes every port')

@@ -73,8 +73,8 @@ export class FailingTransport implements Transport {
     return this.#kernel.dumpOfDumps(outer, innerCommand, attribute)
   }
 
-  sysctl(name: string): Promise<string | undefined | Failure> {
-    return this.#kernel.sysctl(name)
+  sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]> {
+    return this.#kernel.sysctls(names)
   }
 
   connections(): Promise<Uint8Array | Failure> {

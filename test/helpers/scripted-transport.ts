@@ -17,7 +17,7 @@ export type Call =
       readonly innerCommand: number
       readonly attribute: number
     }
-  | { readonly kind: 'sysctl'; readonly name: string }
+  | { readonly kind: 'sysctls'; readonly names: readonly string[] }
   | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
   | { readonly kind: 'connections' }
   | { readonly kind: 'totals' }
@@ -31,7 +31,7 @@ export class ScriptedTransport implements Transport {
   readonly calls: Call[] = []
   readonly #answers = new Map<number, Answer[]>()
   readonly #standing = new Map<number, Answer>()
-  readonly sysctls: Map<string, string | Failure> = new Map<string, string | Failure>()
+  readonly values: Map<string, string | Failure> = new Map<string, string | Failure>()
   scratch: Transport | Failure = { errno: 1 }
   connectionsText: Uint8Array | Failure = new Uint8Array(0)
   totalsText: Uint8Array | Failure = new Uint8Array(0)
@@ -82,8 +82,8 @@ export class ScriptedTransport implements Transport {
           return `dump ${call.request.command}`
         case 'dumpOfDumps':
           return `dumpOfDumps ${call.outer.command} ${call.innerCommand} ${call.attribute}`
-        case 'sysctl':
-          return `sysctl ${call.name}`
+        case 'sysctls':
+          return ['sysctls', ...call.names].join(' ')
         case 'setSysctl':
           return `setSysctl ${call.name} ${call.value}`
         default:
@@ -113,13 +113,13 @@ export class ScriptedTransport implements Transport {
     )
   }
 
-  sysctl(name: string): Promise<string | undefined | Failure> {
-    return this.#cross({ kind: 'sysctl', name }, () => this.sysctls.get(name))
+  sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]> {
+    return this.#cross({ kind: 'sysctls', names }, () => names.map((name) => this.values.get(name)))
   }
 
   setSysctl(name: string, value: string): Promise<Failure | undefined> {
     return this.#cross({ kind: 'setSysctl', name, value }, () => {
-      this.sysctls.set(name, value)
+      this.values.set(name, value)
       return undefined
     })
   }

@@ -37,7 +37,7 @@ describe('sysctls', () => {
   test('that cannot be read are not taken for absent', async () => {
     const transport = new ScriptedTransport()
     const ipvs = await Ipvs.open({ transport })
-    transport.sysctls.set('conntrack', { errno: 24, syscall: 'open' })
+    transport.values.set('conntrack', { errno: 24, syscall: 'open' })
     const error = { code: 'EMFILE', syscall: 'open' }
     await expect(ipvs.sysctl('conntrack')).rejects.toMatchObject({ ...error, command: 'sysctl' })
     await expect(ipvs.sysctls()).rejects.toMatchObject({ ...error, command: 'sysctls' })

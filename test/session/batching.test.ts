@@ -173,7 +173,6 @@ describe('a transport that breaks its word', () => {
     ['snapshot', (ipvs) => ipvs.snapshot()],
     ['editService', (ipvs) => ipvs.editService(WEB, {})],
     ['editRealServer', (ipvs) => ipvs.editRealServer(WEB, SERVER, {})],
-    ['probe', (ipvs) => ipvs.reportedAttributes()],
   ])('and throws during %s reaches that caller, and the queue goes on', async (_, call) => {
     const { ipvs, transport } = await open()
     const broken = new Error('broken')

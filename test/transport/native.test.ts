@@ -16,6 +16,7 @@ class FakeSocket implements AddonSocket {
   dump = (): Promise<DumpResult> => Promise.resolve(dump)
   dumpOfDumps = (): Promise<DumpResult> => Promise.resolve(dump)
   readFile = (): Promise<FileContent> => Promise.resolve(file)
+  readFiles = (paths: readonly string[]): Promise<FileContent[]> => Promise.resolve(paths.map(() => file))
   writeFile = () => Promise.resolve(undefined)
   close = (): void => undefined
 

@@ -1,8 +1,8 @@
 import { type Ipvs, IpvsError } from '../../index.ts'
-import { messageOf } from './messages.ts'
-import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import type { Action } from '../../ipvsadm/command-line.ts'
 import { Names } from '../names.ts'
+import { HELP_STATUS, printHelp, VERSION } from './help.ts'
+import { messageOf } from './messages.ts'
 import { type Input, restore } from './restore.ts'
 import { change, readWithHosts, report, type Session, show } from './run.ts'
 

@@ -1,7 +1,8 @@
-import { HELP_STATUS, printHelp, VERSION } from './help.ts'
+import type { RunnableStep } from '../../index.ts'
 import { type Action, readLine, Refusal } from '../../ipvsadm/command-line.ts'
 import { HostWanted } from '../names.ts'
-import { change, isChange, readWithHosts, report, type Session, show, type Write, writeOf } from './run.ts'
+import { HELP_STATUS, printHelp, VERSION } from './help.ts'
+import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
 
 /** Where lines come from, in pieces. */
 export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
@@ -44,7 +45,7 @@ class Restore {
   #number = 0
   #sent: Sent[] = []
   /** What is yet to be written, and the lines that say so. Almost all do, and a promise for each would cost more than all else. */
-  #writes: Write[] = []
+  #writes: RunnableStep[] = []
   #lines: Line[] = []
 
   constructor(session: Session) {
@@ -128,7 +129,8 @@ class Restore {
     if (this.#writes.length === 0) return
     const [writes, lines] = [this.#writes, this.#lines]
     const errors = this.#session.ipvs
-      .unit('restore', (unit) => unit.write(writes))
+      .runSteps(writes)
+      .then((outcomes) => outcomes.map(({ error }) => error))
       .catch((error: unknown) => writes.map(() => error))
     this.#sent.push({ lines, errors })
     this.#writes = []

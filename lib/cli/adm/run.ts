@@ -4,19 +4,16 @@ import {
   type Counter,
   type Ipvs,
   IpvsError,
+  type RunnableStep,
   type ServiceKey,
   type SnapshotEntry,
-  type Step,
 } from '../../index.ts'
-import { messageOf } from './messages.ts'
-import type { CommandName, Key } from '../../ipvsadm/options.ts'
 import { type Action, type LineOptions, readLine, Refusal } from '../../ipvsadm/command-line.ts'
-import * as list from './listing.ts'
+import type { CommandName, Key } from '../../ipvsadm/options.ts'
 import { HostWanted, type Names } from '../names.ts'
+import * as list from './listing.ts'
+import { messageOf } from './messages.ts'
 import { sortRealServers, sortServices } from './sort.ts'
-
-/** What is written to the table: a step without what is there. */
-export type Write<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 
 /** What a command line works with. */
 export interface Session extends LineOptions {
@@ -54,8 +51,8 @@ export function isChange(action: Action): action is Change {
 export async function change(ipvs: Ipvs, action: Change): Promise<void> {
   const write = writeOf(action)
   if (write !== undefined) {
-    const [error] = await ipvs.unit(action.command, (unit) => unit.write([write]))
-    if (error !== undefined) throw error
+    const [outcome] = await ipvs.runSteps([write])
+    if (outcome?.error !== undefined) throw outcome.error
     return
   }
   switch (action.command) {
@@ -90,7 +87,7 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
  * complete: of what an edit does not name nothing is kept, so nothing is read.
  * `undefined` too for thresholds that cannot be.
  */
-export function writeOf(action: Action): Write | undefined {
+export function writeOf(action: Action): RunnableStep | undefined {
   switch (action.command) {
     case 'add-service':
     case 'edit-service':
@@ -149,11 +146,11 @@ async function listing(
   const header = key === undefined ? list.formatInfo(await ipvs.info()) : ''
   const table: SnapshotEntry<Counter>[] =
     key === undefined
-      ? await ipvs.snapshot({ bigint } as { bigint: true })
+      ? await ipvs.snapshot({ bigint })
       : [
           {
-            service: await ipvs.service(key, { bigint } as { bigint: true }),
-            realServers: await ipvs.realServers(key, { bigint } as { bigint: true }),
+            service: await ipvs.service(key, { bigint }),
+            realServers: await ipvs.realServers(key, { bigint }),
           },
         ]
   const known = options.has('numeric') ? undefined : names

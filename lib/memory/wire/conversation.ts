@@ -83,9 +83,9 @@ export class Conversation implements Transport {
     return { messages, interrupted }
   }
 
-  sysctl(name: string): Promise<string | undefined> {
-    const { namespace } = this.#context
-    return Promise.resolve(namespace.machine.loaded ? namespace.sysctls.get(name) : undefined)
+  sysctls(names: readonly string[]): Promise<readonly (string | undefined)[]> {
+    const { sysctls, machine } = this.#context.namespace
+    return Promise.resolve(names.map((name) => (machine.loaded ? sysctls.get(name) : undefined)))
   }
 
   setSysctl(name: string, value: string): Promise<Failure | undefined> {

@@ -64,7 +64,7 @@ async function act(name) {
  */
 async function libraryAct(name) {
   const { Ipvs } = await import(/** @type {string} */ (process.env.IPVS_TEST_LIBRARY))
-  /** @param {import('../../../lib/ipvs.ts').OpenOptions} [options] */
+  /** @param {import('../../../lib/index.ts').OpenOptions} [options] */
   const open = async (options) => {
     try {
       const ipvs = await Ipvs.open(options)

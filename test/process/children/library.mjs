@@ -54,7 +54,7 @@ const CASES = {
       },
       dump: () => Promise.resolve({ messages: [], interrupted: false }),
       dumpOfDumps: () => Promise.resolve({ messages: [], interrupted: false }),
-      sysctl: () => Promise.resolve(undefined),
+      sysctls: (names) => Promise.resolve(names.map(() => undefined)),
       setSysctl: () => Promise.resolve(undefined),
       connections: () => Promise.resolve(new Uint8Array(0)),
       totals: () => Promise.resolve(new Uint8Array(0)),

@@ -1,0 +1,86 @@
+import * as check from '../model/check.ts'
+import { type RequestOptions } from '../model/types.ts'
+import { type Differences, PLAN_OPTIONS, type PlanOptions } from '../state/plan.ts'
+import { STEP_KINDS, type StepKind } from '../state/steps.ts'
+import { checkDrainOptions, type DrainOptions } from './drain.ts'
+
+/** Options of `apply()` and `restore()`. */
+export interface ApplyOptions extends PlanOptions, RequestOptions {
+  /** The kinds of steps that may be done: a plan with any other is refused. Default: all. */
+  readonly allow?: readonly StepKind[]
+  /** A plan that deletes more services and real servers than this is refused, unless `force`. Default: no limit. */
+  readonly maxDeletions?: number
+  /**
+   * Goes beyond `maxDeletions`, and lets a service that has real servers with a
+   * weight above 0 be left with none, which is refused otherwise. Default false.
+   */
+  readonly force?: boolean
+  /** Says what would be done, by the same checks, and does nothing. Default false. */
+  readonly dryRun?: boolean
+  /**
+   * Gives real servers that are about to be deleted, with their service too, a
+   * weight of 0 and time for their connections to end: at most `timeoutMs`,
+   * default five minutes. Then they are deleted. Default: they are deleted at once.
+   */
+  readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'>
+  /**
+   * Called now and then as steps are done. What it throws ends the apply as a
+   * failure does. One that is async is not waited for; what it rejects with ends
+   * an apply that still has something to do.
+   */
+  readonly onProgress?: (progress: ApplyProgress) => unknown
+  /**
+   * Gives up: what was done is undone, and the apply rejects with the signal's
+   * reason. Requests that were sent cannot be stopped, and are waited for.
+   */
+  readonly signal?: AbortSignal
+}
+
+/** How far an apply is. */
+export interface ApplyProgress {
+  /** 'apply': steps are done. 'drain': servers wait for the end of their connections. 'roll-back': steps are undone. */
+  readonly phase: 'apply' | 'drain' | 'roll-back'
+  /** Steps, or servers, that are done. */
+  readonly done: number
+  readonly total: number
+}
+
+/** What an apply did. */
+export interface ApplyResult extends Differences {
+  /** Whether it was done. False with `dryRun`; true when there was nothing to do. */
+  readonly applied: boolean
+}
+
+/** Names of the options of `apply()`. */
+export const APPLY_OPTIONS: readonly string[] = [
+  ...PLAN_OPTIONS,
+  'allow',
+  'maxDeletions',
+  'force',
+  'dryRun',
+  'drain',
+  'onProgress',
+  'signal',
+]
+
+/** Checks the options of an apply. */
+export function checkApplyOptions(options: ApplyOptions): void {
+  check.checkOptions(options, APPLY_OPTIONS)
+  const { allow, maxDeletions, onProgress } = options
+  if (allow !== undefined) {
+    if (!Array.isArray(allow)) throw new TypeError(`allow must be an array, got ${check.show(allow)}`)
+    for (const [index, kind] of (allow as unknown[]).entries()) {
+      check.oneOf(kind, `allow[${String(index)}]`, STEP_KINDS)
+    }
+  }
+  if (maxDeletions !== undefined) check.whole(maxDeletions, 'maxDeletions', 0, Number.MAX_SAFE_INTEGER)
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`onProgress must be a function, got ${check.show(onProgress)}`)
+  }
+  check.flag(options.force ?? false, 'force')
+  check.flag(options.dryRun ?? false, 'dryRun')
+  if (options.drain !== undefined) {
+    check.known(check.object(options.drain, 'drain'), ['timeoutMs', 'waitFor', 'intervalMs'], [], 'drain')
+    checkDrainOptions(options.drain)
+  }
+}

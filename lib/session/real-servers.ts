@@ -1,0 +1,135 @@
+import { numbers } from '../codec/stats.ts'
+import { canonicalServerKey } from '../model/address.ts'
+import { Command } from '../model/constants.ts'
+import { Errno } from '../model/errno.ts'
+import { serviceName } from '../model/keys.ts'
+import { completeSettings, mergeSettings, newDest, withServerSettings } from '../model/server-settings.ts'
+import type {
+  CounterOf,
+  ReadOptions,
+  RealServerChanges,
+  RealServerKey,
+  RealServerSpec,
+  RealServerState,
+  RequestOptions,
+  ServiceKey,
+} from '../model/types.ts'
+import { checkMixedFamily, checkServerChanges, checkServerKey, checkServerSpec } from '../model/validate.ts'
+import type { Failure, Transport } from '../transport/transport.ts'
+import { type EditOutcome, runEdits } from './edits.ts'
+import { checkReadOptions, endpointOf, kindOf, readDests } from './reads.ts'
+import { edited, refusal } from './refusals.ts'
+import { commands, encodeDest } from './requests.ts'
+import type { Session } from './session.ts'
+
+/** Real servers of a virtual service: read, added, edited, deleted. As services.ts. */
+
+/** Lists the real servers of a service, each as `make` has it. */
+export async function listRealServersAs<S extends Required<RealServerKey>, B extends boolean = false>(
+  session: Session,
+  service: ServiceKey,
+  options: ReadOptions<B>,
+  make: (state: RealServerState<CounterOf<B>>) => S,
+  command = 'realServers',
+): Promise<S[]> {
+  checkReadOptions(options)
+  const kind = kindOf(options)
+  return session.read(command, (transport) => readDests(transport, service, kind, make), options, { service })
+}
+
+export async function readRealServer<B extends boolean = false>(
+  session: Session,
+  service: ServiceKey,
+  server: RealServerKey,
+  options: ReadOptions<B>,
+): Promise<RealServerState<CounterOf<B>>> {
+  checkReadOptions(options)
+  const realServer = serverKeyOf(server, service)
+  // The kernel has no read of one.
+  const list = await listRealServersAs(session, service, options, (state) => state, 'realServer')
+  const found = list.find(({ address, port }) => address === realServer.address && port === realServer.port)
+  if (found === undefined) throw refusal({ errno: Errno.ENOENT }, 'realServer', { service, realServer })
+  return found
+}
+
+export async function addRealServer(
+  session: Session,
+  service: ServiceKey,
+  spec: RealServerSpec,
+  options: RequestOptions,
+): Promise<RealServerState> {
+  const realServer = serverKeyOf(spec, service)
+  const settings = completeSettings(checkServerSpec(spec, realServer, service))
+  const request = encodeDest(Command.NEW_DEST, service, realServer, settings)
+  await session.tell('addRealServer', request, options, { service, realServer })
+  return newDest(realServer, settings)
+}
+
+export async function editRealServer(
+  session: Session,
+  service: ServiceKey,
+  server: RealServerKey,
+  changes: RealServerChanges,
+  options: RequestOptions,
+): Promise<RealServerState> {
+  const realServer = serverKeyOf(server, service)
+  const item = { key: service, server: realServer, changes: checkServerChanges(changes) }
+  const subject = { service, realServer }
+  const outcome = await session.join('editRealServer', editDests, item, options, subject)
+  return edited(outcome, 'editRealServer', subject)
+}
+
+export async function deleteRealServer(
+  session: Session,
+  service: ServiceKey,
+  server: RealServerKey,
+  options: RequestOptions,
+): Promise<void> {
+  const realServer = serverKeyOf(server, service)
+  const request = commands.deleteDest(service, realServer)
+  await session.tell('deleteRealServer', request, options, { service, realServer })
+}
+
+function serverKeyOf(server: RealServerKey, service: ServiceKey): Required<RealServerKey> {
+  return canonicalServerKey(checkServerKey(server, service))
+}
+
+interface DestEdit {
+  readonly key: ServiceKey
+  readonly server: Required<RealServerKey>
+  readonly changes: RealServerChanges
+}
+
+/** Edits real servers, in order: the servers of each service are read once, and all are written in one batch. */
+async function editDests(
+  transport: Transport,
+  items: readonly DestEdit[],
+): Promise<readonly EditOutcome<RealServerState>[]> {
+  const byService = new Map<string, { readonly key: ServiceKey; readonly ids: string[] }>()
+  const edits = items.map(({ key, server, changes }) => {
+    const service = serviceName(key)
+    const id = `${service} ${endpointOf(server)}`
+    const known = byService.get(service)
+    if (known === undefined) byService.set(service, { key, ids: [id] })
+    else known.ids.push(id)
+    return {
+      id,
+      merge: (current: RealServerState) => {
+        const settings = mergeSettings(current, changes)
+        checkMixedFamily(server, key, settings.method)
+        return withServerSettings(current, settings)
+      },
+      encode: (edited: RealServerState) => encodeDest(Command.SET_DEST, key, server, edited),
+    }
+  })
+  const read = new Map<string, RealServerState | Failure>()
+  for (const [service, { key, ids }] of byService) {
+    const list = await readDests(transport, key, numbers, (state) => state)
+    if ('errno' in list) {
+      for (const id of ids) read.set(id, list)
+    } else {
+      for (const state of list) read.set(`${service} ${endpointOf(state)}`, state)
+    }
+  }
+  return runEdits(transport, edits, read)
+}

@@ -1,0 +1,28 @@
+import { checkOptions } from '../model/check.ts'
+import type { IpvsError } from '../model/errors.ts'
+import type { RequestOptions } from '../model/types.ts'
+import { checkSteps } from '../state/check-steps.ts'
+import type { RunnableStep } from '../state/steps.ts'
+import type { Session } from './session.ts'
+
+/** What became of one step of `runSteps()`. */
+export interface StepOutcome<S extends RunnableStep = RunnableStep> {
+  readonly step: S
+  /** Why it was not done. Absent: it was done. */
+  readonly error?: IpvsError
+}
+
+/** Runs steps in order, whatever becomes of those before. See Ipvs.runSteps(). */
+export async function runSteps<S extends RunnableStep>(
+  session: Session,
+  steps: readonly S[],
+  options: RequestOptions,
+): Promise<StepOutcome<S>[]> {
+  checkOptions(options, ['signal'])
+  checkSteps(steps)
+  const errors = await session.exclusive('runSteps', (access) => access.write(steps), options.signal)
+  return steps.map((step, index) => {
+    const error = errors[index]
+    return error === undefined ? { step } : { step, error }
+  })
+}

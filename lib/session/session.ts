@@ -1,0 +1,148 @@
+import { checkOptions } from '../model/check.ts'
+import { Errno } from '../model/errno.ts'
+import type { RequestOptions } from '../model/types.ts'
+import type { Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import { type Access, accessOf } from './access.ts'
+import { type Handler, RequestQueue } from './queue.ts'
+import { forCommand, refusal, type Subject } from './refusals.ts'
+import { answer, type Query } from './requests.ts'
+
+const REQUEST_OPTIONS = ['signal']
+
+/**
+ * One conversation with a kernel: requests in the order they are made, tasks
+ * that have the kernel for themselves, work that pauses between requests, and
+ * the end of it all. Failures become errors that name the method here.
+ */
+export class Session {
+  readonly #queue: RequestQueue
+  readonly #transport: Transport
+  #closed = false
+  #closing: Promise<void> | undefined
+  readonly #onClose = new Set<() => void>()
+  /** Operations that pause between requests. close() waits for them. */
+  readonly #background = new Set<Promise<unknown>>()
+
+  constructor(transport: Transport, queue: RequestQueue = new RequestQueue(transport)) {
+    this.#transport = transport
+    this.#queue = queue
+  }
+
+  /** Sends a command that brings nothing back. */
+  async tell(command: string, request: Request, options: RequestOptions, subject?: Subject): Promise<void> {
+    const { failure } = await this.#send(command, request, options)
+    if (failure !== undefined) throw refusal(failure, command, subject)
+  }
+
+  /** Sends a command that brings one message back, and reads that. */
+  async ask<T>(command: string, query: Query<T>, options: RequestOptions, subject?: Subject): Promise<T> {
+    const reply = await this.#send(command, query.request, options)
+    if (reply.failure !== undefined) throw refusal(reply.failure, command, subject)
+    try {
+      return answer(query, reply)
+    } catch (error) {
+      throw forCommand(error, command, subject)
+    }
+  }
+
+  /** Runs a read that takes more than one request. It has the kernel for itself. */
+  async read<T extends object>(
+    command: string,
+    read: (transport: Transport) => Promise<T | Failure>,
+    { signal }: RequestOptions,
+    subject?: Subject,
+  ): Promise<T> {
+    this.checkOpen(command)
+    try {
+      const found = await this.#queue.run(read, signal)
+      if ('errno' in found) throw refusal(found, command, subject)
+      return found
+    } catch (error) {
+      throw forCommand(error, command, subject)
+    }
+  }
+
+  /** Hands an item to `handler` together with its neighbours in the queue. */
+  async join<Item, Outcome>(
+    command: string,
+    handler: Handler<Item, Outcome>,
+    item: Item,
+    options: RequestOptions,
+    subject: Subject,
+  ): Promise<Outcome> {
+    checkOptions(options, REQUEST_OPTIONS)
+    this.checkOpen(command)
+    try {
+      return await this.#queue.join(handler, item, options.signal)
+    } catch (error) {
+      throw forCommand(error, command, subject)
+    }
+  }
+
+  /** Runs a task that has the kernel for itself, and reads and writes what a state is made of. */
+  async exclusive<T>(
+    command: string,
+    task: (access: Access) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    this.checkOpen(command)
+    return this.#queue.run((transport) => task(accessOf(transport, command)), signal)
+  }
+
+  /**
+   * Runs work that pauses between its requests. close() raises the signal that
+   * the work is given and waits until it has undone what it did: the session
+   * that it is given stays open that long.
+   */
+  async background<T>(
+    command: string,
+    work: (session: Session, ending: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    this.checkOpen(command)
+    const ending = new AbortController()
+    const forget = this.onClose(() => {
+      ending.abort(refusal({ errno: Errno.EBADF }, command))
+    })
+    const running = work(new Session(this.#transport, this.#queue), ending.signal)
+    this.#background.add(running)
+    try {
+      return await running
+    } finally {
+      this.#background.delete(running)
+      forget()
+    }
+  }
+
+  /** Throws EBADF once this is closed. */
+  checkOpen(command: string): void {
+    if (this.#closed) throw refusal({ errno: Errno.EBADF }, command)
+  }
+
+  /** Calls back when this is closed. The result takes that back. */
+  onClose(callback: () => void): () => void {
+    this.#onClose.add(callback)
+    return () => this.#onClose.delete(callback)
+  }
+
+  /** Ends what runs in the background, waits for what was asked for, and closes the transport. May be called again. */
+  close(): Promise<void> {
+    if (this.#closing === undefined) {
+      this.#closed = true
+      this.#closing = this.#end()
+      for (const callback of this.#onClose) callback()
+    }
+    return this.#closing
+  }
+
+  async #end(): Promise<void> {
+    await Promise.allSettled(this.#background)
+    await this.#queue.idle()
+    await this.#transport.close()
+  }
+
+  #send(command: string, request: Request, options: RequestOptions): Promise<Reply> {
+    checkOptions(options, REQUEST_OPTIONS)
+    this.checkOpen(command)
+    return this.#queue.request(request, options.signal)
+  }
+}
