@@ -1,5 +1,5 @@
-import { Command } from '../model/constants.ts'
 import { oneOf } from '../model/check.ts'
+import { Command } from '../model/constants.ts'
 
 /**
  * What crosses to the kernel, by the names of the library. One method can need

@@ -1,13 +1,14 @@
-import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
-import type { ServiceKey } from '../model/types.ts'
 import { flag, known, object, oneOf, show, whole } from '../model/check.ts'
+import type { ServiceKey } from '../model/types.ts'
+import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
 import type { KernelCommand } from './command-names.ts'
-import { Conversation } from './wire/conversation.ts'
 import { type Fault, Faults, type Hook } from './faults.ts'
-import type { LogEntry } from './wire/log.ts'
+import { type Machine } from './machine/machine.ts'
 import { Namespace } from './machine/namespace.ts'
-import { type Machine, machineOf, type MemoryKernelOptions } from './options.ts'
+import { machineOf, type MemoryKernelOptions } from './options.ts'
 import { type ClientOptions, Clients, type MemoryConnection, type TrafficOptions } from './traffic.ts'
+import { Conversation } from './wire/conversation.ts'
+import type { LogEntry } from './wire/log.ts'
 
 /**
  * A kernel in memory for tests: `Ipvs.open({ transport: kernel })`. It answers

@@ -1,20 +1,6 @@
 import { address, flag, known, object, show, whole } from '../model/check.ts'
-import { type Policies, policiesOf } from './wire/policies.ts'
-import { atLeast, checkVersion, type Feature, featuresOf, type LinuxVersion } from './machine/versions.ts'
-
-/** A network interface of the in-memory kernel. */
-export interface MemoryInterface {
-  readonly name: string
-  /** Default 1500. A backup sync daemon derives the length of its messages from it. */
-  readonly mtuBytes?: number
-  /** Its addresses with their prefix lengths: '10.0.0.1/24', 'fd00::1/64'. Default none. */
-  readonly addresses?: readonly string[]
-  /**
-   * Whether it is up. The addresses of one that is not count for nothing, and a
-   * master sync daemon does not start on it (ENETUNREACH). Default true.
-   */
-  readonly up?: boolean
-}
+import { type Machine, type MemoryInterface } from './machine/machine.ts'
+import { atLeast, checkVersion, featuresOf, type LinuxVersion } from './machine/versions.ts'
 
 /** What the in-memory kernel is. */
 export interface MemoryKernelOptions {
@@ -61,25 +47,10 @@ export interface MemoryKernelOptions {
   /**
    * A real kernel lists services in the order of a hash, which it mixes with a
    * number of each boot and network namespace. 0 to 255, default 0.
+   *
+   * @internal
    */
   readonly hashSeed?: number
-}
-
-/** What every network namespace of one in-memory kernel shares. */
-export interface Machine {
-  readonly version: LinuxVersion
-  readonly features: ReadonlySet<Feature>
-  readonly policies: Policies
-  readonly schedulers: ReadonlySet<string>
-  readonly persistenceEngines: ReadonlySet<string>
-  readonly ipv6: boolean
-  readonly hz: number
-  readonly interfaces: readonly MemoryInterface[]
-  readonly sysctls: MemoryKernelOptions['sysctls']
-  readonly connectionTableSize: number
-  readonly hashSeed: number
-  privileged: boolean
-  loaded: boolean
 }
 
 const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq']
@@ -118,7 +89,6 @@ export function machineOf(options: MemoryKernelOptions): Machine {
   return {
     version,
     features,
-    policies: policiesOf(features),
     schedulers: new Set(texts(options.schedulers ?? schedulersOf(version), 'schedulers')),
     persistenceEngines: new Set(texts(options.persistenceEngines ?? ['sip'], 'persistenceEngines')),
     ipv6: flag(options.ipv6 ?? true, 'ipv6'),

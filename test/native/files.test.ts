@@ -86,6 +86,48 @@ rootTests('with the right to enter namespaces', () => {
   })
 })
 
+test('readFiles gives each file, in order, and why one cannot be read', async () => {
+  const paths = ['/proc/sys/kernel/ostype', join(folder, 'none'), '/proc', '/proc/sys/kernel/ostype']
+  const files = await withSocket((socket) => socket.readFiles(paths, 100))
+  expect(files.map(({ bytes }) => bytes && new TextDecoder().decode(bytes))).toEqual([
+    'Linux\n',
+    undefined,
+    undefined,
+    'Linux\n',
+  ])
+  expect(files.map(({ failure }) => failure)).toEqual([
+    undefined,
+    { errno: 2, operation: 'open' },
+    { errno: 21, operation: 'read' },
+    undefined,
+  ])
+  expect(await withSocket((socket) => socket.readFiles([], 100))).toEqual([])
+})
+
+test('readFiles does not begin where a getter of its paths began another call', async () => {
+  await withSocket(async (socket) => {
+    let other: Promise<unknown> | undefined
+    const paths = Object.defineProperty(['/proc/version'], 0, {
+      get: () => {
+        other = socket.readFile('/proc/version', 100)
+        return '/proc/version'
+      },
+    })
+    expect(() => socket.readFiles(paths, 100)).toThrow('in flight')
+    await other
+    expect(() =>
+      socket.readFiles(
+        Object.defineProperty([''], 0, {
+          get: () => {
+            throw new Error('mine')
+          },
+        }),
+        100,
+      ),
+    ).toThrow('mine')
+  })
+})
+
 test('what is no path, size or content throws', async () => {
   await withSocket((socket) => {
     expect(() => socket.readFile(5 as never, 1)).toThrow(TypeError)
@@ -94,5 +136,9 @@ test('what is no path, size or content throws', async () => {
     expect(() => socket.readFile('/proc/version', -1)).toThrow(RangeError)
     expect(() => socket.readFile('/proc/version', 2 ** 28 + 1)).toThrow(RangeError)
     expect(() => socket.writeFile('/dev/null', 7 as never)).toThrow(TypeError)
+    expect(() => socket.readFiles('/proc/version' as never, 1)).toThrow(TypeError)
+    expect(() => socket.readFiles([5 as never], 1)).toThrow(TypeError)
+    expect(() => socket.readFiles(['/proc/version', ''], 1)).toThrow(RangeError)
+    expect(() => socket.readFiles(['/proc/version'], -1)).toThrow(RangeError)
   })
 })

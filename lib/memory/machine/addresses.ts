@@ -1,7 +1,7 @@
 import { formatAddress } from '../../codec/address.ts'
 import { parseAddress } from '../../model/address.ts'
 import { AddressFamily } from '../../model/constants.ts'
-import type { MemoryInterface } from '../options.ts'
+import type { MemoryInterface } from './machine.ts'
 
 /** Addresses as the kernel has them: 16 bytes, of which IPv4 has the first four and zeros. */
 

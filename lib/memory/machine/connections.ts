@@ -1,9 +1,11 @@
 import { ForwardMethod, IpProtocol, ServiceFlag } from '../../model/constants.ts'
 import { addressKey, maskAddress } from './addresses.ts'
 import type { Counts } from './counters.ts'
-import type { Namespace } from './namespace.ts'
+import type { Machine } from './machine.ts'
+import type { OverloadRules } from './overload.ts'
 import { type ConnectionState, type Event, isActive, nextState, secondsIn } from './states.ts'
-import { type Dest, type ServiceIdentity, type VirtualService } from './table.ts'
+import { type Dest, type ServiceIdentity, type ServiceTable, type VirtualService } from './table.ts'
+import type { Timeouts } from './timeouts.ts'
 
 /** Packets of a client: where they come from and go to. */
 export interface Flow {
@@ -104,15 +106,28 @@ const CONTROLLING_SECONDS = 60
 /** IPPROTO_IP: what the template of a firewall mark has for its protocol. */
 const IP_PROTOCOL = 0
 
+/** What connections need of their network namespace. */
+export interface NetnsState {
+  readonly machine: Machine
+  readonly services: ServiceTable
+  readonly overload: OverloadRules
+  readonly sysctls: ReadonlyMap<string, string>
+  readonly timeouts: Timeouts
+  /** Seconds since the kernel began. */
+  readonly now: number
+  /** Counts what passes to or from a real server. */
+  count(dest: Dest, more: Partial<Counts>): void
+}
+
 /** The connections and templates of one namespace. */
 export class Connections {
-  readonly #namespace: Namespace
+  readonly #namespace: NetnsState
   readonly #connections = new Map<string, Connection>()
   readonly #templates = new Map<string, Template>()
   /** All that has a time to end. A template that is no longer valid is only here. */
   readonly #entries = new Set<Connection | Template>()
 
-  constructor(namespace: Namespace) {
+  constructor(namespace: NetnsState) {
     this.#namespace = namespace
   }
 

@@ -1,6 +1,6 @@
 import { AddressFamily, DaemonState } from '../../model/constants.ts'
 import { Errno } from '../../model/errno.ts'
-import type { MemoryInterface } from '../options.ts'
+import type { MemoryInterface } from './machine.ts'
 import { refuse } from './refusal.ts'
 
 /** A sync daemon as it runs. */

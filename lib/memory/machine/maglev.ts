@@ -1,8 +1,7 @@
 import { ServiceFlag } from '../../model/constants.ts'
 import { fold } from './addresses.ts'
 import { hsiphash } from './hash.ts'
-import type { Client, SchedulerState } from './schedulers.ts'
-import type { Dest, VirtualService } from './table.ts'
+import type { Client, Dest, SchedulerState, VirtualService } from './table.ts'
 
 /** Maglev hashing as ip_vs_mh.c does it: each server fills its share of a table of prime size. */
 

@@ -3,26 +3,8 @@ import { fold } from './addresses.ts'
 import { hash32 } from './hash.ts'
 import { gcd, Maglev } from './maglev.ts'
 import type { Dest, VirtualService } from './table.ts'
+import { type Client, type SchedulerState } from './table.ts'
 import type { Feature } from './versions.ts'
-
-/** The schedulers of ip_vs (net/netfilter/ipvs/ip_vs_<name>.c): which server gets a new connection. */
-
-/** What a scheduler knows of a new connection. */
-export interface Client {
-  /** 16 bytes, of which IPv4 has the first four. */
-  readonly address: Uint8Array
-  readonly port: number
-  /** Where the connection goes: what dh looks at. */
-  readonly virtualAddress: Uint8Array
-}
-
-/** A scheduler bound to a service (struct ip_vs_scheduler and sched_data). */
-export interface SchedulerState {
-  /** A server was added or edited, or was deleted from a place in the list. */
-  changed?(deleted?: { readonly dest: Dest; readonly place: number }): void
-  /** The server for a new connection, or undefined if none may have it. */
-  schedule(client: Client): Dest | undefined
-}
 
 /** Starts a scheduler for a service; undefined for 'none', which schedules nothing. */
 export function bindScheduler(

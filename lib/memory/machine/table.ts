@@ -2,7 +2,6 @@ import { AddressFamily, IpProtocol, ServiceFlag } from '../../model/constants.ts
 import { addressKey, fold } from './addresses.ts'
 import { Counters } from './counters.ts'
 import { textHash } from './hash.ts'
-import type { SchedulerState } from './schedulers.ts'
 
 /** Virtual services and real servers as the kernel keeps them (struct ip_vs_service, struct ip_vs_dest). */
 
@@ -186,4 +185,23 @@ export function serviceKey({ family, protocol, address, port, fwmark }: ServiceI
 
 export function destKey({ family, address, port }: DestIdentity): string {
   return `${family} ${port} ${addressKey(address)}`
+}
+
+/** The schedulers of ip_vs (net/netfilter/ipvs/ip_vs_<name>.c): which server gets a new connection. */
+
+/** What a scheduler knows of a new connection. */
+export interface Client {
+  /** 16 bytes, of which IPv4 has the first four. */
+  readonly address: Uint8Array
+  readonly port: number
+  /** Where the connection goes: what dh looks at. */
+  readonly virtualAddress: Uint8Array
+}
+
+/** A scheduler bound to a service (struct ip_vs_scheduler and sched_data). */
+export interface SchedulerState {
+  /** A server was added or edited, or was deleted from a place in the list. */
+  changed?(deleted?: { readonly dest: Dest; readonly place: number }): void
+  /** The server for a new connection, or undefined if none may have it. */
+  schedule(client: Client): Dest | undefined
 }

@@ -1,5 +1,5 @@
 import { addressKey } from './addresses.ts'
-import { type Dest, type DestIdentity, serviceKey, type ServiceIdentity } from './table.ts'
+import { type Dest, type DestIdentity, type ServiceIdentity, serviceKey } from './table.ts'
 
 /** How long a deleted server that nothing refers to is kept, and how often the kernel looks (IP_VS_DEST_TRASH_PERIOD). */
 const IDLE_SECONDS = 120

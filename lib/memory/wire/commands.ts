@@ -9,12 +9,9 @@ import {
 } from '../../model/constants.ts'
 import { Errno } from '../../model/errno.ts'
 import { addressOf, IPV4_BYTES } from '../machine/addresses.ts'
-import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
 import type { DaemonRequest } from '../machine/daemons.ts'
 import type { Namespace } from '../machine/namespace.ts'
-import { servicePolicy, topPolicy } from './policies.ts'
-import { refuse, Refusal } from '../machine/refusal.ts'
-import type { ReplyWriter } from './replies.ts'
+import { Refusal, refuse } from '../machine/refusal.ts'
 import {
   type DestIdentity,
   type DestSettings,
@@ -23,6 +20,10 @@ import {
   type ServiceSettings,
   type VirtualService,
 } from '../machine/table.ts'
+import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
+import type { Policies } from './policies.ts'
+import { servicePolicy, topPolicy } from './policies.ts'
+import type { ReplyWriter } from './replies.ts'
 
 /**
  * The commands of ip_vs (ip_vs_genl_ops): what is read from a request, in the
@@ -31,6 +32,8 @@ import {
 
 /** What a command works on. */
 export interface Context {
+  /** What the kernel checks attributes by. */
+  readonly policies: Policies
   readonly namespace: Namespace
   readonly writer: ReplyWriter
   /** What the kernel would say beside an errno (NLMSGERR_ATTR_MSG). */
@@ -204,9 +207,10 @@ function dumpServices({ namespace, writer }: Context): Look {
 
 // Real servers
 
-function newDest({ namespace }: Context, request: Attributes): undefined {
+function newDest(context: Context, request: Attributes): undefined {
+  const { namespace } = context
   const service = findService(namespace, request)
-  const { identity, nest } = parseDest(namespace, service, request, true)
+  const { identity, nest } = parseDest(context, service, request, true)
   checkFamilies(namespace, service, identity, nest)
   const settings = destSettings(nest)
   checkDestSettings(namespace, settings)
@@ -214,29 +218,31 @@ function newDest({ namespace }: Context, request: Attributes): undefined {
   namespace.addDest(service, identity, settings)
 }
 
-function setDest({ namespace }: Context, request: Attributes): undefined {
+function setDest(context: Context, request: Attributes): undefined {
+  const { namespace } = context
   const service = findService(namespace, request)
-  const { identity, nest } = parseDest(namespace, service, request, true)
+  const { identity, nest } = parseDest(context, service, request, true)
   checkFamilies(namespace, service, identity, nest)
   const settings = destSettings(nest)
   checkDestSettings(namespace, settings)
   namespace.editDest(service.dest(identity) ?? refuse(Errno.ENOENT), settings)
 }
 
-function deleteDest({ namespace }: Context, request: Attributes): undefined {
+function deleteDest(context: Context, request: Attributes): undefined {
+  const { namespace } = context
   const service = findService(namespace, request)
-  const { identity } = parseDest(namespace, service, request, false)
+  const { identity } = parseDest(context, service, request, false)
   namespace.deleteDest(service.dest(identity) ?? refuse(Errno.ENOENT))
 }
 
 /** What identifies a real server (ip_vs_genl_parse_dest()). */
 function parseDest(
-  { machine }: Namespace,
+  { namespace: { machine }, policies }: Context,
   service: VirtualService,
   request: Attributes,
   full: boolean,
 ): { readonly identity: DestIdentity; readonly nest: Attributes } {
-  const nest = parseNest(request, CommandAttribute.DEST, machine.policies.dest)
+  const nest = parseNest(request, CommandAttribute.DEST, policies.dest)
   const { ADDR, PORT, FWD_METHOD, WEIGHT, U_THRESH, L_THRESH, ADDR_FAMILY } = DestAttribute
   if (!nest.has(ADDR, PORT)) refuse(Errno.EINVAL)
   if (full && !nest.has(FWD_METHOD, WEIGHT, U_THRESH, L_THRESH)) refuse(Errno.EINVAL)
@@ -303,7 +309,7 @@ function dumpDests({ namespace, writer }: Context, attributes: Uint8Array): Look
 
 /** The kernel has words for what is wrong here, unlike in services and real servers. */
 function parseDaemon(context: Context, request: Attributes): Attributes {
-  const { policies } = context.namespace.machine
+  const { policies } = context
   const nest = parseNest(request, CommandAttribute.DAEMON, policies.daemon, POLICY_TEXT)
   if (nest.leftover) context.remark = LEFTOVER_TEXT
   return nest

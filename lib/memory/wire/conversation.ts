@@ -2,14 +2,15 @@ import { AttributeReader } from '../../codec/attributes.ts'
 import { Errno } from '../../model/errno.ts'
 import type { Dump, Failure, Reply, Request, Transport } from '../../transport/transport.ts'
 import { commandName } from '../command-names.ts'
-import { type Context, execute, startDump } from './commands.ts'
 import type { Faults } from '../faults.ts'
-import { type LogEntry, logEntry } from './log.ts'
 import type { Namespace } from '../machine/namespace.ts'
 import { connectionsText, totalsText } from '../machine/proc.ts'
 import { Refusal } from '../machine/refusal.ts'
-import { ReplyWriter } from './replies.ts'
 import { writtenSysctl } from '../machine/sysctls.ts'
+import { type Context, execute, startDump } from './commands.ts'
+import { type LogEntry, logEntry } from './log.ts'
+import { policiesOf } from './policies.ts'
+import { ReplyWriter } from './replies.ts'
 
 /** What a test listens to and interferes with. */
 export interface Supervision {
@@ -38,7 +39,8 @@ export class Conversation implements Transport {
   #calls = 0
 
   constructor(namespace: Namespace, scratch: () => Transport, supervision?: Supervision) {
-    this.#context = { namespace, writer: new ReplyWriter(namespace.machine.features) }
+    const { features } = namespace.machine
+    this.#context = { namespace, policies: policiesOf(features), writer: new ReplyWriter(features) }
     this.#supervision = supervision
     this.#scratch = scratch
   }

@@ -7,13 +7,13 @@ import {
   ServiceAttribute,
 } from '../../model/constants.ts'
 import { errnoName } from '../../model/errno.ts'
-import type { Request } from '../../transport/transport.ts'
 import type { RealServerKey, ServiceKey } from '../../model/types.ts'
-import { addressOf, addressText } from '../machine/addresses.ts'
-import { Attributes, parseAttributes } from './attributes.ts'
+import type { Request } from '../../transport/transport.ts'
 import { commandName, type KernelCommand } from '../command-names.ts'
-import { destPolicy, servicePolicy, topPolicy } from './policies.ts'
+import { addressOf, addressText } from '../machine/addresses.ts'
 import { Refusal } from '../machine/refusal.ts'
+import { Attributes, parseAttributes } from './attributes.ts'
+import { destPolicy, servicePolicy, topPolicy } from './policies.ts'
 
 /** A request that reached the in-memory kernel. */
 export interface LogEntry {

@@ -1,6 +1,6 @@
 import { CommandAttribute, DaemonAttribute, DestAttribute, ServiceAttribute } from '../../model/constants.ts'
-import type { Policy, Rule } from './attributes.ts'
 import type { Feature } from '../machine/versions.ts'
+import type { Policy, Rule } from './attributes.ts'
 
 /** The kernel's policies: ip_vs_cmd_policy, ip_vs_svc_policy, ip_vs_dest_policy, ip_vs_daemon_policy. */
 

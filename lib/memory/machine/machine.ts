@@ -1,0 +1,31 @@
+import { type Feature, type LinuxVersion } from './versions.ts'
+
+/** A network interface of the in-memory kernel. */
+export interface MemoryInterface {
+  readonly name: string
+  /** Default 1500. A backup sync daemon derives the length of its messages from it. */
+  readonly mtuBytes?: number
+  /** Its addresses with their prefix lengths: '10.0.0.1/24', 'fd00::1/64'. Default none. */
+  readonly addresses?: readonly string[]
+  /**
+   * Whether it is up. The addresses of one that is not count for nothing, and a
+   * master sync daemon does not start on it (ENETUNREACH). Default true.
+   */
+  readonly up?: boolean
+}
+
+/** What every network namespace of one in-memory kernel shares. */
+export interface Machine {
+  readonly version: LinuxVersion
+  readonly features: ReadonlySet<Feature>
+  readonly schedulers: ReadonlySet<string>
+  readonly persistenceEngines: ReadonlySet<string>
+  readonly ipv6: boolean
+  readonly hz: number
+  readonly interfaces: readonly MemoryInterface[]
+  readonly sysctls: Readonly<Record<string, string | number>> | undefined
+  readonly connectionTableSize: number
+  readonly hashSeed: number
+  privileged: boolean
+  loaded: boolean
+}
