@@ -4,7 +4,7 @@ import { sameServer } from '../state/equal.ts'
 import type { Comparison, Differences } from '../state/plan.ts'
 import { isAs, presentIn } from '../state/present.ts'
 import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { ApplyError, stale } from './errors.ts'
 import type { ApplyOptions } from './options.ts'
 
@@ -14,21 +14,22 @@ export async function refuseStale(
   found: readonly Step[],
   { keepWeights }: Pick<Comparison, 'keepWeights'>,
 ): Promise<void> {
-  const pace = new Pace()
   // The order of services in a table has no meaning, and may change by itself.
   const expected = new Map<string, Step>()
-  for (const step of planned) {
-    expected.set(`${step.kind} ${subjectOf(step)}`, keepWeights ? weightless(step) : step)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(planned)) {
+    for (const step of some) {
+      expected.set(`${step.kind} ${subjectOf(step)}`, keepWeights ? weightless(step) : step)
+    }
   }
-  for (const step of found) {
-    const id = `${step.kind} ${subjectOf(step)}`
-    const before = expected.get(id)
-    if (before === undefined) throw stale(`${id} is needed too`)
-    if (!sameStep(before, keepWeights ? weightless(step) : step))
-      throw stale(`${id} is no longer what it was`)
-    expected.delete(id)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(found)) {
+    for (const step of some) {
+      const id = `${step.kind} ${subjectOf(step)}`
+      const before = expected.get(id)
+      if (before === undefined) throw stale(`${id} is needed too`)
+      if (!sameStep(before, keepWeights ? weightless(step) : step))
+        throw stale(`${id} is no longer what it was`)
+      expected.delete(id)
+    }
   }
   for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
 }
@@ -110,10 +111,10 @@ export function guardOf({
 }
 
 async function firstOtherThan(kinds: readonly StepKind[], steps: readonly Step[]): Promise<Step | undefined> {
-  const pace = new Pace()
-  for (const step of steps) {
-    if (!kinds.includes(step.kind)) return step
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(steps)) {
+    for (const step of some) {
+      if (!kinds.includes(step.kind)) return step
+    }
   }
   return undefined
 }

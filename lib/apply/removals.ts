@@ -4,7 +4,7 @@ import { sameServer } from '../state/equal.ts'
 import { isAs, presentOf } from '../state/present.ts'
 import { serverSubject, type Step, subjectOf } from '../state/steps.ts'
 import type { Entry, Table } from '../state/table.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import type { Leaving } from './drain.ts'
 import { stale } from './errors.ts'
 
@@ -18,17 +18,18 @@ export interface LeavingServer extends Leaving {
 /** The real servers that steps delete. */
 export async function serversLeaving(removals: readonly Step[]): Promise<readonly LeavingServer[]> {
   const leaving: LeavingServer[] = []
-  const pace = new Pace()
-  for (const step of removals) {
-    if (step.kind === 'delete-server') {
-      leaving.push({ service: step.service, server: step.server, before: step.before })
-    } else if (step.kind === 'delete-service') {
-      for (const before of step.before.realServers ?? []) {
-        leaving.push({ service: step.service, server: withPort(before), before })
-        if (pace.due()) await pace.rest()
+  for await (const some of slices(removals)) {
+    for (const step of some) {
+      if (step.kind === 'delete-server') {
+        leaving.push({ service: step.service, server: step.server, before: step.before })
+      } else if (step.kind === 'delete-service') {
+        for await (const few of slices(step.before.realServers ?? [])) {
+          for (const before of few) {
+            leaving.push({ service: step.service, server: withPort(before), before })
+          }
+        }
       }
     }
-    if (pace.due()) await pace.rest()
   }
   return leaving
 }
@@ -46,41 +47,44 @@ export function quiesce(server: RealServerSpec): RealServerSpec {
  */
 export async function stillToRemove(removals: readonly Step[], table: Table): Promise<readonly Step[]> {
   const now = await presentOf(table)
-  const pace = new Pace()
   const entries = new Map<string, Entry>()
-  for (const entry of table.services) {
-    entries.set(entry.id, entry)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(table.services)) {
+    for (const entry of some) {
+      entries.set(entry.id, entry)
+    }
   }
   const left: Step[] = []
-  for (const planned of removals) {
-    if (pace.due()) await pace.rest()
-    const step = withQuiescedServers(planned)
-    const subject = subjectOf(step)
-    const present = now.get(subject)
-    // Gone already, or, for a daemon, started already.
-    if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
-    if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
-    // A daemon that is stopped here may be followed by another.
-    if (step.kind === 'stop-daemon') now.delete(subject)
-    if (step.kind !== 'delete-service') {
-      left.push(step)
-      continue
+  for await (const some of slices(removals)) {
+    for (const planned of some) {
+      const step = withQuiescedServers(planned)
+      const subject = subjectOf(step)
+      const present = now.get(subject)
+      // Gone already, or, for a daemon, started already.
+      if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
+      if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
+      // A daemon that is stopped here may be followed by another.
+      if (step.kind === 'stop-daemon') now.delete(subject)
+      if (step.kind !== 'delete-service') {
+        left.push(step)
+        continue
+      }
+      const known = new Map<string, RealServerSpec>()
+      for await (const few of slices(step.before.realServers ?? [])) {
+        for (const server of few) {
+          known.set(serverSubject(subject, withPort(server)), server)
+        }
+      }
+      const servers = entries.get(subject)?.servers ?? []
+      for await (const few of slices(servers)) {
+        for (const server of few) {
+          const id = serverSubject(subject, server)
+          const before = known.get(id)
+          if (before === undefined) throw stale(`${id} was added while its service was drained`)
+          if (!sameServer(before, server)) throw stale(`${id} changed while it was drained`)
+        }
+      }
+      left.push({ ...step, before: withServers(step.before, servers) })
     }
-    const known = new Map<string, RealServerSpec>()
-    for (const server of step.before.realServers ?? []) {
-      known.set(serverSubject(subject, withPort(server)), server)
-      if (pace.due()) await pace.rest()
-    }
-    const servers = entries.get(subject)?.servers ?? []
-    for (const server of servers) {
-      const id = serverSubject(subject, server)
-      const before = known.get(id)
-      if (before === undefined) throw stale(`${id} was added while its service was drained`)
-      if (!sameServer(before, server)) throw stale(`${id} changed while it was drained`)
-      if (pace.due()) await pace.rest()
-    }
-    left.push({ ...step, before: withServers(step.before, servers) })
   }
   return left
 }
@@ -96,25 +100,27 @@ export async function refuseStarved(
   quiescing: Iterable<Step>,
   table: Table,
 ): Promise<void> {
-  const pace = new Pace()
   const wereLive = new Set<string>()
-  for (const step of quiescing) {
-    if ('service' in step) wereLive.add(serviceName(step.service))
-    if (pace.due()) await pace.rest()
+  for await (const some of slices([...quiescing])) {
+    for (const step of some) {
+      if ('service' in step) wereLive.add(serviceName(step.service))
+    }
   }
   const live = new Set<string>()
-  for (const { id, servers } of table.services) {
-    if (servers.some(({ weight }) => weight !== 0)) live.add(id)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(table.services)) {
+    for (const { id, servers } of some) {
+      if (servers.some(({ weight }) => weight !== 0)) live.add(id)
+    }
   }
-  for (const step of removals) {
-    if (pace.due()) await pace.rest()
-    if (step.kind !== 'delete-server') continue
-    const service = serviceName(step.service)
-    if (!wereLive.has(service) || live.has(service)) continue
-    throw stale(
-      `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,
-    )
+  for await (const some of slices(removals)) {
+    for (const step of some) {
+      if (step.kind !== 'delete-server') continue
+      const service = serviceName(step.service)
+      if (!wereLive.has(service) || live.has(service)) continue
+      throw stale(
+        `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,
+      )
+    }
   }
 }
 

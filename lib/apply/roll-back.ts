@@ -2,7 +2,7 @@ import { IpvsError } from '../model/errors.ts'
 import type { RealServerSpec } from '../model/types.ts'
 import { isAs, type Present, serversByService } from '../state/present.ts'
 import { invert, type Step, subjectOf } from '../state/steps.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import type { FailedStep } from './errors.ts'
 
 /** A step that undoes another. */
@@ -34,48 +34,48 @@ export async function inverseOf(
   /** What the steps of `inverse` leave behind. */
   const later = new Map<string, Present | undefined>()
   let servers: ReadonlyMap<string, readonly string[]> | undefined
-  const pace = new Pace()
-  for (let last = sent.length - 1; last >= 0; last--) {
-    if (pace.due()) await pace.rest()
-    const of = sent[last] as Step
-    const error = errors.get(of)
-    // What the kernel refused it did not do, whoever else may have.
-    if (error !== undefined && isRefusal(error)) continue
-    const subject = subjectOf(of)
-    const present = later.has(subject) ? later.get(subject) : now?.get(subject)
-    const step = keepWeights ? withWeightOf(present, of) : of
-    if (now === undefined) {
-      if (error !== undefined) {
-        notUndone.push({ step: of, error, unknown: true })
-        continue
-      }
-    } else {
-      if (quiescing.has(of)) {
-        // Only the weight was taken, and only that is given back; a weight that someone else gave stands.
-        const server = present as RealServerSpec | undefined
-        if (server?.weight !== 0 || of.kind !== 'edit-server') continue
-        const after = { ...server, weight: of.before.weight ?? 1 }
-        inverse.push({ step: { ...of, before: server, after }, of })
-        later.set(subject, after)
-        continue
-      }
-      if (!isAs(present, step, 'after')) {
-        if (error === undefined && !isAs(present, step, 'before')) notUndone.push({ step: of })
-        continue
-      }
-      if (of.kind === 'add-service') {
-        servers ??= await serversByService(now)
-        if (await anyStays(servers.get(subject) ?? [], later, pace)) {
-          // It would take along what someone else added to it, or changed in it.
-          notUndone.push({ step: of })
+  for await (const some of slices([...sent].reverse())) {
+    for (const of of some) {
+      const error = errors.get(of)
+      // What the kernel refused it did not do, whoever else may have.
+      if (error !== undefined && isRefusal(error)) continue
+      const subject = subjectOf(of)
+      const present = later.has(subject) ? later.get(subject) : now?.get(subject)
+      const step = keepWeights ? withWeightOf(present, of) : of
+      if (now === undefined) {
+        if (error !== undefined) {
+          notUndone.push({ step: of, error, unknown: true })
           continue
         }
+      } else {
+        if (quiescing.has(of)) {
+          // Only the weight was taken, and only that is given back; a weight that someone else gave stands.
+          const server = present as RealServerSpec | undefined
+          if (server?.weight !== 0 || of.kind !== 'edit-server') continue
+          const after = { ...server, weight: of.before.weight ?? 1 }
+          inverse.push({ step: { ...of, before: server, after }, of })
+          later.set(subject, after)
+          continue
+        }
+        if (!isAs(present, step, 'after')) {
+          if (error === undefined && !isAs(present, step, 'before')) notUndone.push({ step: of })
+          continue
+        }
+        if (of.kind === 'add-service') {
+          servers ??= await serversByService(now)
+          if (await anyStays(servers.get(subject) ?? [], later)) {
+            // It would take along what someone else added to it, or changed in it.
+            notUndone.push({ step: of })
+            continue
+          }
+        }
       }
-    }
-    for (const back of invert(step)) {
-      inverse.push({ step: back, of })
-      later.set(subjectOf(back), 'after' in back ? back.after : undefined)
-      if (pace.due()) await pace.rest()
+      for await (const some of slices(invert(step))) {
+        for (const back of some) {
+          inverse.push({ step: back, of })
+          later.set(subjectOf(back), 'after' in back ? back.after : undefined)
+        }
+      }
     }
   }
   return { inverse, notUndone }
@@ -93,11 +93,11 @@ function withWeightOf(present: Present | undefined, step: Step): Step {
 async function anyStays(
   subjects: readonly string[],
   later: ReadonlyMap<string, Present | undefined>,
-  pace: Pace,
 ): Promise<boolean> {
-  for (const subject of subjects) {
-    if (!later.has(subject) || later.get(subject) !== undefined) return true
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(subjects)) {
+    for (const subject of some) {
+      if (!later.has(subject) || later.get(subject) !== undefined) return true
+    }
   }
   return false
 }

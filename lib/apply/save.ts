@@ -11,7 +11,7 @@ import { compare } from '../state/plan.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from '../state/scope.ts'
 import type { Entry, Table } from '../state/table.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState, type ParseStateOptions } from '../text/parse.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { apply } from './apply.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './options.ts'
 
@@ -103,10 +103,10 @@ export async function save(session: Session, options: SaveOptions): Promise<Stat
 /** The table without the services outside of a scope: others may change those all the time. */
 async function within(scope: ScopeTest, table: Table): Promise<Table> {
   const services: Entry[] = []
-  const pace = new Pace()
-  for (const entry of table.services) {
-    if (inScope(scope, entry.key)) services.push(entry)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(table.services)) {
+    for (const entry of some) {
+      if (inScope(scope, entry.key)) services.push(entry)
+    }
   }
   return { ...table, services }
 }

@@ -5,7 +5,7 @@ import type { Comparison } from '../state/plan.ts'
 import { type Present, presentOf } from '../state/present.ts'
 import { serverSubject, type Step } from '../state/steps.ts'
 import type { Parts } from '../state/table.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { whileAnyOf } from '../util/signals.ts'
 import { isGone, waitForAll } from './drain.ts'
 import { errorOf, type FailedStep, stale, StepFailure } from './errors.ts'
@@ -76,13 +76,13 @@ export class Transaction {
   /** Takes the weight of the servers that are about to be deleted, so that a drain can wait for the end of their connections. */
   async quiesce(access: Access, removals: readonly Step[]): Promise<void> {
     const steps: Step[] = []
-    const pace = new Pace()
-    for (const { service, server, before } of await serversLeaving(removals)) {
-      if (pace.due()) await pace.rest()
-      if (before.weight === 0) continue
-      const step: Step = { kind: 'edit-server', service, server, before, after: quiesce(before) }
-      steps.push(step)
-      this.#quiescing.add(step)
+    for await (const some of slices(await serversLeaving(removals))) {
+      for (const { service, server, before } of some) {
+        if (before.weight === 0) continue
+        const step: Step = { kind: 'edit-server', service, server, before, after: quiesce(before) }
+        steps.push(step)
+        this.#quiescing.add(step)
+      }
     }
     await this.run(access, steps)
   }
@@ -160,16 +160,16 @@ export class Transaction {
     }
     const undone: Step[] = []
     const left = [...notUndone]
-    const pace = new Pace()
     let last: Step | undefined
-    for (const { of: step } of inverse) {
-      if (pace.due()) await pace.rest()
-      // A service that is added again has more than one.
-      if (step === last) continue
-      last = step
-      const error = failures.get(step)
-      if (error === undefined) undone.push(step)
-      else left.push({ step, error })
+    for await (const some of slices(inverse)) {
+      for (const { of: step } of some) {
+        // A service that is added again has more than one.
+        if (step === last) continue
+        last = step
+        const error = failures.get(step)
+        if (error === undefined) undone.push(step)
+        else left.push({ step, error })
+      }
     }
     return errorOf(cause, undone, left)
   }

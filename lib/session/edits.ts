@@ -1,6 +1,6 @@
 import { Errno } from '../model/errno.ts'
 import type { Failure, Request, Transport } from '../transport/transport.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 
 /**
  * The kernel's SET commands want every field, and an edit names only some. So
@@ -65,7 +65,6 @@ class Run<Current> {
   readonly outcomes: EditOutcome<Current>[] = []
   readonly #transport: Transport
   readonly #objects: Map<string, Current | Failure>
-  readonly #pace = new Pace()
 
   constructor(transport: Transport, read: ReadonlyMap<string, Current | Failure>) {
     this.#transport = transport
@@ -77,23 +76,24 @@ class Run<Current> {
     const requests: Request[] = []
     /** With `before` those that have a request, in order; without it those that threw. */
     const made: { readonly one: Numbered<Current>; readonly before?: { readonly object: Current } }[] = []
-    for (const one of edits) {
-      if (this.#pace.due()) await this.#pace.rest()
-      const [index, edit] = one
-      const before = this.#objects.get(edit.id) ?? NOT_FOUND
-      if (isFailure(before)) {
-        this.outcomes[index] = { failure: before }
-        continue
-      }
-      try {
-        const edited = edit.merge(before)
-        requests.push(edit.encode(edited))
-        this.#objects.set(edit.id, edited)
-        this.outcomes[index] = { edited }
-        made.push({ one, before: { object: before } })
-      } catch (thrown) {
-        this.outcomes[index] = { thrown }
-        made.push({ one })
+    for await (const some of slices(edits)) {
+      for (const one of some) {
+        const [index, edit] = one
+        const before = this.#objects.get(edit.id) ?? NOT_FOUND
+        if (isFailure(before)) {
+          this.outcomes[index] = { failure: before }
+          continue
+        }
+        try {
+          const edited = edit.merge(before)
+          requests.push(edit.encode(edited))
+          this.#objects.set(edit.id, edited)
+          this.outcomes[index] = { edited }
+          made.push({ one, before: { object: before } })
+        } catch (thrown) {
+          this.outcomes[index] = { thrown }
+          made.push({ one })
+        }
       }
     }
     const replies = requests.length === 0 ? [] : await this.#transport.batch(requests)
@@ -103,23 +103,24 @@ class Run<Current> {
     const failed = new Set<string>()
     const again: Numbered<Current>[] = []
     let next = 0
-    for (const { one, before } of made) {
-      if (this.#pace.due()) await this.#pace.rest()
-      const [index, { id }] = one
-      const failure = before === undefined ? undefined : replies[next++]?.failure
-      if (refused.has(id)) {
-        // Whatever became of it.
-        again.push(one)
-      } else if (before !== undefined && failure !== undefined) {
-        this.outcomes[index] = { failure }
-        // What was lost, or never sent, says nothing of the next.
-        if (failure.syscall === undefined) {
-          refused.add(id)
-          this.#objects.set(id, before.object)
-        } else failed.add(id)
-      } else if (before === undefined && failed.has(id)) {
-        // It fits nothing that is there for certain.
-        this.outcomes[index] = { failure: NOT_SENT }
+    for await (const some of slices(made)) {
+      for (const { one, before } of some) {
+        const [index, { id }] = one
+        const failure = before === undefined ? undefined : replies[next++]?.failure
+        if (refused.has(id)) {
+          // Whatever became of it.
+          again.push(one)
+        } else if (before !== undefined && failure !== undefined) {
+          this.outcomes[index] = { failure }
+          // What was lost, or never sent, says nothing of the next.
+          if (failure.syscall === undefined) {
+            refused.add(id)
+            this.#objects.set(id, before.object)
+          } else failed.add(id)
+        } else if (before === undefined && failed.has(id)) {
+          // It fits nothing that is there for certain.
+          this.outcomes[index] = { failure: NOT_SENT }
+        }
       }
     }
     return again

@@ -20,7 +20,7 @@ import type {
   SyncDaemon,
 } from '../model/types.ts'
 import type { Dump, Failure, Request, Transport } from '../transport/transport.ts'
-import { Pace } from '../util/pace.ts'
+import { Pace, slices } from '../util/pace.ts'
 import { encodeService } from './requests.ts'
 
 /**
@@ -44,7 +44,7 @@ export async function readServices<N extends Counter, S extends { readonly key: 
   await eachMessage(dump, (message) => {
     list.push(make(services.decodeService(message.attributes(), kind).state))
   })
-  return withoutRepeats(list, (service) => serviceName(service.key), new Pace())
+  return withoutRepeats(list, (service) => serviceName(service.key))
 }
 
 /** Reads the real servers of one service, each as `make` has it. A service that is not there is ESRCH. */
@@ -67,7 +67,7 @@ export async function readDests<N extends Counter, S extends Required<RealServer
   await eachMessage(dump, (message) => {
     list.push(make(dests.decodeDest(message.attributes(), family, kind)))
   })
-  return withoutRepeatedServers(list, new Pace())
+  return withoutRepeatedServers(list)
 }
 
 /**
@@ -100,13 +100,13 @@ export async function readTable<
     const state = dests.decodeDest(message.attributes(), familyOfService(key), kind)
     entry.realServers.push(makeServer(key, state))
   })
-  const pace = new Pace()
-  for (const entry of table) {
-    if (entry.realServers.length > ONE_PIECE)
-      entry.realServers = await withoutRepeatedServers(entry.realServers, pace)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(table)) {
+    for (const entry of some) {
+      if (entry.realServers.length > ONE_PIECE)
+        entry.realServers = await withoutRepeatedServers(entry.realServers)
+    }
   }
-  const once = await withoutRepeats(table, (entry) => idOf(entry.service), pace)
+  const once = await withoutRepeats(table, (entry) => idOf(entry.service))
 
   // The dump of a service that vanished meanwhile is as empty as that of one without servers.
   const empty = once.filter((entry) => entry.realServers.length === 0)
@@ -174,30 +174,29 @@ export async function eachMessage(dump: Dump, visit: (message: MessageReader) =>
 const ONE_PIECE = 9
 
 /** A list, as long as it was dumped, without what comes twice when a table moves under its dump. */
-async function withoutRepeats<T>(list: T[], identify: (entry: T) => string, pace: Pace): Promise<T[]> {
+async function withoutRepeats<T>(list: T[], identify: (entry: T) => string): Promise<T[]> {
   if (list.length <= ONE_PIECE) return list
   const seen = new Set<string>()
   const once: T[] = []
-  for (const entry of list) {
-    const before = seen.size
-    if (seen.add(identify(entry)).size > before) once.push(entry)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(list)) {
+    for (const entry of some) {
+      const before = seen.size
+      if (seen.add(identify(entry)).size > before) once.push(entry)
+    }
   }
   return once.length === list.length ? list : once
 }
 
-async function withoutRepeatedServers<S extends Required<RealServerKey>>(
-  list: S[],
-  pace: Pace,
-): Promise<S[]> {
+async function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S[]): Promise<S[]> {
   if (list.length <= ONE_PIECE) return list
   // Most often each has an address of its own, and then no text need be made for any.
   const addresses = new Set<string>()
-  for (const { address } of list) {
-    addresses.add(address)
-    if (pace.due()) await pace.rest()
+  for await (const some of slices(list)) {
+    for (const { address } of some) {
+      addresses.add(address)
+    }
   }
-  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf, pace)
+  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf)
 }
 export function endpointOf({ address, port }: Required<RealServerKey>): string {
   return endpointName(address, port)

@@ -22,7 +22,7 @@ import type {
 } from '../model/types.ts'
 import { checkServiceChanges, checkServiceSpec } from '../model/validate.ts'
 import type { Failure, Transport } from '../transport/transport.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { type EditOutcome, runEdits } from './edits.ts'
 import { checkReadOptions, kindOf, LIST_SERVICES, readServices } from './reads.ts'
 import { edited, modulesOf } from './refusals.ts'
@@ -114,11 +114,11 @@ async function editServices(
   const keys = [...new Map(edits.map((edit) => [edit.id, edit.key]))]
   const replies = await transport.batch(keys.map(([, key]) => encodeService(Command.GET_SERVICE, key)))
   const read = new Map<string, DecodedService<number> | Failure>()
-  const pace = new Pace()
-  for (const [index, [id]] of keys.entries()) {
-    const reply = replies[index] ?? {}
-    read.set(id, reply.failure ?? answer({ request: LIST_SERVICES, decode: decodeForEdit }, reply))
-    if (pace.due()) await pace.rest()
+  for await (const some of slices([...keys.entries()])) {
+    for (const [index, [id]] of some) {
+      const reply = replies[index] ?? {}
+      read.set(id, reply.failure ?? answer({ request: LIST_SERVICES, decode: decodeForEdit }, reply))
+    }
   }
   return runEdits(transport, edits, read)
 }
