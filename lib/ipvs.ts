@@ -173,7 +173,7 @@ export class Ipvs {
    */
   async services<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<Service<CounterOf<B>>[]> {
     const session = this.#session
-    return listServicesAs(session, options, (state) => new Service(session, state))
+    return listServicesAs(session, options, (state) => Service.of(session, state))
   }
 
   /**
@@ -185,7 +185,7 @@ export class Ipvs {
     service: ServiceKey | Service<Counter>,
     options: ReadOptions<B> = {},
   ): Promise<Service<CounterOf<B>>> {
-    return new Service(this.#session, await readService(this.#session, keyOf(service), options))
+    return Service.of(this.#session, await readService(this.#session, keyOf(service), options))
   }
 
   /**
@@ -195,7 +195,7 @@ export class Ipvs {
    *   neither has nor can load the scheduler or persistence engine.
    */
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
-    return new Service(this.#session, await addService(this.#session, keyOf(spec), spec, options))
+    return Service.of(this.#session, await addService(this.#session, keyOf(spec), spec, options))
   }
 
   /**
@@ -213,7 +213,7 @@ export class Ipvs {
     changes: ServiceChanges,
     options: RequestOptions = {},
   ): Promise<Service> {
-    return new Service(this.#session, await editService(this.#session, keyOf(service), changes, options))
+    return Service.of(this.#session, await editService(this.#session, keyOf(service), changes, options))
   }
 
   /**
@@ -239,7 +239,7 @@ export class Ipvs {
   ): Promise<RealServer<CounterOf<B>>[]> {
     const session = this.#session
     const key = keyOf(service)
-    return listRealServersAs(session, key, options, (state) => new RealServer(session, key, state))
+    return listRealServersAs(session, key, options, (state) => RealServer.of(session, key, state))
   }
 
   /**
@@ -253,7 +253,7 @@ export class Ipvs {
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>> {
     const key = keyOf(service)
-    return new RealServer(this.#session, key, await readRealServer(this.#session, key, server, options))
+    return RealServer.of(this.#session, key, await readRealServer(this.#session, key, server, options))
   }
 
   /**
@@ -273,7 +273,7 @@ export class Ipvs {
     const key = keyOf(service)
     // One that was read has more in it than adds it.
     const given = spec instanceof RealServer ? spec.toJSON() : spec
-    return new RealServer(this.#session, key, await addRealServer(this.#session, key, given, options))
+    return RealServer.of(this.#session, key, await addRealServer(this.#session, key, given, options))
   }
 
   /**
@@ -290,7 +290,7 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<RealServer> {
     const key = keyOf(service)
-    return new RealServer(
+    return RealServer.of(
       this.#session,
       key,
       await editRealServer(this.#session, key, server, changes, options),
@@ -325,8 +325,8 @@ export class Ipvs {
     return readSnapshot(
       session,
       options,
-      (state) => new Service(session, state),
-      (key, state) => new RealServer(session, key, state),
+      (state) => Service.of(session, state),
+      (key, state) => RealServer.of(session, key, state),
     )
   }
 

@@ -54,8 +54,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   readonly stats: Stats<N>
   readonly rates: Rates
 
-  /** @hidden */
-  constructor(session: Session, state: ServiceState<N>) {
+  private constructor(session: Session, state: ServiceState<N>) {
     this.#session = session
     this.key = state.key
     this.family = state.family
@@ -66,6 +65,11 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     if (state.persistenceEngine !== undefined) this.persistenceEngine = state.persistenceEngine
     this.stats = state.stats
     this.rates = state.rates
+  }
+
+  /** @internal */
+  static of<N extends Counter>(session: Session, state: ServiceState<N>): Service<N> {
+    return new Service(session, state)
   }
 
   get protocol(): Protocol | 'fwmark' {
@@ -93,7 +97,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   ): Promise<RealServer<CounterOf<B>>[]> {
     const session = this.#session
     const { key } = this
-    return listRealServersAs(session, key, options, (state) => new RealServer(session, key, state))
+    return listRealServersAs(session, key, options, (state) => RealServer.of(session, key, state))
   }
 
   /** One of its real servers. See {@link Ipvs.realServer}. */
@@ -101,7 +105,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     server: RealServerKey,
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>> {
-    return new RealServer(
+    return RealServer.of(
       this.#session,
       this.key,
       await readRealServer(this.#session, this.key, server, options),
@@ -111,7 +115,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
   /** Adds a real server. See {@link Ipvs.addRealServer}. */
   async addRealServer(spec: RealServerSpec, options: RequestOptions = {}): Promise<RealServer> {
     const given = spec instanceof RealServer ? spec.toJSON() : spec
-    return new RealServer(
+    return RealServer.of(
       this.#session,
       this.key,
       await addRealServer(this.#session, this.key, given, options),
@@ -120,7 +124,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
 
   /** Changes what is named. See {@link Ipvs.editService}. */
   async edit(changes: ServiceChanges, options: RequestOptions = {}): Promise<Service> {
-    return new Service(this.#session, await editService(this.#session, this.key, changes, options))
+    return Service.of(this.#session, await editService(this.#session, this.key, changes, options))
   }
 
   /** Deletes it with its real servers. See {@link Ipvs.deleteService}. */
@@ -135,7 +139,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
 
   /** Reads it again. See {@link Ipvs.service}. */
   async refresh<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<Service<CounterOf<B>>> {
-    return new Service(this.#session, await readService(this.#session, this.key, options))
+    return Service.of(this.#session, await readService(this.#session, this.key, options))
   }
 
   /** What adds this very service: without counters, and without what is as by default. */
@@ -173,8 +177,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   readonly stats: Stats<N>
   readonly rates: Rates
 
-  /** @hidden */
-  constructor(session: Session, service: ServiceKey, state: RealServerState<N>) {
+  private constructor(session: Session, service: ServiceKey, state: RealServerState<N>) {
     this.#session = session
     this.service = service
     this.address = state.address
@@ -192,6 +195,15 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
     this.rates = state.rates
   }
 
+  /** @internal */
+  static of<N extends Counter>(
+    session: Session,
+    service: ServiceKey,
+    state: RealServerState<N>,
+  ): RealServer<N> {
+    return new RealServer(session, service, state)
+  }
+
   /** What identifies it within its virtual service. */
   get key(): Required<RealServerKey> {
     return { address: this.address, port: this.port }
@@ -200,7 +212,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   /** Changes what is named. See {@link Ipvs.editRealServer}. */
   async edit(changes: RealServerChanges, options: RequestOptions = {}): Promise<RealServer> {
     const state = await editRealServer(this.#session, this.service, this.key, changes, options)
-    return new RealServer(this.#session, this.service, state)
+    return RealServer.of(this.#session, this.service, state)
   }
 
   /**
@@ -238,7 +250,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
    */
   async refresh<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<RealServer<CounterOf<B>>> {
     const state = await readRealServer(this.#session, this.service, this.key, options)
-    return new RealServer(this.#session, this.service, state)
+    return RealServer.of(this.#session, this.service, state)
   }
 
   /** What adds this very real server: without counters, and without what is as by default. */

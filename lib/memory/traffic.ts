@@ -52,7 +52,7 @@ export class MemoryConnection {
   readonly #namespace: Namespace
   readonly #connection: Connection | undefined
 
-  /** @hidden */
+  /** @internal */
   constructor(namespace: Namespace, connection: Connection | undefined) {
     this.#namespace = namespace
     this.#connection = connection

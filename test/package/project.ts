@@ -60,7 +60,7 @@ export async function inMemory(): Promise<void> {
   const transport: Transport = createMemoryKernel()
   const ipvs = await Ipvs.open({ transport })
   // @ts-expect-error what is @internal is not in the types
-  await ipvs.unit('apply', () => Promise.resolve())
+  Service.of(transport, {})
   // @ts-expect-error nor can a service be made without what it belongs to
   console.log(new Service())
 }
