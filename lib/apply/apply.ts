@@ -58,7 +58,11 @@ async function applyWhileOpen(
   const goal = await goalOf(given?.wanted ?? (target as State), comparison)
   const parts = partsOf(goal)
 
-  const { found, transaction } = await session.exclusive(
+  const {
+    found,
+    transaction,
+    removals = [],
+  } = await session.exclusive(
     'apply',
     async (access) => {
       const found = await compare(await access.read(parts), goal, comparison)
@@ -68,23 +72,23 @@ async function applyWhileOpen(
       if (dryRun === true) return { found, transaction: undefined }
       const transaction = new Transaction(options, parts, comparison, found.steps.length)
       const { gentle, quiesced, removals } = found.phases
+      let left = removals
       await transaction.guarded(access, async () => {
         await transaction.run(access, gentle)
-        await transaction.run(access, drain === undefined ? quiesced.concat(removals) : quiesced)
-        if (drain !== undefined) await transaction.quiesce(access, removals)
+        await transaction.run(access, transaction.withoutFailed(quiesced))
+        left = transaction.withoutFailed(removals)
+        if (drain === undefined) await transaction.run(access, left)
+        else await transaction.quiesce(access, left)
       })
-      return { found, transaction }
+      return { found, transaction, removals: left }
     },
     signal,
   )
-  const {
-    phases: { removals },
-    ...differences
-  } = found
+  const { phases: _, ...differences } = found
   if (transaction !== undefined && drain !== undefined && removals.length > 0) {
     await transaction.drainAndRemove(session, removals, drain, ending)
   }
-  return { ...differences, applied: transaction !== undefined }
+  return { ...differences, applied: transaction !== undefined, failed: transaction?.failed ?? [] }
 }
 
 function isPlan(target: State | Plan): target is Plan {

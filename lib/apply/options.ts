@@ -1,3 +1,4 @@
+import type { FailedStep } from './errors.ts'
 import * as check from '../model/check.ts'
 import { type RequestOptions } from '../model/types.ts'
 import { type Differences, PLAN_OPTIONS, type PlanOptions } from '../state/plan.ts'
@@ -15,6 +16,14 @@ export interface ApplyOptions extends PlanOptions, RequestOptions {
    * weight above 0 be left with none, which is refused otherwise. Default false.
    */
   readonly force?: boolean
+  /**
+   * Does what can be done. A step that fails does not end the apply and nothing
+   * is rolled back for it: the result lists it in `failed`. Nothing is taken from
+   * a service of which another step failed: its real servers keep their weights,
+   * and neither they nor a service that has no replacement are deleted. Guards
+   * refuse as always, and an abort rolls everything back. Default false: all or nothing.
+   */
+  readonly keepGoing?: boolean
   /** Says what would be done, by the same checks, and does nothing. Default false. */
   readonly dryRun?: boolean
   /**
@@ -49,6 +58,8 @@ export interface ApplyProgress {
 export interface ApplyResult extends Differences {
   /** Whether it was done. False with `dryRun`; true when there was nothing to do. */
   readonly applied: boolean
+  /** With `keepGoing`: the steps that failed or were left out, and why. Otherwise empty. */
+  readonly failed: readonly FailedStep[]
 }
 
 /** Names of the options of `apply()`. */
@@ -57,6 +68,7 @@ export const APPLY_OPTIONS: readonly string[] = [
   'allow',
   'maxDeletions',
   'force',
+  'keepGoing',
   'dryRun',
   'drain',
   'onProgress',
@@ -78,6 +90,7 @@ export function checkApplyOptions(options: ApplyOptions): void {
     throw new TypeError(`onProgress must be a function, got ${check.show(onProgress)}`)
   }
   check.flag(options.force ?? false, 'force')
+  check.flag(options.keepGoing ?? false, 'keepGoing')
   check.flag(options.dryRun ?? false, 'dryRun')
   if (options.drain !== undefined) {
     check.known(check.object(options.drain, 'drain'), ['timeoutMs', 'waitFor', 'intervalMs'], [], 'drain')

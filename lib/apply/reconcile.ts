@@ -276,7 +276,7 @@ class Loop implements Reconciler {
     } catch (error) {
       this.#tell(error)
     }
-    return true
+    return result.failed.length === 0
   }
 
   /** What the source says: a file only where nobody wrote to it meanwhile, for half of it would delete the other half. */

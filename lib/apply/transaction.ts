@@ -29,6 +29,8 @@ export class Transaction {
   readonly #errors = new Map<Step, Error>()
   /** Those of them that took the weight of a server which is about to be deleted. */
   readonly #quiescing = new Set<Step>()
+  /** With `keepGoing`: steps that failed or were left out. */
+  readonly failed: FailedStep[] = []
 
   constructor(
     options: ApplyOptions,
@@ -55,13 +57,33 @@ export class Transaction {
         this.#sent.push(step)
         if (error === undefined) continue
         this.#errors.set(step, error)
-        if (!this.#isGoneAlready(step, error)) failed ??= { step, error }
+        if (this.#isGoneAlready(step, error)) continue
+        if (this.#options.keepGoing === true) this.failed.push({ step, error })
+        else failed ??= { step, error }
       }
       if (failed !== undefined) throw new StepFailure(failed)
       // The steps of quiesce() are not in the plan, so the total does not have them.
       this.#done += lot.filter((step) => !this.#quiescing.has(step)).length
       onProgress?.({ phase: 'apply', done: this.#done, total: this.#total })
     }
+  }
+
+  /** The steps that take something away, without those of services of which a step failed. */
+  withoutFailed(steps: readonly Step[]): readonly Step[] {
+    if (this.failed.length === 0) return steps
+    const incomplete = new Set<string>()
+    for (const { step } of this.failed) {
+      if ('service' in step) incomplete.add(serviceName(step.service))
+      if (step.kind === 'add-service' && step.replaces !== undefined) {
+        incomplete.add(serviceName(step.replaces))
+      }
+    }
+    return steps.filter((step) => {
+      if (!('service' in step) || !incomplete.has(serviceName(step.service))) return true
+      const error = new Error('left out, because another step of this service failed')
+      this.failed.push({ step, error })
+      return false
+    })
   }
 
   /** Does something, and where that fails undoes all that was done. */

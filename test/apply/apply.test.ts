@@ -137,6 +137,7 @@ describe('apply', () => {
       starved: [],
       reordered: [],
       applied: true,
+      failed: [],
     })
     expect(writes(kernel)).toEqual([])
   })
