@@ -1,7 +1,7 @@
 // npm test: everything that can be tested on this machine, and the real kernel in guests; as many things at a time as there
 // are processors. Ends with what failed and a line `N passed, N failed`.
 //
-//   IPVS_TEST=all       also what only CI needs: lint, types, sanitizers, other versions of Node, demos, a small benchmark
+//   IPVS_TEST=all       also what only CI needs: lint, types, sanitizers, other versions of Node, the demo, a small benchmark
 //   IPVS_TEST_KERNELS   the kernels: '6.1' (default), '6.1,6.12' (default of all), or '' for none
 //   --record            writes the seconds of each file of test/kernel to test/kernel/seconds.json, which shares them out
 //                       among guests: on a quiet machine
@@ -77,7 +77,7 @@ function inGuests(kernel) {
 const npm = (name, command) => ({ name, argv: ['npm', 'run', '--silent', ...command.split(' ')] })
 
 /** In the order of what they cost. @type {Job[]} */
-const before = [npm('types', 'types'), npm('demo in memory', 'demo -- --memory'), npm('lint', 'lint')]
+const before = [npm('types', 'types'), npm('lint', 'lint')]
 /** @type {Job[]} */
 const after = [
   npm('sanitizers', 'test:sanitizers'),
