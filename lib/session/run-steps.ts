@@ -1,7 +1,7 @@
-import { checkOptions } from '../model/check.ts'
+import { checkOptions, show } from '../model/check.ts'
 import type { IpvsError } from '../model/errors.ts'
 import type { RequestOptions } from '../model/types.ts'
-import { checkSteps } from '../state/check-steps.ts'
+import { checkedSteps } from '../state/check-steps.ts'
 import type { RunnableStep } from '../state/steps.ts'
 import type { Session } from './session.ts'
 
@@ -19,9 +19,15 @@ export async function runSteps<S extends RunnableStep>(
   options: RequestOptions,
 ): Promise<StepOutcome<S>[]> {
   checkOptions(options, ['signal'])
-  checkSteps(steps)
-  const errors = await session.exclusive('runSteps', (access) => access.write(steps), options.signal)
-  return steps.map((step, index) => {
+  if (!Array.isArray(steps)) throw new TypeError(`steps must be an array, got ${show(steps)}`)
+  const given = [...(steps as readonly S[])]
+  // Checked when its turn comes, for it takes its place in the order of calls now.
+  const errors = await session.exclusive(
+    'runSteps',
+    async (access) => access.write(await checkedSteps(given)),
+    options.signal,
+  )
+  return given.map((step, index) => {
     const error = errors[index]
     return error === undefined ? { step } : { step, error }
   })

@@ -1,4 +1,5 @@
-import { about, fieldOf, object, oneOf, show } from '../model/check.ts'
+import { slices } from '../util/pace.ts'
+import { about, fieldOf, object, oneOf } from '../model/check.ts'
 import {
   checkDaemonSpec,
   checkDaemonState,
@@ -14,64 +15,85 @@ import {
 import { type RunnableStep, STEP_KINDS } from './steps.ts'
 
 /**
- * Checks steps that a caller made. `before` is not looked at.
+ * Checks steps that a caller made, and copies each in the instant in which it is
+ * checked: the caller may go on with the objects. `before` is left out.
  *
  * @throws {TypeError | RangeError} naming the step and the field: `steps[3].after.weight`.
  */
-export function checkSteps(steps: readonly RunnableStep[]): void {
-  if (!Array.isArray(steps)) throw new TypeError(`steps must be an array, got ${show(steps)}`)
-  for (const [index, step] of (steps as readonly RunnableStep[]).entries()) {
-    try {
-      checkStep(step)
-    } catch (error) {
-      throw at(index, error as Error)
+export async function checkedSteps(steps: readonly RunnableStep[]): Promise<readonly RunnableStep[]> {
+  const checked: RunnableStep[] = []
+  for await (const some of slices(steps)) {
+    for (const step of some) {
+      try {
+        checked.push(checkedStep(step))
+      } catch (error) {
+        throw at(checked.length, error as Error)
+      }
     }
   }
+  return checked
 }
 
-function checkStep(step: RunnableStep): void {
+function checkedStep(step: RunnableStep): RunnableStep {
   object(step, 'a step')
   oneOf(step.kind, 'kind', STEP_KINDS)
   switch (step.kind) {
     case 'add-service':
-    case 'edit-service':
-      inAfter(() => checkServiceSpec(step.after, checkServiceKey(step.service)))
-      return
+    case 'edit-service': {
+      const { kind, after } = step
+      const service = checkServiceKey(step.service)
+      const { schedulerFlags, persistence } = inAfter(() => checkServiceSpec(after, service))
+      return {
+        kind,
+        service,
+        after: {
+          ...after,
+          ...(schedulerFlags !== undefined && { schedulerFlags: [...schedulerFlags] }),
+          ...(persistence !== undefined && { persistence: { ...persistence } }),
+        },
+      }
+    }
     case 'delete-service':
-      checkServiceKey(step.service)
-      return
+      return { kind: step.kind, service: checkServiceKey(step.service) }
     case 'add-server':
     case 'edit-server': {
+      const { kind, after } = step
       const service = checkServiceKey(step.service)
       const server = checkServerKey(step.server, service)
-      inAfter(() => {
-        const { tunnel } = checkServerSpec(step.after, server, service)
-        if (tunnel !== undefined) checkTunnel(tunnel)
-      })
-      return
+      const { tunnel } = inAfter(() => checkServerSpec(after, server, service))
+      if (tunnel !== undefined)
+        inAfter(() => {
+          checkTunnel(tunnel)
+        })
+      return {
+        kind,
+        service,
+        server,
+        after: tunnel === undefined ? { ...after } : { ...after, tunnel: { ...tunnel } },
+      }
     }
-    case 'delete-server':
-      checkServerKey(step.server, checkServiceKey(step.service))
-      return
+    case 'delete-server': {
+      const service = checkServiceKey(step.service)
+      return { kind: step.kind, service, server: checkServerKey(step.server, service) }
+    }
     case 'set-timeouts':
-      inAfter(() => checkTimeouts(step.after))
-      return
-    case 'start-daemon':
-      inAfter(() => checkDaemonSpec(step.after))
-      return
+      return { kind: step.kind, after: { ...inAfter(() => checkTimeouts(step.after)) } }
+    case 'start-daemon': {
+      const after = { ...inAfter(() => checkDaemonSpec(step.after)) }
+      return { kind: step.kind, state: after.state, after }
+    }
     case 'stop-daemon':
-      checkDaemonState(step.state)
-      return
+      return { kind: step.kind, state: checkDaemonState(step.state) }
     case 'set-sysctl':
       checkSysctlName(step.name)
-      checkSysctlValue(step.name, step.after)
+      return { kind: step.kind, name: step.name, after: checkSysctlValue(step.name, step.after) }
   }
 }
 
 /** Names fields as those of `after`. */
-function inAfter(check: () => void): void {
+function inAfter<T>(check: () => T): T {
   try {
-    check()
+    return check()
   } catch (error) {
     const field = fieldOf(error as Error)
     if (field === undefined) throw error

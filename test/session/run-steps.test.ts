@@ -125,6 +125,29 @@ test('waits its turn, is dropped by a signal until then, and ends with EBADF aft
   await expect(ipvs.runSteps(steps)).rejects.toMatchObject({ code: 'EBADF', command: 'runSteps' })
 })
 
+test('takes its place in the order of calls, and what its steps are when they are checked', async () => {
+  const { ipvs, kernel } = await start()
+  const after = { ...SERVER, weight: 5, tunnel: { type: 'gue', port: 5 } as { type: 'gue'; port: number } }
+  const steps: RunnableStep[] = [
+    { kind: 'add-service', service: WEB, after: WEB },
+    { kind: 'add-server', service: WEB, server: SERVER, after: { ...after, method: 'tunnel' } },
+  ]
+  kernel.beforeNext('addService', () => {
+    after.weight = NaN
+    after.tunnel.port = NaN
+    steps.length = 0
+  })
+  const ran = ipvs.runSteps(steps)
+  const deleted = ipvs.deleteRealServer(WEB, SERVER)
+  await Promise.all([ran, deleted])
+  expect(await ipvs.realServers(WEB)).toEqual([])
+  expect(kernel.log.map(({ command }) => command).slice(0, 3)).toEqual([
+    'addService',
+    'addRealServer',
+    'deleteRealServer',
+  ])
+})
+
 test('takes what planStates() gives, of which a step says what was before', async () => {
   const { ipvs } = await start()
   await ipvs.addService(WEB)
