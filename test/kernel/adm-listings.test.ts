@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
+import { openNative } from '../../lib/transport/native.ts'
+import { ODD_TABLES } from '../helpers/adm-odd-tables.ts'
 import { runOurs } from '../helpers/adm-programs.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
 import { Connection, REAL, sendDatagram, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
 import { chooseSeed, Random } from '../helpers/random.ts'
@@ -45,6 +48,14 @@ async function expectSame(netns: Netns, shell: Shell, views: readonly string[]):
   }
 }
 
+/** A mark that ipvsadm cannot read again is written so that it can (docs/ipvsadm.md). */
+async function expectSameSave(netns: Netns, shell: Shell, view: string): Promise<void> {
+  const words = view.split(' ')
+  const [theirs, ours] = [await shell.run(['ipvsadm', ...words]), await runOurs(netns, words)]
+  const readable = theirs.stdout.replace(/ -f (-\d+)/g, (_, mark: string) => ` -f ${Number(mark) >>> 0}`)
+  expect(ours, `ipvsadm ${view}`).toEqual({ ...theirs, stdout: readable })
+}
+
 /** When a connection expires, in minutes and seconds: the second column of -Lc. */
 const TIMER = /^([A-Z]+ +)(\d+):(\d\d)/gm
 
@@ -85,12 +96,27 @@ kernelTests('the same listings as ipvsadm', () => {
       expect((await netns.ipvs.services()).length).toBeGreaterThan(70)
       const shell = netns.shell()
       await expectSame(netns, shell, ['-Ln', '-Ln --nosort', '-Ln --stats'])
-      const [theirs, ours] = [await shell.run(['ipvsadm', '-Sn']), await runOurs(netns, ['-Sn'])]
-      // A mark that ipvsadm cannot read again is written so that it can (docs/ipvsadm.md).
-      const readable = theirs.stdout.replace(/ -f (-\d+)/g, (_, mark: string) => ` -f ${Number(mark) >>> 0}`)
-      expect(ours).toEqual({ ...theirs, stdout: readable })
+      await expectSameSave(netns, shell, '-Sn')
     })
   })
+
+  test.each(ODD_TABLES)(
+    'of tables that ipvsadm could not make: $title',
+    async ({ requests, refused = 0, views = VIEWS }) => {
+      await withNamespace(async (netns) => {
+        const transport = await openNative({ netns: netns.path, timeoutMs: patient(5000) })
+        if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
+        const replies = await transport.batch(requests)
+        await transport.close()
+        expect(replies.filter(({ failure }) => failure !== undefined)).toHaveLength(refused)
+        const shell = netns.shell()
+        for (const view of views) {
+          if (view.startsWith('-S')) await expectSameSave(netns, shell, view)
+          else await expectSame(netns, shell, [view])
+        }
+      })
+    },
+  )
 
   test('of a table with traffic: counters, rates, connections, persistence and engines', async () => {
     await withNetwork(async ({ client, director, host }) => {

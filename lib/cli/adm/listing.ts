@@ -159,16 +159,22 @@ const METHODS: Readonly<Record<string, string>> = {
   direct: 'Route',
 }
 
+/** How the C library writes a string that is not there: ipvsadm has no word for some values that the kernel stores. */
+const NO_WORD = '(null)'
+
 function method(server: RealServer<Counter>): string {
-  return METHODS[server.method] ?? 'Unknown'
+  return METHODS[server.method] ?? NO_WORD
 }
+
+const CHECKSUMS: Readonly<Record<string, string>> = { none: '-c', csum: '+c', remcsum: 'r+c' }
 
 function tunnel(server: RealServer<Counter>): string {
   if (server.method !== 'tunnel') return 'n/a'
-  const { type, port = 0, checksum } = server.tunnel ?? { type: 'ipip' }
-  const sum = checksum === 'csum' ? '+c' : checksum === 'remcsum' ? 'r+c' : '-c'
+  const { type, port = 0, checksum = 'none' } = server.tunnel ?? { type: 'ipip' }
+  const sum = CHECKSUMS[checksum] ?? NO_WORD
   if (type === 'gue') return `gue:${String(port)}:${sum}`
-  return type === 'gre' ? `gre:${sum}` : 'ipip'
+  if (type === 'gre') return `gre:${sum}`
+  return type === 'ipip' ? 'ipip' : 'n/a'
 }
 
 function counters(stats: Stats<Counter>, exact: boolean): string {
@@ -284,7 +290,7 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], write: Endpo
     const name =
       key.protocol === 'fwmark'
         ? `-f ${String(key.fwmark)}${service.family === 'ipv6' ? ' -6' : ''}`
-        : `${SERVICE_OPTIONS[key.protocol] ?? '--sctp-service'} ${readable(key.address, key.port, protocol)}`
+        : `${SERVICE_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
     lines.push(`-A ${name} -s ${service.scheduler}${savedAttributes(service)}`)
     for (const server of realServers) {
       const endpoint = readable(server.address, server.port, protocol)
@@ -314,14 +320,28 @@ function savedAttributes({
   return schedulerFlags.length === 0 ? text : `${text} -b ${schedulerFlags.join(',')}`
 }
 
+const METHOD_OPTIONS: Readonly<Record<string, string>> = {
+  masquerade: '-m',
+  local: '-g',
+  tunnel: '-i',
+  direct: '-g',
+}
+
 function savedMethod({ method }: RealServer<Counter>): string {
-  return method === 'masquerade' ? '-m' : method === 'tunnel' ? '-i' : '-g'
+  return METHOD_OPTIONS[method] ?? NO_WORD
+}
+
+const CHECKSUM_OPTIONS: Readonly<Record<string, string>> = {
+  none: '--tun-nocsum',
+  csum: '--tun-csum',
+  remcsum: '--tun-remcsum',
 }
 
 function savedTunnel(server: RealServer<Counter>): string {
   if (server.method !== 'tunnel') return ''
-  const { type, port = 0, checksum } = server.tunnel ?? { type: 'ipip' }
-  const sum = checksum === 'csum' ? '--tun-csum' : checksum === 'remcsum' ? '--tun-remcsum' : '--tun-nocsum'
+  const { type, port = 0, checksum = 'none' } = server.tunnel ?? { type: 'ipip' }
+  const sum = CHECKSUM_OPTIONS[checksum] ?? NO_WORD
   if (type === 'gue') return ` --tun-type gue --tun-port ${String(port)} ${sum}`
-  return type === 'gre' ? ` --tun-type gre ${sum}` : ' --tun-type ipip'
+  if (type === 'gre') return ` --tun-type gre ${sum}`
+  return type === 'ipip' ? ' --tun-type ipip' : ''
 }
