@@ -198,3 +198,8 @@ export const ODD_TABLES: readonly OddTable[] = [
     ],
   },
 ]
+
+/** A master on dummy0 with any id. */
+export function daemonWithId(id: number): RawRequest {
+  return { command: COMMANDS.newDaemon, attributes: nest(3, u32(1, 1), text(2, 'dummy0'), u32(3, id)) }
+}

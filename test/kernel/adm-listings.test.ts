@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest'
 import { openNative } from '../../lib/transport/native.ts'
-import { ODD_TABLES } from '../helpers/adm-odd-tables.ts'
+import type { Transport } from '../../lib/transport/transport.ts'
+import { daemonWithId, ODD_TABLES } from '../helpers/adm-odd-tables.ts'
 import { runOurs } from '../helpers/adm-programs.ts'
-import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
+import { kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
 import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
 import { Connection, REAL, sendDatagram, startEcho, VIRTUAL, withNetwork } from '../helpers/kernel-traffic.ts'
@@ -56,6 +57,12 @@ async function expectSameSave(netns: Netns, shell: Shell, view: string): Promise
   expect(ours, `ipvsadm ${view}`).toEqual({ ...theirs, stdout: readable })
 }
 
+async function openTransport(netns: Netns): Promise<Transport> {
+  const transport = await openNative({ netns: netns.path, timeoutMs: patient(5000) })
+  if ('errno' in transport) throw new Error(`no transport: errno ${String(transport.errno)}`)
+  return transport
+}
+
 /** When a connection expires, in minutes and seconds: the second column of -Lc. */
 const TIMER = /^([A-Z]+ +)(\d+):(\d\d)/gm
 
@@ -104,8 +111,7 @@ kernelTests('the same listings as ipvsadm', () => {
     'of tables that ipvsadm could not make: $title',
     async ({ requests, refused = 0, views = VIEWS }) => {
       await withNamespace(async (netns) => {
-        const transport = await openNative({ netns: netns.path, timeoutMs: patient(5000) })
-        if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
+        const transport = await openTransport(netns)
         const replies = await transport.batch(requests)
         await transport.close()
         expect(replies.filter(({ failure }) => failure !== undefined)).toHaveLength(refused)
@@ -115,6 +121,27 @@ kernelTests('the same listings as ipvsadm', () => {
           else await expectSame(netns, shell, [view])
         }
       })
+    },
+  )
+
+  test.each([256, 0x7fffffff, 0x80000000, 0xffffffff])(
+    'of a sync daemon with the id %i, which ipvsadm does not take',
+    async (id) => {
+      await withNamespaces(
+        1,
+        async (netns) => {
+          const transport = await openTransport(netns)
+          const [reply] = await transport.batch([daemonWithId(id)])
+          await transport.close()
+          expect(reply).toEqual({})
+          await expectSame(netns, netns.shell(), ['-L --daemon'])
+        },
+        {
+          setUp: () => [
+            ['link add dummy0 type dummy', 'link set dummy0 up', 'route add 224.0.0.0/4 dev dummy0'],
+          ],
+        },
+      )
     },
   )
 

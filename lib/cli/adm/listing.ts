@@ -229,7 +229,7 @@ export function formatTimeouts({ tcpSeconds, tcpFinSeconds, udpSeconds }: Timeou
 export function formatDaemons(list: readonly SyncDaemon[]): string {
   return list
     .map((daemon) => {
-      let text = `${daemon.state} sync daemon (mcast=${daemon.multicastInterface}, syncid=${String(daemon.syncId)}`
+      let text = `${daemon.state} sync daemon (mcast=${daemon.multicastInterface}, syncid=${String(daemon.syncId | 0)}`
       if (daemon.maxLengthBytes !== undefined) text += `, maxlen=${String(daemon.maxLengthBytes)}`
       if (daemon.multicastGroup !== undefined) text += `, group=${daemon.multicastGroup}`
       if (daemon.multicastPort !== undefined) text += `, port=${String(daemon.multicastPort)}`
