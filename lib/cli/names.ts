@@ -10,20 +10,45 @@ export class HostWanted extends Error {
   }
 }
 
-/** So many look-ups at a time: most of the time they wait for a name server. */
+/** Look-ups at a time: they mostly wait for a name server. */
 const AT_ONCE = 32
 
 /**
- * After so many addresses for which no name server answered, the others are
- * written as numbers too: each would have been waited for in vain.
+ * After this many addresses for which no name server answered, the others are
+ * written as numbers: a look-up of each would only cost time.
  */
 const SILENT_ANSWERS = 64
 
+/** Where names come from. */
+export interface NameSources {
+  /** A text as /etc/services has it. */
+  readonly services: () => string
+  /** The address of a host in a family. Rejects or gives `undefined` if it has none. */
+  readonly lookUp: (host: string, family: 4 | 6) => Promise<string | undefined>
+  /** The name of the host with an address. Rejects if it has none, with EAI_AGAIN if no name server answered. */
+  readonly lookUpName: (address: string) => Promise<string | undefined>
+}
+
+const SYSTEM: NameSources = {
+  services: () => readFileSync('/etc/services', 'latin1'),
+  async lookUp(host, family) {
+    const { lookup } = await import('node:dns/promises')
+    const found = await lookup(host, { family, all: false })
+    // What is an address of the other family is answered with itself.
+    return found.family === family ? found.address : undefined
+  },
+  async lookUpName(address) {
+    const { lookupService } = await import('node:dns/promises')
+    return (await lookupService(address, 0)).hostname
+  },
+}
+
 /**
- * Names of hosts and services, each asked for once. Hosts come from the
- * system's resolver, services from /etc/services.
+ * Names of hosts and services, each asked for once. By default hosts come from
+ * the system's resolver, services from /etc/services.
  */
 export class Names {
+  readonly #sources: NameSources
   readonly #addresses = {
     4: new Map<string, string | undefined>(),
     6: new Map<string, string | undefined>(),
@@ -31,6 +56,10 @@ export class Names {
   readonly #hosts = new Map<string, string | undefined>()
   #services: Services | undefined
   #silent = 0
+
+  constructor(sources: NameSources = SYSTEM) {
+    this.#sources = sources
+  }
 
   /** The IPv4 address of a host, or the other, once it was looked up. Throws {@link HostWanted} before that. */
   addressOf(host: string, family: 4 | 6 = 4): string | undefined {
@@ -41,10 +70,8 @@ export class Names {
 
   /** Looks up the IPv4 address of a host, which is the one that ipvsadm looks up; or the other. */
   async findAddress(host: string, family: 4 | 6 = 4): Promise<void> {
-    const { lookup } = await import('node:dns/promises')
-    const found = await lookup(host, { family, all: false }).catch(() => undefined)
-    // What is an address of the other family is answered with itself.
-    this.#addresses[family].set(host, found?.family === family ? found.address : undefined)
+    const address = await this.#sources.lookUp(host, family).catch(() => undefined)
+    this.#addresses[family].set(host, address)
   }
 
   /** Looks up the names of the hosts with these addresses. */
@@ -75,10 +102,8 @@ export class Names {
 
   async #findHost(address: string): Promise<string | undefined> {
     if (this.#silent >= SILENT_ANSWERS) return undefined
-    const { lookupService } = await import('node:dns/promises')
     try {
-      const { hostname } = await lookupService(address, 0)
-      return hostname
+      return await this.#sources.lookUpName(address)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EAI_AGAIN') this.#silent += 1
       return undefined
@@ -89,7 +114,7 @@ export class Names {
     if (this.#services === undefined) {
       let text = ''
       try {
-        text = readFileSync('/etc/services', 'latin1')
+        text = this.#sources.services()
       } catch {
         // Without the file no service has a name.
       }

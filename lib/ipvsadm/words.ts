@@ -6,8 +6,6 @@ import { type OptionDefinition, OPTIONS } from './options.ts'
  */
 export class Words {
   readonly #words: readonly string[]
-  /** Words that stood for `!#:+`: they no longer count by themselves, but can still be a value. */
-  #taken: Set<number> | undefined
   readonly #positional: string[] = []
   /** With POSIXLY_CORRECT no option comes after the first word that is none. */
   readonly #posix: boolean
@@ -24,11 +22,9 @@ export class Words {
   /** The next option, or `undefined` when there is none. Throws {@link OptionError}. */
   next(): GivenOption | undefined {
     while (this.#letters === '') {
-      const index = this.#next
-      const word = this.#words[index]
+      const word = this.#words[this.#next]
       if (word === undefined) return undefined
       this.#next += 1
-      if (this.#taken?.has(index) === true) continue
       if (this.#optionsEnded || !word.startsWith('-') || word === '-') {
         if (this.#posix) this.#optionsEnded = true
         this.#positional.push(word)
@@ -61,7 +57,7 @@ export class Words {
       if (value !== undefined) throw this.#error('option does not take an argument')
       return { option }
     }
-    return value === undefined ? this.#valueAfter(option) : { option, value: this.#expand(value) }
+    return value === undefined ? this.#valueAfter(option) : { option, value: value }
   }
 
   #short(): GivenOption {
@@ -76,7 +72,7 @@ export class Words {
     }
     if (rest === '') return this.#valueAfter(option)
     this.#letters = ''
-    return { option, value: this.#expand(rest.startsWith('=') ? rest.slice(1) : rest) }
+    return { option, value: rest.startsWith('=') ? rest.slice(1) : rest }
   }
 
   #valueAfter(option: OptionDefinition): GivenOption {
@@ -88,20 +84,7 @@ export class Words {
     }
     if (optional && word.startsWith('-')) return { option }
     this.#next += 1
-    return { option, value: this.#expand(word) }
-  }
-
-  /** `!#:+` stands for the next word that does not begin with a dash. */
-  #expand(value: string): string {
-    if (!value.includes(NEXT_WORD)) return value
-    for (let index = this.#next; index < this.#words.length; index++) {
-      const word = this.#words[index] as string
-      if (this.#taken?.has(index) === true || word.startsWith('-')) continue
-      this.#taken ??= new Set()
-      this.#taken.add(index)
-      return value.replaceAll(NEXT_WORD, () => word)
-    }
-    return value
+    return { option, value: word }
   }
 
   #error(reason: string): OptionError {
@@ -116,8 +99,6 @@ export interface GivenOption {
 
 /** An option that is unknown, lacks a value, or has one that it does not take. */
 export class OptionError extends Error {}
-
-const NEXT_WORD = '!#:+'
 
 const LONG: ReadonlyMap<string, OptionDefinition> = new Map(OPTIONS.map((option) => [option.long, option]))
 const SHORT: ReadonlyMap<string, OptionDefinition> = new Map(

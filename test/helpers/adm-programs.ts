@@ -1,15 +1,25 @@
 import { Readable } from 'node:stream'
 import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from '../../lib/cli/adm/program.ts'
+import type { Names } from '../../lib/cli/names.ts'
 import { Ipvs } from '../../lib/index.ts'
-import type { Netns } from './kernel.ts'
+import type { MemoryKernel } from '../../lib/testing.ts'
 import type { CommandResult } from './shell.ts'
 
-/** Runs ours, in this process. The input comes in pieces. */
+interface RunOptions {
+  readonly program?: string
+  /** Bytes of the input that come at a time. */
+  readonly piece?: number
+  readonly posix?: boolean
+  /** Default: those of the system. */
+  readonly names?: Names
+}
+
+/** Runs ours, in this process, in a network namespace or on the in-memory kernel. The input comes in pieces. */
 export async function runOurs(
-  netns: Netns,
+  where: { readonly name: string } | MemoryKernel,
   words: readonly string[],
   stdin = '',
-  { program = 'ipvsadm', piece = 65536, posix = false } = {},
+  { program = 'ipvsadm', piece = 65536, posix = false, names }: RunOptions = {},
 ): Promise<CommandResult> {
   let stdout = ''
   let stderr = ''
@@ -27,7 +37,8 @@ export async function runOurs(
     err: (text) => {
       stderr += text
     },
-    open: () => Ipvs.open({ netns: netns.name }),
+    open: () => Ipvs.open('name' in where ? { netns: where.name } : { transport: where }),
+    ...(names !== undefined && { names }),
   }
   const status =
     program === 'ipvsadm-save'

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { kernelTests, type Netns, withNamespace, withNamespaces } from '../helpers/kernel.ts'
+import { kernelTests, type Netns, withNamespaces } from '../helpers/kernel.ts'
 import { Random, chooseSeed } from '../helpers/random.ts'
 import { GROUPS } from '../helpers/adm-lines.ts'
-import { neverEnds, randomLine } from '../helpers/adm-random.ts'
+import { randomLine } from '../helpers/adm-random.ts'
 import type { CommandResult, Shell } from '../helpers/shell.ts'
 import { runOurs, wordsOf } from '../helpers/adm-programs.ts'
 import { cases } from '../helpers/depth.ts'
@@ -136,19 +136,6 @@ kernelTests('the same command lines as ipvsadm', () => {
       typeof each === 'string' ? { words: wordsOf(each) } : { words: wordsOf(each.line), stdin: each.stdin },
     )
     expect(await compare(all)).toEqual([])
-  })
-
-  test('end where those of ipvsadm never do', async () => {
-    await withNamespace(async (netns) => {
-      for (const options of ['-n', '-s', '--tun-type', '-p -s', '--']) {
-        const words = ['-A', '-t', '10.0.0.1:!#:+', ...options.split(' ')]
-        expect(neverEnds(words)).toBe(true)
-        const { status, stdout, stderr } = await runOurs(netns, words)
-        expect([status, stdout], options).toEqual([2, ''])
-        expect(stderr, options).not.toBe('')
-      }
-      expect(await netns.ipvs.services()).toEqual([])
-    })
   })
 
   test(

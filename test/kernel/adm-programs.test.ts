@@ -130,7 +130,7 @@ kernelTests('the programs', () => {
     },
   )
 
-  test.each(['-n', '-e', '-E', '-nE', '-A', ' # x', '-A -t 10.0.0.1:80 x'])(
+  test.each(['-nq', '-A', ' # x', '-A -t 10.0.0.1:80 x'])(
     'do the same: ipvsadm-restore with input that is no table: %s',
     async (line) => {
       await withNamespaces(2, async (real, ours) => {

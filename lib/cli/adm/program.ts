@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly open: () => Promise<Ipvs>
   /** POSIXLY_CORRECT is set. */
   readonly posix: boolean
+  /** Default: those of the system. */
+  readonly names?: Names
 }
 
 /** ipvsadm. Gives the exit status. */
@@ -39,13 +41,11 @@ export async function ipvsadmSave(args: readonly string[], surroundings: Surroun
 export async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
   let text = ''
   for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
-  const lines = text.split('\n').filter((line) => !line.startsWith('#'))
-  const kept = lines.join('\n').replace(/\n+$/, '')
-  // The script says the text with echo(1), which takes these words for options.
-  const said = /^-[neE]+$/.test(kept) ? '' : `${kept}\n`
+  // Comments become empty lines, so that errors name lines by their numbers in the input.
+  const lines = text.split('\n').map((line) => (line.startsWith('#') ? '' : line))
   return withKernel({ ...surroundings, program: 'ipvsadm' }, async (session) => {
     await runLine(['-C'], session, surroundings)
-    return restore([Buffer.from(said, 'latin1')], session)
+    return restore([Buffer.from(lines.join('\n'), 'latin1')], session)
   })
 }
 
@@ -53,11 +53,11 @@ async function withKernel(
   surroundings: Surroundings,
   body: (session: Session) => Promise<number>,
 ): Promise<number> {
-  const { program, out, err, posix } = surroundings
+  const { program, out, err, posix, names = new Names() } = surroundings
   const ipvs = await open(surroundings)
   if (ipvs === undefined) return 2
   try {
-    return await body({ ipvs, program, out, err, posix, names: new Names() })
+    return await body({ ipvs, program, out, err, posix, names })
   } finally {
     await ipvs.close()
   }

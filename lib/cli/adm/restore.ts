@@ -10,9 +10,6 @@ export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 /** So much of a line is shown where it failed. */
 const SHOWN = 500
 
-/** Longer words come in pieces. */
-const LONGEST_WORD = 4096
-
 /**
  * -R: does the lines of a text, each as a command line of its own. Lines that
  * came together are sent together. What the kernel refuses is reported, and the
@@ -156,16 +153,11 @@ class Restore {
 function wordsOf(line: string): string[] {
   // Most have a blank between words and nothing odd in them.
   if (!ODD.test(line)) return line.split(' ').filter((word) => word !== '' && word !== 'ipvsadm')
-  const words: string[] = []
-  for (const word of line.split(/[ \t\r\n]+/)) {
-    if (word === '' || endedByNul(word) === 'ipvsadm') continue
-    for (let at = 0; at < word.length; at += LONGEST_WORD)
-      words.push(endedByNul(word.slice(at, at + LONGEST_WORD)))
-  }
-  return words
+  const words = line.split(/[ \t\r]+/).filter((word) => word !== '')
+  return words.map(endedByNul).filter((word) => word !== 'ipvsadm')
 }
 
-const ODD = new RegExp(`[\\t\\r\\0]|[^ ]{${String(LONGEST_WORD + 1)}}`)
+const ODD = /[\t\r\0]/
 
 /** The part of a word that C sees: the byte 0 ends it, though not the line. */
 function endedByNul(word: string): string {
@@ -187,6 +179,5 @@ async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
     yield lines
   }
   const rest = begun.join('') + decoder.decode()
-  // A last line without an end is lost if it ends in two blanks.
-  if (rest !== '' && !/[ \t\r]{2}$/.test(rest)) yield [rest]
+  if (rest !== '') yield [rest]
 }
