@@ -1,26 +1,27 @@
 import { canonicalAddress, familyOfAddress, isIPv4, isIPv6 } from '../model/address.ts'
 import type { Family } from '../model/types.ts'
 import { ownText } from '../util/pieces.ts'
-import { isWhole, wholeNumber } from './strict-options.ts'
-import { type GivenOption, LineError } from './strict-words.ts'
+import { type ShownOption, wholeNumber } from './given.ts'
+import { LineError } from './line-error.ts'
+import { isNumber } from './numbers.ts'
 
-/** Addresses and ports in lines, and the names that may stand for them. */
+/** Addresses and ports in lines, and names in their place. */
 
-/** How names in lines become numbers. */
+/** How names in lines are looked up. */
 export interface Lookups {
-  /** Port of a service's name, such as 80 for 'http' and 'tcp', as /etc/services has it; undefined if it has none. */
+  /** The port of a service by its name, such as 80 for 'http' and 'tcp', as /etc/services has it; undefined if there is no such service. */
   readonly lookupService?: (
     name: string,
     protocol: 'tcp' | 'udp' | 'sctp',
   ) => number | undefined | Promise<number | undefined>
   /**
-   * Address of a host's name in this family; undefined if it has none. A name
-   * means an IPv4 host, and one in brackets an IPv6 host, as `ipvsadm -S` prints it.
+   * The address of a host in this family; undefined if it has none. A name
+   * means an IPv4 host, a name in brackets an IPv6 host, as `ipvsadm -S` prints it.
    */
   readonly lookupHost?: (name: string, family: Family) => string | undefined | Promise<string | undefined>
 }
 
-/** Digits, dots and what else numbers are made of: no host's name, though ipvsadm would read some of it. */
+/** Only digits, dots and other parts of numbers: not a host name. ipvsadm would read some of these. */
 const IPV4_LIKE = /^(?:0x[\da-f]*|\d+)(?:\.(?:0x[\da-f]*|\d*))*$/i
 
 export class EndpointReader {
@@ -32,7 +33,7 @@ export class EndpointReader {
 
   /** Reads ADDRESS, ADDRESS:PORT, [ADDRESS6]:PORT, or names for either. */
   async read(
-    given: GivenOption,
+    given: ShownOption,
     protocol: 'tcp' | 'udp' | 'sctp' | number,
   ): Promise<{ address: string; port?: number }> {
     const { value = '', valueColumn: column, shown } = given
@@ -65,7 +66,7 @@ export class EndpointReader {
 
   async #address(
     host: string,
-    { value = '', valueColumn: column, shown }: GivenOption,
+    { value = '', valueColumn: column, shown }: ShownOption,
     ipv6: boolean,
   ): Promise<string> {
     if (isIPv4(host)) return ownText(host)
@@ -80,7 +81,7 @@ export class EndpointReader {
     if (lookupHost === undefined) {
       throw new LineError(
         column,
-        `'${host}' is a host's name: give lookupHost, or write the address, as \`ipvsadm -Sn\` does`,
+        `'${host}' is a host name: give lookupHost, or write the address, as \`ipvsadm -Sn\` does`,
       )
     }
     const family = ipv6 ? 'ipv6' : 'ipv4'
@@ -90,12 +91,12 @@ export class EndpointReader {
       throw new LineError(column, `no ${ipv6 ? 'IPv6 ' : ''}host '${shownHost}' was found`)
     }
     if (!isIPv4(address) && !isIPv6(address)) {
-      throw new LineError(column, `lookupHost gave '${address}' for '${shownHost}', which is no address`)
+      throw new LineError(column, `lookupHost gave '${address}' for '${shownHost}', which is not an address`)
     }
     if (familyOfAddress(address) !== family) {
       throw new LineError(
         column,
-        `lookupHost gave '${address}' for '${shownHost}': a name in brackets means an IPv6 host, and without an IPv4 host`,
+        `lookupHost gave '${address}' for '${shownHost}': a name in brackets means an IPv6 host, without brackets an IPv4 host`,
       )
     }
     return canonicalAddress(address)
@@ -103,17 +104,17 @@ export class EndpointReader {
 
   async #port(
     text: string,
-    { shown }: GivenOption,
+    { shown }: ShownOption,
     protocol: 'tcp' | 'udp' | 'sctp' | number,
     column: number,
   ): Promise<number> {
     // Services may begin with a digit, such as 9pfs.
-    if (isWhole(text) || text === '') return wholeNumber(text, `the port of ${shown}`, column, 0, 65535)
+    if (isNumber(text) || text === '') return wholeNumber(text, `the port of ${shown}`, column, 0, 65535)
     const { lookupService } = this.#lookups
     if (lookupService === undefined) {
       throw new LineError(
         column,
-        `'${text}' is a service's name: give lookupService, or write the port, as \`ipvsadm -Sn\` does`,
+        `'${text}' is a service name: give lookupService, or write the port, as \`ipvsadm -Sn\` does`,
       )
     }
     const port =
@@ -122,13 +123,13 @@ export class EndpointReader {
         : await lookedUp('lookupService', text, column, () => lookupService(text, protocol))
     if (port === undefined) throw new LineError(column, `no ${String(protocol)} service '${text}' was found`)
     if (!Number.isInteger(port) || port < 0 || port > 65535) {
-      throw new LineError(column, `lookupService gave ${String(port)} for '${text}', which is no port`)
+      throw new LineError(column, `lookupService gave ${String(port)} for '${text}', which is not a port`)
     }
     return port
   }
 }
 
-/** What the caller's function gives; what it throws comes with the place of the name. */
+/** Calls the caller's function. An error that it throws gets the place of the name. */
 async function lookedUp<T>(
   what: keyof Lookups,
   name: string,

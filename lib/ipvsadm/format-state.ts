@@ -1,8 +1,10 @@
-import { canonicalAddress, familyOfService, formatIPv4 } from '../model/address.ts'
+import { canonicalAddress, canonicalServiceKey } from '../model/address.ts'
 import { endpointName } from '../model/keys.ts'
+import { completeServer } from '../model/server-settings.ts'
+import { completeService } from '../model/service-settings.ts'
 import type {
   RealServerSpec,
-  SchedulerFlag,
+  ServiceSettings,
   State,
   StateService,
   SyncDaemonSpec,
@@ -11,39 +13,39 @@ import type {
 import { formatStatePath, type StatePath } from '../state/check.ts'
 import type { Pace } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
+import { markWords, methodOption, NO_OPTION, PROTOCOL_OPTIONS, serverLine, serviceLine } from './lines.ts'
+import { isTunnelType, MAX_SECONDS, tunnelTakes } from './options.ts'
 
-/** Something of a state that lines of ipvsadm cannot say. */
+/** Part of a state that lines of ipvsadm cannot say. */
 export interface StateLoss {
   /** Where in the state, such as `services[3].realServers[0].method`. */
   readonly path: string
-  /** What cannot be said, and what stands in the lines instead. */
+  /** What cannot be said, and what the lines say instead. */
   readonly reason: string
 }
-
-/** ipvsadm takes up to 31 days. */
-const MAX_TIMEOUT_SECONDS = 31 * 24 * 3600
 
 /**
  * Writes a state as `ipvsadm -Sn` prints it, in the order of the state: byte
  * for byte where that can say it. Thresholds, timeouts and sync daemons, which
  * `ipvsadm -S` leaves out, are written as `ipvsadm -R` takes them, and marks
- * from 2^31 on as positive numbers, which it takes too. A director without sync
- * daemons has no line that says so: that is no loss, as lines never say what is not.
+ * from 2^31 on as positive numbers, which it takes too. That a director has no
+ * sync daemons cannot be said in a line, but is not a loss: lines never say
+ * what is absent.
  */
 export async function formatLines(
   state: State,
   lose: (loss: StateLoss) => void,
   pace: Pace,
 ): Promise<string> {
-  const writer = new LineWriter(lose)
+  const writer = new StateWriter(lose)
   for (const [index, service] of state.services.entries()) {
     const path = ['services', index]
-    const key = writer.service(service, path)
+    const name = writer.service(service, path)
     if (pace.due()) await pace.rest()
-    if (key === undefined) continue
+    if (name === undefined) continue
     const written = new Map<string, number>()
     for (const [at, server] of (service.realServers ?? []).entries()) {
-      writer.server(server, service, key, [...path, 'realServers', at], written)
+      writer.server(server, service, name, [...path, 'realServers', at], written)
       if (pace.due()) await pace.rest()
     }
   }
@@ -55,7 +57,8 @@ export async function formatLines(
   return writer.text()
 }
 
-class LineWriter {
+/** Writes lines that can be read back. What has no option is lost, and the nearest that has one is written. */
+class StateWriter {
   readonly #lose: (loss: StateLoss) => void
   readonly #out = new Pieces()
 
@@ -71,106 +74,116 @@ class LineWriter {
     this.#lose({ path: formatStatePath(path), reason })
   }
 
-  /** Writes the -A line, and gives how the service is named in those of its servers; undefined if it has no name there. */
+  /** Writes the -A line, and gives the options that name the service in it; undefined if it was left out. */
   service(service: StateService, path: StatePath): string | undefined {
-    const key = this.#serviceKey(service, path)
-    if (key === undefined) return undefined
-    const scheduler = service.scheduler ?? 'wlc'
+    const name = this.#serviceName(service, path)
+    if (name === undefined) return undefined
+    const { scheduler = 'wlc' } = service
     if (!isWord(scheduler)) {
       this.loseAt([...path, 'scheduler'], `'${scheduler}' is not one word: the service is left out`)
       return undefined
     }
-    let line = `-A ${key} -s ${scheduler}`
-    const { persistence, persistenceEngine } = service
-    if (persistence !== undefined) {
-      const { timeoutSeconds = 300, netmask } = persistence
-      const seconds = Math.min(Math.max(timeoutSeconds, 1), MAX_TIMEOUT_SECONDS)
-      if (seconds !== timeoutSeconds) {
-        this.loseAt(
-          [...path, 'persistence', 'timeoutSeconds'],
-          `-p takes 1 to ${String(MAX_TIMEOUT_SECONDS)} seconds, not ${String(timeoutSeconds)}: ${String(seconds)} is written`,
-        )
-      }
-      line += ` -p ${String(seconds)}`
-      const mask = netmaskText(netmask, familyOfService(service))
-      if (mask !== undefined) line += ` -M ${mask}`
+    const complete = completeService(canonicalServiceKey(service), service)
+    const persistence = this.#persistence(complete.persistence, [...path, 'persistence'])
+    let { persistenceEngine, onePacket } = complete
+    if (persistenceEngine !== undefined && !isWord(persistenceEngine)) {
+      this.loseAt([...path, 'persistenceEngine'], `'${persistenceEngine}' is not one word: it is left out`)
+      persistenceEngine = undefined
     }
-    if (persistenceEngine !== undefined) {
-      if (isWord(persistenceEngine)) line += ` --pe ${persistenceEngine}`
-      else
-        this.loseAt([...path, 'persistenceEngine'], `'${persistenceEngine}' is not one word: it is left out`)
+    if (onePacket === true && !['udp', 17, 'fwmark'].includes(service.protocol)) {
+      this.loseAt([...path, 'onePacket'], '-o is only for UDP and firewall marks: it is left out')
+      onePacket = false
     }
-    if (service.onePacket === true) {
-      if (['udp', 17, 'fwmark'].includes(service.protocol)) line += ' -o'
-      else this.loseAt([...path, 'onePacket'], '-o is for UDP and firewall marks alone: it is left out')
-    }
-    const flags = flagNames(service.schedulerFlags ?? [], scheduler)
-    if (flags.length > 0) line += ` -b ${flags.join(',')}`
-    this.#out.add(`${line}\n`)
-    return key
+    const { schedulerFlags = [] } = complete
+    this.#add(
+      serviceLine(name, {
+        scheduler,
+        schedulerFlags,
+        ...(persistence !== undefined && { persistence }),
+        ...(persistenceEngine !== undefined && { persistenceEngine }),
+        onePacket: onePacket === true,
+      }),
+    )
+    return name
   }
 
-  /** Writes the -a line. `written` says which endpoints the service has so far, and whose they are. */
+  #persistence(persistence: ServiceSettings['persistence'], path: StatePath): ServiceSettings['persistence'] {
+    if (persistence === undefined) return undefined
+    const { timeoutSeconds = 0 } = persistence
+    const seconds = Math.min(Math.max(timeoutSeconds, 1), MAX_SECONDS)
+    if (seconds !== timeoutSeconds) {
+      this.loseAt(
+        [...path, 'timeoutSeconds'],
+        `-p takes 1 to ${String(MAX_SECONDS)} seconds, not ${String(timeoutSeconds)}: ${String(seconds)} is written`,
+      )
+    }
+    return { ...persistence, timeoutSeconds: seconds }
+  }
+
+  /** Writes the -a line. `written` has the endpoints that the service has so far, and the index of each. */
   server(
     server: RealServerSpec,
     service: StateService,
-    key: string,
+    name: string,
     path: StatePath,
     written: Map<string, number>,
   ): void {
-    const { address, method = 'direct', weight = 1, upperThreshold = 0, lowerThreshold = 0 } = server
     const servicePort = service.protocol === 'fwmark' ? 0 : service.port
     const { port = servicePort } = server
-    // What is not rewritten has the port of the service, whatever a line says.
-    const ownPort = method === 'masquerade' || service.protocol === 'fwmark'
-    const endpoint = endpointName(canonicalAddress(address), ownPort ? port : servicePort)
+    const address = canonicalAddress(server.address)
+    const complete = completeServer({ address, port }, server)
+    // With -g and -i ipvsadm takes the port of the service, whatever a line says.
+    const ownPort = complete.method === 'masquerade' || service.protocol === 'fwmark'
+    const endpoint = endpointName(address, ownPort ? port : servicePort)
     const first = written.get(endpoint)
     if (first !== undefined) {
       this.loseAt(
         path,
-        `in lines it is ${endpoint}, as realServers[${String(first)}] of the same service is: it is left out`,
+        `in lines it is ${endpoint}, the same as realServers[${String(first)}] of this service: it is left out`,
       )
       return
     }
     written.set(endpoint, Number(path.at(-1)))
-    let letter = '-g'
-    if (method === 'masquerade') letter = '-m'
-    else if (method === 'tunnel') letter = '-i'
-    else if (method !== 'direct') {
-      this.loseAt(
-        [...path, 'method'],
-        `there is no option for ${JSON.stringify(method)}: -g is written, as ipvsadm does`,
-      )
+    let { method } = complete
+    if (method === 'local' || methodOption(method) === NO_OPTION) {
+      this.loseAt([...path, 'method'], `there is no option for ${JSON.stringify(method)}: -g is written`)
+      method = 'direct'
     }
     if (!ownPort && port !== servicePort) {
       this.loseAt(
         [...path, 'port'],
-        `with ${letter} ipvsadm takes the port of the service, not ${String(port)}: ${String(servicePort)} is written`,
+        `with ${methodOption(method)} ipvsadm takes the port of the service, not ${String(port)}: ${String(servicePort)} is written`,
       )
     }
-    let line = `-a ${key} -r ${endpoint} ${letter} -w ${String(weight)}`
-    if (method === 'tunnel') line += this.#tunnel(server.tunnel ?? { type: 'ipip' }, [...path, 'tunnel'])
-    else if (server.tunnel !== undefined && !isPlain(server.tunnel)) {
-      this.loseAt([...path, 'tunnel'], `${letter} takes no tunnel: it is left out`)
-    }
-    if (upperThreshold !== 0) line += ` -x ${String(upperThreshold)}`
-    if (lowerThreshold !== 0) line += ` -y ${String(lowerThreshold)}`
-    this.#out.add(`${line}\n`)
+    const tunnel = this.#tunnel(complete.tunnel, method === 'tunnel' ? undefined : method, [
+      ...path,
+      'tunnel',
+    ])
+    const { weight, upperThreshold = 0, lowerThreshold = 0 } = complete
+    this.#add(
+      serverLine(name, endpoint, {
+        ...(method !== undefined && { method }),
+        weight,
+        upperThreshold,
+        lowerThreshold,
+        ...(tunnel !== undefined && { tunnel }),
+      }),
+    )
   }
 
   timeouts(timeouts: State['timeouts']): void {
     if (timeouts === undefined) return
     const words = (['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'] as const).map((name) => {
-      // 0 keeps what there is.
+      // 0 keeps the present value.
       const seconds = timeouts[name] ?? 0
-      if (seconds <= MAX_TIMEOUT_SECONDS) return String(seconds)
+      if (seconds <= MAX_SECONDS) return String(seconds)
       this.loseAt(
         ['timeouts', name],
-        `--set takes up to ${String(MAX_TIMEOUT_SECONDS)} seconds, not ${String(seconds)}: that is written`,
+        `--set takes up to ${String(MAX_SECONDS)} seconds, not ${String(seconds)}: ${String(MAX_SECONDS)} is written`,
       )
-      return String(MAX_TIMEOUT_SECONDS)
+      return String(MAX_SECONDS)
     })
-    this.#out.add(`--set ${words.join(' ')}\n`)
+    this.#add(`--set ${words.join(' ')}`)
   }
 
   daemons(daemons: readonly SyncDaemonSpec[] | undefined): void {
@@ -189,106 +202,54 @@ class LineWriter {
         line += ` --mcast-group ${canonicalAddress(daemon.multicastGroup)}`
       if (daemon.multicastPort !== undefined) line += ` --mcast-port ${String(daemon.multicastPort)}`
       if (daemon.multicastTtl !== undefined) line += ` --mcast-ttl ${String(daemon.multicastTtl)}`
-      this.#out.add(`${line}\n`)
+      this.#add(line)
     }
   }
 
-  #serviceKey(service: StateService, path: StatePath): string | undefined {
-    if (service.protocol === 'fwmark') {
-      return `-f ${String(service.fwmark)}${service.family === 'ipv6' ? ' -6' : ''}`
+  #add(line: string): void {
+    this.#out.add(`${line}\n`)
+  }
+
+  #serviceName(service: StateService, path: StatePath): string | undefined {
+    if (service.protocol === 'fwmark') return markWords(service.fwmark, service.family)
+    const option = PROTOCOL_OPTIONS[service.protocol]
+    if (option !== undefined) {
+      return `${option} ${endpointName(canonicalAddress(service.address), service.port)}`
     }
-    const option = SERVICE_OPTIONS[service.protocol]
-    if (option === undefined) {
-      this.loseAt(
-        [...path, 'protocol'],
-        `there is no option for IP protocol ${String(service.protocol)}: the service is left out`,
-      )
+    this.loseAt(
+      [...path, 'protocol'],
+      `there is no option for IP protocol ${String(service.protocol)}: the service is left out`,
+    )
+    return undefined
+  }
+
+  /** The nearest tunnel that has options; `unused` is the method if it is not -i. */
+  #tunnel(tunnel: Tunnel | undefined, unused: RealServerSpec['method'], path: StatePath): Tunnel | undefined {
+    if (tunnel === undefined) return undefined
+    if (unused !== undefined) {
+      this.loseAt(path, `${methodOption(unused)} takes no tunnel: it is left out`)
       return undefined
     }
-    return `${option} ${endpointName(canonicalAddress(service.address), service.port)}`
-  }
-
-  #tunnel({ type, port = 0, checksum = 'none' }: Tunnel, path: StatePath): string {
-    const kind = TUNNEL_TYPES[type]
-    if (kind === undefined) {
+    const { type, port, checksum = 'none' } = tunnel
+    if (!isTunnelType(type)) {
       this.loseAt([...path, 'type'], `there is no option for tunnel type ${String(type)}: ipip is written`)
-      return ' --tun-type ipip'
+      return { type: 'ipip' }
     }
-    let text = ` --tun-type ${kind.name}`
-    if (kind.port) text += ` --tun-port ${String(port)}`
-    else if (port !== 0)
-      this.loseAt([...path, 'port'], `tunnel type ${kind.name} takes no --tun-port: it is left out`)
-    const option = CHECKSUM_OPTIONS[checksum]
-    if (option !== undefined && kind.checksums.includes(option)) return `${text} ${option}`
-    if (option !== '--tun-nocsum') {
-      this.loseAt(
-        [...path, 'checksum'],
-        `tunnel type ${kind.name} has no option for checksum ${JSON.stringify(checksum)}: it is left out`,
-      )
+    if (port !== undefined && !tunnelTakes(type, 'tun-port')) {
+      this.loseAt([...path, 'port'], `tunnel type ${type} takes no --tun-port: it is left out`)
     }
-    return kind.checksums.length === 0 ? text : `${text} --tun-nocsum`
+    const option =
+      typeof checksum === 'string' && checksum !== 'none' ? (`tun-${checksum}` as const) : undefined
+    if (checksum === 'none' || (option !== undefined && tunnelTakes(type, option))) return tunnel
+    this.loseAt(
+      [...path, 'checksum'],
+      `tunnel type ${type} has no option for checksum ${JSON.stringify(checksum)}: it is left out`,
+    )
+    return { type, ...(port !== undefined && { port }) }
   }
 }
 
-const SERVICE_OPTIONS: Readonly<Record<string, string | undefined>> = {
-  tcp: '-t',
-  udp: '-u',
-  sctp: '--sctp-service',
-  6: '-t',
-  17: '-u',
-  132: '--sctp-service',
-}
-
-const IPIP = { name: 'ipip', port: false, checksums: [] as string[] }
-const GUE = { name: 'gue', port: true, checksums: ['--tun-nocsum', '--tun-csum', '--tun-remcsum'] }
-const GRE = { name: 'gre', port: false, checksums: ['--tun-nocsum', '--tun-csum'] }
-
-/** By name, and by the number in the kernel that reads back as the name. */
-const TUNNEL_TYPES: Readonly<Record<string | number, typeof IPIP | undefined>> = {
-  ipip: IPIP,
-  0: IPIP,
-  gue: GUE,
-  1: GUE,
-  gre: GRE,
-  2: GRE,
-}
-
-const CHECKSUM_OPTIONS: Readonly<Record<string | number, string | undefined>> = {
-  none: '--tun-nocsum',
-  0: '--tun-nocsum',
-  csum: '--tun-csum',
-  1: '--tun-csum',
-  remcsum: '--tun-remcsum',
-  2: '--tun-remcsum',
-}
-
-/** Plain IP-in-IP, which a server has that says nothing of a tunnel. */
-function isPlain({ type, port = 0, checksum = 'none' }: Tunnel): boolean {
-  return (type === 'ipip' || type === 0) && port === 0 && (checksum === 'none' || checksum === 0)
-}
-
-/** What stays one word for ipvsadm, which knows no quotes, and for this reader, which does. */
+/** Whether a text stays one word: for ipvsadm, which knows no quotes, and for our own reader, which does. */
 function isWord(text: string): boolean {
   return /^[^\s"'#][^\s"']*$/.test(text)
-}
-
-/** The mask if it is not that of a single host, which is ipvsadm's default. */
-function netmaskText(netmask: string | number | undefined, family: 'ipv4' | 'ipv6'): string | undefined {
-  if (netmask === undefined) return undefined
-  if (family === 'ipv6') return netmask === 128 ? undefined : String(netmask)
-  const text =
-    typeof netmask === 'string' ? netmask : formatIPv4(netmask === 0 ? 0 : (-1 << (32 - netmask)) >>> 0)
-  return text === '255.255.255.255' ? undefined : text
-}
-
-/** Names as ipvsadm prints them: those of sh and mh have two of their own. */
-function flagNames(flags: readonly SchedulerFlag[], scheduler: string): string[] {
-  const own = scheduler === 'sh' || scheduler === 'mh' ? scheduler : undefined
-  const has = (...names: SchedulerFlag[]): boolean => names.some((name) => flags.includes(name))
-  const names: string[] = []
-  if (has('flag-1', 'sh-fallback', 'mh-fallback'))
-    names.push(own === undefined ? 'flag-1' : `${own}-fallback`)
-  if (has('flag-2', 'sh-port', 'mh-port')) names.push(own === undefined ? 'flag-2' : `${own}-port`)
-  if (has('flag-3')) names.push('flag-3')
-  return names
 }

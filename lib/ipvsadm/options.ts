@@ -59,7 +59,7 @@ export const KEYS = [
 
 export type Key = (typeof KEYS)[number]
 
-export interface OptionDefinition {
+interface Row {
   /** The name after two dashes. */
   readonly long: string
   /** The letter after one dash. */
@@ -68,11 +68,20 @@ export interface OptionDefinition {
   readonly value?: 'required' | 'optional'
   /** The command that it is. */
   readonly command?: CommandName
-  /** What it counts as. Absent for a command, and for what may be repeated and goes with everything. */
+  /** The name that it counts as. Absent for a command, and for an option that may be repeated and goes with everything. */
   readonly key?: Key
 }
 
-export const OPTIONS: readonly OptionDefinition[] = [
+/** The largest `int` of the kernel. */
+export const INT_MAX = 2147483647
+
+/** 31 days: ipvsadm takes no longer time. */
+export const MAX_SECONDS: number = 31 * 24 * 60 * 60
+
+/** The time of -p without a value. It is neither the kernel's default nor that of the manual page. */
+export const PERSISTENT_SECONDS = 360
+
+const ROWS = [
   { letter: 'A', long: 'add-service', command: 'add-service' },
   { letter: 'E', long: 'edit-service', command: 'edit-service' },
   { letter: 'D', long: 'delete-service', command: 'delete-service' },
@@ -132,7 +141,45 @@ export const OPTIONS: readonly OptionDefinition[] = [
   { long: 'tun-nocsum', key: 'tun-nocsum' },
   { long: 'tun-csum', key: 'tun-csum' },
   { long: 'tun-remcsum', key: 'tun-remcsum' },
-]
+] as const
+
+export type OptionName = (typeof ROWS)[number]['long']
+
+export interface OptionDefinition extends Row {
+  readonly long: OptionName
+  /** The least and the most of a value that is a whole number. */
+  readonly range?: Range
+}
+
+type Range = readonly [least: number, most: number]
+
+const RANGES: Readonly<Partial<Record<OptionName, Range>>> = {
+  'fwmark-service': [1, 0xffffffff],
+  persistent: [1, MAX_SECONDS],
+  weight: [0, INT_MAX],
+  'u-threshold': [0, INT_MAX],
+  'l-threshold': [0, INT_MAX],
+  'tun-port': [1, 65535],
+  syncid: [0, 255],
+  'mcast-port': [1, 65535],
+  'mcast-ttl': [1, 255],
+  'sync-maxlen': [1, 65507],
+}
+
+const OPTIONS: readonly OptionDefinition[] = ROWS.map((row) => {
+  const range = RANGES[row.long]
+  return range === undefined ? row : { ...row, range }
+})
+
+/** Options by their long names. */
+export const LONG: ReadonlyMap<string, OptionDefinition> = new Map(
+  OPTIONS.map((option) => [option.long, option]),
+)
+
+/** Options by their letters. */
+export const SHORT: ReadonlyMap<string, OptionDefinition> = new Map(
+  OPTIONS.flatMap((option) => (option.letter === undefined ? [] : [[option.letter, option]])),
+)
 
 /** What goes with what. In a set, at most one. */
 interface Rules {
@@ -186,11 +233,35 @@ const COMMAND_RULES: Readonly<Record<CommandName, Rules>> = {
 
 export type TunnelType = 'ipip' | 'gue' | 'gre'
 
-const CHECKSUMS: readonly Key[] = ['tun-nocsum', 'tun-csum', 'tun-remcsum']
+export function isTunnelType(type: unknown): type is TunnelType {
+  return type === 'ipip' || type === 'gue' || type === 'gre'
+}
+
+/** Of these a tunnel has one. */
+export const CHECKSUMS = ['tun-nocsum', 'tun-csum', 'tun-remcsum'] as const
 const TUNNEL_RULES: Readonly<Record<TunnelType, Rules>> = {
   ipip: {},
   gue: { required: ['tun-port'], exclusive: CHECKSUMS },
   gre: { exclusive: ['tun-nocsum', 'tun-csum'] },
+}
+
+/** Whether a command takes an option. */
+export function takes(command: CommandName, key: Key): boolean {
+  return has(COMMAND_RULES[command], key)
+}
+
+/** Whether a tunnel type takes an option. */
+export function tunnelTakes(type: TunnelType, key: Key): boolean {
+  return has(TUNNEL_RULES[type], key)
+}
+
+/** Whether a tunnel type cannot do without an option. */
+export function tunnelNeeds(type: TunnelType, key: Key): boolean {
+  return TUNNEL_RULES[type].required?.includes(key) === true
+}
+
+function has({ required = [], optional = [], exclusive = [] }: Rules, key: Key): boolean {
+  return required.includes(key) || optional.includes(key) || exclusive.includes(key)
 }
 
 /** The first thing wrong with these options for a command, as ipvsadm says it; `undefined` if nothing is. */
@@ -198,10 +269,10 @@ export function wrongOption(command: CommandName, given: ReadonlySet<Key>): stri
   const rules = COMMAND_RULES[command]
   const wrong = fits(rules, given) ? undefined : firstWrong(KEYS, rules, given, `'${command}' command`)
   if (wrong !== undefined || command !== 'list') return wrong
-  const has = (...keys: Key[]): boolean => keys.some((key) => given.has(key))
+  const any = (...keys: Key[]): boolean => keys.some((key) => given.has(key))
   const clash =
-    (has('connection', 'timeout', 'daemon') && has('stats', 'rate', 'thresholds')) ||
-    (has('timeout', 'daemon') && has('persistent-conn'))
+    (any('connection', 'timeout', 'daemon') && any('stats', 'rate', 'thresholds')) ||
+    (any('timeout', 'daemon') && any('persistent-conn'))
   return clash ? 'options conflicts in the list command' : undefined
 }
 
@@ -212,7 +283,27 @@ export function wrongTunnelOption(type: TunnelType, given: ReadonlySet<Key>): st
 
 export const TUNNEL_OPTIONS: readonly Key[] = TUNNEL
 
-/** Whether nothing is wrong; if not, or where some exclude one another, it takes a look at each key. */
+/** A bit that a name of -b stands for, as every scheduler's name of it. */
+export type FlagBit = 'flag-1' | 'flag-2' | 'flag-3'
+
+export interface SchedulerFlagName {
+  /** The scheduler that the name is for; absent for any. */
+  readonly scheduler?: string
+  readonly bit: FlagBit
+}
+
+/** The names of -b. */
+export const SCHEDULER_FLAGS: ReadonlyMap<unknown, SchedulerFlagName> = new Map<string, SchedulerFlagName>([
+  ['flag-1', { bit: 'flag-1' }],
+  ['flag-2', { bit: 'flag-2' }],
+  ['flag-3', { bit: 'flag-3' }],
+  ['sh-fallback', { scheduler: 'sh', bit: 'flag-1' }],
+  ['sh-port', { scheduler: 'sh', bit: 'flag-2' }],
+  ['mh-fallback', { scheduler: 'mh', bit: 'flag-1' }],
+  ['mh-port', { scheduler: 'mh', bit: 'flag-2' }],
+])
+
+/** A quick look that finds almost every line right. Where it says no, each key has to be looked at. */
 function fits({ required = [], optional = [] }: Rules, given: ReadonlySet<Key>): boolean {
   for (const key of given) if (!required.includes(key) && !optional.includes(key)) return false
   return required.every((key) => given.has(key))

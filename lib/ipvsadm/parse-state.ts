@@ -20,27 +20,29 @@ import type { Pace } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'
 import {
   Given,
-  INT_MAX,
   readMulticastGroup,
   readNetmask,
+  readOptions,
   readThresholds,
   readTunnel,
   schedulerFlags,
   wholeNumber,
   wholeOf,
-} from './strict-options.ts'
-import { LineError, splitOptions, splitWords, type Word } from './strict-words.ts'
+} from './given.ts'
+import { LineError } from './line-error.ts'
+import { INT_MAX, MAX_SECONDS, PERSISTENT_SECONDS } from './options.ts'
+import { splitQuotedWords, type Word } from './words.ts'
 
 /**
- * Lines as `ipvsadm -S` prints and `ipvsadm -R` takes them. A line means here
- * what it means there, or is refused: what ipvsadm reads as something else than
- * it seems to say (a port that it drops, `-M 24`) is an error that says so.
+ * Lines as `ipvsadm -S` prints and `ipvsadm -R` takes them. A line has the
+ * meaning that it has there, or is refused: if ipvsadm reads it as something
+ * other than it seems to say (a port that it drops, `-M 24`), the error says so.
  */
 
-/** What lines say, and where they say it. */
+/** The state that lines describe, and where each part of it comes from. */
 export interface ParsedLines {
   readonly state: State
-  /** Line and column of what stands at a path, or of what that is part of. */
+  /** Line and column of the value at a path, or of the nearest value around it. */
   readonly placeOf: (path: StatePath) => Place
 }
 
@@ -52,7 +54,7 @@ interface Place {
 type Draft<T> = { -readonly [K in keyof T]: T[K] }
 type DraftService = Draft<ServiceSpec> & { realServers?: RealServerSpec[] }
 
-/** A virtual service, and what lines after its own have to know of it. */
+/** A virtual service, with the facts that later lines need. */
 interface AddedService {
   readonly service: DraftService
   readonly path: StatePath
@@ -61,29 +63,7 @@ interface AddedService {
   readonly serverLines: Map<string, number>
 }
 
-/** ipvsadm's own, not ours and not its manual page's. */
-const PERSISTENT_SECONDS = 360
-const MAX_TIMEOUT_SECONDS = 31 * 24 * 3600
-
-const SERVICE_OPTIONS = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags']
-const SERVER_OPTIONS = [
-  'real-server',
-  'gatewaying',
-  'ipip',
-  'masquerading',
-  'weight',
-  'u-threshold',
-  'l-threshold',
-  'tun-type',
-  'tun-port',
-  'tun-nocsum',
-  'tun-csum',
-  'tun-remcsum',
-]
-const SERVICE_KEY_OPTIONS = ['tcp-service', 'udp-service', 'sctp-service', 'fwmark-service', 'ipv6']
-const DAEMON_OPTIONS = ['mcast-interface', 'syncid', 'mcast-group', 'mcast-port', 'mcast-ttl', 'sync-maxlen']
-
-/** Reads all lines. A refusal is a LineError, and `failed` makes what is thrown of it. */
+/** Reads all lines. `failed` makes the error that is thrown of a LineError. */
 export async function parseLines(
   text: string,
   lookups: Lookups,
@@ -142,22 +122,22 @@ class LineReader implements ParsedLines {
   }
 
   async read(line: string, number: number): Promise<void> {
-    const words = splitWords(line)
+    const words = splitQuotedWords(line)
     if (words[0] !== undefined && isProgram(words[0].text)) words.shift()
     const [first] = words
     if (first === undefined) return
     this.#place = { line: number, column: first.column }
-    const { options, others } = splitOptions(words)
+    const { options, others } = readOptions(words)
     const command = options[0]
-    if (command?.option.command !== true) {
-      throw new LineError(first.column, 'a line begins with a command of ipvsadm, such as -A or -a')
+    if (command?.option.command === undefined) {
+      throw new LineError(first.column, 'a line must begin with a command of ipvsadm, such as -A or -a')
     }
     for (const { option, shown, column } of options.slice(1)) {
-      if (option.command === true) {
+      if (option.command !== undefined) {
         throw new LineError(column, `a line has one command: ${shown} comes after ${command.shown}`)
       }
     }
-    switch (command.option.name) {
+    switch (command.option.command) {
       case 'add-service':
         await this.#addService(new Given(command, options, others))
         break
@@ -170,38 +150,37 @@ class LineReader implements ParsedLines {
       case 'start-daemon':
         this.#startDaemon(new Given(command, options, others))
         break
-      case 'clear':
-        new Given(command, options, others).only([])
+      case 'flush':
+        new Given(command, options, others)
         if (this.#services.length > 0) {
           throw new LineError(
             command.column,
-            `${command.shown} empties the table in the middle of it: it can only come before the first service`,
+            `${command.shown} would empty the table: it may only come before the first service`,
           )
         }
         break
       default:
         throw new LineError(
           command.column,
-          `${command.shown} is no part of a table: lines say what there is, with -A, -a, --set and --start-daemon`,
+          `${command.shown} does not describe a table; only -A, -a, --set and --start-daemon lines are allowed`,
         )
     }
   }
 
   async #addService(given: Given): Promise<void> {
-    given.only([...SERVICE_KEY_OPTIONS, ...SERVICE_OPTIONS])
     const key = await this.#serviceKey(given)
     const path = ['services', this.#services.length]
     const scheduler = given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? 'wlc'
     const service: DraftService = { ...key, scheduler }
     const flags = schedulerFlags(given, scheduler)
     if (flags.length > 0) service.schedulerFlags = flags
-    // Of TCP too: ipvsadm takes it of UDP alone, but prints it where another program has set it.
+    // For TCP too: ipvsadm takes it only for UDP, but prints it if another program has set it.
     if (given.find('ops') !== undefined) service.onePacket = true
     const persistent = given.find('persistent')
-    // Without persistence a mask means nothing, and ipvsadm takes it all the same.
+    // Without persistence a mask means nothing, but ipvsadm takes it.
     const netmask = readNetmask(given, key)
     if (persistent !== undefined) {
-      // ipvsadm takes 1 second to 31 days, and prints whatever there is.
+      // ipvsadm takes 1 second to 31 days, and prints any number.
       const timeoutSeconds =
         persistent.value === undefined ? PERSISTENT_SECONDS : wholeOf(persistent, 0, PERSISTENCE_MAX_SECONDS)
       service.persistence = { timeoutSeconds, netmask }
@@ -211,7 +190,7 @@ class LineReader implements ParsedLines {
     if (key.protocol !== 'fwmark' && key.port === 0 && persistent === undefined) {
       throw new LineError(
         given.service.valueColumn,
-        'port 0 takes every port, and works only with persistence: name -p, or another port',
+        'port 0 means every port, and works only with persistence: give -p, or another port',
         { path: [...path, 'port'] },
       )
     }
@@ -223,7 +202,6 @@ class LineReader implements ParsedLines {
   }
 
   async #addServer(given: Given): Promise<void> {
-    given.only([...SERVICE_KEY_OPTIONS, ...SERVER_OPTIONS])
     const key = await this.#serviceKey(given)
     const added = this.#byKey.get(serviceName(key))
     if (added === undefined) {
@@ -237,7 +215,7 @@ class LineReader implements ParsedLines {
     if (read.port === undefined && endpoint.column < given.serviceColumn && key.protocol !== 'fwmark') {
       throw new LineError(
         endpoint.column,
-        `${endpoint.shown} without a port comes after the virtual service: before it, ipvsadm takes port 0`,
+        `${endpoint.shown} without a port must come after the virtual service: before it, ipvsadm takes port 0`,
       )
     }
     const method: ForwardingMethod =
@@ -247,7 +225,7 @@ class LineReader implements ParsedLines {
           ? 'tunnel'
           : 'direct'
     const servicePort = key.protocol === 'fwmark' ? 0 : key.port
-    // ipvsadm gives what is not rewritten the port of the service, whatever the line says.
+    // ipvsadm gives a server that is not masqueraded the port of the service, whatever the line says.
     const ownPort = key.protocol === 'fwmark' || method === 'masquerade'
     const port = ownPort ? (read.port ?? servicePort) : servicePort
     const servers = (added.service.realServers ??= [])
@@ -258,7 +236,7 @@ class LineReader implements ParsedLines {
       address: read.address,
       port,
       method,
-      weight: given.whole('weight', 0, INT_MAX) ?? 1,
+      weight: given.whole('weight') ?? 1,
       ...(upperThreshold !== 0 && { upperThreshold }),
       ...(lowerThreshold !== 0 && { lowerThreshold }),
       ...(tunnel !== undefined && { tunnel }),
@@ -279,7 +257,7 @@ class LineReader implements ParsedLines {
     this.#places.set(server, this.#place)
   }
 
-  /** Refuses what a line before this one has already. */
+  /** Refuses a name that an earlier line has already. */
   #refuseTwice(name: string, before: number | undefined, path: StatePath): void {
     if (before === undefined) return
     const reason = `${name} comes twice: line ${String(before)} has it already`
@@ -287,7 +265,6 @@ class LineReader implements ParsedLines {
   }
 
   #setTimeouts(given: Given, words: readonly Word[]): void {
-    given.only([])
     if (words.length !== 3) {
       throw new LineError(
         (words[3] ?? given.command).column,
@@ -295,9 +272,9 @@ class LineReader implements ParsedLines {
       )
     }
     const [tcpSeconds = 0, tcpFinSeconds = 0, udpSeconds = 0] = words.map(({ text, column }) =>
-      wholeNumber(text, '--set', column, 0, MAX_TIMEOUT_SECONDS),
+      wholeNumber(text, '--set', column, 0, MAX_SECONDS),
     )
-    // 0 keeps what there is.
+    // 0 keeps the present value.
     this.#timeouts = {
       ...this.#timeouts,
       ...(tcpSeconds !== 0 && { tcpSeconds }),
@@ -308,7 +285,6 @@ class LineReader implements ParsedLines {
   }
 
   #startDaemon(given: Given): void {
-    given.only(DAEMON_OPTIONS)
     const state = given.command.value
     if (state !== 'master' && state !== 'backup') {
       throw new LineError(
@@ -319,14 +295,14 @@ class LineReader implements ParsedLines {
     const path = ['syncDaemons', this.#daemons.length]
     const multicastInterface =
       given.kernelName('mcast-interface', NAME_MAX_BYTES, [...path, 'multicastInterface']) ?? 'eth0'
-    const maxLengthBytes = given.whole('sync-maxlen', 1, 65507)
+    const maxLengthBytes = given.whole('sync-maxlen')
     const multicastGroup = readMulticastGroup(given, [...path, 'multicastGroup'])
-    const multicastPort = given.whole('mcast-port', 1, 65535)
-    const multicastTtl = given.whole('mcast-ttl', 1, 255)
+    const multicastPort = given.whole('mcast-port')
+    const multicastTtl = given.whole('mcast-ttl')
     const daemon: SyncDaemonSpec = {
       state,
       multicastInterface,
-      syncId: given.whole('syncid', 0, 255) ?? 0,
+      syncId: given.whole('syncid') ?? 0,
       ...(maxLengthBytes !== undefined && { maxLengthBytes }),
       ...(multicastGroup !== undefined && { multicastGroup }),
       ...(multicastPort !== undefined && { multicastPort }),
@@ -341,9 +317,9 @@ class LineReader implements ParsedLines {
   async #serviceKey(given: Given): Promise<ServiceKey> {
     const option = given.service
     const ipv6 = given.find('ipv6')
-    if (option.option.name === 'fwmark-service') {
+    if (option.option.long === 'fwmark-service') {
       if (ipv6 !== undefined && ipv6.column < option.column) {
-        throw new LineError(ipv6.column, `${ipv6.shown} comes after ${option.shown}`)
+        throw new LineError(ipv6.column, `${ipv6.shown} must come after ${option.shown}`)
       }
       // ipvsadm prints marks from 2^31 on as negative numbers, and then does not take them back.
       const mark = wholeOf(option, -INT_MAX - 1, 0xffffffff)
@@ -351,10 +327,13 @@ class LineReader implements ParsedLines {
       return { protocol: 'fwmark', fwmark: mark >>> 0, family: ipv6 === undefined ? 'ipv4' : 'ipv6' }
     }
     if (ipv6 !== undefined) {
-      throw new LineError(ipv6.column, `${ipv6.shown} goes with a firewall mark; an address says what it is`)
+      throw new LineError(
+        ipv6.column,
+        `${ipv6.shown} goes only with a firewall mark; an address has its family`,
+      )
     }
     const protocol =
-      option.option.name === 'tcp-service' ? 'tcp' : option.option.name === 'udp-service' ? 'udp' : 'sctp'
+      option.option.long === 'tcp-service' ? 'tcp' : option.option.long === 'udp-service' ? 'udp' : 'sctp'
     const { address, port = 0 } = await this.#endpoints.read(option, protocol)
     return checkServiceKey({ protocol, address, port })
   }

@@ -1,17 +1,114 @@
-import { type OptionDefinition, OPTIONS } from './options.ts'
+import { LineError } from './line-error.ts'
+import { LONG, type OptionDefinition, SHORT } from './options.ts'
+
+/** Splits a line as `ipvsadm -R` does: nothing is quoted, nothing is a comment, and the word `ipvsadm` counts for nothing. */
+export function splitPlainWords(line: string): string[] {
+  // Most lines have a blank between words and nothing odd in them.
+  if (!ODD.test(line)) return line.split(' ').filter((word) => word !== '' && word !== 'ipvsadm')
+  const words = line.split(/[ \t\r]+/).filter((word) => word !== '')
+  return words.map(endedByNul).filter((word) => word !== 'ipvsadm')
+}
+
+const ODD = /[\t\r\0]/
+
+/** The part of a word that C sees: a NUL ends it, though not the line. */
+function endedByNul(word: string): string {
+  const end = word.indexOf('\0')
+  return end < 0 ? word : word.slice(0, end)
+}
+
+/** A word of a line. */
+export interface Word {
+  readonly text: string
+  /** Column in which it begins, from 1. */
+  readonly column: number
+}
+
+/**
+ * Splits a line of a state at its blanks. `ipvsadm -R` has neither of these:
+ * quotes hold blanks and `#` together, and a word that begins with `#` ends the line.
+ */
+export function splitQuotedWords(line: string): Word[] {
+  const words: Word[] = []
+  let at = 0
+  for (;;) {
+    while (isBlank(line.charCodeAt(at))) at += 1
+    if (at >= line.length || line.charCodeAt(at) === HASH) return words
+    const column = at + 1
+    let text = ''
+    let start = at
+    for (; at < line.length && !isBlank(line.charCodeAt(at)); at++) {
+      const code = line.charCodeAt(at)
+      if (code !== DOUBLE_QUOTE && code !== SINGLE_QUOTE) continue
+      const end = line.indexOf(line.charAt(at), at + 1)
+      if (end < 0) throw new LineError(at + 1, `this ${line.charAt(at)} is not closed in its line`)
+      text += line.slice(start, at) + line.slice(at + 1, end)
+      start = end + 1
+      at = end
+    }
+    words.push({ text: text + line.slice(start, at), column })
+  }
+}
+
+const HASH = 35
+const DOUBLE_QUOTE = 34
+const SINGLE_QUOTE = 39
+
+/** Blank, tab and CR, where `ipvsadm -R` splits too. */
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9 || code === 13
+}
+
+/** An option of a command line, and where it is. */
+export interface GivenOption {
+  readonly option: OptionDefinition
+  readonly value?: string
+  /** The index of its word, and where it is in that word: 0 for a long name, else the place of the letter. */
+  readonly word: number
+  readonly at: number
+  /** The same of its value. */
+  readonly valueWord: number
+  readonly valueAt: number
+}
+
+type Reason = 'unknown option' | 'option does not take an argument' | 'missing argument'
+
+interface ErrorPlace {
+  readonly word: number
+  readonly at: number
+  readonly option?: OptionDefinition
+}
+
+/** An option that is unknown, lacks a value, or has one that it does not take. */
+export class OptionError extends Error {
+  readonly reason: Reason
+  readonly word: number
+  readonly at: number
+  /** Absent if it is unknown. */
+  readonly option: OptionDefinition | undefined
+
+  constructor(last: string, reason: Reason, { word, at, option }: ErrorPlace) {
+    super(`${last}: ${reason}`)
+    this.reason = reason
+    this.word = word
+    this.at = at
+    this.option = option
+  }
+}
 
 /**
  * Reads the words of a command line as popt 1.19 does, the library behind
- * ipvsadm: options in any order, words that are none in between.
+ * ipvsadm: options in any order, with other words between them. Its aliases
+ * (`!#:+`) are left out.
  */
-export class Words {
+export class OptionReader {
   readonly #words: readonly string[]
-  readonly #positional: string[] = []
-  /** With POSIXLY_CORRECT no option comes after the first word that is none. */
+  readonly #others: number[] = []
+  /** With POSIXLY_CORRECT no option comes after the first word that is not one. */
   readonly #posix: boolean
   #next = 0
-  /** What is left of a word of short options. */
-  #letters = ''
+  /** Where the next letter is in a word of short options. 0: no such word is being read. */
+  #at = 0
   #optionsEnded = false
 
   constructor(words: readonly string[], { posix = false }: { readonly posix?: boolean } = {}) {
@@ -21,27 +118,28 @@ export class Words {
 
   /** The next option, or `undefined` when there is none. Throws {@link OptionError}. */
   next(): GivenOption | undefined {
-    while (this.#letters === '') {
-      const word = this.#words[this.#next]
+    while (this.#at === 0) {
+      const index = this.#next
+      const word = this.#words[index]
       if (word === undefined) return undefined
       this.#next += 1
       if (this.#optionsEnded || !word.startsWith('-') || word === '-') {
         if (this.#posix) this.#optionsEnded = true
-        this.#positional.push(word)
+        this.#others.push(index)
       } else if (word === '--') {
         this.#optionsEnded = true
       } else if (word.startsWith('--')) {
         return this.#long(word)
       } else {
-        this.#letters = word.slice(1)
+        this.#at = 1
       }
     }
     return this.#short()
   }
 
-  /** The next of the words that were no options. All of them are known once next() gave `undefined`. */
-  positional(): string | undefined {
-    return this.#positional.shift()
+  /** Indices of the words that are not options. All of them are known once next() gave `undefined`. */
+  get others(): readonly number[] {
+    return this.#others
   }
 
   /** The word that was read last. */
@@ -49,58 +147,51 @@ export class Words {
     return this.#words[this.#next - 1] ?? ''
   }
 
-  #long(word: string): GivenOption {
-    const [, name = '', value] = /^--([^=]*)(?:=(.*))?$/s.exec(word) ?? []
-    const option = LONG.get(name)
-    if (option === undefined) throw this.#error('unknown option')
+  #long(text: string): GivenOption {
+    const word = this.#next - 1
+    const equals = text.indexOf('=')
+    const option = LONG.get(equals < 0 ? text.slice(2) : text.slice(2, equals))
+    if (option === undefined) throw this.#error('unknown option', { word, at: 0 })
     if (option.value === undefined) {
-      if (value !== undefined) throw this.#error('option does not take an argument')
-      return { option }
+      if (equals >= 0) throw this.#error('option does not take an argument', { word, at: 0, option })
+      return { option, word, at: 0, valueWord: word, valueAt: 0 }
     }
-    return value === undefined ? this.#valueAfter(option) : { option, value: value }
+    if (equals < 0) return this.#valueAfter(option, word, 0)
+    return { option, value: text.slice(equals + 1), word, at: 0, valueWord: word, valueAt: equals + 1 }
   }
 
   #short(): GivenOption {
-    const letter = this.#letters.charAt(0)
-    const rest = this.#letters.slice(1)
-    this.#letters = rest
-    const option = SHORT.get(letter)
-    if (option === undefined) throw this.#error('unknown option')
+    const word = this.#next - 1
+    const text = this.last
+    const at = this.#at
+    const end = at + 1 === text.length
+    this.#at = end ? 0 : at + 1
+    const option = SHORT.get(text.charAt(at))
+    if (option === undefined) throw this.#error('unknown option', { word, at })
     if (option.value === undefined) {
-      if (rest.startsWith('=')) throw this.#error('option does not take an argument')
-      return { option }
+      if (text.charAt(at + 1) === '=')
+        throw this.#error('option does not take an argument', { word, at, option })
+      return { option, word, at, valueWord: word, valueAt: 0 }
     }
-    if (rest === '') return this.#valueAfter(option)
-    this.#letters = ''
-    return { option, value: rest.startsWith('=') ? rest.slice(1) : rest }
+    if (end) return this.#valueAfter(option, word, at)
+    this.#at = 0
+    const valueAt = text.charAt(at + 1) === '=' ? at + 2 : at + 1
+    return { option, value: text.slice(valueAt), word, at, valueWord: word, valueAt }
   }
 
-  #valueAfter(option: OptionDefinition): GivenOption {
-    const optional = option.value === 'optional'
-    const word = this.#words[this.#next]
-    if (word === undefined) {
-      if (optional) return { option }
-      throw this.#error('missing argument')
+  #valueAfter(option: OptionDefinition, word: number, at: number): GivenOption {
+    const value = this.#words[this.#next]
+    const absent = { option, word, at, valueWord: word, valueAt: 0 }
+    if (value === undefined) {
+      if (option.value === 'optional') return absent
+      throw this.#error('missing argument', { word, at, option })
     }
-    if (optional && word.startsWith('-')) return { option }
+    if (option.value === 'optional' && value.startsWith('-')) return absent
     this.#next += 1
-    return { option, value: word }
+    return { option, value, word, at, valueWord: word + 1, valueAt: 0 }
   }
 
-  #error(reason: string): OptionError {
-    return new OptionError(`${this.last}: ${reason}`)
+  #error(reason: Reason, place: ErrorPlace): OptionError {
+    return new OptionError(this.last, reason, place)
   }
 }
-
-export interface GivenOption {
-  readonly option: OptionDefinition
-  readonly value?: string
-}
-
-/** An option that is unknown, lacks a value, or has one that it does not take. */
-export class OptionError extends Error {}
-
-const LONG: ReadonlyMap<string, OptionDefinition> = new Map(OPTIONS.map((option) => [option.long, option]))
-const SHORT: ReadonlyMap<string, OptionDefinition> = new Map(
-  OPTIONS.flatMap((option) => (option.letter === undefined ? [] : [[option.letter, option]])),
-)

@@ -10,10 +10,18 @@ import type {
   SyncDaemon,
   Timeouts,
 } from '../../index.ts'
+import {
+  isHostMask,
+  markWords,
+  NO_OPTION,
+  PROTOCOL_OPTIONS,
+  serverLine,
+  serviceLine,
+} from '../../ipvsadm/lines.ts'
 import type { Key } from '../../ipvsadm/options.ts'
 import type { Names } from '../names.ts'
 
-/** The texts of ipvsadm's listings and of its save. */
+/** The text of ipvsadm's listings and of its save. */
 
 /** Writes an address with a port, by name or by number. */
 export type EndpointWriter = (address: string, port: number, protocol?: string) => string
@@ -74,13 +82,13 @@ export function formatTable(list: readonly SnapshotEntry<Counter>[], options: Li
   const mode = MODES.find((each) => options.given.has(each)) ?? 'default'
   const lines: string[] = [...TITLES[mode]]
   for (const { service, realServers } of list) {
-    lines.push(serviceLine(service, mode, options))
-    for (const server of realServers) lines.push(serverLine(server, service, mode, options))
+    lines.push(serviceRow(service, mode, options))
+    for (const server of realServers) lines.push(serverRow(server, service, mode, options))
   }
   return `${lines.join('\n')}\n`
 }
 
-function serviceLine(service: Service<Counter>, mode: Mode, { given, write }: ListOptions): string {
+function serviceRow(service: Service<Counter>, mode: Mode, { given, write }: ListOptions): string {
   const name = serviceName(service, write)
   if (mode === 'stats') return name.padEnd(SERVICE_WIDTH) + counters(service.stats, given.has('exact'))
   if (mode === 'rate') return name.padEnd(SERVICE_WIDTH) + rates(service.rates, given.has('exact'))
@@ -100,7 +108,7 @@ function attributes(service: Service<Counter>): string {
   let text = schedulerFlags.length === 0 ? '' : ` (${ownFlags(service).join(',')})`
   if (persistence !== undefined) {
     text += ` persistent ${String(persistence.timeoutSeconds)}`
-    if (!isDefaultMask(persistence.netmask)) text += ` mask ${String(persistence.netmask)}`
+    if (!isHostMask(persistence.netmask)) text += ` mask ${String(persistence.netmask)}`
     if (persistenceEngine !== undefined) text += ` pe ${persistenceEngine}`
   }
   return onePacket ? `${text} ops` : text
@@ -113,11 +121,7 @@ function ownFlags({ scheduler, schedulerFlags }: Service<Counter>): readonly str
     : schedulerFlags
 }
 
-function isDefaultMask(netmask: string | number): boolean {
-  return netmask === '255.255.255.255' || netmask === 128
-}
-
-function serverLine(
+function serverRow(
   server: RealServer<Counter>,
   service: Service<Counter>,
   mode: Mode,
@@ -159,11 +163,8 @@ const METHODS: Readonly<Record<string, string>> = {
   direct: 'Route',
 }
 
-/** How the C library writes a string that is not there: ipvsadm has no word for some values that the kernel stores. */
-const NO_WORD = '(null)'
-
 function method(server: RealServer<Counter>): string {
-  return METHODS[server.method] ?? NO_WORD
+  return METHODS[server.method] ?? NO_OPTION
 }
 
 const CHECKSUMS: Readonly<Record<string, string>> = { none: '-c', csum: '+c', remcsum: 'r+c' }
@@ -171,7 +172,7 @@ const CHECKSUMS: Readonly<Record<string, string>> = { none: '-c', csum: '+c', re
 function tunnel(server: RealServer<Counter>): string {
   if (server.method !== 'tunnel') return 'n/a'
   const { type, port = 0, checksum = 'none' } = server.tunnel ?? { type: 'ipip' }
-  const sum = CHECKSUMS[checksum] ?? NO_WORD
+  const sum = CHECKSUMS[checksum] ?? NO_OPTION
   if (type === 'gue') return `gue:${String(port)}:${sum}`
   if (type === 'gre') return `gre:${sum}`
   return type === 'ipip' ? 'ipip' : 'n/a'
@@ -191,7 +192,7 @@ function rates(all: Rates, exact: boolean): string {
   )
 }
 
-/** Below this many, what is written of a number and the unit. What is cut off is not rounded. */
+/** A number below the limit is divided and gets the unit. It is not rounded. */
 const SCALES: readonly (readonly [bigint, bigint, string])[] = [
   [100_000_000n, 1n, ''],
   [1_000_000_000n, 1000n, 'K'],
@@ -239,7 +240,7 @@ export function formatDaemons(list: readonly SyncDaemon[]): string {
     .join('')
 }
 
-/** The titles of -L -c; `engines` adds the columns of persistence engines, whose titles do not stand above them. */
+/** The titles of -L -c; `engines` adds the columns of persistence engines, whose titles are not above them. */
 export function connectionTitles(engines: boolean): string {
   const more = engines ? `${'destination'.padEnd(18)} ${'pe name'.padEnd(16)} pe_data` : 'destination'
   return (
@@ -289,59 +290,13 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], write: Endpo
     const protocol = key.protocol === 'fwmark' || typeof key.protocol === 'number' ? undefined : key.protocol
     const name =
       key.protocol === 'fwmark'
-        ? `-f ${String(key.fwmark)}${service.family === 'ipv6' ? ' -6' : ''}`
-        : `${SERVICE_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
-    lines.push(`-A ${name} -s ${service.scheduler}${savedAttributes(service)}`)
-    for (const server of realServers) {
-      const endpoint = readable(server.address, server.port, protocol)
-      lines.push(
-        `-a ${name} -r ${endpoint} ${savedMethod(server)} -w ${String(server.weight)}${savedTunnel(server)}`,
-      )
+        ? markWords(key.fwmark, service.family)
+        : `${PROTOCOL_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
+    lines.push(serviceLine(name, service))
+    for (const { address, port, method, weight, tunnel } of realServers) {
+      const server = { method, weight, ...(tunnel !== undefined && { tunnel }) }
+      lines.push(serverLine(name, readable(address, port, protocol), server))
     }
   }
   return lines.map((line) => `${line}\n`).join('')
-}
-
-const SERVICE_OPTIONS: Readonly<Record<string, string>> = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }
-
-function savedAttributes({
-  persistence,
-  persistenceEngine,
-  onePacket,
-  schedulerFlags,
-}: Service<Counter>): string {
-  let text = ''
-  if (persistence !== undefined) {
-    text += ` -p ${String(persistence.timeoutSeconds)}`
-    if (!isDefaultMask(persistence.netmask)) text += ` -M ${String(persistence.netmask)}`
-  }
-  if (persistenceEngine !== undefined) text += ` --pe ${persistenceEngine}`
-  if (onePacket) text += ' -o'
-  return schedulerFlags.length === 0 ? text : `${text} -b ${schedulerFlags.join(',')}`
-}
-
-const METHOD_OPTIONS: Readonly<Record<string, string>> = {
-  masquerade: '-m',
-  local: '-g',
-  tunnel: '-i',
-  direct: '-g',
-}
-
-function savedMethod({ method }: RealServer<Counter>): string {
-  return METHOD_OPTIONS[method] ?? NO_WORD
-}
-
-const CHECKSUM_OPTIONS: Readonly<Record<string, string>> = {
-  none: '--tun-nocsum',
-  csum: '--tun-csum',
-  remcsum: '--tun-remcsum',
-}
-
-function savedTunnel(server: RealServer<Counter>): string {
-  if (server.method !== 'tunnel') return ''
-  const { type, port = 0, checksum = 'none' } = server.tunnel ?? { type: 'ipip' }
-  const sum = CHECKSUM_OPTIONS[checksum] ?? NO_WORD
-  if (type === 'gue') return ` --tun-type gue --tun-port ${String(port)} ${sum}`
-  if (type === 'gre') return ` --tun-type gre ${sum}`
-  return type === 'ipip' ? ' --tun-type ipip' : ''
 }

@@ -1,5 +1,6 @@
 import type { RunnableStep } from '../../index.ts'
 import { type Action, readLine, Refusal } from '../../ipvsadm/command-line.ts'
+import { splitPlainWords } from '../../ipvsadm/words.ts'
 import { HostWanted } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
@@ -53,7 +54,7 @@ class Restore {
   async take(lines: readonly string[]): Promise<boolean> {
     for (const text of lines) {
       this.#number += 1
-      const words = wordsOf(text)
+      const words = splitPlainWords(text)
       if (words.length === 0) continue
       const action = this.#read(words)
       const write = action && writeOf(action)
@@ -147,22 +148,6 @@ class Restore {
     }
     this.#sent = []
   }
-}
-
-/** The words of a line. Nothing is quoted and nothing is a comment; the word `ipvsadm` counts for nothing. */
-function wordsOf(line: string): string[] {
-  // Most have a blank between words and nothing odd in them.
-  if (!ODD.test(line)) return line.split(' ').filter((word) => word !== '' && word !== 'ipvsadm')
-  const words = line.split(/[ \t\r]+/).filter((word) => word !== '')
-  return words.map(endedByNul).filter((word) => word !== 'ipvsadm')
-}
-
-const ODD = /[\t\r\0]/
-
-/** The part of a word that C sees: the byte 0 ends it, though not the line. */
-function endedByNul(word: string): string {
-  const end = word.indexOf('\0')
-  return end < 0 ? word : word.slice(0, end)
 }
 
 /** The lines that came, as they come. */
