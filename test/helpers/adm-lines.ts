@@ -798,7 +798,7 @@ export const GROUPS: readonly Group[] = [
         '-A ipvsadm -t ipvsadm 10.0.0.7:80\n',
         '/sbin/ipvsadm -A -t 10.0.0.8:80\n',
         '\uFEFF-A -t 10.0.0.8:80\n',
-        `-A -t 10.0.0.8:81 ${'x'.repeat(4000)}\n-A -t 10.0.0.8:82\n`,
+        `-A -t 10.0.0.8:81 ${'x'.repeat(200)}\n-A -t 10.0.0.8:82\n`,
         '-A -t 10.0.0.9:80\0junk -s rr\nipvsadm\0junk -A -t 10.0.0.10:80\n-A -t 10.0.0.11:80 \0\n',
         '# comment\n-A -t 10.0.0.9:80\n',
         '-A -t 10.0.0.9:80 # comment\n',

@@ -126,14 +126,12 @@ export const ODD_TABLES: readonly OddTable[] = [
     title: 'tunnels',
     requests: [
       service(TCP),
-      ...[0, 1, 2, 3, 9, 255].flatMap((type, row) =>
-        (type === 1 || type === 2 ? [0, 1, 2] : [0, 1, 2, 3, 255, 65535]).flatMap((flags, index) => [
-          ...(type === 1
-            ? []
-            : [server(TCP, v4(10, 2 + row, 0, index), { method: 2, tunnel: [type, 0, flags] })]),
-          server(TCP, v4(10, 2 + row, 1, index), { method: 2, tunnel: [type, 65535, flags] }),
-        ]),
+      ...[0, 1, 2, 3, 255].flatMap((type) =>
+        (type === 1 || type === 2 ? [0, 1, 2] : [0, 3, 65535]).map((flags, index) =>
+          server(TCP, v4(10, 1, type, index), { method: 2, tunnel: [type, 65535, flags] }),
+        ),
       ),
+      server(TCP, v4(10, 2, 0, 1), { method: 2, tunnel: [2, 0, 0] }),
     ],
   },
   {

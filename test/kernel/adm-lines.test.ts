@@ -3,7 +3,8 @@ import { kernelTests, type Netns, withNamespaces } from '../helpers/kernel.ts'
 import { Random, chooseSeed } from '../helpers/random.ts'
 import { GROUPS } from '../helpers/adm-lines.ts'
 import { randomLine } from '../helpers/adm-random.ts'
-import type { CommandResult, Shell } from '../helpers/shell.ts'
+import type { Shell } from '../helpers/shell.ts'
+import { comparable, LINKS } from '../helpers/adm-transcript.ts'
 import { runOurs, wordsOf } from '../helpers/adm-programs.ts'
 import { cases } from '../helpers/depth.ts'
 import { patient } from '../helpers/patience.mjs'
@@ -16,14 +17,7 @@ import { patient } from '../helpers/patience.mjs'
 
 /** Two namespaces with an interface that sync daemons can use. */
 async function withPair(body: (real: Netns, ours: Netns, shell: Shell) => Promise<void>): Promise<void> {
-  const lines = [
-    'link add dummy0 type dummy',
-    'link set dummy0 up',
-    'addr add 192.0.2.1/24 dev dummy0',
-    'addr add 2001:db8:ffff::1/64 dev dummy0 nodad',
-    'route add 224.0.0.0/4 dev dummy0',
-  ]
-  await withNamespaces(2, (real, ours) => body(real, ours, real.shell()), { setUp: () => [lines, lines] })
+  await withNamespaces(2, (real, ours) => body(real, ours, real.shell()), { setUp: () => [LINKS, LINKS] })
 }
 
 /** All that can be set of a table, a line for each thing. */
@@ -47,28 +41,6 @@ function without(list: readonly string[], other: readonly string[]): string[] {
   return list.filter((line) => !other.includes(line))
 }
 
-/**
- * Without what differs on purpose (docs/ipvsadm.md): the help's own words, the
- * lines that a restore names, and the marks and flags that make a save one which
- * can be restored.
- */
-function comparable({ status, stdout, stderr }: CommandResult, words: readonly string[]): CommandResult {
-  return {
-    status,
-    stdout: stdout
-      .replace(/^Commands:\n[^]*?^ {2}--mcast-ttl.*\n/m, '(help)\n')
-      .replace(
-        /^(-[Aa] -f )(-\d+)/gm,
-        (_, start: string, mark: string) => `${start}${String(Number(mark) >>> 0)}`,
-      )
-      .replace(/^(-A .* -s (?:sh|mh)\b.*) -b ?(\S*)$/gm, (_, start: string, flags: string) => {
-        const named = flags.split(',').filter((flag) => flag !== 'flag-3' && flag !== '')
-        return named.length === 0 ? start : `${start} -b ${named.join(',')}`
-      }),
-    stderr: words[0] === '-R' ? stderr.replace(/^ {2}in line \d+: .*\n/gm, '') : stderr,
-  }
-}
-
 /** Whether a command line only reads. Then both read the same table, whose order is that of its namespace. */
 function reads([first = '-L']: readonly string[]): boolean {
   return /^(-[LlS]|--list$|--save$)/.test(first)
@@ -88,10 +60,10 @@ async function compare(
   const differences: Difference[] = []
   await withPair(async (real, ours, shell) => {
     for (const [index, { words, stdin }] of lines.entries()) {
-      const theirs = comparable(await shell.run(['ipvsadm', ...words], stdin), words)
+      const theirs = comparable(await shell.run(['ipvsadm', ...words], stdin), { words })
       const mine = comparable(
         await runOurs(reads(words) ? real : ours, words, stdin, { piece: 1 + ((index * 7) % 40) }),
-        words,
+        { words },
       )
       const line = words.join(' ')
       const about = { line, ...(stdin !== undefined && { stdin }) }

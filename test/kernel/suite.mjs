@@ -11,6 +11,7 @@ const NOT_ON_6_12 = new Set([
   'adm-lines',
   'adm-listings',
   'adm-programs',
+  'adm-transcript',
   'apply',
   'apply-traffic',
   'command',
