@@ -26,7 +26,12 @@ import {
 } from './options.ts'
 import { type GivenOption, OptionError, OptionReader } from './words.ts'
 
-/** What a command line asks for, once all of it has been checked. */
+/*
+ * One class, though long: what an option means depends on the options before
+ * it, and the order of the checks is ipvsadm's.
+ */
+
+/** The action that a command line asks for, once all of it has been checked. */
 export type Action =
   | {
       readonly command: 'add-service' | 'edit-service'
@@ -49,11 +54,11 @@ export type Action =
   | { readonly command: 'flush' }
   | { readonly command: 'restore' | 'help' | 'version' }
 
-/** A line that cannot be done. */
+/** A line that ipvsadm refuses. */
 export class Refusal extends Error {
-  /** 2 for what ipvsadm checks itself, 255 for what its option library finds. */
+  /** 2 for an error that ipvsadm finds itself, 255 for one that its option library finds. */
   readonly status: number
-  /** Whether a restore ends with it. */
+  /** Whether it ends a restore. */
   readonly stops: boolean
 
   constructor(message: string, { status = 2, stops = true }: { status?: number; stops?: boolean } = {}) {
@@ -63,11 +68,11 @@ export class Refusal extends Error {
   }
 }
 
-/** What is known of the names in lines. */
+/** Looks up the names in lines. */
 export interface NameReader {
-  /** The IPv4 address of a host; `undefined` if it has none. May throw, to be asked again once it knows. */
+  /** The IPv4 address of a host; `undefined` if it has none. May throw if it has to find out first: read the line again then. */
   addressOf(host: string): string | undefined
-  /** Port of a service's name. */
+  /** The port of a service. */
   portOf(name: string, protocol: 'tcp' | 'udp' | 'sctp'): number | undefined
 }
 
@@ -100,7 +105,7 @@ class Line {
 
   readonly #given = new Set<Key>()
   #family: Family = 'ipv4'
-  /** For names of ports; that of a firewall mark counts as TCP. Nothing before the service is named. */
+  /** For names of ports. Undefined before the service is named; a firewall mark counts as TCP. */
   #protocol: 'tcp' | 'udp' | 'sctp' | undefined
   #fwmark = 0
   #address = '0.0.0.0'
@@ -252,7 +257,7 @@ class Line {
         return
       }
       case 'fwmark-service':
-        // Its servers' ports may have names as if it was TCP.
+        // The ports of its servers may have names, as if it was TCP.
         this.#protocol = 'tcp'
         this.#fwmark = number(`invalid fwmark value \`${value}' specified`)
         return
@@ -327,7 +332,7 @@ class Line {
         this.#daemon.maxLengthBytes = number('illegal sync-maxlen specified')
         return
       default:
-      // The others say all by being there.
+      // The other options have no value.
     }
   }
 
@@ -359,7 +364,7 @@ class Line {
   }
 
   #ipv4(host: string): string | undefined {
-    // Most are written as they are printed.
+    // Most addresses are written as they are printed.
     if (isIPv4(host)) return host
     const number = readLooseIPv4(host)
     if (number !== undefined) return formatIPv4(number)
@@ -372,7 +377,7 @@ class Line {
     return this.#names.portOf(text, this.#protocol)
   }
 
-  /** What the service before it makes of it: a mask, or a prefix length. */
+  /** A mask or a prefix length, by the family of the service before it. */
   #readNetmask(value: string): string | number {
     if (this.#family === 'ipv4') {
       const mask = this.#ipv4(value)
@@ -431,7 +436,7 @@ class Line {
     const tunnel = this.#readTunnel()
     const spec = {
       address,
-      // The service's, where the method leaves the server no other.
+      // With -g and -i the port is that of the service.
       port: method !== 'masquerade' && this.#fwmark === 0 ? this.#port : port,
       method,
       weight: this.#weight,
@@ -441,7 +446,7 @@ class Line {
     return tunnel === undefined ? spec : { ...spec, tunnel }
   }
 
-  /** `undefined` where nothing is said of it. */
+  /** `undefined` if there is no option about a tunnel. */
   #readTunnel(): Tunnel | undefined {
     const given = this.#given
     if (!TUNNEL_OPTIONS.some((key) => given.has(key))) return undefined
@@ -460,7 +465,7 @@ class Line {
     return { protocol: this.#protocol ?? 'tcp', address: this.#address, port: this.#port }
   }
 
-  /** Whether a zero is for all services: for the kernel one whose address and port are 0 is none. */
+  /** Whether -Z is for all services: the kernel takes a service with address 0 and port 0 for no service. */
   #zeroes(): boolean {
     if (!this.#given.has('service-address')) return true
     return (
@@ -496,7 +501,7 @@ function readGroup(value: string): string {
   throw new Refusal(`invalid ${value.includes(':') ? 'IPv6' : 'IPv4'} mcast-group \`${value}'`)
 }
 
-/** As many letters of a text as fit into so many bytes. */
+/** The letters of a text that fit into a number of bytes. */
 function cut(text: string, bytes: number): string {
   let kept = ''
   let size = 0

@@ -14,7 +14,7 @@ import { formatStatePath, type StatePath } from '../state/check.ts'
 import type { Pace } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 import { markWords, methodOption, NO_OPTION, PROTOCOL_OPTIONS, serverLine, serviceLine } from './lines.ts'
-import { isTunnelType, MAX_SECONDS, tunnelTakes } from './options.ts'
+import { INT_MAX, isTunnelType, MAX_SECONDS, SCHEDULER_FLAGS, tunnelTakes } from './options.ts'
 
 /** Part of a state that lines of ipvsadm cannot say. */
 export interface StateLoss {
@@ -95,6 +95,13 @@ class StateWriter {
       onePacket = false
     }
     const { schedulerFlags = [] } = complete
+    const unnamed = schedulerFlags.find((flag) => !SCHEDULER_FLAGS.has(flag))
+    if (unnamed !== undefined) {
+      this.loseAt(
+        [...path, 'schedulerFlags'],
+        `there is no option for the flags ${unnamed}: they are left out`,
+      )
+    }
     this.#add(
       serviceLine(name, {
         scheduler,
@@ -159,7 +166,9 @@ class StateWriter {
       ...path,
       'tunnel',
     ])
-    const { weight, upperThreshold = 0, lowerThreshold = 0 } = complete
+    const { weight } = complete
+    const upperThreshold = this.#threshold('-x', complete.upperThreshold, [...path, 'upperThreshold'])
+    const lowerThreshold = this.#threshold('-y', complete.lowerThreshold, [...path, 'lowerThreshold'])
     this.#add(
       serverLine(name, endpoint, {
         ...(method !== undefined && { method }),
@@ -169,6 +178,13 @@ class StateWriter {
         ...(tunnel !== undefined && { tunnel }),
       }),
     )
+  }
+
+  #threshold(option: string, threshold = 0, path: StatePath): number {
+    if (threshold <= INT_MAX) return threshold
+    const most = String(INT_MAX)
+    this.loseAt(path, `${option} takes up to ${most}, not ${String(threshold)}: ${most} is written`)
+    return INT_MAX
   }
 
   timeouts(timeouts: State['timeouts']): void {
@@ -196,7 +212,15 @@ class StateWriter {
         )
         continue
       }
-      let line = `--start-daemon ${state} --mcast-interface ${multicastInterface} --syncid ${String(syncId)}`
+      // Only the lower eight bits are sent.
+      const sent = syncId & 255
+      if (sent !== syncId) {
+        this.loseAt(
+          ['syncDaemons', index, 'syncId'],
+          `--syncid takes 0 to 255, not ${String(syncId)}: ${String(sent)} is written, which is the same on the wire`,
+        )
+      }
+      let line = `--start-daemon ${state} --mcast-interface ${multicastInterface} --syncid ${String(sent)}`
       if (daemon.maxLengthBytes !== undefined) line += ` --sync-maxlen ${String(daemon.maxLengthBytes)}`
       if (daemon.multicastGroup !== undefined)
         line += ` --mcast-group ${canonicalAddress(daemon.multicastGroup)}`
@@ -213,14 +237,18 @@ class StateWriter {
   #serviceName(service: StateService, path: StatePath): string | undefined {
     if (service.protocol === 'fwmark') return markWords(service.fwmark, service.family)
     const option = PROTOCOL_OPTIONS[service.protocol]
-    if (option !== undefined) {
-      return `${option} ${endpointName(canonicalAddress(service.address), service.port)}`
+    if (option === undefined) {
+      this.loseAt(
+        [...path, 'protocol'],
+        `there is no option for IP protocol ${String(service.protocol)}: the service is left out`,
+      )
+      return undefined
     }
-    this.loseAt(
-      [...path, 'protocol'],
-      `there is no option for IP protocol ${String(service.protocol)}: the service is left out`,
-    )
-    return undefined
+    if (service.port === 0 && service.persistence === undefined) {
+      this.loseAt([...path, 'port'], 'port 0 needs -p, and the service has no persistence: it is left out')
+      return undefined
+    }
+    return `${option} ${endpointName(canonicalAddress(service.address), service.port)}`
   }
 
   /** The nearest tunnel that has options; `unused` is the method if it is not -i. */

@@ -1,4 +1,5 @@
-import type { Protocol, RealServerSettings, ServiceSettings, Tunnel } from '../model/types.ts'
+import type { Protocol, RealServerSettings, SchedulerFlag, ServiceSettings, Tunnel } from '../model/types.ts'
+import { SCHEDULER_FLAGS } from './options.ts'
 
 /**
  * The lines that add a virtual service and a real server, as `ipvsadm -S`
@@ -35,7 +36,13 @@ export function serviceLine(name: string, service: ServiceSettings): string {
   }
   if (persistenceEngine !== undefined) line += ` --pe ${persistenceEngine}`
   if (onePacket === true) line += ' -o'
-  return schedulerFlags.length === 0 ? line : `${line} -b ${schedulerFlags.join(',')}`
+  const flags = namedFlags(schedulerFlags)
+  return flags.length === 0 ? line : `${line} -b ${flags.join(',')}`
+}
+
+/** The flags that -b has names for: ipvsadm looks at no other bits. */
+export function namedFlags(flags: readonly SchedulerFlag[]): readonly SchedulerFlag[] {
+  return flags.filter((flag) => SCHEDULER_FLAGS.has(flag))
 }
 
 /** Whether each client counts by itself, which is the default. */

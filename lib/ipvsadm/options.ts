@@ -181,7 +181,7 @@ export const SHORT: ReadonlyMap<string, OptionDefinition> = new Map(
   OPTIONS.flatMap((option) => (option.letter === undefined ? [] : [[option.letter, option]])),
 )
 
-/** What goes with what. In a set, at most one. */
+/** Options that go together. At most one of `exclusive` may be given. */
 interface Rules {
   readonly required?: readonly Key[]
   readonly optional?: readonly Key[]

@@ -1,6 +1,6 @@
 import type { Session } from './run.ts'
 
-/** What ipvsadm 1.31 says of itself: scripts look for these very words. The last number is that of its headers. */
+/** The version line of ipvsadm 1.31, word for word, since scripts parse it. The last number is that of its headers. */
 export const VERSION = 'ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n'
 
 export const HELP_STATUS = 0
@@ -27,19 +27,19 @@ const USAGE = [
 ]
 
 const TEXT = `Commands:
-Exactly one of these, and before all options; a letter or the long name.
+Exactly one of these, before all options: a letter or the long name.
   --add-service     -A        add a virtual service
-  --edit-service    -E        give a virtual service other options
+  --edit-service    -E        change the options of a virtual service
   --delete-service  -D        delete a virtual service with its real servers
   --clear           -C        delete all virtual services
-  --restore         -R        do the command lines on standard input
+  --restore         -R        execute the command lines on standard input
   --save            -S        print the command lines that restore the table
   --add-server      -a        add a real server
-  --edit-server     -e        give a real server other options
+  --edit-server     -e        change the options of a real server
   --delete-server   -d        delete a real server
   --list            -L|-l     list the table, or one virtual service
-  --zero            -Z        set counters to 0, of all or of one virtual service
-  --set tcp tcpfin udp        set timeouts in seconds; 0 keeps one as it is
+  --zero            -Z        reset the counters of all or of one virtual service
+  --set tcp tcpfin udp        set timeouts in seconds; 0 keeps the present value
   --start-daemon              start a connection synchronisation daemon
   --stop-daemon               stop one
   --help            -h        print this text
@@ -51,12 +51,12 @@ virtual-service:
   --fwmark-service|-f fwmark  a firewall mark, 1 to 4294967295
 
 Options:
-  --ipv6         -6                   the firewall mark before it is one of IPv6 packets
+  --ipv6         -6                   the firewall mark before it is for IPv6 packets
   --scheduler    -s scheduler         rr|wrr|lc|wlc|lblc|lblcr|dh|sh|sed|nq|fo|ovf|mh,
-                                      wlc if there is none
+                                      wlc by default
   --pe            engine              persistence engine: sip
-  --persistent   -p [timeout]         persistent service, for so many seconds (360)
-  --netmask      -M netmask           clients of one network count as one: mask, or IPv6 prefix length
+  --persistent   -p [timeout]         persistent service, timeout in seconds (360)
+  --netmask      -M netmask           group clients by network: mask, or IPv6 prefix length
   --real-server  -r server-address    host[:port]
   --gatewaying   -g                   forward by direct routing (this is the default)
   --ipip         -i                   forward through a tunnel
@@ -67,22 +67,22 @@ Options:
   --tun-csum                          tunnel checksum
   --tun-remcsum                       remote checksum offload, for gue
   --weight       -w weight            share of new connections (1)
-  --u-threshold  -x uthreshold        no new connections from so many on (0: no limit)
-  --l-threshold  -y lthreshold        and again below so many
+  --u-threshold  -x uthreshold        stop new connections at this number (0: no limit)
+  --l-threshold  -y lthreshold        take new connections again below this number
   --connection   -c                   list the connections
   --timeout                           list the timeouts
   --daemon                            list the synchronisation daemons
-  --stats                             list what was counted
+  --stats                             list counters
   --rate                              list rates per second
   --exact        -X                   counters without units
   --thresholds                        list the thresholds
   --persistent-conn                   list persistent connections
   --tun-info                          list the tunnels
   --nosort                            list in the kernel's order
-  --sort                              nothing: kept for scripts that say it
-  --ops          -o                   schedule each UDP packet by itself
+  --sort                              no effect: kept for old scripts
+  --ops          -o                   schedule each UDP packet on its own
   --numeric      -n                   addresses and ports as numbers
-  --sched-flags  -b flags             flags of the scheduler, with commas between them
+  --sched-flags  -b flags             flags of the scheduler, separated by commas
 Daemon Options:
   --syncid        id                  group of daemons, 0 to 255 (0)
   --sync-maxlen   length              longest message in bytes

@@ -13,6 +13,7 @@ import type {
 import {
   isHostMask,
   markWords,
+  namedFlags,
   NO_OPTION,
   PROTOCOL_OPTIONS,
   serverLine,
@@ -105,7 +106,7 @@ function serviceName({ key, family }: Service<Counter>, write: EndpointWriter): 
 
 function attributes(service: Service<Counter>): string {
   const { schedulerFlags, persistence, persistenceEngine, onePacket } = service
-  let text = schedulerFlags.length === 0 ? '' : ` (${ownFlags(service).join(',')})`
+  let text = namedFlags(schedulerFlags).length === 0 ? '' : ` (${ownFlags(service).join(',')})`
   if (persistence !== undefined) {
     text += ` persistent ${String(persistence.timeoutSeconds)}`
     if (!isHostMask(persistence.netmask)) text += ` mask ${String(persistence.netmask)}`
@@ -114,11 +115,10 @@ function attributes(service: Service<Counter>): string {
   return onePacket ? `${text} ops` : text
 }
 
-/** Flags that ipvsadm has a name for: of sh and mh it does not know the third. */
+/** Flags as ipvsadm lists them: it does not know the third of sh and mh. */
 function ownFlags({ scheduler, schedulerFlags }: Service<Counter>): readonly string[] {
-  return scheduler === 'sh' || scheduler === 'mh'
-    ? schedulerFlags.filter((flag) => flag !== 'flag-3')
-    : schedulerFlags
+  const named = namedFlags(schedulerFlags)
+  return scheduler === 'sh' || scheduler === 'mh' ? named.filter((flag) => flag !== 'flag-3') : named
 }
 
 function serverRow(

@@ -2,7 +2,7 @@ import { getSystemErrorMap } from 'node:util'
 import type { IpvsError } from '../../index.ts'
 import type { CommandName } from '../../ipvsadm/options.ts'
 
-/** What ipvsadm says to an errno of the kernel, by the command; what it has no words of its own for is the C library's. */
+/** The messages of ipvsadm for an errno of the kernel, by command. For others it prints that of the C library. */
 
 const ANY: Readonly<Record<string, string>> = {
   EPERM: 'Permission denied (you must be root)',
@@ -32,7 +32,7 @@ const OF_COMMAND: Readonly<Partial<Record<CommandName, Readonly<Record<string, s
   'stop-daemon': { ESRCH: 'No daemon is running' },
 }
 
-/** strerror(3) of glibc, where Node's texts differ. */
+/** strerror(3) of glibc, where Node's messages differ. */
 const LIBRARY: Readonly<Record<string, string>> = {
   ENOENT: 'No such file or directory',
   ESRCH: 'No such process',

@@ -2,16 +2,16 @@ import { fstatSync, readSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError } from '../../index.ts'
 import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
 
-/** As a shell reports a program that SIGPIPE ended: its reader was gone. */
+/** The status that a shell reports for a program that SIGPIPE ended: its reader was gone. */
 const BROKEN_PIPE_STATUS = 141
 
-/** So much is written at once where nobody looks on. */
+/** Characters that are collected for one write, unless to a terminal. */
 const BUFFER_LENGTH = 64 * 1024
 
-/** So much is read at once. Lines that came together are sent together; more of them only take fresh memory. */
+/** Bytes that are read at once. Lines that arrive together are sent together; larger pieces only take more memory. */
 const PIECE_LENGTH = 16 * 1024
 
-/** The file of the in-memory kernel's table cannot be read or written. */
+/** The file with the in-memory table cannot be read or written. */
 const MEMORY_FAILED_STATUS = 2
 
 /**
@@ -35,7 +35,7 @@ export async function runProgram(program: string, args: readonly string[]): Prom
 }
 
 async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly string[]): Promise<number> {
-  // Look-ups wait for name servers on these threads and take half of them at most. They are made at the first work.
+  // Look-ups wait for name servers on these threads and take at most half of them. The threads start with the first work.
   if (writesNames(program, args)) process.env.UV_THREADPOOL_SIZE ??= '64'
   const output = new Output()
   const surroundings: Surroundings = {
@@ -67,7 +67,7 @@ function runNamed(program: string, args: readonly string[], surroundings: Surrou
   return ipvsadm(args, surroundings)
 }
 
-/** Opens the kernel's table; loads the module if it is not there, as ipvsadm does. */
+/** Opens the kernel's table. Loads the module first if it is missing, as ipvsadm does. */
 async function openKernel(): Promise<Ipvs> {
   try {
     return await Ipvs.open()
@@ -78,13 +78,13 @@ async function openKernel(): Promise<Ipvs> {
     try {
       execFileSync('/sbin/modprobe', ['--', 'ip_vs'], { stdio: ['ignore', 'ignore', 'inherit'] })
     } catch {
-      // What modprobe had to say it has said.
+      // modprobe has printed its error.
     }
     return await Ipvs.open()
   }
 }
 
-/** Standard output: by the line on a terminal, in large pieces elsewhere. Nothing that goes wrong there counts. */
+/** Standard output: at once on a terminal, else in large pieces. Errors are ignored, as ipvsadm ignores them. */
 class Output {
   broken = false
   #text = ''
@@ -110,7 +110,7 @@ function isDevice(fd: number): boolean {
   }
 }
 
-/** Standard input as it comes. It is waited for, as by ipvsadm. */
+/** Standard input as it arrives. Blocks the thread, as ipvsadm does. */
 function* readInput(): Generator<Uint8Array> {
   for (;;) {
     const bytes = Buffer.allocUnsafeSlow(PIECE_LENGTH)
@@ -124,14 +124,14 @@ function* readInput(): Generator<Uint8Array> {
         waitHere()
         continue
       }
-      // What cannot be read has ended.
+      // An input that cannot be read has ended.
     }
     if (length === 0) return
     yield bytes.subarray(0, length)
   }
 }
 
-/** Writes all of it before it returns. Gives the code of the error that ended it, if one did. */
+/** Writes all of a text before it returns. Gives the code of the error that stopped it, if there was one. */
 function writeAll(fd: number, text: string): string | undefined {
   let bytes = Buffer.from(text)
   while (bytes.length > 0) {
@@ -146,7 +146,7 @@ function writeAll(fd: number, text: string): string | undefined {
   return undefined
 }
 
-/** For a pipe that another process made one that does not wait. */
+/** For a pipe that another process has made non-blocking. */
 function waitHere(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
 }

@@ -6,7 +6,7 @@ import { messageOf } from './messages.ts'
 import { type Input, restore } from './restore.ts'
 import { change, readWithHosts, report, type Session, show } from './run.ts'
 
-/** What a program has around it: the process, or a test. */
+/** The surroundings of a program: those of the process, or of a test. */
 export interface Surroundings {
   /** The program's name in its messages. */
   readonly program: string
@@ -37,7 +37,7 @@ export async function ipvsadmSave(args: readonly string[], surroundings: Surroun
   return ipvsadm(args.includes('-n') ? ['-S', '-n'] : ['-S'], surroundings)
 }
 
-/** ipvsadm-restore: clears the table, whatever follows, and fills it from the input. */
+/** ipvsadm-restore: clears the table in any case, then executes the lines of the input. */
 export async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
   let text = ''
   for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
@@ -63,7 +63,7 @@ async function withKernel(
   }
 }
 
-/** ipvsadm asks the kernel who it is before it looks at any argument. */
+/** ipvsadm asks the kernel for its version before it looks at any argument. */
 async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
   let ipvs: Ipvs | undefined
   try {

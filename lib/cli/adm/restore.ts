@@ -5,17 +5,17 @@ import { HostWanted } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
 
-/** Where lines come from, in pieces. */
+/** The input in pieces. */
 export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 
-/** So much of a line is shown where it failed. */
+/** Characters of a failed line that are shown. */
 const SHOWN = 500
 
 /**
- * -R: does the lines of a text, each as a command line of its own. Lines that
- * came together are sent together. What the kernel refuses is reported, and the
- * lines after it are done; a line that cannot be read ends everything. The
- * status is that of the last line.
+ * -R: executes the lines of a text, each as a command line of its own. Lines
+ * that arrive together are sent together. A line that the kernel refuses is
+ * reported and the next ones are executed; a line that cannot be read ends the
+ * restore. The status is that of the last line.
  */
 export async function restore(input: Input, session: Session): Promise<number> {
   const restoring = new Restore({ ...session, nested: true })
@@ -25,7 +25,7 @@ export async function restore(input: Input, session: Session): Promise<number> {
   return restoring.status
 }
 
-/** Lines that were sent together, or one that was not, and why each failed. */
+/** Lines that were sent together, or one by itself, and the error of each. */
 interface Sent {
   readonly lines: readonly Line[]
   readonly errors: Promise<readonly unknown[]>
@@ -42,7 +42,7 @@ class Restore {
   readonly #session: Session
   #number = 0
   #sent: Sent[] = []
-  /** What is yet to be written, and the lines that say so. Almost all do, and a promise for each would cost more than all else. */
+  /** Steps that are not sent yet, and their lines. Almost all lines are steps; a promise for each would cost more than all else. */
   #writes: RunnableStep[] = []
   #lines: Line[] = []
 
@@ -50,7 +50,7 @@ class Restore {
     this.#session = session
   }
 
-  /** Does these lines. Says whether one of them ended the restore. */
+  /** Executes these lines. Returns whether one of them ended the restore. */
   async take(lines: readonly string[]): Promise<boolean> {
     for (const text of lines) {
       this.#number += 1
@@ -69,7 +69,7 @@ class Restore {
     return false
   }
 
-  /** `undefined` for a line that names a host, or cannot be read: those take longer. */
+  /** `undefined` for a line that names a host or cannot be read: both take the slow way. */
   #read(words: readonly string[]): Action | undefined {
     try {
       return readLine(words, this.#session)
@@ -83,7 +83,7 @@ class Restore {
     return { text, number: this.#number, command }
   }
 
-  /** Does any other line. Says whether it ended the restore. */
+  /** Executes any other line. Returns whether it ended the restore. */
   async #do(text: string, words: readonly string[], read: Action | undefined): Promise<boolean> {
     this.#send()
     let action: Action
@@ -103,7 +103,7 @@ class Restore {
       this.#sent.push({ lines: [this.#line(text, action.command)], errors })
       return false
     }
-    // What follows shows what was done before it.
+    // A listing shows the effect of the lines before it.
     await this.#settle()
     switch (action.command) {
       case 'list':
@@ -135,7 +135,7 @@ class Restore {
     this.#lines = []
   }
 
-  /** Reports what became of what was sent, in order. */
+  /** Waits for what was sent, and reports errors in the order of the lines. */
   async #settle(): Promise<void> {
     this.#send()
     for (const { lines, errors } of this.#sent) {
@@ -150,10 +150,10 @@ class Restore {
   }
 }
 
-/** The lines that came, as they come. */
+/** Lines as they arrive. */
 async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-  // Pieces of a line whose end has not come.
+  // Pieces of a line whose end has not arrived.
   let begun: string[] = []
   for await (const bytes of input) {
     const text = decoder.decode(bytes, { stream: true })

@@ -15,7 +15,7 @@ import * as list from './listing.ts'
 import { messageOf } from './messages.ts'
 import { sortRealServers, sortServices } from './sort.ts'
 
-/** What a command line works with. */
+/** The environment of a command line. */
 export interface Session extends LineOptions {
   readonly names: Names
   readonly ipvs: Ipvs
@@ -23,7 +23,7 @@ export interface Session extends LineOptions {
   readonly err: (text: string) => void
 }
 
-/** Reads a command line; looks up the hosts that it names first, where it names some. */
+/** Reads a command line, after it has looked up the hosts that the line names. */
 export async function readWithHosts(
   words: readonly string[],
   options: LineOptions & { readonly names: Names },
@@ -38,7 +38,7 @@ export async function readWithHosts(
   }
 }
 
-/** What brings nothing back but success. */
+/** An action that returns nothing. */
 export type Change = Exclude<Action, { readonly command: Other }>
 
 type Other = 'list' | 'save' | 'restore' | 'help' | 'version'
@@ -47,7 +47,7 @@ export function isChange(action: Action): action is Change {
   return !['list', 'save', 'restore', 'help', 'version'].includes(action.command)
 }
 
-/** Asks for a change before it returns, so that those of many calls in a row travel together. */
+/** Sends a change before it returns, so that the changes of many calls in a row travel together. */
 export async function change(ipvs: Ipvs, action: Change): Promise<void> {
   const write = writeOf(action)
   if (write !== undefined) {
@@ -109,13 +109,13 @@ export function writeOf(action: Action): RunnableStep | undefined {
   }
 }
 
-/** The library does not send these; the kernel looks for the service first, then at the thresholds. */
+/** The library does not send such thresholds. The kernel looks for the service first, then at the thresholds. */
 async function refuseThresholds(ipvs: Ipvs, key: ServiceKey): Promise<never> {
   await ipvs.service(key)
   throw new IpvsError({ errno: constants.errno.ERANGE, command: 'addRealServer', service: key })
 }
 
-/** Prints what a listing or a save asks for. Gives the exit status. */
+/** Prints a listing or a save. Returns the exit status. */
 export async function show(
   action: Extract<Action, { readonly command: 'list' | 'save' }>,
   session: Session,
@@ -127,7 +127,7 @@ export async function show(
     return 0
   } catch (error) {
     if (!(error instanceof IpvsError)) throw error
-    // These two end without a word.
+    // These two fail silently.
     const silent = action.options.has('timeout') || action.options.has('daemon')
     if (!silent) session.err(`${messageOf(error, 'list')}\n`)
     return 1
@@ -159,7 +159,7 @@ async function listing(
   return header + list.formatTable(shown, { given: options, write: list.endpointWriter(known) })
 }
 
-/** There can be millions, so they are written as they come; but their hosts are looked up together. */
+/** There can be millions, so they are printed as they arrive; with names, after all hosts were looked up together. */
 async function showConnections({ ipvs, names, out }: Session, options: ReadonlySet<Key>): Promise<void> {
   const engines = options.has('persistent-conn')
   const connections = ipvs.connections()
@@ -203,7 +203,7 @@ function addressesOf(table: readonly SnapshotEntry<Counter>[]): string[] {
   ])
 }
 
-/** What went wrong with a change, as ipvsadm reports it. Gives the exit status. */
+/** Reports the error of a change as ipvsadm does. Returns the exit status. */
 export function report(error: unknown, command: CommandName, err: (text: string) => void): number {
   if (error instanceof Refusal) {
     err(`${error.message}\n`)

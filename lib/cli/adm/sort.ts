@@ -3,19 +3,19 @@ import { wordsOf } from '../../ipvsadm/numbers.ts'
 
 /**
  * The order of ipvsadm's listings. It compares by subtraction in 32 bits, which
- * wraps, so that "before" does not hold from one neighbour to the next: the
- * outcome is then what its merge sort makes of the kernel's order.
+ * wraps, so the order is not transitive: the result depends on the kernel's
+ * order and on the steps of the merge sort.
  */
 
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, fwmark: 0 }
 
-/** What is compared of an entry, the first that differs counts. */
+/** The values by which an entry is compared; the first that differs decides. */
 interface Ranked<T> {
   readonly entry: T
   readonly ipv6: boolean
   readonly address: readonly number[]
   readonly port: number
-  /** Of a service: its mark, family and protocol, which come first. */
+  /** Of a service: its mark, family and protocol, which are compared first. */
   readonly head: readonly number[]
 }
 
@@ -48,7 +48,7 @@ function rankService<T>(entry: T, { key, family }: Service<Counter>): Ranked<T> 
   }
 }
 
-/** Of two families the left one's words are compared, with zeros where the right one has none. */
+/** Between two families as many words are compared as the left one has; missing words of the right one are 0. */
 function compare(left: Ranked<unknown>, right: Ranked<unknown>): number {
   for (const [index, value] of left.head.entries()) {
     const difference = (value - (right.head[index] ?? 0)) | 0
@@ -65,7 +65,7 @@ function sorted<T>(list: readonly Ranked<T>[]): T[] {
   return mergeSort(list).map(({ entry }) => entry)
 }
 
-/** From the top down, the left half the smaller one. */
+/** Top-down. The left half is the smaller one. */
 function mergeSort<T>(list: readonly Ranked<T>[]): readonly Ranked<T>[] {
   if (list.length < 2) return list
   const middle = list.length >> 1
