@@ -241,7 +241,6 @@ class Line {
 
   #readOption(option: OptionDefinition, given: string | undefined): void {
     const value = given ?? ''
-    const number = (message: string): number => numberOf(value, option.range, message)
     switch (option.long) {
       case 'tcp-service':
       case 'udp-service':
@@ -259,7 +258,7 @@ class Line {
       case 'fwmark-service':
         // The ports of its servers may have names, as if it was TCP.
         this.#protocol = 'tcp'
-        this.#fwmark = number(`invalid fwmark value \`${value}' specified`)
+        this.#fwmark = numberOf(option, value, `invalid fwmark value \`${value}' specified`)
         return
       case 'ipv6':
         if (this.#fwmark === 0) throw new Refusal('-6 used before -f\n')
@@ -271,7 +270,9 @@ class Line {
         return
       case 'persistent':
         this.#persistence =
-          given === undefined ? PERSISTENT_SECONDS : number(`invalid timeout value \`${value}' specified`)
+          given === undefined
+            ? PERSISTENT_SECONDS
+            : numberOf(option, value, `invalid timeout value \`${value}' specified`)
         return
       case 'netmask':
         this.#netmask = this.#readNetmask(value)
@@ -292,13 +293,13 @@ class Line {
         this.#method = 'masquerade'
         return
       case 'weight':
-        this.#weight = number('illegal weight specified')
+        this.#weight = numberOf(option, value, 'illegal weight specified')
         return
       case 'u-threshold':
-        this.#upper = number('illegal u_threshold specified')
+        this.#upper = numberOf(option, value, 'illegal u_threshold specified')
         return
       case 'l-threshold':
-        this.#lower = number('illegal l_threshold specified')
+        this.#lower = numberOf(option, value, 'illegal l_threshold specified')
         return
       case 'pe':
         this.#engine = cut(value, 16)
@@ -311,25 +312,25 @@ class Line {
         this.#tunnel = value
         return
       case 'tun-port':
-        this.#tunnelPort = number('illegal tunnel port specified')
+        this.#tunnelPort = numberOf(option, value, 'illegal tunnel port specified')
         return
       case 'mcast-interface':
         this.#daemon.multicastInterface = cut(value, 15)
         return
       case 'syncid':
-        this.#daemon.syncId = number('illegal syncid specified')
+        this.#daemon.syncId = numberOf(option, value, 'illegal syncid specified')
         return
       case 'mcast-group':
         this.#daemon.multicastGroup = readGroup(value)
         return
       case 'mcast-port':
-        this.#daemon.multicastPort = number('illegal mcast-port specified')
+        this.#daemon.multicastPort = numberOf(option, value, 'illegal mcast-port specified')
         return
       case 'mcast-ttl':
-        this.#daemon.multicastTtl = number('illegal mcast-ttl specified')
+        this.#daemon.multicastTtl = numberOf(option, value, 'illegal mcast-ttl specified')
         return
       case 'sync-maxlen':
-        this.#daemon.maxLengthBytes = number('illegal sync-maxlen specified')
+        this.#daemon.maxLengthBytes = numberOf(option, value, 'illegal sync-maxlen specified')
         return
       default:
       // The other options have no value.
@@ -479,9 +480,12 @@ class Line {
   }
 }
 
-function numberOf(text: string, range: OptionDefinition['range'], message: string): number {
-  const [least, most] = range ?? [0, 0]
-  const number = readNumber(text, least, most)
+function numberOf(
+  { range = [0, MAX_SECONDS] }: Pick<OptionDefinition, 'range'>,
+  text: string,
+  message: string,
+): number {
+  const number = readNumber(text, range[0], range[1])
   if (number === undefined) throw new Refusal(message)
   return number
 }
@@ -492,7 +496,7 @@ function readTimeouts(words: readonly string[]): [number, number, number] {
     throw new Refusal('--set option requires 3 timeout values')
   }
   const seconds = (word: string): number =>
-    numberOf(word, [0, MAX_SECONDS], `invalid timeout value \`${word}' specified`)
+    numberOf({ range: [0, MAX_SECONDS] }, word, `invalid timeout value \`${word}' specified`)
   return [seconds(tcp), seconds(tcpFin), seconds(udp)]
 }
 

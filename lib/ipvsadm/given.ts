@@ -27,7 +27,7 @@ export interface ShownOption {
   readonly option: OptionDefinition
   /** As it was written, for messages. */
   readonly shown: string
-  readonly value?: string
+  readonly value: string | undefined
   /** Of the option's word. */
   readonly column: number
   /** Of its value, else of the option's word. */
@@ -45,10 +45,10 @@ export function readOptions(words: readonly Word[]): { options: ShownOption[]; o
       const { option, value, word, at, valueWord, valueAt } = given
       options.push({
         option,
+        value,
         shown: shownAt(texts[word], at),
         column: columnOf(word),
         valueColumn: columnOf(valueWord, valueAt),
-        ...(value !== undefined && { value }),
       })
     }
   } catch (error) {
