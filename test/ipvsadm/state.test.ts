@@ -464,6 +464,8 @@ describe('a refusal', () => {
     ['no service', '-A -s rr', 1, 1, /-A needs a virtual service/],
     ['no server', `${WEB}-a -t 10.0.0.1:80`, 2, 1, /-a needs --real-server/],
     ['an option of servers for a service', '-A -t 10.0.0.1:80 -w 1', 1, 19, /-w does not go with -A/],
+    ['an option of listings', '-A -t 10.0.0.1:80 --stats', 1, 19, /--stats does not go with -A/],
+    ['-6 without a service', '--set 1 2 3 -6', 1, 13, /-6 does not go with --set/],
     [
       'an option of services for a server',
       `${WEB}-a -t 10.0.0.1:80 -r 10.1.0.1 -s rr`,
