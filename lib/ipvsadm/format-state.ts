@@ -277,7 +277,10 @@ class StateWriter {
   }
 }
 
-/** Whether a text stays one word: for ipvsadm, which knows no quotes, and for our own reader, which does. */
+/**
+ * Whether a text stays one word: for ipvsadm, which knows no quotes, for our own
+ * reader, which does, and in a file, which is UTF-8.
+ */
 function isWord(text: string): boolean {
-  return /^[^\s"'#][^\s"']*$/.test(text)
+  return /^[^\s"'#][^\s"']*$/.test(text) && !/\p{Surrogate}/u.test(text)
 }

@@ -804,6 +804,12 @@ describe('what lines cannot say', () => {
       '',
     ],
     [
+      'a scheduler that is not UTF-8',
+      { services: [{ ...address, scheduler: 'a\udcff' }] },
+      'services[0].scheduler',
+      '',
+    ],
+    [
       'one-packet scheduling of TCP',
       { services: [{ ...address, onePacket: true }] },
       'services[0].onePacket',
