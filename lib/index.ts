@@ -44,6 +44,7 @@ export type {
   Totals,
   Tunnel,
 } from './model/types.ts'
+export { printable } from './model/printable.ts'
 export { RealServer, Service } from './service.ts'
 export type { OpenOptions } from './session/open.ts'
 export type { StepOutcome } from './session/run-steps.ts'
@@ -54,6 +55,8 @@ export { restrictState } from './state/restrict.ts'
 export type { Scope } from './state/scope.ts'
 export { type RunnableStep, type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
 export {
+  compareEndpoints,
+  compareServiceKeys,
   detectStateFormat,
   formatEndpoint,
   formatServiceKey,

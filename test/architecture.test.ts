@@ -97,7 +97,7 @@ const TABLE: Readonly<Record<string, Row>> = {
     may: ['lib/model/errno.ts'],
     packages: ['node-gyp-build', 'node:module', 'node:path', 'node:url', 'node:util'],
   },
-  'lib/state': { may: VALUES },
+  'lib/state': { may: VALUES, packages: ['node:util'] },
   'lib/ipvsadm': { may: ['lib/state', ...VALUES] },
   'lib/text': { may: ['lib/ipvsadm', 'lib/state', ...VALUES], packages: ['yaml'] },
   'lib/session': { may: ['lib/codec', 'lib/transport', 'lib/state', ...VALUES] },

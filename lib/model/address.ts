@@ -9,6 +9,10 @@ import type { Family, RealServerKey, ServiceKey } from './types.ts'
 /** Bytes of an address as the kernel has it. */
 export const ADDRESS_BYTES = 16
 
+const DOT = 46
+const ZERO = 48
+const COLON = 58
+
 /** Decimal text of every byte: formatting IPv4 addresses is a fifth of decoding a table. */
 const DECIMAL: readonly string[] = Array.from({ length: 256 }, (_, byte) => String(byte))
 
@@ -47,9 +51,18 @@ export function formatIPv4(value: number): string {
 
 /** The number of a dotted IPv4 address or mask, high byte first. */
 export function parseIPv4Number(text: string): number {
-  const bytes = new Uint8Array(4)
-  parseIPv4(text, bytes, 0)
-  return new DataView(bytes.buffer).getUint32(0, false)
+  let number = 0
+  let value = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code === DOT) {
+      number = number * 256 + value
+      value = 0
+    } else {
+      value = value * 10 + code - ZERO
+    }
+  }
+  return number * 256 + value
 }
 
 function decimal(byte: number): string {
@@ -61,43 +74,50 @@ export function parseIPv4(text: string, bytes: Uint8Array, at: number): void {
   let value = 0
   for (let index = 0; index < text.length; index++) {
     const code = text.charCodeAt(index)
-    if (code === 46) {
+    if (code === DOT) {
       bytes[at++] = value
       value = 0
     } else {
-      value = value * 10 + code - 48
+      value = value * 10 + code - ZERO
     }
   }
   bytes[at] = value
 }
 
 function parseIPv6(text: string, bytes: Uint8Array): void {
-  const gap = text.indexOf('::')
-  if (gap < 0) {
-    writeGroups(text, bytes, 0)
-    return
-  }
-  writeGroups(text.slice(0, gap), bytes, 0)
-  const tail = new Uint8Array(ADDRESS_BYTES)
-  const length = writeGroups(text.slice(gap + 2), tail, 0)
-  bytes.set(tail.subarray(0, length), ADDRESS_BYTES - length)
-}
-
-/** Writes the groups of a text without '::' and gives where they end. */
-function writeGroups(text: string, bytes: Uint8Array, at: number): number {
-  if (text === '') return at
-  for (const group of text.split(':')) {
-    if (group.includes('.')) {
-      parseIPv4(group, bytes, at)
+  let at = 0
+  let gap = -1
+  let group = -1
+  let start = 0
+  for (let index = 0; index <= text.length; index++) {
+    // No split(): a sort of a large table comes here millions of times.
+    const code = index === text.length ? COLON : text.charCodeAt(index)
+    if (code === COLON) {
+      if (group >= 0) {
+        bytes[at] = group >> 8
+        bytes[at + 1] = group & 255
+        at += 2
+      } else if (text.charCodeAt(index - 1) === COLON) {
+        gap = at
+      }
+      group = -1
+      start = index + 1
+    } else if (code === DOT) {
+      parseIPv4(text.slice(start), bytes, at)
       at += 4
+      break
     } else {
-      const value = parseInt(group, 16)
-      bytes[at] = value >> 8
-      bytes[at + 1] = value & 255
-      at += 2
+      group = Math.max(group, 0) * 16 + hexDigit(code)
     }
   }
-  return at
+  if (gap < 0) return
+  bytes.copyWithin(ADDRESS_BYTES - (at - gap), gap, at)
+  bytes.fill(0, gap, ADDRESS_BYTES - (at - gap))
+}
+
+/** The value of 0-9, a-f or A-F. */
+function hexDigit(code: number): number {
+  return code < 58 ? code - ZERO : (code | 32) - 87
 }
 
 /**
@@ -145,10 +165,6 @@ export function familyOfService(key: ServiceKey): Family {
 export function familyOfAddress(text: string): Family {
   return text.includes(':') ? 'ipv6' : 'ipv4'
 }
-
-const DOT = 46
-
-const ZERO = 48
 
 /** Whether this is an IPv4 address: four decimal numbers without leading zeros. */
 export function isIPv4(text: string): boolean {

@@ -1,6 +1,8 @@
-import { familyOfService } from '../model/address.ts'
+import { styleText } from 'node:util'
 import * as check from '../model/check.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
+import { compareEndpoints, compareServiceKeys } from '../model/order.ts'
+import { printable } from '../model/printable.ts'
 import type {
   RealServerKey,
   RealServerSpec,
@@ -9,8 +11,8 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
-import { parseAddress } from '../model/address.ts'
-import { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
+import { sorted } from '../util/sort.ts'
 import type { Differences } from './plan.ts'
 import { serverSubject, type Step, subjectOf } from './steps.ts'
 
@@ -20,7 +22,13 @@ export interface FormatPlanOptions {
   readonly color?: boolean
 }
 
-const COLORS = { '+': '32', '-': '31', '~': '33', '!': '1;31', ' ': '2' } as const
+const COLORS = {
+  '+': 'green',
+  '-': 'red',
+  '~': 'yellow',
+  '!': ['bold', 'red'],
+  ' ': 'dim',
+} as const satisfies Readonly<Record<string, Parameters<typeof styleText>[0] | readonly string[]>>
 type Sign = keyof typeof COLORS
 
 interface Line {
@@ -53,7 +61,6 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
     throw new TypeError(`a plan has ${name}; this has none: give all that plan() gave, and await it first`)
   }
   const color = check.flag(options.color ?? false, 'color')
-  const pace = new Pace()
   const groups = new Map<string, Group>()
   const group = (key: ServiceKey): Group => {
     const id = serviceName(key)
@@ -65,12 +72,12 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
   const successors = new Map<string, string>()
   const others: Line[] = []
   const counts = { '+': 0, '~': 0, '-': 0 }
-  for (const step of plan.steps) {
+  const describe = (step: Step): void => {
     const sign = signOf(step)
     counts[sign] += 1
     if (!('service' in step)) {
       others.push({ sign, text: describeOther(step) })
-      continue
+      return
     }
     const { servers } = group(step.service)
     const id = serviceName(step.service)
@@ -87,43 +94,50 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
     } else {
       const head = { sign, text: `${id}  ${describeService(step)}${more}` }
       groups.set(id, { key: step.service, servers, head })
-      const gone = step.kind === 'delete-service' ? step.before.realServers : undefined
-      for (const server of gone ?? []) {
-        servers.push(serverLine(server, sign, serverText(server)))
-        counts['-'] += 1
-        if (pace.due()) await pace.rest()
+    }
+  }
+  for await (const some of slices(plan.steps)) {
+    for (const step of some) {
+      describe(step)
+      if (step.kind !== 'delete-service') continue
+      const { servers } = group(step.service)
+      for await (const gone of slices(step.before.realServers ?? [])) {
+        for (const server of gone) servers.push(serverLine(server, '-', serverText(server)))
+        counts['-'] += gone.length
       }
     }
-    if (pace.due()) await pace.rest()
   }
 
   const lines: string[] = []
   const print = ({ sign, text }: Line, indent = ''): void => {
-    const line = `${sign} ${indent}${text}`.trimEnd()
-    lines.push(color ? `\u001B[${COLORS[sign]}m${line}\u001B[0m` : line)
+    // What a state or a kernel has in a name must not reach a terminal as it is, nor be a line of its own.
+    const line = printable(`${sign} ${indent}${text}`).trimEnd()
+    lines.push(color ? colored(sign, line) : line)
   }
   for (const line of others) print(line)
-  for (const { head, servers } of await sorted([...groups.values()], pace)) {
-    print(head)
-    for (const { line } of await sorted(servers, pace)) {
-      print(line, '  ')
-      if (pace.due()) await pace.rest()
+  const ordered = await sorted([...groups.values()], (one, other) => compareServiceKeys(one.key, other.key))
+  for await (const some of slices(ordered)) {
+    for (const { head, servers } of some) {
+      print(head)
+      const below = await sorted(servers, (one, other) => compareEndpoints(one.key, other.key))
+      for await (const few of slices(below)) for (const { line } of few) print(line, '  ')
     }
-    if (pace.due()) await pace.rest()
   }
-  for (const key of plan.starved) {
-    if (pace.due()) await pace.rest()
-    print({
-      sign: '!',
-      text: `${serviceName(key)} would be left without a real server whose weight is above 0`,
-    })
+  for await (const some of slices(plan.starved)) {
+    for (const key of some) {
+      print({
+        sign: '!',
+        text: `${serviceName(key)} would be left without a real server whose weight is above 0`,
+      })
+    }
   }
-  for (const key of plan.reordered) {
-    if (pace.due()) await pace.rest()
-    print({
-      sign: ' ',
-      text: `${serviceName(key)}: its real servers stay in another order than the state has`,
-    })
+  for await (const some of slices(plan.reordered)) {
+    for (const key of some) {
+      print({
+        sign: ' ',
+        text: `${serviceName(key)}: its real servers stay in another order than the state has`,
+      })
+    }
   }
   if (plan.steps.length === 0) lines.push('Nothing to do.')
   else
@@ -137,31 +151,10 @@ function serverLine(key: RealServerKey, sign: Sign, text: string): ServerLine {
   return { key, line: { sign, text: `${endpointName(key.address, key.port)}  ${text}` } }
 }
 
-/** Nobody reads so long a list to the end, and to sort it would keep the JS thread. */
-const MOST_TO_SORT = 5000
-
-/** By address and port as numbers: 10.0.0.9 comes before 10.0.0.10, and 2001:db8::a before 2001:db8::10. */
-async function sorted<T extends { readonly key: ServiceKey | RealServerKey }>(
-  list: readonly T[],
-  pace: Pace,
-): Promise<readonly T[]> {
-  if (list.length > MOST_TO_SORT) return list
-  const ranked = await pace.map(list, (one) => ({ one, rank: rankOf(one.key) }))
-  return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ one }) => one)
-}
-
-/** A text that comes where an identity belongs. */
-function rankOf(key: ServiceKey | RealServerKey): string {
-  if ('fwmark' in key) return `fwmark ${familyOfService(key)} ${padded(key.fwmark)}`
-  const protocol = 'protocol' in key ? String(key.protocol).padStart(3, '0') : ''
-  const address = key.address.includes(':')
-    ? `ipv6 ${String.fromCharCode(...parseAddress(key.address))}`
-    : `ipv4 ${key.address.replace(/\d+/g, (digits) => digits.padStart(3, '0'))}`
-  return `${protocol} ${address} ${padded(key.port ?? 0)}`
-}
-
-function padded(number: number): string {
-  return String(number).padStart(10, '0')
+/** For whoever prints it: whether this process has a terminal is not asked. */
+function colored(sign: Sign, line: string): string {
+  const format = COLORS[sign]
+  return styleText(typeof format === 'string' ? format : [...format], line, { validateStream: false })
 }
 
 function signOf({ kind }: Step): '+' | '~' | '-' {

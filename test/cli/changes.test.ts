@@ -95,7 +95,7 @@ describe('ipvs plan', () => {
 
   test('is in colour on a terminal', async () => {
     const { stdout } = await ipvs(['plan', file('less.yaml', LESS)], { kernel, columns: 80 })
-    expect(stdout).toContain('\u001B[31m-   10.0.0.8:80  method masquerade, weight 2\u001B[0m\n')
+    expect(stdout).toContain('\u001B[31m-   10.0.0.8:80  method masquerade, weight 2\u001B[39m\n')
   })
 
   test('reads standard input', async () => {

@@ -70,6 +70,29 @@ describe('ipvs list in a pipe', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
   })
 
+  test('has the order of ipvs plan', async () => {
+    const addresses = ['2001:db8::10', '10.0.0.10', '2001:db8::a', '10.0.0.9']
+    const services = addresses.map((address) => ({
+      protocol: 'tcp' as const,
+      address,
+      port: 80,
+      realServers: ['2001:db8::10', '2001:db8::a'].map((server) => ({
+        address: server,
+        method: 'tunnel' as const,
+      })),
+    }))
+    const stdin = JSON.stringify({ services })
+    kernel = createMemoryKernel()
+    const plan = await ipvs('plan -', { kernel, stdin })
+    await ipvs('apply - --yes', { kernel, stdin })
+    const list = await ipvs('list', { kernel })
+    const words = [...list.stdout.matchAll(/^(tcp\/\S+) +(\S+)/gm)].map(([, service, server]) =>
+      server === '-' ? service : server,
+    )
+    expect(words.slice(0, 3)).toEqual(['tcp/10.0.0.9:80', '[2001:db8::a]:80', '[2001:db8::10]:80'])
+    expect(words).toEqual([...plan.stdout.matchAll(/^\+ +(\S+)/gm)].map(([, word]) => word))
+  })
+
   test('has counters with --stats', async () => {
     const { stdout } = await ipvs('list --stats', { kernel })
     const lines = stdout.split('\n').map((line) => line.split(/ +/))

@@ -416,9 +416,44 @@ describe('formatPlan', () => {
 
   test('prints the same in colour, if asked', async () => {
     const text = await formatPlan(await planStates(from, to), { color: true })
-    expect(text).toContain('\u001B[32m+ fwmark/7  scheduler wlc, persistence 300s/255.255.255.0\u001B[0m\n')
+    expect(text).toContain('\u001B[32m+ fwmark/7  scheduler wlc, persistence 300s/255.255.255.0\u001B[39m\n')
     expect(text).toContain('\u001B[31m-   10.1.0.1:8080')
     expect(text.replaceAll(/\u001B\[[\d;]*m/g, '')).toBe(EXPECTED)
+  })
+
+  test('lets no name change the terminal, or be a line of its own', async () => {
+    const odd = 'a\u001B]0;x\u0007\n- \u009B31m\u202E'
+    const from: State = { services: [{ ...WEB, scheduler: odd, realServers: [] }] }
+    const to: State = {
+      services: [
+        { ...WEB, persistence: { timeoutSeconds: 60, netmask: 24 }, persistenceEngine: odd, realServers: [] },
+      ],
+    }
+    const shown = String.raw`a\u001b]0;x\u0007\n- \u009b31m\u202e`
+    // planStates() may refuse such names; a plan may come from anywhere.
+    const step = { kind: 'edit-service', service: WEB, before: from.services[0], after: to.services[0] }
+    const plan = { steps: [step], starved: [], reordered: [], deletions: 0 } as unknown as Plan
+    for (const color of [false, true]) {
+      const text = await formatPlan(plan, { color })
+      expect(text.replaceAll(/\u001B\[\d+m/g, '')).toBe(
+        `~ tcp/10.0.0.2:80  scheduler ${shown} -> wlc, persistence none -> 60s/24, persistenceEngine none -> ${shown}\n` +
+          '0 to add, 1 to change, 0 to delete.\n',
+      )
+      expect(text.match(/\u001B/g)?.length ?? 0).toBe(color ? 2 : 0)
+    }
+  })
+
+  test('sorts a plan of any length', async () => {
+    const last = (index: number): string => `${String(index >> 8)}.${String(index & 255)}`
+    const servers = Array.from({ length: 20_000 }, (_, index) => ({
+      ...real(1),
+      address: `10.1.${last((index * 7919) % 20_000)}`,
+    }))
+    const text = await formatPlan(await planStates(web(), web(...servers)))
+    const found = [...text.matchAll(/10\.1\.(\d+)\.(\d+):8080/g)].map(
+      ([, high, low]) => Number(high) * 256 + Number(low),
+    )
+    expect(found).toEqual(Array.from({ length: 20_000 }, (_, index) => index))
   })
 
   test('says that there is nothing to do', async () => {

@@ -1,5 +1,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import {
+  compareEndpoints,
+  compareServiceKeys,
   formatEndpoint,
   formatServiceKey,
   type RealServer,
@@ -85,18 +87,14 @@ export async function show(session: Session, text: string): Promise<number> {
   return 0
 }
 
-/** Services and real servers by address and port; the order in the kernel has no meaning. */
+/** As people see services and real servers; the order in the kernel has no meaning. */
 function inOrder(table: readonly SnapshotEntry[]): SnapshotEntry[] {
-  const { compare } = new Intl.Collator('en', { numeric: true })
-  const sorted = <T>(things: readonly T[], name: (thing: T) => string): T[] =>
-    things
-      .map((thing) => ({ thing, name: name(thing) }))
-      .sort((a, b) => compare(a.name, b.name))
-      .map(({ thing }) => thing)
-  return sorted(table, ({ service }) => formatServiceKey(service.key)).map(({ service, realServers }) => ({
-    service,
-    realServers: sorted(realServers, ({ address, port }) => formatEndpoint({ address, port })),
-  }))
+  return table
+    .map(({ service, realServers }) => ({
+      service,
+      realServers: [...realServers].sort((one, other) => compareEndpoints(one, other)),
+    }))
+    .sort((one, other) => compareServiceKeys(one.service.key, other.service.key))
 }
 
 /** A service with its real servers, as docs/command.md has it. */
