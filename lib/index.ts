@@ -62,6 +62,7 @@ export {
   formatServiceKey,
   formatState,
   type FormatStateOptions,
+  formatTunnel,
   type Lookups,
   parseEndpoint,
   parseServiceKey,

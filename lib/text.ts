@@ -1,4 +1,10 @@
-export { formatEndpoint, formatServiceKey, parseEndpoint, parseServiceKey } from './model/keys.ts'
+export {
+  formatEndpoint,
+  formatServiceKey,
+  formatTunnel,
+  parseEndpoint,
+  parseServiceKey,
+} from './model/keys.ts'
 export { compareEndpoints, compareServiceKeys } from './model/order.ts'
 export type { StateLoss } from './ipvsadm/format-state.ts'
 export type { Lookups } from './ipvsadm/endpoints.ts'

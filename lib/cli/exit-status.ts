@@ -21,30 +21,30 @@ export const STATUS = {
 
 /** The table in `ipvs --help`. */
 export const STATUS_HELP = `Exit status:
-  0    done; nothing differs
-  1    differs: plan, diff and --dry-run found something to do; or drain left the
-       server there
+  0    done; no differences
+  1    differences: plan, diff and --dry-run found something to do; or drain left
+       the server in the table
   2    the command line is wrong
-  3    refused, nothing was changed: a guard, the answer to a question, nobody
-       to ask, or a table that has changed since
+  3    refused, nothing was changed: by a guard or by your answer, because nobody
+       could be asked, or because the table has changed meanwhile
   4    there is no such service, real server or network namespace
   5    permission denied
-  6    there is no IPVS here: no module, no addon, or not Linux
-  7    a file cannot be read or written, or is no state
-  8    the kernel refused, or anything else failed; what was done has been undone,
-       or is told
+  6    IPVS is not available: no module, no addon, or not Linux
+  7    a file cannot be read or written, or is not a state
+  8    the kernel refused, or something else failed; what was done has been undone,
+       or is reported
   128+ ended by a signal: 130 is Ctrl-C, 141 a closed pipe`
 
-/** The command line asks for something that is not there or cannot be. */
+/** The command line asks for something that does not exist or cannot be done. */
 export class UsageError extends Error {}
 
-/** Nothing was done, for a reason that is no failure. */
+/** Nothing was done, for a reason that is not a failure. */
 export class Refused extends Error {}
 
-/** A file could not be read or written, or what it says is no use. */
+/** A file could not be read or written, or its contents are of no use. */
 export class FileError extends Error {}
 
-/** A signal ended the command; what it was about is as it was. */
+/** A signal ended the command, which has put everything back as it was. */
 export class Interrupted extends Error {
   readonly status: number
 
@@ -54,12 +54,15 @@ export class Interrupted extends Error {
   }
 }
 
-/** What is said of an error, and with which status the command ends. */
+/** How an error is reported, and the status that the command ends with. */
 export interface Report {
   readonly status: number
+  /** One line. */
   readonly message: string
-  /** Name for machines, where the error has one. */
+  /** Name for programs, where the error has one. */
   readonly code?: string
+  /** Where an error that nobody has foreseen comes from, a line each. */
+  readonly stack?: readonly string[]
 }
 
 export function reportOf(error: unknown): Report {
@@ -79,7 +82,7 @@ export function reportOf(error: unknown): Report {
     case 'ERR_IPVS_STALE_PLAN':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {
-      // A roll-back that left nothing behind is told by what it was that failed.
+      // Where everything was undone, the status is that of the step that failed.
       const { cause } = error
       return { status: cause instanceof IpvsError ? statusOfRefusal(cause) : STATUS.failed, ...named }
     }
@@ -88,15 +91,23 @@ export function reportOf(error: unknown): Report {
       return {
         status: STATUS.noKernel,
         code,
-        message: `${message} To try a command without a kernel, give it --memory FILE.`,
+        message: `${message} To try a command without a kernel, use --memory FILE.`,
       }
     default:
-      // Nobody has foreseen it, so where it comes from is worth knowing.
-      return { status: STATUS.failed, message: error.stack ?? message }
+      return { status: STATUS.failed, ...unforeseen(error) }
   }
 }
 
-/** The library's options by their names here. */
+/** An error that nobody has foreseen: where it comes from is worth knowing. */
+function unforeseen(error: Error): Pick<Report, 'message' | 'stack'> {
+  const { message, stack = '' } = error
+  // The stack begins with the message, which may have any number of lines.
+  const [, after = stack] = message === '' ? [] : stack.split(message, 2)
+  const [, ...lines] = after.split('\n')
+  return { message: String(error), stack: lines }
+}
+
+/** The options of the library by the names that they have here. */
 function withFlags(message: string): string {
   return message.replace(
     /`(\w+)`/g,
@@ -108,12 +119,12 @@ function statusOfRefusal({ code, noFamily, syscall, command }: IpvsError): numbe
   if (code === 'EPERM' || code === 'EACCES') return STATUS.permission
   if (noFamily === true) return STATUS.noKernel
   if (code === 'ESRCH') return STATUS.notFound
-  // Of a service that is added or edited ENOENT is about its scheduler.
+  // ENOENT of a service that is added or edited is about its scheduler.
   const missing = syscall === 'open' || /RealServer$|^realServer$/.test(command)
   return code === 'ENOENT' && missing ? STATUS.notFound : STATUS.failed
 }
 
-/** Runs what checks a part of the command line: its misuse is the caller's of the command. */
+/** Runs a check of a part of the command line: misuse that it finds is a usage error. */
 export function checked<T>(check: () => T): T {
   try {
     return check()
@@ -122,7 +133,16 @@ export function checked<T>(check: () => T): T {
   }
 }
 
-/** The same error as one of the command line, where the library found misuse. */
+/** The same for work that takes time. */
+export async function checkedLater<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw asUsage(error)
+  }
+}
+
+/** Misuse of the library as a usage error; any other error as it is. */
 export function asUsage(error: unknown): unknown {
   return error instanceof TypeError || error instanceof RangeError ? new UsageError(error.message) : error
 }

@@ -19,12 +19,11 @@ export interface MemoryTable {
   writeBack(): Promise<void>
 }
 
-/** Opens it. A file that is empty, or not there, is an empty table, and written when that changes. */
+/** Opens the table of a file. One that is empty or does not exist is an empty table, and is written when that changes. */
 export async function openMemory(file: string): Promise<MemoryTable> {
   const text = await readText(file)
   const blank = text.trim() === ''
-  // Of a file, standard input is never asked.
-  const state = blank ? { services: [] } : await readStateOf(file, process.stdin, undefined)
+  const state = blank ? { services: [] } : await readStateOf(file, process.stdin)
   const kernel = createMemoryKernel({ interfaces: interfacesFor(state) })
   const open = (): Promise<Ipvs> => Ipvs.open({ transport: kernel })
   const ours = await open()
@@ -32,13 +31,13 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   try {
     await ours.restore(state)
   } catch (error) {
-    throw new FileError(`${file} does not go into the in-memory kernel: ${(error as Error).message}`)
+    throw new FileError(`${file} cannot be loaded into the in-memory kernel: ${(error as Error).message}`)
   }
   const settings = async (): Promise<string> =>
     JSON.stringify([await ours.timeouts(), await ours.syncDaemons(), await ours.sysctls()])
   const settingsBefore = await settings()
   kernel.clearLog()
-  // A file keeps the form that it has.
+  // A file keeps its format.
   const format = detectStateFormat(text) ?? formatOfNew(file)
   return {
     open,
@@ -49,7 +48,7 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       const after = await ours.save({ sysctls: true })
       if (sameSettings && (await sameServices(state, after))) return
       if ((await readText(file)) !== text) {
-        throw new FileError(`${file} was changed by someone else meanwhile, and is left as it is`)
+        throw new FileError(`${file} has been changed by something else meanwhile and was not written`)
       }
       try {
         await ours.saveToFile(file, {
@@ -64,9 +63,9 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   }
 }
 
-/** Whoever looks on must know that nothing here is real. */
+/** A line for people, who must know that nothing here is real. */
 export function memoryNote(file: string): string {
-  return `ipvs: in-memory kernel, no real one is touched; its table is ${file}\n`
+  return `ipvs: in-memory kernel with the table of ${file}; no real kernel is touched`
 }
 
 async function readText(file: string): Promise<string> {
@@ -88,11 +87,11 @@ async function sameServices(one: State, other: State): Promise<boolean> {
   return steps.length === 0 && reordered.length === 0
 }
 
-/** The parts to write: those that the file has, and those that are not as in a kernel that has just started. */
+/** The parts to write: those that the file has, and those that differ from a kernel that has just started. */
 function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
   const { timeouts, syncDaemons = [], sysctls = {} } = now
   const names = Object.keys(sysctls).filter(
-    // One that came with a scheduler's module begins with a day.
+    // A sysctl that came with a scheduler's module starts as one day.
     (name) => sysctls[name] !== (fresh.sysctls?.[name] ?? '86400') || file.sysctls?.[name] !== undefined,
   )
   return {
@@ -102,12 +101,12 @@ function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
   }
 }
 
-/** A new one has the form that its name tells; `undefined` leaves that to what writes it. */
+/** The format of a new file, unless its extension tells saveToFile(). */
 function formatOfNew(file: string): StateFormat | undefined {
   return /\.(json|ya?ml|rules|ipvs|save)$/i.test(file) ? undefined : 'json'
 }
 
-/** As many interfaces as the table needs: each sync daemon has one. */
+/** The interfaces that a table needs: one for each sync daemon. */
 function interfacesFor({ syncDaemons = [] }: State): MemoryInterface[] {
   const names = new Set(['eth0', ...syncDaemons.map(({ multicastInterface }) => multicastInterface)])
   names.delete('lo')

@@ -1,65 +1,67 @@
-import { type Ipvs, parseEndpoint, parseServiceKey, type RealServerKey, type ServiceKey } from '../index.ts'
-import { checked, Interrupted, type Report } from './exit-status.ts'
+import type { Ipvs } from '../index.ts'
+import { Interrupted, type Report } from './exit-status.ts'
 import { type TableOptions, withTable } from './table.ts'
-import { type Style, styleFor, type Surroundings } from './terminal/surroundings.ts'
+import { line, type Word } from './terminal/line.ts'
+import { Printer } from './terminal/printer.ts'
+import { Progress } from './terminal/progress.ts'
+import type { Surroundings } from './terminal/surroundings.ts'
 
 /** Options that every command takes. */
 export interface CommonOptions extends TableOptions {
-  /** For machines. */
   readonly json?: boolean
 }
 
-/** One run of a command. */
-export class Session {
+/** One run of a command: its options, its surroundings, and what it prints. */
+export class Run {
   readonly surroundings: Surroundings
-  readonly #options: CommonOptions
+  /** Standard output: the result. */
+  readonly out: Printer
+  /** Standard error: all else. */
+  readonly err: Printer
+  /** Whether the result is for a program. */
+  readonly json: boolean
+  readonly #table: TableOptions
 
-  constructor(surroundings: Surroundings, options: CommonOptions) {
+  constructor(surroundings: Surroundings, { json = false, ...table }: CommonOptions) {
     this.surroundings = surroundings
-    this.#options = options
+    this.out = new Printer(surroundings.stdout, surroundings.env)
+    this.err = new Printer(surroundings.stderr, surroundings.env)
+    this.json = json
+    this.#table = table
   }
 
-  /** Whether the result is for a machine. */
-  get json(): boolean {
-    return this.#options.json === true
-  }
-
-  /** Whether a person looks at the result. */
+  /** Whether a person reads the result. */
   get terminal(): boolean {
-    return this.surroundings.stdout.isTTY === true && !this.json
+    return this.out.isTerminal && !this.json
   }
 
-  /** How the result is shown. */
-  get style(): Style {
-    return styleFor(this.surroundings.stdout, this.surroundings.env)
-  }
-
-  /** Writes a part of the result. */
-  print(text: string): void {
-    this.surroundings.stdout.write(text)
-  }
-
-  /** Writes the result for machines. */
+  /** Prints the result for programs. */
   printJson(value: unknown): void {
-    this.print(`${JSON.stringify(value, undefined, 2)}\n`)
+    this.out.json(value, 2)
   }
 
-  /** Says something beside the result. */
-  note(text: string): void {
-    this.surroundings.stderr.write(`ipvs: ${text}\n`)
+  /** Tells something beside the result. */
+  note(text: Word): void {
+    this.err.line(line`ipvs: ${text}`)
   }
 
-  /** Says what failed, where the command goes on. */
+  /** Reports an error after which the command goes on. */
   complain(report: Report): void {
-    complain(report, this.json, this.surroundings)
+    complain(report, this.json, this.err)
+  }
+
+  progress(options?: { readonly firstAfterMs: number }): Progress {
+    return new Progress(this.err, this.surroundings.now, options)
   }
 
   /** Runs something on the table that the options choose. */
   withTable<T>(body: (ipvs: Ipvs) => Promise<T>): Promise<T> {
-    return withTable(this.#options, this.surroundings, body)
+    return withTable(this.#table, this.surroundings, body, (note) => {
+      this.err.line(note)
+    })
   }
 
-  /** Runs something that a signal such as Ctrl-C ends in good order; a second one ends it as it is. */
+  /** Runs something that a signal such as Ctrl-C ends in good order; a second signal ends it at once. */
   async interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController()
     const stop = this.surroundings.onSignal((signal) => {
@@ -74,25 +76,16 @@ export class Session {
   }
 }
 
-/** Says what failed, in the form for machines or the one for people. */
+/** Reports an error, to a program or to a person. */
 export function complain(
-  { status, code, message }: Report,
+  { status, code, message, stack = [] }: Report,
   json: boolean,
-  { stderr, env }: Surroundings,
+  printer: Printer,
 ): void {
-  const text = json
-    ? JSON.stringify({ error: { status, ...(code !== undefined && { code }), message } })
-    : `${styleFor(stderr, env).red('ipvs:')} ${message}`
-  stderr.write(`${text}\n`)
-}
-
-/** Reads a SERVICE of the command line. */
-export function serviceOf(text: string): ServiceKey {
-  return checked(() => parseServiceKey(text))
-}
-
-/** Reads a SERVER of the command line; its port is by default that of its service. */
-export function serverOf(text: string, service: ServiceKey): Required<RealServerKey> {
-  const { address, port } = checked(() => parseEndpoint(text))
-  return { address, port: port ?? (service.protocol === 'fwmark' ? 0 : service.port) }
+  if (json) {
+    const whole = [message, ...stack].join('\n')
+    printer.json({ error: { status, ...(code !== undefined && { code }), message: whole } })
+    return
+  }
+  printer.lines([line`${printer.style.red('ipvs:')} ${message}`, ...stack])
 }

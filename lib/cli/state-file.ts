@@ -5,25 +5,26 @@ import {
   type ParseStateOptions,
   readState,
   type State,
+  type StateFormat,
   StateSyntaxError,
 } from '../index.ts'
 import { FileError } from './exit-status.ts'
 import { Names } from './names.ts'
 import type { Input } from './terminal/surroundings.ts'
 
-/** What a FILE of the command line means that is none: standard input. */
+/** A FILE of the command line that means standard input. */
 export const STDIN = '-'
 
 const WORDS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file or folder',
   EACCES: 'permission denied',
   EISDIR: 'it is a folder',
-  ENOTDIR: 'its folder is a file',
+  ENOTDIR: 'a part of its path is not a folder',
   EROFS: 'its file system is read-only',
   ENOSPC: 'no space is left on its file system',
 }
 
-/** Names of hosts and services in lines of ipvsadm, as this system knows them when they are asked for. */
+/** Looks up names of hosts and services in lines of ipvsadm, as this system knows them at that moment. */
 export function systemLookups(): Required<Lookups> {
   const names = new Names()
   return {
@@ -36,12 +37,13 @@ export function systemLookups(): Required<Lookups> {
   }
 }
 
-/** Reads a state in any of its forms. Lines of ipvsadm may have names of hosts and services. */
-export async function readStateOf(
-  file: string,
-  stdin: Input,
-  format: ParseStateOptions['format'],
-): Promise<State> {
+/** How a state is read. */
+export interface ReadOptions {
+  readonly format?: StateFormat
+}
+
+/** Reads a state in any of its formats. Lines of ipvsadm may have names of hosts and services. */
+export async function readStateOf(file: string, stdin: Input, { format }: ReadOptions = {}): Promise<State> {
   const options: ParseStateOptions = { ...(format !== undefined && { format }), ...systemLookups() }
   try {
     return await (file === STDIN ? readPipe(stdin, options) : readState(file, options))
@@ -74,13 +76,13 @@ async function readText(stdin: Input): Promise<string> {
     return text + decoder.decode()
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error
-    throw new FileError('standard input is no text in UTF-8')
+    throw new FileError('standard input is not UTF-8 text')
   }
 }
 
 /** An error of the file system, in words; any other as it is. */
 export function fileError(verb: string, file: string, error: unknown): unknown {
-  // It may have a system call too, that of the socket.
+  // It may name a system call too, that of the socket.
   if (error instanceof IpvsError) return error
   const { code, syscall, path, message } = error as NodeJS.ErrnoException
   if (code === undefined || (syscall === undefined && path === undefined)) return error

@@ -12,16 +12,15 @@ export interface TableOptions {
 
 /**
  * Runs something on the table that the options, or IPVS_MEMORY, choose, and
- * closes it. The in-memory kernel's is written back to its file if it has
- * changed, and a line says that it was that one; `quiet` leaves the line out.
+ * closes it. A table in a file is written back if it has changed; `note`, if
+ * there is one, says beforehand that it is not the kernel's.
  */
 export async function withTable<T>(
   { netns, memory }: TableOptions,
-  surroundings: Pick<Surroundings, 'env' | 'stderr' | 'open'>,
+  { env, open }: Pick<Surroundings, 'env' | 'open'>,
   body: (ipvs: Ipvs) => Promise<T>,
-  { quiet = false } = {},
+  note?: (line: string) => void,
 ): Promise<T> {
-  const { env, stderr, open } = surroundings
   const file = memory ?? (isSet(env.IPVS_MEMORY) ? env.IPVS_MEMORY : undefined)
   if (file === undefined) {
     const ipvs = await open(netns === undefined ? {} : { netns }).catch((error: unknown) => {
@@ -33,20 +32,22 @@ export async function withTable<T>(
       await ipvs.close()
     }
   }
-  // A script that is only tried out must not come through to a real table.
+  // A script that is only tried out must never reach a real table.
   if (netns !== undefined) {
     const by = memory === undefined ? 'IPVS_MEMORY' : '--memory'
-    throw new UsageError(`--netns is about the real kernel, and ${by} chooses the one in memory`)
+    throw new UsageError(
+      `--netns selects a table of the real kernel, and ${by} the in-memory kernel: they cannot be combined`,
+    )
   }
   const { memoryNote, openMemory } = await import('./memory.ts')
   const table = await openMemory(file)
-  if (!quiet) stderr.write(memoryNote(file))
+  note?.(memoryNote(file))
   const ipvs = await table.open()
   try {
     return await body(ipvs)
   } finally {
     await ipvs.close()
-    // What was done before an error is done here too.
+    // Whatever was done before an error is in the table, as it would be in a kernel.
     await table.writeBack()
   }
 }

@@ -1,6 +1,6 @@
 import { canonicalAddress, canonicalServiceKey } from './address.ts'
 import { show } from './check.ts'
-import type { AddressServiceKey, RealServerKey, ServiceKey } from './types.ts'
+import type { AddressServiceKey, RealServerKey, ServiceKey, Tunnel } from './types.ts'
 import { checkServerKey, checkServiceKey } from './validate.ts'
 
 const SERVICE_EXAMPLES =
@@ -93,4 +93,10 @@ export function serviceName(key: ServiceKey): string {
 export function endpointName(address: string, port?: number): string {
   if (port === undefined) return address
   return address.includes(':') ? `[${address}]:${String(port)}` : `${address}:${String(port)}`
+}
+
+/** Writes a tunnel as lists and plans show it: `ipip`, `gue:6080/csum`. */
+export function formatTunnel({ type, port, checksum = 'none' }: Tunnel): string {
+  const at = port === undefined ? '' : `:${String(port)}`
+  return `${String(type)}${at}${checksum === 'none' ? '' : `/${String(checksum)}`}`
 }

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 import * as check from '../model/check.ts'
-import { endpointName, serviceName } from '../model/keys.ts'
+import { endpointName, formatTunnel, serviceName } from '../model/keys.ts'
 import { compareEndpoints, compareServiceKeys } from '../model/order.ts'
 import { printable } from '../model/printable.ts'
 import type {
@@ -251,8 +251,7 @@ function thresholdText(threshold = 0): string {
 }
 
 function tunnelText(tunnel: Tunnel = { type: 'ipip' }): string {
-  const { type, port, checksum } = tunnel
-  const text = `${String(type)}${port === undefined ? '' : `:${String(port)}`}${checksum === undefined ? '' : ` ${String(checksum)}`}`
+  const text = formatTunnel(tunnel)
   return text === 'ipip' ? '' : text
 }
 

@@ -115,7 +115,7 @@ describe('ipvs plan', () => {
     ] as const) {
       const { status, stdout, stderr } = await ipvs(['plan', name], { kernel, stdin })
       expect({ status, stdout }).toEqual({ status: 7, stdout: '' })
-      expect(stderr).toContain('no text in UTF-8')
+      expect(stderr).toContain('UTF-8')
     }
   })
 
@@ -772,7 +772,7 @@ describe('ipvs diff', () => {
     const outside = '-A -t 198.51.100.1:80 -s rr\n'
     const mark = '-A -f 5 -s rr\n'
     const within = ['--scope', '192.0.2.0/24']
-    const NOTE = 'ipvs: timeouts belong to the whole director, and so to no scope: not compared\n'
+    const NOTE = 'ipvs: timeouts belong to the whole director, not to a scope: not compared\n'
 
     test('compares of two files what is inside', async () => {
       const [a, b] = [file('a', LINES + mark), file('b.rules', MORE + outside)]

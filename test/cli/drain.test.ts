@@ -45,9 +45,9 @@ describe('ipvs drain', () => {
       kernel.advance(300)
     })
     const { status, stdout, stderr } = await ipvs(DRAIN, { kernel, ...around, secondsPerLook: 1 })
-    expect({ status, stdout }).toEqual({ status: 0, stdout: `${NAME}: it is deleted.\n` })
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${NAME}: deleted\n` })
     expect(stderr.split('\r\u001B[K')[1]).toBe(
-      `${NAME}: 1 active, 0 inactive, 0 persistent after 0 s (Ctrl-C gives the weight back)`,
+      `${NAME}: 1 active, 0 inactive, 0 persistent after 0 s (Ctrl-C restores the weight)`,
     )
     expect(stderr.endsWith('\r\u001B[K')).toBe(true)
     expect(await server()).toBeUndefined()
@@ -58,14 +58,14 @@ describe('ipvs drain', () => {
     kernel.advance(300)
     expect(await ipvs(DRAIN, { kernel })).toEqual({
       status: 0,
-      stdout: `${NAME}: it is deleted.\n`,
+      stdout: `${NAME}: deleted\n`,
       stderr: '',
     })
   })
 
   test.each([
-    ['keep', 1, 'its connections have not ended in time; it stands at weight 0, and is not deleted.', 0],
-    ['delete', 0, 'it is deleted.', undefined],
+    ['keep', 1, 'kept with weight 0, its connections have not ended in time', 0],
+    ['delete', 0, 'deleted', undefined],
   ])('does what --at-timeout %s says', async (what, status, said, weight) => {
     expect(await ipvs(`${DRAIN} --timeout 0.05 --at-timeout ${what}`, { kernel })).toEqual({
       status,
@@ -108,13 +108,13 @@ describe('ipvs drain', () => {
     const deleted = onWait(() => void table.deleteRealServer(KEY, { address: '10.0.0.7' }))
     expect(await ipvs(DRAIN, { kernel, ...deleted, secondsPerLook: 1 })).toMatchObject({
       status: 0,
-      stdout: `${NAME}: someone else has deleted it.\n`,
+      stdout: `${NAME}: already deleted by something else\n`,
     })
     await table.addRealServer(KEY, { address: '10.0.0.7' })
     const overruled = onWait(() => void table.editRealServer(KEY, { address: '10.0.0.7' }, { weight: 9 }))
     expect(await ipvs(DRAIN, { kernel, ...overruled, secondsPerLook: 1 })).toMatchObject({
       status: 1,
-      stdout: `${NAME}: someone else gave it a weight again, which stands.\n`,
+      stdout: `${NAME}: kept, something else has set its weight meanwhile\n`,
     })
   })
 

@@ -266,7 +266,7 @@ describe('ipvs show', () => {
         'udp/[2001:db8::1]:5060',
         '  scheduler    wlc',
         '  persistence  60 s, netmask 64, engine sip',
-        '  scheduled    each packet on its own',
+        '  scheduled    each packet by itself',
         '  connections  0 active, 0 inactive, 0 persistent; 0 so far, 0/s',
         '  in           0 packets, 0 bytes; 0 and 0/s',
         '  out          0 packets, 0 bytes; 0 and 0/s',

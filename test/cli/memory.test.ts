@@ -29,7 +29,7 @@ function file(name: string, text?: string): string {
 }
 
 const note = (path: string): string =>
-  `ipvs: in-memory kernel, no real one is touched; its table is ${path}\n`
+  `ipvs: in-memory kernel with the table of ${path}; no real kernel is touched\n`
 
 const STATE = `services:
   - { protocol: tcp, address: 192.0.2.10, port: 80, scheduler: rr, realServers: [{ address: 10.0.0.7 }] }
@@ -167,7 +167,7 @@ describe('--memory', () => {
     [
       'a table that the kernel does not take',
       STATE.replace('rr', 'nosuch'),
-      /table does not go into the in-memory kernel: .*ENOENT/,
+      /table cannot be loaded into the in-memory kernel: .*ENOENT/,
     ],
   ])('refuses %s', async (_, text, said) => {
     const path = file('table', text)
@@ -189,14 +189,14 @@ describe('--memory', () => {
     expect(link.stderr).toContain('symbolic link')
   })
 
-  test('does not write over what someone else has written meanwhile', async () => {
+  test('does not write over what something else has written meanwhile', async () => {
     const path = file('table.json', '{"services": []}')
     const table = await openMemory(path)
     const ours = await table.open()
     await ours.addService({ protocol: 'tcp', address: '192.0.2.1', port: 80 })
     await ours.close()
     file('table.json', '{"services": [] }')
-    await expect(table.writeBack()).rejects.toThrow('changed by someone else')
+    await expect(table.writeBack()).rejects.toThrow('changed by something else')
     expect(readFileSync(path, 'utf8')).toBe('{"services": [] }')
   })
 })

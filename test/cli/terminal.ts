@@ -1,4 +1,5 @@
 import { Readable, Writable } from 'node:stream'
+import { WriteStream } from 'node:tty'
 import { runCommand } from '../../lib/cli/program.ts'
 import type { EndSignal, Surroundings } from '../../lib/cli/terminal/surroundings.ts'
 import { Ipvs, type OpenOptions } from '../../lib/index.ts'
@@ -35,6 +36,9 @@ class Sink extends Writable {
   text = ''
   readonly isTTY: boolean
   declare readonly columns?: number
+  /** As those of a terminal, which look at the environment that they are given. */
+  readonly getColorDepth = WriteStream.prototype.getColorDepth.bind(this)
+  readonly hasColors = WriteStream.prototype.hasColors.bind(this)
   readonly #fails: Error | undefined
   readonly #onText: (text: string) => void
 
@@ -73,7 +77,7 @@ export async function ipvs(line: string | readonly string[], around: Around = {}
     stdin: Object.assign(Readable.from(typed(stdin)), { isTTY: typing }),
     stdout,
     stderr,
-    env: { LANG: 'C.UTF-8', ...env },
+    env: { LANG: 'C.UTF-8', TERM: 'xterm', ...env },
     open: (options: OpenOptions) => {
       if (kernel === undefined) throw new Error('this test opens no kernel')
       return Ipvs.open(kernel === 'real' ? options : { ...options, transport: kernel })

@@ -146,7 +146,7 @@ kernelTests('the command', () => {
     })
   })
 
-  test('drains a server with a live connection; Ctrl-C gives the weight back', async () => {
+  test('drains a server with a live connection; Ctrl-C restores the weight', async () => {
     await withNetwork(async ({ client, director, host }) => {
       const key = { protocol: 'tcp', address: VIRTUAL.ipv4, port: 80 } as const
       const server = { address: REAL.ipv4, port: 8080 }
@@ -178,7 +178,7 @@ kernelTests('the command', () => {
       await until('the drain has ended', () => second.exitCode !== null)
       expect([second.exitCode, said]).toEqual([
         0,
-        `tcp/${VIRTUAL.ipv4}:80 -> ${REAL.ipv4}:8080: it is deleted.\n`,
+        `tcp/${VIRTUAL.ipv4}:80 -> ${REAL.ipv4}:8080: deleted\n`,
       ])
       expect(await web.realServers()).toEqual([])
     })

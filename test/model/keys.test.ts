@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import {
   formatEndpoint,
   formatServiceKey,
+  formatTunnel,
   parseEndpoint,
   parseServiceKey,
   type RealServerKey,
@@ -82,4 +83,14 @@ describe('a real server', () => {
   ])('is not %s', (text, reason) => {
     expect(() => parseEndpoint(text)).toThrow(reason)
   })
+})
+
+test.each([
+  [{ type: 'ipip' }, 'ipip'],
+  [{ type: 'gue', port: 6080 }, 'gue:6080'],
+  [{ type: 'gue', port: 6080, checksum: 'csum' }, 'gue:6080/csum'],
+  [{ type: 'gre', checksum: 'none' }, 'gre'],
+  [{ type: 7, checksum: 5 }, '7/5'],
+] as const)('the tunnel %o is written %s', (tunnel, text) => {
+  expect(formatTunnel(tunnel)).toBe(text)
 })

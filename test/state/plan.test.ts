@@ -401,7 +401,7 @@ describe('formatPlan', () => {
 -   10.1.0.9:8080  method masquerade, weight 1  (replaced by 10.1.0.9:9090)
 +   10.1.0.9:9090  method masquerade, weight 0  (replaces 10.1.0.9:8080: a port cannot be edited)
 ~   10.1.0.10:8080  weight 1 -> 0, upperThreshold none -> 100
-~   10.1.0.11:8080  method masquerade -> tunnel, weight 3 -> 0, tunnel none -> gue:6080 csum
+~   10.1.0.11:8080  method masquerade -> tunnel, weight 3 -> 0, tunnel none -> gue:6080/csum
 - udp/10.0.0.10:53  scheduler rr
 -   10.1.0.1:8080  method masquerade, weight 1
 -   10.1.0.2:8080  method masquerade, weight 1

@@ -1,5 +1,5 @@
 import { fstatSync, readSync, writeSync } from 'node:fs'
-import { Ipvs, IpvsError } from '../../index.ts'
+import { Ipvs, IpvsError, printable } from '../../index.ts'
 import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
 
 /** The status that a shell reports for a program that SIGPIPE ended: its reader was gone. */
@@ -24,12 +24,13 @@ export async function runProgram(program: string, args: readonly string[]): Prom
   const { memoryNote, openMemory } = await import('../memory.ts')
   try {
     const table = await openMemory(file)
-    writeAll(2, memoryNote(file))
+    writeAll(2, `${printable(memoryNote(file))}\n`)
     const status = await runOn(() => table.open(), program, args)
     await table.writeBack()
     return status
   } catch (error) {
-    writeAll(2, `${program}: ${error instanceof Error ? error.message : String(error)}\n`)
+    const message = error instanceof Error ? error.message : String(error)
+    writeAll(2, `${program}: ${printable(message)}\n`)
     return MEMORY_FAILED_STATUS
   }
 }
@@ -42,11 +43,12 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
     program,
     posix: process.env.POSIXLY_CORRECT !== undefined || process.env.POSIX_ME_HARDER !== undefined,
     input: readInput,
+    // No name that the kernel, a name server or a line has may change the terminal.
     out: (text) => {
-      output.write(text)
+      output.write(printable(text, '\n\t'))
     },
     err: (text) => {
-      writeAll(2, text)
+      writeAll(2, printable(text, '\n\t'))
     },
     open,
   }

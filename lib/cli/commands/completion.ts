@@ -1,13 +1,31 @@
 import { readdirSync } from 'node:fs'
-import type { Command, Option } from 'commander'
-import { formatEndpoint, formatServiceKey, type Ipvs, parseServiceKey } from '../../index.ts'
+import { Argument, type Command, type Option } from 'commander'
+import { formatEndpoint, formatServiceKey, type Ipvs, parseServiceKey, printable } from '../../index.ts'
+import type { CommandDefinition } from '../command.ts'
+import { STATUS } from '../exit-status.ts'
+import type { CommonOptions, Run } from '../run.ts'
 import type { TableOptions } from '../table.ts'
 
 /** The shells that `ipvs completion` knows. */
-export const SHELLS = ['bash', 'zsh', 'fish'] as const
-export type Shell = (typeof SHELLS)[number]
+const SHELLS = ['bash', 'zsh', 'fish'] as const
+type Shell = (typeof SHELLS)[number]
 
-/** The command that the scripts ask. It takes the words after `ipvs`; the last is the one to complete. */
+export const completion: CommandDefinition = {
+  name: 'completion',
+  description: 'Print the script that lets a shell complete this command.',
+  examples: [
+    'ipvs completion bash > ~/.local/share/bash-completion/completions/ipvs',
+    'eval "$(ipvs completion bash)"',
+  ],
+  table: false,
+  define: (command) => command.addArgument(new Argument('<shell>', 'the shell').choices(SHELLS)),
+  act(run: Run, _: CommonOptions, shell: Shell) {
+    run.out.formatted({ bash: BASH, zsh: ZSH, fish: FISH }[shell])
+    return STATUS.done
+  },
+}
+
+/** The command that the scripts call, with the words after `ipvs`, of which the last is to be completed. */
 export const COMPLETE = '__complete'
 
 /** A line that asks the shell for names of files, which it knows best. */
@@ -84,20 +102,18 @@ end
 complete -c ipvs -f -a '(__ipvs_complete)'
 `
 
-/** What makes a shell complete the command. */
-export function completionScript(shell: Shell): string {
-  return { bash: BASH, zsh: ZSH, fish: FISH }[shell]
-}
+/** A word that the last one may become, and what it is. */
+export type Candidate = readonly [word: string, description?: string]
 
-/** Runs something on the table; what fails there is no candidate. */
-export type WithTable = <T>(options: TableOptions, body: (ipvs: Ipvs) => Promise<T>) => Promise<T>
+/** Runs something on the table. */
+type WithTable = <T>(options: TableOptions, body: (ipvs: Ipvs) => Promise<T>) => Promise<T>
 
-/** Lines of candidates for the last word: the candidate, and behind a tab what it is. */
+/** Candidates for the last word. A word that is not fit for a terminal is none. */
 export async function complete(
   program: Command,
   words: readonly string[],
   withTable: WithTable,
-): Promise<string[]> {
+): Promise<Candidate[]> {
   const word = words.at(-1) ?? ''
   const before = words.slice(0, -1)
   if (before.length === 1 && before[0] === 'help') return matching(ofProgram(program, word), word)
@@ -112,14 +128,17 @@ export async function complete(
   return matching(candidates, word)
 }
 
-function matching(candidates: readonly string[], word: string): string[] {
-  return candidates.filter((candidate) => candidate === FILES || candidate.startsWith(word))
+function matching(candidates: readonly Candidate[], word: string): Candidate[] {
+  return candidates.filter(
+    ([candidate]) =>
+      candidate === FILES || (candidate.startsWith(word) && candidate === printable(candidate)),
+  )
 }
 
-function ofProgram(program: Command, word: string): string[] {
+function ofProgram(program: Command, word: string): Candidate[] {
   const help = program.createHelp()
   if (word.startsWith('-')) return help.visibleOptions(program).flatMap(flagsOf)
-  return help.visibleCommands(program).map((one) => `${one.name()}\t${one.description()}`)
+  return help.visibleCommands(program).map((one) => [one.name(), one.description()])
 }
 
 async function ofCommand(
@@ -127,7 +146,7 @@ async function ofCommand(
   before: readonly string[],
   word: string,
   withTable: WithTable,
-): Promise<string[]> {
+): Promise<Candidate[]> {
   const options = command.createHelp().visibleOptions(command)
   const { given, places, open } = readWords(options, before)
   if (open !== undefined) return valuesOf(open, word.slice(0, word.lastIndexOf(',') + 1))
@@ -140,29 +159,29 @@ async function ofCommand(
   if (word.startsWith('-') && word !== '-') return options.flatMap(flagsOf)
   const argument = command.registeredArguments[places.length]
   if (argument === undefined) return []
-  if (argument.argChoices !== undefined) return argument.argChoices
-  const known = (body: (ipvs: Ipvs) => Promise<string[]>): Promise<string[]> =>
+  if (argument.argChoices !== undefined) return argument.argChoices.map((choice) => [choice])
+  const known = (body: (ipvs: Ipvs) => Promise<Candidate[]>): Promise<Candidate[]> =>
     withTable(given, body).catch(() => [])
   switch (argument.name()) {
     case 'service':
       return known(async (ipvs) => {
         const services = await ipvs.services()
-        return services.map(({ key, scheduler }) => `${formatServiceKey(key)}\t${scheduler}`)
+        return services.map(({ key, scheduler }) => [formatServiceKey(key), scheduler])
       })
     case 'server':
       return known(async (ipvs) => {
         const servers = await ipvs.realServers(parseServiceKey(places[0] ?? ''))
-        return servers.map(({ key, weight }) => `${formatEndpoint(key)}\tweight ${String(weight)}`)
+        return servers.map(({ key, weight }) => [formatEndpoint(key), `weight ${String(weight)}`])
       })
     case 'a':
     case 'b':
-      return ['live\tthe table as it is', FILES]
+      return [['live', 'the current table'], [FILES]]
     default:
-      return [FILES]
+      return [[FILES]]
   }
 }
 
-/** What the words before say: the table they choose, the arguments, and an option that waits for its value. */
+/** What the words before the last mean: the table they choose, the arguments, and an option that lacks its value. */
 function readWords(
   options: readonly Option[],
   words: readonly string[],
@@ -191,14 +210,14 @@ function note(given: { netns?: string; memory?: string }, option: Option, value:
   if (name === 'netns' || name === 'memory') given[name] = value
 }
 
-function flagsOf({ long, description }: Option): string[] {
-  return long == null ? [] : [`${long}\t${description}`]
+function flagsOf({ long, description }: Option): Candidate[] {
+  return long == null ? [] : [[long, description]]
 }
 
-function valuesOf(option: Option, prefix: string): string[] {
+function valuesOf(option: Option, prefix: string): Candidate[] {
   const values = option.argChoices ?? (option.attributeName() === 'netns' ? netnsNames() : undefined)
-  if (values !== undefined) return values.map((value) => prefix + value)
-  return option.attributeName() === 'memory' ? [FILES] : []
+  if (values !== undefined) return values.map((value) => [prefix + value])
+  return option.attributeName() === 'memory' ? [[FILES]] : []
 }
 
 function netnsNames(): string[] {

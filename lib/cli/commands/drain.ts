@@ -1,10 +1,12 @@
+import { Option } from 'commander'
 import { type DrainProgress, formatEndpoint, formatServiceKey } from '../../index.ts'
+import type { CommandDefinition } from '../command.ts'
 import { STATUS } from '../exit-status.ts'
-import { serverOf, serviceOf, type Session } from '../run.ts'
-import { Progress } from '../terminal/surroundings.ts'
+import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf } from '../options.ts'
+import type { CommonOptions, Run } from '../run.ts'
+import { line } from '../terminal/line.ts'
 
-/** Options of `ipvs drain`. */
-export interface DrainCommandOptions {
+interface DrainCommandOptions extends CommonOptions {
   /** Seconds. */
   readonly timeout?: number
   readonly atTimeout?: 'keep' | 'delete'
@@ -14,46 +16,71 @@ export interface DrainCommandOptions {
 }
 
 const OUTCOMES = {
-  deleted: 'it is deleted.',
-  gone: 'someone else has deleted it.',
-  kept: 'its connections have not ended in time; it stands at weight 0, and is not deleted.',
-  overruled: 'someone else gave it a weight again, which stands.',
+  deleted: 'deleted',
+  gone: 'already deleted by something else',
+  kept: 'kept with weight 0, its connections have not ended in time',
+  overruled: 'kept, something else has set its weight meanwhile',
 } as const
 
-/** `ipvs drain SERVICE SERVER` */
-export async function drain(
-  session: Session,
-  serviceText: string,
-  serverText: string,
-  { timeout, atTimeout, waitFor, interval }: DrainCommandOptions,
-): Promise<number> {
-  const key = serviceOf(serviceText)
-  const server = serverOf(serverText, key)
-  const name = `${formatServiceKey(key)} -> ${formatEndpoint(server)}`
-  const progress = new Progress(session.surroundings, { firstAfterMs: 0 })
-  const { outcome, last } = await session.withTable((ipvs) =>
-    session
-      .interruptible(async (signal) => {
-        const realServer = await ipvs.realServer(key, server)
-        return realServer.drain({
-          signal,
-          ...(timeout !== undefined && { timeoutMs: Math.round(timeout * 1000) }),
-          ...(interval !== undefined && { intervalMs: Math.round(interval * 1000) }),
-          ...(atTimeout !== undefined && { atTimeout }),
-          ...(waitFor !== undefined && { waitFor }),
-          onProgress: (now) => {
-            progress.line(`${name}: ${progressText(now)}`)
-          },
+export const drain: CommandDefinition = {
+  name: 'drain',
+  description: 'Take a real server out of service once its connections have ended.',
+  examples: [
+    'ipvs drain tcp/192.0.2.10:80 10.0.0.7:8080',
+    'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --timeout 60 --at-timeout delete',
+    'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --wait-for active',
+  ],
+  define: (command) =>
+    command
+      .argument('<service>', SERVICE)
+      .argument(
+        '<server>',
+        '10.0.0.7:8080, [2001:db8::7]:8080, or an address alone, whose port is that of the service',
+      )
+      .option('--timeout <seconds>', 'how long to wait (default: 300)', seconds)
+      .addOption(
+        new Option(
+          '--at-timeout <action>',
+          'what to do then: keep it with weight 0, or delete it all the same (default: keep)',
+        ).choices(['keep', 'delete']),
+      )
+      .addOption(
+        new Option(
+          '--wait-for <connections>',
+          'active does not wait for connections that one side has closed (default: all)',
+        ).choices(['all', 'active']),
+      )
+      .option('--interval <seconds>', 'how often to look (default: 1)', interval),
+  async act(run: Run, options: DrainCommandOptions, serviceText: string, serverText: string) {
+    const { timeout, atTimeout, waitFor, interval } = options
+    const key = serviceOf(serviceText)
+    const server = serverOf(serverText, key)
+    const name = `${formatServiceKey(key)} -> ${formatEndpoint(server)}`
+    const progress = run.progress({ firstAfterMs: 0 })
+    const { outcome, last } = await run.withTable((ipvs) =>
+      run
+        .interruptible(async (signal) => {
+          const realServer = await ipvs.realServer(key, server)
+          return realServer.drain({
+            signal,
+            ...(timeout !== undefined && { timeoutMs: milliseconds(timeout) }),
+            ...(interval !== undefined && { intervalMs: milliseconds(interval) }),
+            ...(atTimeout !== undefined && { atTimeout }),
+            ...(waitFor !== undefined && { waitFor }),
+            onProgress: (now) => {
+              progress.line(line`${name}: ${progressText(now)}`)
+            },
+          })
         })
-      })
-      .finally(() => {
-        progress.clear()
-      }),
-  )
-  if (session.json)
-    session.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), outcome, last })
-  else session.print(`${name}: ${OUTCOMES[outcome]}\n`)
-  return outcome === 'deleted' || outcome === 'gone' ? STATUS.done : STATUS.differs
+        .finally(() => {
+          progress.clear()
+        }),
+    )
+    if (run.json)
+      run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), outcome, last })
+    else run.out.line(line`${name}: ${OUTCOMES[outcome]}`)
+    return outcome === 'deleted' || outcome === 'gone' ? STATUS.done : STATUS.differs
+  },
 }
 
 function progressText(now: DrainProgress): string {
@@ -63,5 +90,5 @@ function progressText(now: DrainProgress): string {
     atMostSeconds === undefined || atMostSeconds === 0
       ? ''
       : `, at most ${String(atMostSeconds)} s more if idle`
-  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${left} (Ctrl-C gives the weight back)`
+  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${left} (Ctrl-C restores the weight)`
 }

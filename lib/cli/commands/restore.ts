@@ -1,0 +1,23 @@
+import type { CommandDefinition } from '../command.ts'
+import { formatOption, STATE_FILE } from '../options.ts'
+import type { CommonOptions, Run } from '../run.ts'
+import { type ApplyCommandOptions, applyFile } from './apply.ts'
+
+export const restore: CommandDefinition = {
+  name: 'restore',
+  description: 'Make the table equal to a saved state, with as few changes as possible.',
+  examples: [
+    'ipvs restore /etc/ipvs.json --yes',
+    'ipvsadm -Sn | ipvs restore - --yes --netns blue',
+    'ipvs restore table.yaml --dry-run',
+  ],
+  define: (command) =>
+    command
+      .argument('<file>', STATE_FILE)
+      .addOption(formatOption())
+      .option('--dry-run', 'only print what would be done')
+      .option('--yes', 'do not ask before removing anything')
+      .option('--force', 'allow a service to be left without real servers, if the state says so'),
+  act: (run: Run, options: CommonOptions & ApplyCommandOptions, file: string) =>
+    applyFile(run, options, file),
+}
