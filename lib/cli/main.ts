@@ -2,7 +2,7 @@ import { basename } from 'node:path'
 
 /**
  * The command `ipvs`, and by its other names ipvsadm. Everything is imported
- * when it is needed and no sooner: scripts start this a thousand times.
+ * only when it is needed: scripts start this a thousand times.
  */
 async function main(file: string, args: readonly string[]): Promise<number> {
   const program = basename(file)
@@ -20,8 +20,15 @@ async function main(file: string, args: readonly string[]): Promise<number> {
   }
 }
 
-// Not awaited: what is bundled for `require` knows no await out here. Whatever
-// fails without having been foreseen ends the process as Node does it.
+/** Reports what nobody has foreseen as Node would, but for characters that would change the terminal. */
+async function crash(error: unknown): Promise<void> {
+  const { printable } = await import('../index.ts')
+  const text = error instanceof Error ? (error.stack ?? String(error)) : String(error)
+  process.stderr.write(`${printable(text, '\n')}\n`)
+  process.exitCode = 1
+}
+
+// Not awaited: a file that is bundled for `require` cannot await here.
 void main(process.argv[1] ?? '', process.argv.slice(2)).then((status) => {
   process.exitCode = status
-})
+}, crash)

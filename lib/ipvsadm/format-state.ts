@@ -1,5 +1,6 @@
 import { canonicalAddress, canonicalServiceKey } from '../model/address.ts'
 import { endpointName } from '../model/keys.ts'
+import { printable } from '../model/printable.ts'
 import { completeServer } from '../model/server-settings.ts'
 import { completeService } from '../model/service-settings.ts'
 import type {
@@ -279,8 +280,8 @@ class StateWriter {
 
 /**
  * Whether a text stays one word: for ipvsadm, which knows no quotes, for our own
- * reader, which does, and in a file, which is UTF-8.
+ * reader, which does, in a file, which is UTF-8, and on a terminal.
  */
 function isWord(text: string): boolean {
-  return /^[^\s"'#][^\s"']*$/.test(text) && !/\p{Surrogate}/u.test(text)
+  return /^[^\s"'#][^\s"']*$/.test(text) && printable(text) === text
 }

@@ -121,6 +121,34 @@ describe('the bundle', () => {
   })
 })
 
+describe('ipvs adm', () => {
+  const HOSTILE = '\u001B[8m\u009B35m\u202E\u007F'
+  const FORBIDDEN = /(?![\n\t])[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/u
+
+  test.each([
+    ['an argument', ['-A', '-t', '192.0.2.1:80', HOSTILE]],
+    ['an option', ['-A', `--${HOSTILE}`]],
+    ['a host', ['-A', '-t', `${HOSTILE}:80`]],
+    ['a scheduler flag', ['-A', '-t', '192.0.2.1:80', '-b', HOSTILE]],
+    ['an interface', ['--start-daemon', 'master', '--mcast-interface', 'eth0', '--mcast-group', HOSTILE]],
+    ['a line of -R', ['-R'], `-A -t 192.0.2.1:80 -s ${HOSTILE}\n-a ${HOSTILE}\n`],
+    ['a table', ['-L', '-n'], '', join(tmpdir(), `no\u001B[8m\n/table`)],
+  ])('prints %s without its control characters', (_, args, input = '', table = env.IPVS_MEMORY) => {
+    const { stdout, stderr } = spawnSync('ipvs', ['adm', ...args], {
+      env: { ...env, IPVS_MEMORY: table },
+      encoding: 'utf8',
+      input,
+    })
+    expect(stdout + stderr).not.toBe('')
+    expect(FORBIDDEN.exec(stdout + stderr)).toBe(null)
+  })
+
+  test('escapes what it names', () => {
+    const { stderr } = shell('ipvs', ['adm', '-A', '-t', '192.0.2.1:80', HOSTILE])
+    expect(stderr).toContain(String.raw`unexpected argument \u001b[8m\u009b35m\u202e\u007f`)
+  })
+})
+
 /** What a shell completes lines to, by the script that it gets: a NUL behind each. */
 const BASH = `
 eval "$(ipvs completion bash)"

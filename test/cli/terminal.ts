@@ -2,13 +2,12 @@ import { Readable, Writable } from 'node:stream'
 import { WriteStream } from 'node:tty'
 import { runCommand } from '../../lib/cli/program.ts'
 import type { EndSignal, Surroundings } from '../../lib/cli/terminal/surroundings.ts'
-import { Ipvs, type OpenOptions } from '../../lib/index.ts'
-import type { MemoryKernel } from '../../lib/testing.ts'
+import { Ipvs, type OpenOptions, type Transport } from '../../lib/index.ts'
 
 /** What a command finds around it, in place of a process. */
 export interface Around {
   /** The kernel that it opens, or 'real'. Without one, to open one is an error. */
-  readonly kernel?: MemoryKernel | 'real'
+  readonly kernel?: Transport | 'real'
   /** Whether it runs in a terminal, that is so many columns wide. Default: in a pipe. */
   readonly columns?: number
   readonly env?: Readonly<Record<string, string>>

@@ -176,10 +176,7 @@ kernelTests('the command', () => {
       expect(second.exitCode).toBeNull()
       await connection.close()
       await until('the drain has ended', () => second.exitCode !== null)
-      expect([second.exitCode, said]).toEqual([
-        0,
-        `tcp/${VIRTUAL.ipv4}:80 -> ${REAL.ipv4}:8080: deleted\n`,
-      ])
+      expect([second.exitCode, said]).toEqual([0, `tcp/${VIRTUAL.ipv4}:80 -> ${REAL.ipv4}:8080: deleted\n`])
       expect(await web.realServers()).toEqual([])
     })
   })
