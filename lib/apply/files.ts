@@ -90,11 +90,7 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
     // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
-    const state = await parseState(text, { ...options, ...(format !== undefined && { format }) })
-    // JSON knows its end. Elsewhere a number that was cut off is a number too.
-    const json = format === 'json' || (format === undefined && text.trimStart().startsWith('{'))
-    if (!json && text !== '' && !text.endsWith('\n')) refuseCutOff(text, format)
-    return state
+    return await parseState(text, { whole: false, ...options, ...(format !== undefined && { format }) })
   } catch (error) {
     // What the caller's signal was raised with is the caller's, whatever it is.
     if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
@@ -113,16 +109,6 @@ async function readBytes(path: string, signal: AbortSignal | undefined): Promise
     if (code === undefined || named !== undefined) throw error
     throw Object.assign(new Error(`${message} '${path}'`, { cause: error }), { code, errno, syscall, path })
   }
-}
-
-function refuseCutOff(text: string, format: StateFormat | undefined): never {
-  const lines = text.split('\n')
-  throw new StateSyntaxError({
-    ...(format !== undefined && { format }),
-    line: lines.length,
-    column: (lines.at(-1)?.length ?? 0) + 1,
-    reason: 'the last line has no end, so the file may be cut off; if it is whole, end the line',
-  })
 }
 
 function decode(bytes: Uint8Array): string {

@@ -30,6 +30,8 @@ export type ReconcileSource =
 export interface FileSource extends Lookups {
   readonly file: string
   readonly format?: StateFormat
+  /** Whether it is known to be whole, even if its last line has no end. Default false. */
+  readonly whole?: boolean
 }
 
 /** Options of `reconcile()`: those of `apply()` hold for each run. */

@@ -32,7 +32,8 @@ export const SAVE_OPTIONS: readonly string[] = ['timeouts', 'syncDaemons', 'sysc
 const READS = 8
 
 /** Options of `restore()`: those of `apply()`, and how a text is read. */
-export interface RestoreOptions extends ApplyOptions, Pick<ParseStateOptions, 'format' | keyof Lookups> {}
+export interface RestoreOptions
+  extends ApplyOptions, Pick<ParseStateOptions, 'format' | 'whole' | keyof Lookups> {}
 
 /** See Ipvs.restore(). */
 export async function restore(
@@ -50,10 +51,11 @@ export function splitOptions(options: RestoreOptions): {
   readonly applying: ApplyOptions
 } {
   check.checkOptions(options, [...FORMAT_OPTIONS, ...APPLY_OPTIONS])
-  const { format, lookupService, lookupHost, ...applying } = options
+  const { format, whole, lookupService, lookupHost, ...applying } = options
   const { signal } = applying
   const reading = {
     ...(format !== undefined && { format }),
+    ...(whole !== undefined && { whole }),
     ...(lookupService !== undefined && { lookupService }),
     ...(lookupHost !== undefined && { lookupHost }),
     ...(signal !== undefined && { signal }),

@@ -37,8 +37,7 @@ export interface ChangeOptions extends CompareOptions {
 }
 
 export function withComparison(command: Command): Command {
-  return command
-    .addOption(formatOption())
+  return withFormat(command)
     .option('--prune', 'delete what the state does not name (default)')
     .option('--no-prune', 'keep what the state does not name')
     .option('--keep-weights', 'keep the weights of existing real servers')
@@ -61,11 +60,16 @@ export function withGuards(command: Command): Command {
     )
 }
 
-export function formatOption(): Option {
-  return new Option(
-    '--format <format>',
-    'format of the file (default: by its extension, or else by its contents)',
-  ).choices(FORMATS)
+/** How a file is read. */
+export function withFormat(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--format <format>',
+        'format of the file (default: by its extension, or else by its contents)',
+      ).choices(FORMATS),
+    )
+    .option('--whole', 'accept a last line without a line feed, which may mean that the rest is missing')
 }
 
 /** An option whose value is some of these, with commas between them. */

@@ -25,7 +25,7 @@ const WORDS: Readonly<Record<string, string>> = {
 }
 
 /** Looks up names of hosts and services in lines of ipvsadm, as this system knows them at that moment. */
-export function systemLookups(): Required<Lookups> {
+function systemLookups(): Required<Lookups> {
   const names = new Names()
   return {
     lookupService: (name, protocol) => names.portOf(name, protocol),
@@ -40,30 +40,36 @@ export function systemLookups(): Required<Lookups> {
 /** How a state is read. */
 export interface ReadOptions {
   readonly format?: StateFormat
+  /** Whether it is known to be whole. */
+  readonly whole?: boolean
+}
+
+/** The same for the library; with names of hosts and services, as this system knows them. */
+export function parseOptions({ format, whole }: ReadOptions): ParseStateOptions {
+  return {
+    ...(format !== undefined && { format }),
+    ...(whole !== undefined && { whole }),
+    ...systemLookups(),
+  }
 }
 
 /** Reads a state in any of its formats. Lines of ipvsadm may have names of hosts and services. */
-export async function readStateOf(file: string, stdin: Input, { format }: ReadOptions = {}): Promise<State> {
-  const options: ParseStateOptions = { ...(format !== undefined && { format }), ...systemLookups() }
+export async function readStateOf(file: string, stdin: Input, how: ReadOptions = {}): Promise<State> {
+  const options = parseOptions(how)
   try {
-    return await (file === STDIN ? readPipe(stdin, options) : readState(file, options))
+    if (file !== STDIN) return await readState(file, options)
+    return await parseState(await readText(stdin), { whole: false, ...options })
   } catch (error) {
-    if (error instanceof StateSyntaxError) {
-      throw new FileError(file === STDIN ? `standard input: ${error.message}` : error.message)
-    }
-    throw fileError('read', file === STDIN ? 'standard input' : file, error)
+    throw readError(file, error)
   }
 }
 
-async function readPipe(stdin: Input, options: ParseStateOptions): Promise<State> {
-  const text = await readText(stdin)
-  // JSON knows its end; elsewhere half a number is a number too.
-  if (text !== '' && !text.endsWith('\n') && !text.trimStart().startsWith('{')) {
-    throw new FileError(
-      'standard input ends within a line, so it may be cut off; if it is whole, end the line',
-    )
-  }
-  return parseState(text, options)
+/** Why a state could not be read, with the names that files and options have here. */
+export function readError(file: string, error: unknown): unknown {
+  if (!(error instanceof StateSyntaxError))
+    return fileError('read', file === STDIN ? 'standard input' : file, error)
+  const message = error.message.replace('`whole`', '--whole')
+  return new FileError(file === STDIN ? `standard input: ${message}` : message)
 }
 
 async function readText(stdin: Input): Promise<string> {

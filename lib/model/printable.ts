@@ -1,5 +1,8 @@
-/** Controls (C0, DEL, C1), halves of a character, ends of lines, and what turns the direction of the text around it. */
-const UNPRINTABLE = /[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu
+/**
+ * Controls (C0, DEL, C1), marks that change the direction of a text or cannot be
+ * seen, other ends of lines, and halves of surrogate pairs.
+ */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 /**
  * A text from anywhere, fit for a terminal or a log: characters that would
@@ -15,5 +18,9 @@ export function printable(text: string, keep = ''): string {
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }
 
 function escaped(character: string): string {
-  return SHORT[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return SHORT[character] ?? character.split('').map(unitEscaped).join('')
+}
+
+function unitEscaped(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 }

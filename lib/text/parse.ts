@@ -1,7 +1,7 @@
 import type { Lookups } from '../ipvsadm/endpoints.ts'
 import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
 import { isProgram, parseLines } from '../ipvsadm/parse-state.ts'
-import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
+import { checkOptions, flag, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { checkState, describeAt, formatStatePath, type StatePath } from '../state/check.ts'
 import { Pace } from '../util/pace.ts'
@@ -18,6 +18,12 @@ export interface ParseStateOptions extends Lookups {
    * and an option, or with `ipvsadm`, a path to it included; all else is YAML.
    */
   readonly format?: StateFormat
+  /**
+   * Whether the text is known to be whole. If not, YAML and lines of ipvsadm
+   * whose last line has no end are refused: they may be cut off, and part of a
+   * number is a number too. Default true for a text, false for a file.
+   */
+  readonly whole?: boolean
   /** Ends the reading, between two pieces of work; parseState() then rejects with its reason. */
   readonly signal?: AbortSignal
 }
@@ -42,12 +48,13 @@ const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
 const NAMES = { json: 'JSON', yaml: 'YAML', ipvsadm: 'lines of ipvsadm' } as const
 
 /** Names of the options that say how a text is read. */
-export const FORMAT_OPTIONS = ['format', 'lookupService', 'lookupHost'] as const
+export const FORMAT_OPTIONS = ['format', 'whole', 'lookupService', 'lookupHost'] as const
 
 /** Checks how a text is to be read. */
 export function checkParseOptions(options: ParseStateOptions): void {
   checkOptions(options, [...FORMAT_OPTIONS, 'signal'])
-  const { format, lookupService, lookupHost } = options
+  const { format, whole = true, lookupService, lookupHost } = options
+  flag(whole, 'whole')
   if (format !== undefined) oneOf(format, 'format', FORMATS)
   optionalFunction(lookupService, 'lookupService')
   optionalFunction(lookupHost, 'lookupHost')
@@ -73,6 +80,12 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   const { format = recognise(body) } = options
   refuseBinary(body)
   refuseOther(body, format)
+  const state = await parseAs(format, body, options, pace)
+  if (options.whole === false) refuseCutOff(body, format)
+  return state
+}
+
+function parseAs(format: StateFormat, body: string, options: ParseStateOptions, pace: Pace): Promise<State> {
   switch (format) {
     case 'json':
       return parseJsonState(body, pace)
@@ -81,6 +94,17 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
     case 'ipvsadm':
       return parseIpvsadmState(body, options, pace)
   }
+}
+
+/** JSON has an end of its own. */
+function refuseCutOff(text: string, format: StateFormat): void {
+  if (format === 'json' || text === '' || text.endsWith('\n')) return
+  throw new StateSyntaxError({
+    format,
+    ...placeOf(text, text.length),
+    reason:
+      'the last line has no end, so the text may be cut off; if it is whole, end the line, or give `whole`',
+  })
 }
 
 /**

@@ -212,6 +212,20 @@ describe('restoreFromFile', () => {
     }
   })
 
+  test('takes a last line without an end if told that the file is whole', async () => {
+    writeFileSync(at('whole.rules'), '-A -t 192.0.2.77:80')
+    await expect(ipvs.restoreFromFile(at('whole.rules'))).rejects.toThrow(
+      /line 1, column 20: the last line has no end, .* or give `whole`$/,
+    )
+    await expect(readState(at('whole.rules'), { whole: 1 as never })).rejects.toThrow(
+      'whole must be true or false',
+    )
+    const state = await readState(at('whole.rules'), { whole: true })
+    expect(state.services).toHaveLength(1)
+    await ipvs.restoreFromFile(at('whole.rules'), { whole: true })
+    expect(await ipvs.services()).toHaveLength(1)
+  })
+
   test.each<[string, string | Uint8Array, string]>([
     ['passwd.rules', 'root:x:0:0:root:/root:/bin/bash\n', 'line 1'],
     ['image.json', Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0xff), 'no text in UTF-8'],

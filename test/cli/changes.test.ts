@@ -576,13 +576,30 @@ describe('ipvs restore', () => {
   test.each([
     ['a state that ends too early', '{"services": [', '--yes', /standard input: line 1, column 1\d: /],
     ['a file with a wrong weight', LESS.replace('5', '-5'), '--yes', /line 7, column \d+: .*weight/],
-    ['lines that end within one', LINES.trimEnd(), '--yes', /may be cut off/],
+    [
+      'lines that end within one',
+      LINES.trimEnd(),
+      '--yes',
+      /^ipvs: standard input: line 3, column 43: the last line has no end, .* end the line, or give --whole\n$/,
+    ],
     ['nothing', '', '--yes', /the text is empty/],
   ])('changes nothing for %s', async (_, stdin, option, said) => {
     const { status, stderr } = await ipvs(['restore', '-', option], { kernel, stdin })
     expect(status).toBe(7)
     expect(stderr).toMatch(said)
     expect(await lines()).toBe(LINES)
+  })
+
+  test.each(['-', 'file'])('takes lines that end within one with --whole: %s', async (name) => {
+    const path = name === '-' ? name : file('less.rules', LINES.trimEnd().replace('-w 1', '-w 10'))
+    const around = { kernel, stdin: LINES.trimEnd().replace('-w 1', '-w 10') }
+    for (const command of ['plan', 'apply', 'restore', 'diff live'])
+      expect(await ipvs([...command.split(' '), path], around)).toMatchObject({ status: 7, stdout: '' })
+    expect(await ipvs(['plan', path, '--whole'], around)).toMatchObject({ status: 1 })
+    expect(await ipvs(['diff', 'live', path, '--whole'], around)).toMatchObject({ status: 1 })
+    expect(await ipvs(['apply', path, '--whole', '--dry-run'], around)).toMatchObject({ status: 1 })
+    expect(await ipvs(['restore', path, '--whole'], around)).toMatchObject({ status: 0 })
+    expect(await lines()).toBe(LINES.replace('-w 1', '-w 10'))
   })
 
   test('takes an empty table of lines if the format says so', async () => {

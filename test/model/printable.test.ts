@@ -8,6 +8,7 @@ describe('printable', () => {
     ['DEL and a C1 control', 'a\u007F\u009B31m', String.raw`a\u007f\u009b31m`],
     ['other ends of lines', '\u0085\u2028\u2029', String.raw`\u0085\u2028\u2029`],
     ['what turns the direction', 'a\u202Eb\u2066c', String.raw`a\u202eb\u2066c`],
+    ['what cannot be seen', '1\u200B\uFEFF2\u{E0041}', String.raw`1\u200b\ufeff2\udb40\udc41`],
     ['halves of a character', 'a\uD800b\uDC00', String.raw`a\ud800b\udc00`],
     ['what is fit already', 'eth0 grün 名前 🙂 \\n', 'eth0 grün 名前 🙂 \\n'],
   ])('writes %s', (_, text, expected) => {
@@ -20,7 +21,7 @@ describe('printable', () => {
   })
 
   test('keeps the value of JSON', () => {
-    const value = { 'a\u009B': ['\u001B\u007F\u202E\u2028', '\uD800', '"\\'] }
+    const value = { 'a\u009B': ['\u001B\u007F\u202E\u2028\u{E0041}', '\uD800', '"\\'] }
     expect(JSON.parse(printable(JSON.stringify(value, undefined, 2), '\n'))).toEqual(value)
   })
 })

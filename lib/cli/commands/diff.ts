@@ -1,7 +1,7 @@
 import { planStates, restrictState, type Scope, type State } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, STATUS, UsageError } from '../exit-status.ts'
-import { type CompareOptions, formatOption, listOf, planOptions, SCOPE, scopeOf } from '../options.ts'
+import { type CompareOptions, listOf, planOptions, SCOPE, scopeOf, withFormat } from '../options.ts'
 import { printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { readStateOf, STDIN } from '../state-file.ts'
@@ -19,13 +19,14 @@ export const diff: CommandDefinition = {
     'ipvs save | ssh other ipvs diff live -',
   ],
   define: (command) =>
-    command
-      .argument(
-        '<a>',
-        `a file, - for standard input, or '${LIVE}' for the current table (a file of that name is ./${LIVE})`,
-      )
-      .argument('<b>', 'the same')
-      .addOption(formatOption())
+    withFormat(
+      command
+        .argument(
+          '<a>',
+          `a file, - for standard input, or '${LIVE}' for the current table (a file of that name is ./${LIVE})`,
+        )
+        .argument('<b>', 'the same'),
+    )
       .option('--keep-weights', 'do not compare the weights of real servers')
       .option('--scope <scope>', `only services inside ${SCOPE}`, listOf()),
   async act(run: Run, options: CommonOptions & CompareOptions, a: string, b: string) {

@@ -1,10 +1,9 @@
-import { StateSyntaxError } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
-import { asUsage, FileError, Refused, reportOf, UsageError } from '../exit-status.ts'
+import { asUsage, Refused, reportOf, UsageError } from '../exit-status.ts'
 import { type ChangeOptions, guardsOf, interval, milliseconds, planOptions, withGuards } from '../options.ts'
 import { printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
-import { fileError, STDIN, systemLookups } from '../state-file.ts'
+import { parseOptions, readError, STDIN } from '../state-file.ts'
 
 interface ReconcileOptions extends CommonOptions, ChangeOptions {
   readonly yes?: boolean
@@ -41,7 +40,7 @@ export const reconcile: CommandDefinition = {
 }
 
 function keep(run: Run, options: ReconcileOptions, file: string): Promise<never> {
-  const { format, interval } = options
+  const { interval } = options
   return run.withTable(async (ipvs) => {
     // An error that waiting cannot mend, such as missing privileges, ends the command at once.
     await ipvs.info()
@@ -49,7 +48,7 @@ function keep(run: Run, options: ReconcileOptions, file: string): Promise<never>
       // One plan after the other, in the order of the runs.
       let printed: Promise<void> = Promise.resolve()
       const reconciler = ipvs.reconcile(
-        { file, ...(format !== undefined && { format }), ...systemLookups() },
+        { file, ...parseOptions(options) },
         {
           ...planOptions(options),
           ...guardsOf(options),
@@ -61,7 +60,7 @@ function keep(run: Run, options: ReconcileOptions, file: string): Promise<never>
             return printed
           },
           onError: (error) => {
-            run.complain(reportOf(asUsage(inWords(error, file))))
+            run.complain(reportOf(asUsage(readError(file, error))))
           },
         },
       )
@@ -73,9 +72,4 @@ function keep(run: Run, options: ReconcileOptions, file: string): Promise<never>
       throw signal.reason
     })
   })
-}
-
-/** An error of the file system in words, as other commands have it. */
-function inWords(error: unknown, file: string): unknown {
-  return error instanceof StateSyntaxError ? new FileError(error.message) : fileError('read', file, error)
 }

@@ -1,5 +1,5 @@
 import type { CommandDefinition } from '../command.ts'
-import { formatOption, STATE_FILE } from '../options.ts'
+import { STATE_FILE, withFormat } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { type ApplyCommandOptions, applyFile } from './apply.ts'
 
@@ -12,9 +12,7 @@ export const restore: CommandDefinition = {
     'ipvs restore table.yaml --dry-run',
   ],
   define: (command) =>
-    command
-      .argument('<file>', STATE_FILE)
-      .addOption(formatOption())
+    withFormat(command.argument('<file>', STATE_FILE))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything')
       .option('--force', 'allow a service to be left without real servers, if the state says so'),
