@@ -332,6 +332,69 @@ describe('ipvs apply', () => {
     expect(await ipvs(['apply', none, '--yes', '--force'], { kernel })).toMatchObject({ status: 0 })
   })
 
+  describe('with --keep-going', () => {
+    const wanted = (): string =>
+      file('part.rules', MORE.replace('10.0.0.9', '224.0.0.1') + '-A -t 192.0.2.11:80 -s nosuch\n')
+
+    test('does nothing without it where a step fails', async () => {
+      const { status } = await ipvs(['apply', wanted(), '--yes'], { kernel })
+      expect(status).toBe(8)
+      expect(await lines()).toBe(LINES)
+    })
+
+    test.each(['apply', 'restore'])(
+      '%s does what can be done, and reports each step that failed',
+      async (command) => {
+        const path = file('part2.rules', `${MORE.replace('10.0.0.9', '224.0.0.1')}-A -f 7 -s rr\n`)
+        for (const yes of [['--yes'], []]) {
+          kernel = createMemoryKernel()
+          const { status, stdout, stderr } = await ipvs([command, path, '--keep-going', ...yes], { kernel })
+          expect(status).toBe(8)
+          expect(stdout).toMatch(/5 to add, 0 to change, 0 to delete\.\n$/)
+          expect(stderr).toMatch(
+            /^ipvs: EINVAL: .*tcp\/192\.0\.2\.10:80 -> 224\.0\.0\.1:80: .*\nipvs: 1 of 5 steps failed; 4 were done\n$/,
+          )
+          expect(await lines()).toContain('-A -f 7 -s rr\n')
+          expect(await lines()).toContain('-r 10.0.0.7:80')
+        }
+      },
+    )
+
+    test('reports a step that was left out, and leaves the server there', async () => {
+      const path = file('part3.rules', LINES.replace('10.0.0.8', '224.0.0.1'))
+      const { status, stderr } = await ipvs(['apply', path, '--yes', '--keep-going'], { kernel })
+      expect(status).toBe(8)
+      expect(stderr).toContain(
+        'ipvs: delete-server tcp/192.0.2.10:80 -> 10.0.0.8:80: left out, because another step of this service failed\n',
+      )
+      expect(await lines()).toBe(LINES)
+    })
+
+    test('--json has the steps that failed', async () => {
+      const { status, stdout, stderr } = await ipvs(['apply', wanted(), '--yes', '--keep-going', '--json'], {
+        kernel,
+      })
+      expect({ status, stderr }).toEqual({ status: 8, stderr: '' })
+      const { applied, failed } = JSON.parse(stdout) as { applied: boolean; failed: object[] }
+      expect(applied).toBe(true)
+      expect(failed).toMatchObject([
+        { step: { kind: 'add-service' }, code: 'ENOENT' },
+        {
+          step: { kind: 'add-server' },
+          code: 'EINVAL',
+          message: expect.stringMatching(/^EINVAL: /) as string,
+        },
+      ])
+    })
+
+    test('is 0 where nothing failed', async () => {
+      const path = file('more.rules', MORE)
+      expect(await ipvs(['apply', path, '--keep-going'], { kernel })).toMatchObject({ status: 0, stderr: '' })
+      const again = await ipvs(['apply', path, '--keep-going', '--yes', '--json'], { kernel })
+      expect(JSON.parse(again.stdout)).toMatchObject({ applied: true, failed: [] })
+    })
+  })
+
   test('undoes what was done where a step fails', async () => {
     kernel.failNext({ command: 'deleteRealServer', errno: 12 })
     const { status, stderr } = await ipvs(['apply', file('less.yaml', LESS), '--yes'], { kernel })

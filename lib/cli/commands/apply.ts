@@ -1,4 +1,16 @@
-import type { ApplyProgress, Differences, Ipvs, State } from '../../index.ts'
+import type { Command } from 'commander'
+import {
+  type ApplyProgress,
+  type ApplyResult,
+  type Differences,
+  type FailedStep,
+  formatEndpoint,
+  formatServiceKey,
+  type Ipvs,
+  IpvsError,
+  type State,
+  type Step,
+} from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, Refused, STATUS } from '../exit-status.ts'
 import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards } from '../options.ts'
@@ -11,6 +23,14 @@ import { ask } from '../terminal/ask.ts'
 export interface ApplyCommandOptions extends ChangeOptions {
   readonly dryRun?: boolean
   readonly yes?: boolean
+  readonly keepGoing?: boolean
+}
+
+export function withKeepGoing(command: Command): Command {
+  return command.option(
+    '--keep-going',
+    'do what can be done, and report each step that failed, instead of undoing everything',
+  )
 }
 
 export const apply: CommandDefinition = {
@@ -23,7 +43,7 @@ export const apply: CommandDefinition = {
     'ipvs apply web.yaml --scope 192.0.2.0/24 --keep-weights --allow add-server,edit-server',
   ],
   define: (command) =>
-    withGuards(command.argument('<file>', STATE_FILE))
+    withKeepGoing(withGuards(command.argument('<file>', STATE_FILE)))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything'),
   act: (run: Run, options: CommonOptions & ApplyCommandOptions, file: string) =>
@@ -55,7 +75,11 @@ async function applyState(
   signal: AbortSignal,
 ): Promise<Applied> {
   const how = { ...planOptions(options), signal }
-  const guards = { ...guardsOf(options), signal }
+  const guards = {
+    ...guardsOf(options),
+    ...(options.keepGoing !== undefined && { keepGoing: options.keepGoing }),
+    signal,
+  }
   const progress = run.progress()
   const onProgress = ({ phase, done, total }: ApplyProgress): void => {
     progress.bar(PHASES[phase], done, total)
@@ -66,15 +90,21 @@ async function applyState(
     const result = await checkedLater(ipvs.apply(state, { ...how, ...guards, onProgress })).finally(() => {
       progress.clear()
     })
-    return { status: STATUS.done, say: () => printPlan(run, result, { applied: true }) }
+    return {
+      status: statusOf(result),
+      async say() {
+        await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
+        reportFailed(run, result)
+      },
+    }
   }
 
   const found = await checkedLater(ipvs.plan(state, how))
   if (!run.json) await printPlan(run, found)
   // Guards are asked before the person is, and their errors are printed below the plan that they are about.
-  const { applied: _, ...dry } = await checkedLater(ipvs.apply(state, { ...how, ...guards, dryRun: true }))
+  const dry = await checkedLater(ipvs.apply(state, { ...how, ...guards, dryRun: true }))
   if (options.dryRun === true) {
-    if (run.json) await printPlan(run, dry, { applied: false })
+    if (run.json) await printPlan(run, dry, { applied: false, ...failedToJson(dry, options) })
     return { status: dry.steps.length === 0 ? STATUS.done : STATUS.differs }
   }
   if (takesAway(found)) await askFor(run, found, file, signal)
@@ -83,11 +113,52 @@ async function applyState(
     progress.clear()
   })
   return {
-    status: STATUS.done,
+    status: statusOf(result),
     async say() {
-      if (run.json) await printPlan(run, result, { applied: true })
-      else if (result.steps.length > 0) run.out.line('Applied.')
+      if (run.json) await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
+      else if (result.steps.length > 0 && result.failed.length === 0) run.out.line('Applied.')
+      reportFailed(run, result)
     },
+  }
+}
+
+function statusOf({ failed }: ApplyResult): number {
+  return failed.length === 0 ? STATUS.done : STATUS.failed
+}
+
+/** Reports the steps that failed. Programs find them in the result. */
+function reportFailed(run: Run, { steps, failed }: ApplyResult): void {
+  if (failed.length === 0 || run.json) return
+  for (const one of failed) run.complain({ status: STATUS.failed, message: failureText(one) })
+  const done = steps.length - failed.length
+  run.complain({
+    status: STATUS.failed,
+    message: `${String(failed.length)} of ${String(steps.length)} steps failed; ${done === 1 ? '1 was' : `${String(done)} were`} done`,
+  })
+}
+
+function failureText({ step, error }: FailedStep): string {
+  const reason = error?.message ?? 'something else has changed this meanwhile'
+  // An error of the kernel names what it is about.
+  return error instanceof IpvsError ? reason : `${stepName(step)}: ${reason}`
+}
+
+/** 'delete-server tcp/192.0.2.10:80 -> 10.0.0.7:8080' */
+function stepName(step: Step): string {
+  if (!('service' in step)) return step.kind
+  const server = 'server' in step ? ` -> ${formatEndpoint(step.server)}` : ''
+  return `${step.kind} ${formatServiceKey(step.service)}${server}`
+}
+
+function failedToJson({ failed }: ApplyResult, { keepGoing }: ApplyCommandOptions): object {
+  if (keepGoing !== true) return {}
+  return {
+    failed: failed.map((one) => ({
+      step: one.step,
+      ...(one.error instanceof IpvsError && { code: one.error.code }),
+      message: failureText(one),
+      ...(one.unknown === true && { unknown: true }),
+    })),
   }
 }
 

@@ -1,7 +1,7 @@
 import type { CommandDefinition } from '../command.ts'
 import { STATE_FILE, withFormat } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
-import { type ApplyCommandOptions, applyFile } from './apply.ts'
+import { type ApplyCommandOptions, applyFile, withKeepGoing } from './apply.ts'
 
 export const restore: CommandDefinition = {
   name: 'restore',
@@ -10,9 +10,10 @@ export const restore: CommandDefinition = {
     'ipvs restore /etc/ipvs.json --yes',
     'ipvsadm -Sn | ipvs restore - --yes --netns blue',
     'ipvs restore table.yaml --dry-run',
+    'ipvs restore /etc/ipvs.json --yes --keep-going',
   ],
   define: (command) =>
-    withFormat(command.argument('<file>', STATE_FILE))
+    withKeepGoing(withFormat(command.argument('<file>', STATE_FILE)))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything')
       .option('--force', 'allow a service to be left without real servers, if the state says so'),
