@@ -485,7 +485,13 @@ try {
   await cleanUp()
 } catch (error) {
   await cleanUp() // first, for it makes the terminal usable again
-  process.stderr.write(`guest: ${error instanceof GuestError ? error.message.trimEnd() : error}\n`)
+  const message = error instanceof GuestError ? error.message.trimEnd() : String(error)
+  // An argument, or the last that a guest said, must not change the terminal. The library, which has printable(), may not be built.
+  const text = message.replaceAll(
+    /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+  process.stderr.write(`guest: ${text}\n`)
   status = error instanceof GuestError ? error.status : 125
   await Promise.race([flush(), pause(1000)]) // but not for ever, if nobody reads
 }

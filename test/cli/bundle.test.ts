@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { installCommand } from '../helpers/installed-command.ts'
 
@@ -143,10 +144,28 @@ describe('ipvs adm', () => {
     expect(FORBIDDEN.exec(stdout + stderr)).toBe(null)
   })
 
+  test.each([['FORGED'], ['-A', '-t', '192.0.2.1:80', '-b', 'FORGED'], ['-A', '--FORGED']])(
+    'lets no argument be a line of its own: %s %s',
+    (...words) => {
+      const args = words.map((word) => word.replace('FORGED', 'x\nFORGED'))
+      expect(shell('ipvs', ['adm', ...args]).stderr).not.toMatch(/^FORGED/m)
+    },
+  )
+
   test('escapes what it names', () => {
     const { stderr } = shell('ipvs', ['adm', '-A', '-t', '192.0.2.1:80', HOSTILE])
     expect(stderr).toContain(String.raw`unexpected argument \u001b[8m\u009b35m\u202e\u007f`)
   })
+})
+
+test('ipvs guest prints an argument without its control characters', () => {
+  // The command hands its arguments to this program.
+  const { status, stderr } = shell(process.execPath, [
+    fileURLToPath(new URL('../../guest/guest.mjs', import.meta.url)),
+    '--\u001B]0;x\u0007\u202E',
+  ])
+  expect(status).not.toBe(0)
+  expect(stderr).toMatch(/^guest: there is no option --\\u001b\]0;x\\u0007\\u202e\n/)
 })
 
 /** What a shell completes lines to, by the script that it gets: a NUL behind each. */

@@ -206,7 +206,8 @@ function addressesOf(table: readonly SnapshotEntry<Counter>[]): string[] {
 /** Reports the error of a change as ipvsadm does. Returns the exit status. */
 export function report(error: unknown, command: CommandName, err: (text: string) => void): number {
   if (error instanceof Refusal) {
-    err(`${error.message}\n`)
+    // A word of the command line may have line feeds in it. A message of ipvsadm's own ends with one.
+    err(`${error.message.replace(/\n(?!$)/g, '\\n')}\n`)
     return error.status
   }
   if (!(error instanceof IpvsError)) throw error
