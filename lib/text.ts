@@ -8,13 +8,9 @@ export {
 export { compareEndpoints, compareServiceKeys } from './model/order.ts'
 export type { StateLoss } from './ipvsadm/format-state.ts'
 export type { Lookups } from './ipvsadm/endpoints.ts'
-export {
-  detectStateFormat,
-  formatState,
-  type FormatStateOptions,
-  parseState,
-  type ParseStateOptions,
-} from './text/parse.ts'
+export { formatState, type FormatStateOptions } from './text/format.ts'
+export { parseState, type ParseStateOptions } from './text/parse.ts'
+export { detectStateFormat } from './text/recognise.ts'
 export { type StateFormat, StateSyntaxError, type StateSyntaxErrorDetails } from './text/syntax-error.ts'
 export type {
   AddressServiceKey,

@@ -6,14 +6,9 @@ import { dirname, extname, join } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
-import {
-  checkParseOptions,
-  detectStateFormat,
-  formatState,
-  type FormatStateOptions,
-  parseState,
-  type ParseStateOptions,
-} from '../text/parse.ts'
+import { formatState, type FormatStateOptions } from '../text/format.ts'
+import { checkParseOptions, parseState, type ParseStateOptions } from '../text/parse.ts'
+import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
 import { apply } from './apply.ts'
 import { type ApplyResult } from './options.ts'

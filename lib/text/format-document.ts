@@ -1,5 +1,5 @@
 import { namesOf } from '../model/check.ts'
-import type { PersistenceSpec, State, Tunnel } from '../model/types.ts'
+import type { PersistenceSpec, RealServerSpec, State, Tunnel } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
@@ -9,17 +9,17 @@ import {
   SERVICE_FIELDS,
   TIMEOUT_FIELDS,
 } from '../model/validate.ts'
-import type { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 
 /**
- * A state as JSON and as YAML: always in the same order and layout, with a line
- * for each real server, so that a difference of two tables is one of lines.
+ * A state as JSON and as YAML, always in the same order and layout and with a
+ * line for each real server: two tables can be compared line by line.
  */
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Order within the objects that have one; any other keeps its own. */
+/** Order within the objects of a service or a real server. */
 const PART_FIELDS = namesOf<PersistenceSpec & Tunnel>({
   timeoutSeconds: true,
   netmask: true,
@@ -39,25 +39,20 @@ function serviceFields(service: State['services'][number]): readonly string[] {
   )
 }
 
-export async function formatJson(state: State, pace: Pace): Promise<string> {
+export async function formatJson(state: State, signal: AbortSignal | undefined): Promise<string> {
   const out = new Pieces()
   out.add('{\n  "version": 1,\n  "services": [')
-  for (const [index, service] of state.services.entries()) {
-    out.add(index === 0 ? '\n    {' : ',\n    {')
-    for (const [at, name] of serviceFields(service).entries()) {
-      out.add(`${at === 0 ? '' : ','}\n      "${name}": ${json((service as unknown as Fields)[name])}`)
-    }
-    const { realServers } = service
-    if (realServers !== undefined) {
-      out.add(',\n      "realServers": [')
-      for (const [at, server] of realServers.entries()) {
-        out.add(`${at === 0 ? '' : ','}\n        ${json(server, SERVER_ORDER)}`)
-        if (pace.due()) await pace.rest()
+  let separator = ''
+  for await (const some of slices(state.services, signal)) {
+    for (const service of some) {
+      out.add(`${separator}\n    {`)
+      separator = ','
+      for (const [at, name] of serviceFields(service).entries()) {
+        out.add(`${at === 0 ? '' : ','}\n      "${name}": ${json((service as unknown as Fields)[name])}`)
       }
-      out.add(realServers.length === 0 ? ']' : '\n      ]')
+      if (service.realServers !== undefined) await addServersAsJson(out, service.realServers, signal)
+      out.add('\n    }')
     }
-    out.add('\n    }')
-    if (pace.due()) await pace.rest()
   }
   out.add(state.services.length === 0 ? ']' : '\n  ]')
   if (state.timeouts !== undefined) out.add(`,\n  "timeouts": ${json(state.timeouts, TIMEOUT_FIELDS)}`)
@@ -73,20 +68,36 @@ export async function formatJson(state: State, pace: Pace): Promise<string> {
   return out.text()
 }
 
-export async function formatYaml(state: State, pace: Pace): Promise<string> {
+async function addServersAsJson(
+  out: Pieces,
+  servers: readonly RealServerSpec[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  out.add(',\n      "realServers": [')
+  let separator = ''
+  for await (const some of slices(servers, signal)) {
+    for (const server of some) {
+      out.add(`${separator}\n        ${json(server, SERVER_ORDER)}`)
+      separator = ','
+    }
+  }
+  out.add(servers.length === 0 ? ']' : '\n      ]')
+}
+
+export async function formatYaml(state: State, signal: AbortSignal | undefined): Promise<string> {
   const out = new Pieces()
   out.add(state.services.length === 0 ? 'version: 1\nservices: []\n' : 'version: 1\nservices:\n')
-  for (const service of state.services) {
-    for (const [at, name] of serviceFields(service).entries()) {
-      out.add(`${at === 0 ? '  - ' : '    '}${name}: ${yaml((service as unknown as Fields)[name])}\n`)
-    }
-    const { realServers } = service
-    if (pace.due()) await pace.rest()
-    if (realServers === undefined) continue
-    out.add(realServers.length === 0 ? '    realServers: []\n' : '    realServers:\n')
-    for (const server of realServers) {
-      out.add(`      - ${yaml(server, SERVER_ORDER)}\n`)
-      if (pace.due()) await pace.rest()
+  for await (const some of slices(state.services, signal)) {
+    for (const service of some) {
+      for (const [at, name] of serviceFields(service).entries()) {
+        out.add(`${at === 0 ? '  - ' : '    '}${name}: ${yaml((service as unknown as Fields)[name])}\n`)
+      }
+      const { realServers } = service
+      if (realServers === undefined) continue
+      out.add(realServers.length === 0 ? '    realServers: []\n' : '    realServers:\n')
+      for await (const part of slices(realServers, signal)) {
+        for (const server of part) out.add(`      - ${yaml(server, SERVER_ORDER)}\n`)
+      }
     }
   }
   if (state.timeouts !== undefined) out.add(`timeouts: ${yaml(state.timeouts, TIMEOUT_FIELDS)}\n`)
@@ -117,7 +128,7 @@ function json(value: unknown, order: readonly string[] = PART_FIELDS): string {
   return text === '' ? '{}' : `${text} }`
 }
 
-/** The same as a flow of YAML. */
+/** The same in YAML's flow style. */
 function yaml(value: unknown, order: readonly string[] = PART_FIELDS): string {
   if (typeof value === 'string') return yamlText(value)
   if (Array.isArray(value)) return `[${value.map((item) => yaml(item)).join(', ')}]`
@@ -130,9 +141,9 @@ function yaml(value: unknown, order: readonly string[] = PART_FIELDS): string {
   return text === '' ? '{}' : `${text} }`
 }
 
-/** Names and IPv4 addresses need no quotes; what is quoted as JSON is quoted as YAML too. */
+/** Names and IPv4 addresses need no quotes. A string quoted for JSON is a quoted string in YAML too. */
 const PLAIN = /^(?:[a-z][a-z\d_-]*|\d+\.\d+\.\d+\.\d+)$/
-/** Words that some reader of YAML takes for something else. */
+/** Words that some YAML readers take for something other than a string. */
 const RESERVED = /^(?:true|false|yes|no|on|off|y|n|null)$/
 
 function yamlText(text: string): string {

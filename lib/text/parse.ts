@@ -1,21 +1,20 @@
 import type { Lookups } from '../ipvsadm/endpoints.ts'
-import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
-import { isProgram, parseLines } from '../ipvsadm/parse-state.ts'
-import { checkOptions, flag, oneOf, optionalFunction, show } from '../model/check.ts'
+import { parseLines } from '../ipvsadm/parse-state.ts'
+import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { checkState, describeAt, formatStatePath, type StatePath } from '../state/check.ts'
-import { Pace } from '../util/pace.ts'
-import { formatJson, formatYaml } from './format-document.ts'
+import { AbortablePace, type Pace } from '../util/pace.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
-import { placeOf, type StateFormat, StateSyntaxError } from './syntax-error.ts'
+import { recognise, refuseBinary, refuseOther } from './recognise.ts'
+import { placeOf, STATE_FORMATS, type StateFormat, StateSyntaxError } from './syntax-error.ts'
 
 /** How a text is read. */
 export interface ParseStateOptions extends Lookups {
   /**
-   * Form of the text. Default: what the first line that is neither empty nor a
-   * comment (`#`) looks like. JSON begins with `{`; lines of ipvsadm with `-`
-   * and an option, or with `ipvsadm`, a path to it included; all else is YAML.
+   * Form of the text. Default: guessed from the first line that is neither
+   * blank nor a comment (`#`). JSON begins with `{`; ipvsadm lines begin with
+   * `-` and an option, or with `ipvsadm` or a path to it; anything else is YAML.
    */
   readonly format?: StateFormat
   /**
@@ -24,28 +23,12 @@ export interface ParseStateOptions extends Lookups {
    * number is a number too. Default true for a text, false for a file.
    */
   readonly whole?: boolean
-  /** Ends the reading, between two pieces of work; parseState() then rejects with its reason. */
+  /** Stops the work between two slices; parseState() then rejects with its reason. */
   readonly signal?: AbortSignal
 }
 
-/** How a text is written. */
-export interface FormatStateOptions {
-  /** Form of the text. Default 'json'. */
-  readonly format?: StateFormat
-  /**
-   * Hears of what lines of ipvsadm cannot say, and lets them be written without
-   * it. Default: that is an error, so nothing is lost without a word.
-   */
-  readonly onLoss?: (loss: StateLoss) => void
-  /** Ends the writing, between two pieces of work; formatState() then rejects with its reason. */
-  readonly signal?: AbortSignal
-}
-
-/** More characters than this take milliseconds to copy. */
+/** A text that was put together of parts is joined at the first look into it; more characters than this take milliseconds. */
 const LONG = 1 << 20
-
-const FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
-const NAMES = { json: 'JSON', yaml: 'YAML', ipvsadm: 'lines of ipvsadm' } as const
 
 /** Names of the options that say how a text is read. */
 export const FORMAT_OPTIONS = ['format', 'whole', 'lookupService', 'lookupHost'] as const
@@ -55,26 +38,26 @@ export function checkParseOptions(options: ParseStateOptions): void {
   checkOptions(options, [...FORMAT_OPTIONS, 'signal'])
   const { format, whole = true, lookupService, lookupHost } = options
   flag(whole, 'whole')
-  if (format !== undefined) oneOf(format, 'format', FORMATS)
+  if (format !== undefined) oneOf(format, 'format', STATE_FORMATS)
   optionalFunction(lookupService, 'lookupService')
   optionalFunction(lookupHost, 'lookupHost')
 }
 
 /**
- * Reads a state from JSON, YAML or lines of ipvsadm. All of it has been read
- * and checked before anything is returned. JSON and lines are read in slices of
- * a few milliseconds; YAML holds the JS thread for as long as it takes.
+ * Reads a state from JSON, YAML or ipvsadm lines. Nothing is returned before
+ * the whole text has been read and checked. JSON and ipvsadm lines are read in
+ * slices of a few milliseconds; YAML keeps the JS thread until it is done.
  *
- * An empty text is an empty table only if `format` says 'ipvsadm': anything
- * else may be a file that lost its contents.
+ * An empty text is an empty table only if `format` is 'ipvsadm': otherwise it
+ * may be a file that has lost its contents.
  *
  * @throws {StateSyntaxError} with line, column and reason.
  */
 export async function parseState(text: string, options: ParseStateOptions = {}): Promise<State> {
   checkParseOptions(options)
-  if (typeof text !== 'string') throw new TypeError(`a state's text must be a text, got ${show(text)}`)
-  const pace = new StatePace(options.signal)
-  // Looking into a text that was put together of parts makes it one, which takes a while if it is long.
+  if (typeof text !== 'string') throw wrong('text', text, 'a string')
+  options.signal?.throwIfAborted()
+  const pace = new AbortablePace(options.signal)
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
   if (body.length > LONG) await pace.rest()
   const { format = recognise(body) } = options
@@ -107,122 +90,13 @@ function refuseCutOff(text: string, format: StateFormat): void {
   })
 }
 
-/**
- * Writes a state as text that ends with a newline. The same state always gives
- * the same text, and JSON and YAML have a line for each real server. Works in
- * slices of a few milliseconds.
- *
- * @throws {TypeError | RangeError} if the state is none: `services[3].port must be ...`.
- * @throws {TypeError} if it has what lines of ipvsadm cannot say, unless `onLoss` hears of it.
- */
-export async function formatState(state: State, options: FormatStateOptions = {}): Promise<string> {
-  checkOptions(options, ['format', 'onLoss', 'signal'])
-  const { format = 'json', onLoss = refuseLoss } = options
-  optionalFunction(onLoss, 'onLoss')
-  oneOf(format, 'format', FORMATS)
-  const pace = new StatePace(options.signal)
-  await checkState(state, { pace })
-  switch (format) {
-    case 'json':
-      return formatJson(state, pace)
-    case 'yaml':
-      return formatYaml(state, pace)
-    case 'ipvsadm':
-      return formatLines(state, onLoss, pace)
-  }
-}
-
-function refuseLoss({ path, reason }: StateLoss): never {
-  throw new TypeError(
-    `lines of ipvsadm cannot say ${path}: ${reason}. Choose format 'json' or 'yaml', or give onLoss to go without it.`,
-  )
-}
-
-/** Rests end when the caller aborts. */
-class StatePace extends Pace {
-  readonly #signal: AbortSignal | undefined
-
-  constructor(signal: AbortSignal | undefined) {
-    super()
-    signal?.throwIfAborted()
-    this.#signal = signal
-  }
-
-  override async rest(): Promise<void> {
-    await super.rest()
-    this.#signal?.throwIfAborted()
-  }
-}
-
-function recognise(text: string): StateFormat {
-  const format = detectStateFormat(text)
-  if (format === undefined) {
-    throw new StateSyntaxError({
-      line: 1,
-      column: 1,
-      reason:
-        `the text is empty${text.trim() === '' ? '' : ' but for comments'}; ` +
-        "if an empty table is meant, name the format 'ipvsadm'",
-    })
-  }
-  return format
-}
-
-/**
- * What a text looks like: the format that `parseState()` reads it in where none
- * is named. `undefined` where it has nothing but blanks and comments.
- */
-export function detectStateFormat(text: string): StateFormat | undefined {
-  const line = firstLine(text)?.line
-  return line === undefined ? undefined : looksLike(line)
-}
-
-function looksLike(line: string): StateFormat {
-  if (line.startsWith('{')) return 'json'
-  const [word = ''] = line.split(/\s/, 1)
-  return isProgram(word) || /^-(?:\w|-\w)/.test(word) ? 'ipvsadm' : 'yaml'
-}
-
-/** JSON is YAML, and what looks like YAML may be anything; but JSON is never lines of ipvsadm, nor these something else. */
-function refuseOther(text: string, format: StateFormat): void {
-  const first = firstLine(text)
-  if (first === undefined) return
-  const look = looksLike(first.line)
-  if (look === format || look === 'yaml' || (look === 'json' && format === 'yaml')) return
-  throw new StateSyntaxError({
-    format,
-    ...placeOf(text, first.offset),
-    reason: `this is read as ${NAMES[format]}, but looks like ${NAMES[look]}: name the format '${look}'`,
-  })
-}
-
-/** The first line that is neither empty nor a comment, without the blanks before it, and where that is. */
-function firstLine(text: string): { readonly line: string; readonly offset: number } | undefined {
-  const next = /\s*(\S[^\n]*)/y
-  for (;;) {
-    const line = next.exec(text)?.[1]
-    if (line === undefined) return undefined
-    if (!line.startsWith('#')) return { line, offset: next.lastIndex - line.length }
-  }
-}
-
-/** What no text has, but a compressed file, a database or UTF-16 does. */
-function refuseBinary(text: string): void {
-  const offset = text.indexOf('\0')
-  if (offset < 0) return
-  throw new StateSyntaxError({
-    ...placeOf(text, offset),
-    reason: 'a NUL: this is no text, or none in UTF-8',
-  })
-}
-
 async function parseJsonState(text: string, pace: Pace): Promise<State> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
       format: 'json',
       ...placeOf(text, start),
-      reason: "JSON has no comments: take this line out, or name the format 'yaml', which reads both",
+      reason: "JSON has no comments: remove this line, or name the format 'yaml', which reads both",
     })
   }
   let value: unknown
@@ -250,7 +124,7 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
       ...placeOf(text, locate([])),
       reason: text.includes('LocalAddress:Port')
         ? 'this is what `ipvsadm -L` prints; `ipvsadm -Sn` prints what can be restored'
-        : 'this is neither JSON nor YAML of a state, nor lines of ipvsadm',
+        : 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
     })
   }
   return checked('yaml', value, pace, (path) => placeOf(text, locate(path)))
@@ -271,11 +145,11 @@ async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Pr
         cause,
       }),
   )
-  // Lines refuse what a state could not have in words of their own; this is for what they forget.
+  // parseLines() refuses almost everything in its own words; this is for the rest.
   return checked('ipvsadm', state, pace, placeOf)
 }
 
-/** A refusal of checkState(), before it is known where in the text it is. */
+/** A refusal of checkState() whose place in the text is not known yet. */
 class Refusal extends Error {
   readonly refused: Error
   readonly path: StatePath

@@ -1,7 +1,9 @@
-/** A form of text that a state has. */
+/** A form in which a state is written. */
 export type StateFormat = 'json' | 'yaml' | 'ipvsadm'
 
-/** What a StateSyntaxError says. */
+export const STATE_FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
+
+/** The fields of a StateSyntaxError. */
 export interface StateSyntaxErrorDetails {
   readonly format?: StateFormat
   readonly line: number
@@ -9,25 +11,25 @@ export interface StateSyntaxErrorDetails {
   readonly reason: string
   /** Where in the state, such as `services[3].realServers[0].weight`. */
   readonly path?: string
-  /** Name of the file that the text was read from. */
+  /** The file that the text was read from. */
   readonly file?: string
   readonly cause?: unknown
 }
 
-/** A text is not a state, or not one that the kernel could have. Nothing of it has been used. */
+/** A text is not a state, or not a state that the kernel could have. Nothing was taken from it. */
 export class StateSyntaxError extends Error {
   readonly code = 'ERR_IPVS_STATE_SYNTAX'
-  /** The form that the text was read as; absent where it has none. */
+  /** The form that the text was read as; absent if it has none. */
   declare readonly format?: StateFormat
   /** Line of the text, from 1. */
   readonly line: number
   /** Column of that line in UTF-16 units, as editors count, from 1. */
   readonly column: number
-  /** What is wrong there, and what would be right. */
+  /** What is wrong there, and how to put it right. */
   readonly reason: string
-  /** Where in the state that is, such as `services[3].realServers[0].weight`, if it is in one. */
+  /** Where in the state it is, such as `services[3].realServers[0].weight`; absent outside of one. */
   declare readonly path?: string
-  /** Name of the file that the text was read from, if it was read from one. */
+  /** The file that the text was read from, if any. */
   declare readonly file?: string
 
   constructor({ format, line, column, reason, path, file, cause }: StateSyntaxErrorDetails) {
@@ -45,7 +47,7 @@ export class StateSyntaxError extends Error {
   }
 
   /**
-   * The same with the name of the file that the text was read from.
+   * The same error with the file that the text was read from.
    *
    * @internal
    */
@@ -63,7 +65,7 @@ export class StateSyntaxError extends Error {
   }
 }
 
-/** Line and column of an offset. A line ends at LF; a CR before it is no column of its own. */
+/** Line and column of an offset. A line ends at LF; a CR before it counts as a column of that line. */
 export function placeOf(text: string, offset: number): { line: number; column: number } {
   let line = 1
   let start = 0

@@ -46,11 +46,30 @@ export class Pace {
   }
 }
 
+/** A pace that ends with the signal's reason at the first rest after it was aborted. */
+export class AbortablePace extends Pace {
+  readonly #signal: AbortSignal | undefined
+
+  constructor(signal: AbortSignal | undefined) {
+    super()
+    this.#signal = signal
+  }
+
+  override async rest(): Promise<void> {
+    await super.rest()
+    this.#signal?.throwIfAborted()
+  }
+}
+
 /**
  * Gives a list in slices, and others the JS thread between them where they
  * take long: `for await (const some of slices(list)) for (const one of some) ...`
+ * Throws the signal's reason at the first rest after it was aborted.
  */
-export async function* slices<T>(list: readonly T[]): AsyncGenerator<readonly T[], void, undefined> {
+export async function* slices<T>(
+  list: readonly T[],
+  signal?: AbortSignal,
+): AsyncGenerator<readonly T[], void, undefined> {
   if (list.length <= FIRST_STRIDE) {
     if (list.length > 0) yield list
     return
@@ -69,6 +88,7 @@ export async function* slices<T>(list: readonly T[]): AsyncGenerator<readonly T[
     looked = now
     if (now - start <= SLICE_MS) continue
     await nextTurn()
+    signal?.throwIfAborted()
     start = looked = performance.now()
   }
 }

@@ -235,9 +235,9 @@ describe('restoreFromFile', () => {
     [
       'comment.rules',
       '# managed by a program\n\n  # that wrote no more\n',
-      'the text is empty but for comments;',
+      'the text is empty except for comments;',
     ],
-    ['comment.yaml', '# nothing', 'the text is empty but for comments;'],
+    ['comment.yaml', '# nothing', 'the text is empty except for comments;'],
     ['later.json', '{ "version": 2, "services": [] }', 'version must be 1'],
   ])('refuses a foreign file: %s', async (name, content, message) => {
     writeFileSync(at(name), content)

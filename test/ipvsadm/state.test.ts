@@ -913,7 +913,7 @@ describe('what lines cannot say', () => {
     ['a sysctl', { services: [], sysctls: { conntrack: '1' } }, 'sysctls.conntrack', ''],
   ])('is an error, or heard of: %s', async (_, state, path, nearest) => {
     await expect(formatState(state, { format: 'ipvsadm' })).rejects.toThrow(
-      `lines of ipvsadm cannot say ${path}: `,
+      `ipvsadm lines cannot express ${path}: `,
     )
     const losses: StateLoss[] = []
     const text = await formatState(state, {

@@ -325,7 +325,14 @@ describe('a refusal', () => {
   test.each<[string, string, number, number, RegExp, string | undefined]>([
     ['an empty text', '', 1, 1, /the text is empty/, undefined],
     ['nothing but blanks and comments', ' \n# a\n', 1, 1, /the text is empty/, undefined],
-    ['a NUL', '{"services"\n: \0[]}', 2, 3, /a NUL/, undefined],
+    [
+      'a NUL',
+      '{"services"\n: \0[]}',
+      2,
+      3,
+      /^contains a NUL byte: not a text file, or not UTF-8$/,
+      undefined,
+    ],
     ['UTF-16', '{\0"\0', 1, 2, /UTF-8/, undefined],
     [
       'what ipvsadm -L prints',
@@ -335,7 +342,7 @@ describe('a refusal', () => {
       /ipvsadm -Sn/,
       undefined,
     ],
-    ['a word', 'hello', 1, 1, /neither JSON nor YAML/, undefined],
+    ['a word', 'hello', 1, 1, /^this is not a state: neither JSON/, undefined],
     ['an array', '[1]', 1, 1, /a state must be an object, got an array/, undefined],
     [
       'an object of something else',
@@ -392,7 +399,7 @@ describe('a refusal', () => {
       '\n  # mine\n{"services": []}',
       2,
       3,
-      /^JSON has no comments: take this line out/,
+      /^JSON has no comments: remove this line/,
       undefined,
     ],
     [
@@ -593,9 +600,9 @@ describe('a refusal', () => {
   })
 
   test.each<[string, string, StateFormat, string]>([
-    ['JSON', '{ "services": [] }', 'ipvsadm', 'read as lines of ipvsadm, but looks like JSON'],
-    ['lines', '-A -f 1', 'json', 'read as JSON, but looks like lines of ipvsadm'],
-    ['lines', '-A -f 1', 'yaml', 'read as YAML, but looks like lines of ipvsadm'],
+    ['JSON', '{ "services": [] }', 'ipvsadm', 'read as ipvsadm lines, but looks like JSON'],
+    ['lines', '-A -f 1', 'json', 'read as JSON, but looks like ipvsadm lines'],
+    ['lines', '-A -f 1', 'yaml', 'read as YAML, but looks like ipvsadm lines'],
   ])('of %s by another name says so: %s as %s', async (_, text, format, reason) => {
     const error = await refusal(`# not ${text}\n\n  ${text}\n`, { format })
     expect(error.reason).toContain(reason)
@@ -603,10 +610,8 @@ describe('a refusal', () => {
   })
 
   test('of what the caller passes is no syntax error', async () => {
-    await expect(parseState(1 as never)).rejects.toThrow(
-      new TypeError("a state's text must be a text, got 1"),
-    )
-    await expect(parseState(new Uint8Array(1) as never)).rejects.toThrow('must be a text, got bytes')
+    await expect(parseState(1 as never)).rejects.toThrow('text must be a string, got 1')
+    await expect(parseState(new Uint8Array(1) as never)).rejects.toThrow('text must be a string, got bytes')
     await expect(parseState('', { form: 'json' } as never)).rejects.toThrow(
       "no field 'form': did you mean 'format'?",
     )

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Pace, slices } from '../../lib/util/pace.ts'
+import { AbortablePace, Pace, slices } from '../../lib/util/pace.ts'
 
 /** How long work keeps the JS thread, by a clock that only this test moves. */
 
@@ -74,6 +74,12 @@ test('a rest lets timers and sockets have their turn', async () => {
   expect(turn).toBe(true)
 })
 
+test('a rest ends with the reason of a signal that was aborted', async () => {
+  await new AbortablePace(undefined).rest()
+  const reason = new Error('enough')
+  await expect(new AbortablePace(AbortSignal.abort(reason)).rest()).rejects.toBe(reason)
+})
+
 test('map() makes something of each in order, in slices', async () => {
   let turns = 0
   const count = (): void => {
@@ -129,6 +135,19 @@ describe('a list in slices', () => {
       expect(turns, `${String(ms)} ms`).toBeGreaterThan(50)
       expect(longest, `${String(ms)} ms`).toBeLessThanOrEqual(48 * ms + 3.5)
     }
+  })
+
+  test('ends with the reason of a signal that was aborted', async () => {
+    const reason = new Error('enough')
+    let seen = 0
+    const work = async (): Promise<void> => {
+      for await (const some of slices(Array<number>(1000).fill(0), AbortSignal.abort(reason))) {
+        seen += some.length
+        now += 3
+      }
+    }
+    await expect(work()).rejects.toBe(reason)
+    expect(seen).toBe(16)
   })
 
   test('of a few cheap entries is one slice without a look at the clock', async () => {

@@ -1,0 +1,53 @@
+import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
+import { checkOptions, oneOf, optionalFunction } from '../model/check.ts'
+import type { State } from '../model/types.ts'
+import { checkState } from '../state/check.ts'
+import { AbortablePace } from '../util/pace.ts'
+import { formatJson, formatYaml } from './format-document.ts'
+import { STATE_FORMATS, type StateFormat } from './syntax-error.ts'
+
+/** How a text is written. */
+export interface FormatStateOptions {
+  /** Form of the text. Default 'json'. */
+  readonly format?: StateFormat
+  /**
+   * Called for each part of the state that ipvsadm lines cannot express, which
+   * is then left out. Default: such a part is an error, so nothing is lost
+   * silently.
+   */
+  readonly onLoss?: (loss: StateLoss) => void
+  /** Stops the work between two slices; formatState() then rejects with its reason. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Writes a state as text that ends with a newline. The same state always gives
+ * the same text, and JSON and YAML have a line for each real server. Works in
+ * slices of a few milliseconds.
+ *
+ * @throws {TypeError | RangeError} if the state is not valid: `services[3].port must be ...`.
+ * @throws {TypeError} if ipvsadm lines cannot express a part of it and there is no `onLoss`.
+ */
+export async function formatState(state: State, options: FormatStateOptions = {}): Promise<string> {
+  checkOptions(options, ['format', 'onLoss', 'signal'])
+  const { format = 'json', onLoss = refuseLoss, signal } = options
+  optionalFunction(onLoss, 'onLoss')
+  oneOf(format, 'format', STATE_FORMATS)
+  signal?.throwIfAborted()
+  const pace = new AbortablePace(signal)
+  await checkState(state, { pace })
+  switch (format) {
+    case 'json':
+      return formatJson(state, signal)
+    case 'yaml':
+      return formatYaml(state, signal)
+    case 'ipvsadm':
+      return formatLines(state, onLoss, pace)
+  }
+}
+
+function refuseLoss({ path, reason }: StateLoss): never {
+  throw new TypeError(
+    `ipvsadm lines cannot express ${path}: ${reason}. Choose format 'json' or 'yaml', or give onLoss to write the rest.`,
+  )
+}
