@@ -30,8 +30,8 @@ await build({
   outdir: folder,
   outExtension: { '.js': '.cjs' },
   bundle: true,
-  // An installation has it, and few commands need it.
-  external: ['yaml'],
+  // An installation has them, and few commands need them.
+  external: ['jsonc-parser', 'yaml'],
   plugins: [
     {
       name: 'files load one another',

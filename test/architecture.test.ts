@@ -99,7 +99,10 @@ const TABLE: Readonly<Record<string, Row>> = {
   },
   'lib/state': { may: VALUES, packages: ['node:util'] },
   'lib/ipvsadm': { may: ['lib/state', ...VALUES] },
-  'lib/text': { may: ['lib/ipvsadm', 'lib/state', ...VALUES], packages: ['yaml'] },
+  'lib/text': {
+    may: ['lib/ipvsadm', 'lib/state', ...VALUES],
+    packages: ['jsonc-parser', 'jsonc-parser/lib/umd/impl/scanner.js', 'yaml'],
+  },
   'lib/session': { may: ['lib/codec', 'lib/transport', 'lib/state', ...VALUES] },
   'lib/memory/machine': { may: ['lib/codec', 'lib/model'] },
   'lib/memory/wire': {

@@ -1,11 +1,12 @@
+import type { JSONScanner } from 'jsonc-parser'
 import type { StatePath } from '../state/check.ts'
-import type { Pace } from '../util/pace.ts'
+import { slices } from '../util/pace.ts'
 import { ownText } from '../util/pieces.ts'
 
 /**
- * JSON (RFC 8259), read piece by piece: JSON.parse() holds the JS thread for as
- * long as a text lasts, keeps one of two members with the same name without a
- * word, and does not say where something stands.
+ * Strict JSON (RFC 8259), with the scanner of jsonc-parser. JSON.parse() keeps
+ * the JS thread until it is done, silently drops one of two members of the same
+ * name, and does not tell where a value is.
  */
 
 /** What is wrong with a JSON text, and where. */
@@ -19,117 +20,36 @@ export class JsonError extends Error {
 }
 
 /** Called where an array's element or an object's member (its name) begins. */
-export type Visit = (offset: number) => void
+type Visit = (path: StatePath, offset: number) => void
 
-interface Container {
-  readonly value: unknown[] | Record<string, unknown>
-  /** Where it began. */
-  readonly offset: number
-  /** Name of the member, or index of the element, that comes next. */
-  at: string | number
-}
-
-const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
-const WORD = /[\w$+.-]+/y
-/** What a string may not hold as it is, or what ends it. */
-const SPECIAL = /["\\\x00-\x1f]/g
-/** Far deeper than a state, and flat enough that a path in it stays short. */
-const DEEPEST = 100
-const QUOTE = 34
-const COMMA = 44
-const COLON = 58
-const OPEN_BRACKET = 91
-const BACKSLASH = 92
-const CLOSE_BRACKET = 93
-const OPEN_BRACE = 123
-const CLOSE_BRACE = 125
-const LITERALS: Readonly<Record<string, unknown>> = { true: true, false: false, null: null }
-
-/** Reads a JSON text. `visit` hears of every member and element, with its path. */
+/** Reads a JSON text. `visit` hears of every member and element. */
 export async function parseJson(
   text: string,
-  pace: Pace,
-  visit?: (path: StatePath, offset: number) => void,
+  signal: AbortSignal | undefined,
+  visit?: Visit,
 ): Promise<unknown> {
-  const stack: Container[] = []
-  let offset = 0
-
-  for (;;) {
-    if (pace.due()) await pace.rest()
-    // A value begins here; `top` is what it will be part of.
-    const top = stack.at(-1)
-    offset = skipBlanks(text, offset)
-    if (visit !== undefined && top !== undefined && typeof top.at === 'number') visit(pathOf(stack), offset)
-    let value: unknown
-    const code = text.charCodeAt(offset)
-    if (code === OPEN_BRACE || code === OPEN_BRACKET) {
-      const container: Container = {
-        value: code === OPEN_BRACE ? {} : [],
-        offset,
-        at: code === OPEN_BRACE ? '' : 0,
-      }
-      if (stack.length === DEEPEST)
-        throw new JsonError(offset, 'objects and arrays are nested too deeply for a state')
-      offset = skipBlanks(text, offset + 1)
-      if (text.charCodeAt(offset) !== (code === OPEN_BRACE ? CLOSE_BRACE : CLOSE_BRACKET)) {
-        stack.push(container)
-        if (code === OPEN_BRACE) offset = readName(text, offset, stack, visit)
-        continue
-      }
-      offset += 1
-      value = container.value
-    } else if (code === QUOTE) {
-      const end = endOfString(text, offset)
-      value = stringAt(text, offset, end)
-      offset = end
-    } else {
-      NUMBER.lastIndex = offset
-      const number = NUMBER.exec(text)?.[0]
-      WORD.lastIndex = offset
-      const word = WORD.exec(text)?.[0] ?? ''
-      if (number !== undefined && number === word) value = Number(number)
-      else if (Object.hasOwn(LITERALS, word)) value = LITERALS[word]
-      else throw unexpected(text, offset, 'a value', stack)
-      offset += word.length
-    }
-
-    // A value has ended here, and perhaps what it is part of.
-    for (;;) {
-      const owner = stack.at(-1)
-      offset = skipBlanks(text, offset)
-      if (owner === undefined) {
-        if (offset < text.length) throw unexpected(text, offset, 'the end of the text', stack)
-        return value
-      }
-      const next = text.charCodeAt(offset)
-      if (Array.isArray(owner.value)) {
-        owner.value.push(value)
-        if (next !== COMMA && next !== CLOSE_BRACKET) throw unexpected(text, offset, `',' or ']'`, stack)
-        offset += 1
-        if (next === COMMA) {
-          owner.at = owner.value.length
-          break
-        }
-      } else {
-        setMember(owner.value, owner.at as string, value)
-        if (next !== COMMA && next !== CLOSE_BRACE) throw unexpected(text, offset, `',' or '}'`, stack)
-        offset += 1
-        if (next === COMMA) {
-          offset = readName(text, skipBlanks(text, offset), stack, visit)
-          break
-        }
-      }
-      value = owner.value
-      stack.pop()
-    }
+  const { createScanner } = await import('jsonc-parser/lib/umd/impl/scanner.js')
+  const builder = new Builder(text, visit)
+  const ends = Array.from({ length: Math.ceil(text.length / PIECE) }, (_, index) =>
+    Math.min((index + 1) * PIECE, text.length),
+  )
+  let start = 0
+  for await (const some of slices(ends, signal)) {
+    for (const end of some)
+      start = takePiece(createScanner(text.slice(start, end)), builder, start, end, text.length)
   }
+  return builder.end()
 }
 
-/** Where something stands in a JSON text that has been read; if it is not there, what it would be part of. */
-export async function locateInJson(text: string, path: StatePath, pace: Pace): Promise<number> {
-  let found = skipBlanks(text, 0)
+/** The offset of something in a JSON text that was read before; of what it would be part of, if it is not there. */
+export async function locateInJson(
+  text: string,
+  path: StatePath,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  let found = text.search(/[^ \t\r\n]/)
   let depth = 0
-  await parseJson(text, pace, (at, offset) => {
+  await parseJson(text, signal, (at, offset) => {
     if (at.length <= depth || at.length > path.length) return
     if (!at.every((step, index) => step === path[index])) return
     depth = at.length
@@ -138,27 +58,238 @@ export async function locateInJson(text: string, path: StatePath, pace: Pace): P
   return found
 }
 
-/** Reads a member's name and the colon, and gives where its value may begin. */
-function readName(
-  text: string,
-  offset: number,
-  stack: Container[],
-  visit?: (path: StatePath, offset: number) => void,
+/** How many characters the scanner is given at a time. */
+const PIECE = 4096
+/** Far longer than a string or number of a state. A token that a piece cuts is scanned again from its start, so this bounds the work. */
+const LONGEST_TOKEN = 4 * PIECE
+/** Far deeper than a state, and shallow enough that a path in it stays short. */
+const DEEPEST = 100
+/** Far more than any object of a state has: the kernel has some forty sysctls. */
+const MOST_MEMBERS = 1000
+
+/** Takes the tokens of the piece from `start` to `end`. Gives the offset from which the next piece has to be scanned. */
+function takePiece(
+  scanner: JSONScanner,
+  builder: Builder,
+  start: number,
+  end: number,
+  textEnd: number,
 ): number {
-  const owner = stack.at(-1) as Container
-  if (text.charCodeAt(offset) !== QUOTE) throw unexpected(text, offset, 'a name in double quotes', stack)
-  const end = endOfString(text, offset)
-  const name = stringAt(text, offset, end)
-  if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} comes twice`)
-  owner.at = name
-  visit?.(pathOf(stack), offset)
-  const colon = skipBlanks(text, end)
-  if (text.charCodeAt(colon) !== COLON) throw unexpected(text, colon, `':'`, stack)
-  return colon + 1
+  for (;;) {
+    const kind: number = scanner.scan()
+    if (kind === BLANKS || kind === LINE_BREAK) continue
+    if (kind === END) return end
+    const offset = start + scanner.getTokenOffset()
+    if (scanner.getTokenLength() > LONGEST_TOKEN) throw builder.tooLong(kind, offset)
+    // A token at the end of a piece may go on in the next one.
+    if (start + scanner.getPosition() === end && end < textEnd) return offset
+    builder.take(kind, scanner, offset)
+  }
+}
+
+interface Container {
+  readonly value: unknown[] | Record<string, unknown>
+  /** Name of the member, or index of the element, that comes next. */
+  at: string | number
+  /** How many members an object has so far. */
+  members: number
+}
+
+type Expected = 'value' | 'value or end' | 'name' | 'name or end' | 'colon' | 'comma or end'
+
+/** Makes a value of tokens. */
+class Builder {
+  readonly #text: string
+  readonly #visit: Visit | undefined
+  readonly #stack: Container[] = []
+  #expected: Expected = 'value'
+  #value: unknown
+
+  constructor(text: string, visit: Visit | undefined) {
+    this.#text = text
+    this.#visit = visit
+  }
+
+  tooLong(kind: number, offset: number): JsonError {
+    if (kind !== STRING && kind !== NUMBER) return this.#unexpected(offset)
+    const what = kind === STRING ? 'string' : 'number'
+    return new JsonError(
+      offset,
+      `a ${what} of more than ${String(LONGEST_TOKEN)} characters: a state has none`,
+    )
+  }
+
+  take(kind: number, scanner: JSONScanner, offset: number): void {
+    const owner = this.#stack.at(-1)
+    switch (this.#expected) {
+      case 'value or end':
+        if (kind === CLOSE_BRACKET) {
+          this.#close()
+          return
+        }
+        this.#beginValue(kind, scanner, offset, owner)
+        return
+      case 'value':
+        this.#beginValue(kind, scanner, offset, owner)
+        return
+      case 'name or end':
+        if (kind === CLOSE_BRACE) this.#close()
+        else this.#beginMember(kind, scanner, offset, owner as Container)
+        return
+      case 'name':
+        this.#beginMember(kind, scanner, offset, owner as Container)
+        return
+      case 'colon':
+        if (kind !== COLON) throw this.#unexpected(offset)
+        this.#expected = 'value'
+        return
+      case 'comma or end': {
+        const isArray = Array.isArray(owner?.value)
+        if (owner !== undefined && kind === COMMA) {
+          if (isArray) owner.at = (owner.at as number) + 1
+          this.#expected = isArray ? 'value' : 'name'
+        } else if (owner !== undefined && kind === (isArray ? CLOSE_BRACKET : CLOSE_BRACE)) this.#close()
+        else throw this.#unexpected(offset)
+      }
+    }
+  }
+
+  /** The value, if the text is one. */
+  end(): unknown {
+    if (this.#stack.length > 0 || this.#expected !== 'comma or end') throw this.#unexpected(this.#text.length)
+    return this.#value
+  }
+
+  #beginValue(kind: number, scanner: JSONScanner, offset: number, owner: Container | undefined): void {
+    if (owner !== undefined && typeof owner.at === 'number') this.#visit?.(this.#path(), offset)
+    switch (kind) {
+      case OPEN_BRACE:
+        this.#open({ value: {}, at: '', members: 0 }, 'name or end', offset)
+        return
+      case OPEN_BRACKET:
+        this.#open({ value: [], at: 0, members: 0 }, 'value or end', offset)
+        return
+      case STRING:
+        this.#addValue(this.#stringOf(scanner, offset))
+        return
+      case NUMBER:
+        this.#addValue(this.#numberOf(scanner, offset))
+        return
+      case TRUE:
+      case FALSE:
+        this.#addValue(kind === TRUE)
+        return
+      case NULL:
+        this.#addValue(null)
+        return
+      default:
+        throw this.#unexpected(offset)
+    }
+  }
+
+  #beginMember(kind: number, scanner: JSONScanner, offset: number, owner: Container): void {
+    if (kind !== STRING) throw this.#unexpected(offset)
+    const name = this.#stringOf(scanner, offset)
+    if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} comes twice`)
+    owner.members += 1
+    if (owner.members > MOST_MEMBERS) {
+      throw new JsonError(offset, `an object of more than ${String(MOST_MEMBERS)} members: a state has none`)
+    }
+    owner.at = name
+    this.#visit?.(this.#path(), offset)
+    this.#expected = 'colon'
+  }
+
+  #open(container: Container, expected: Expected, offset: number): void {
+    if (this.#stack.length === DEEPEST) {
+      throw new JsonError(offset, `objects and arrays are nested more than ${String(DEEPEST)} levels deep`)
+    }
+    this.#stack.push(container)
+    this.#expected = expected
+  }
+
+  #close(): void {
+    this.#addValue((this.#stack.pop() as Container).value)
+  }
+
+  #addValue(value: unknown): void {
+    const owner = this.#stack.at(-1)
+    if (owner === undefined) this.#value = value
+    else if (Array.isArray(owner.value)) owner.value.push(value)
+    else setMember(owner.value, owner.at as string, value)
+    this.#expected = 'comma or end'
+  }
+
+  #stringOf(scanner: JSONScanner, offset: number): string {
+    const error: number = scanner.getTokenError()
+    if (error === NO_ERROR) return ownText(scanner.getTokenValue())
+    const end = offset + scanner.getTokenLength()
+    if (error === END_OF_STRING) {
+      throw end < this.#text.length
+        ? new JsonError(end, 'a line break within a string: write \\n')
+        : new JsonError(offset, 'this string has no end: the text is cut off')
+    }
+    if (error === INVALID_CHARACTER) {
+      const at = this.#text.slice(offset, end).search(/[\x00-\x1f]/)
+      throw new JsonError(offset + at, 'a control character within a string: write it as an escape')
+    }
+    throw new JsonError(offset, 'a string with an escape that JSON does not have')
+  }
+
+  #numberOf(scanner: JSONScanner, offset: number): number {
+    const next = this.#text.charCodeAt(offset + scanner.getTokenLength())
+    // The scanner takes `01` for two numbers.
+    if ((scanner.getTokenError() as number) !== NO_ERROR || isWord(next)) throw this.#unexpected(offset)
+    return Number(scanner.getTokenValue())
+  }
+
+  #path(): StatePath {
+    return this.#stack.map(({ at }) => at)
+  }
+
+  #unexpected(offset: number): JsonError {
+    const open = this.#stack.at(-1)
+    const expected = this.#expectedText(open)
+    if (offset >= this.#text.length) {
+      const where = open === undefined ? '' : Array.isArray(open.value) ? ' in an array' : ' in an object'
+      return new JsonError(offset, `the text ends${where} where ${expected} is expected: it is cut off`)
+    }
+    WORD.lastIndex = offset
+    const found = WORD.exec(this.#text)?.[0] ?? String.fromCodePoint(this.#text.codePointAt(offset) ?? 0)
+    return new JsonError(offset, `expected ${expected}, got ${JSON.stringify(found)}`)
+  }
+
+  #expectedText(open: Container | undefined): string {
+    switch (this.#expected) {
+      case 'value':
+      case 'value or end':
+        return 'a value'
+      case 'name':
+      case 'name or end':
+        return 'a name in double quotes'
+      case 'colon':
+        return `':'`
+      case 'comma or end':
+        return open === undefined
+          ? 'the end of the text'
+          : Array.isArray(open.value)
+            ? `',' or ']'`
+            : `',' or '}'`
+    }
+  }
+}
+
+/** As much of an unexpected word as a message shows. */
+const WORD = /[\w$+.-]{1,40}/y
+
+function isWord(code: number): boolean {
+  // Most often a comma or a closing bracket, or blanks before one.
+  if (code === 44 || code === 93 || code === 125 || code <= 32 || Number.isNaN(code)) return false
+  return /[\w$+.-]/.test(String.fromCharCode(code))
 }
 
 function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
-  // Setting __proto__ would do something else.
+  // An assignment to __proto__ would set the prototype.
   if (name === '__proto__') {
     Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
   } else {
@@ -166,55 +297,21 @@ function setMember(object: Record<string, unknown>, name: string, value: unknown
   }
 }
 
-function pathOf(stack: readonly Container[]): StatePath {
-  return stack.map(({ at }) => at)
-}
-
-/** Over blanks, tabs, LF and CR, the only ones that JSON has. */
-function skipBlanks(text: string, offset: number): number {
-  for (;;) {
-    const code = text.charCodeAt(offset)
-    if (code !== 32 && code !== 10 && code !== 13 && code !== 9) return offset
-    offset += 1
-  }
-}
-
-/** Just after the closing quote of the string that begins here. */
-function endOfString(text: string, start: number): number {
-  SPECIAL.lastIndex = start + 1
-  for (;;) {
-    const special = SPECIAL.exec(text)
-    if (special === null) throw new JsonError(start, 'this string has no end: the text is cut off')
-    const at = special.index
-    const code = text.charCodeAt(at)
-    if (code === QUOTE) return at + 1
-    if (code !== BACKSLASH) {
-      throw new JsonError(
-        at,
-        code === 10 || code === 13 ? 'a string ends with its line' : 'a control character',
-      )
-    }
-    SPECIAL.lastIndex = at + 2
-  }
-}
-
-function stringAt(text: string, start: number, end: number): string {
-  const inner = text.slice(start + 1, end - 1)
-  if (!inner.includes('\\')) return ownText(inner)
-  try {
-    return JSON.parse(text.slice(start, end)) as string
-  } catch {
-    throw new JsonError(start, 'a string with an escape that JSON does not have')
-  }
-}
-
-function unexpected(text: string, offset: number, expected: string, stack: readonly Container[]): JsonError {
-  const open = stack.at(-1)
-  if (offset >= text.length) {
-    const what = open === undefined ? '' : Array.isArray(open.value) ? ' in an array' : ' in an object'
-    return new JsonError(offset, `the text ends${what} where ${expected} is expected: it is cut off`)
-  }
-  WORD.lastIndex = offset
-  const found = WORD.exec(text)?.[0] ?? String.fromCodePoint(text.codePointAt(offset) ?? 0)
-  return new JsonError(offset, `expected ${expected}, got ${JSON.stringify(found.slice(0, 40))}`)
-}
+// Numbers of jsonc-parser's SyntaxKind and ScanError: its enums are there for its own compiler alone.
+const OPEN_BRACE = 1
+const CLOSE_BRACE = 2
+const OPEN_BRACKET = 3
+const CLOSE_BRACKET = 4
+const COMMA = 5
+const COLON = 6
+const NULL = 7
+const TRUE = 8
+const FALSE = 9
+const STRING = 10
+const NUMBER = 11
+const LINE_BREAK = 14
+const BLANKS = 15
+const END = 17
+const NO_ERROR = 0
+const END_OF_STRING = 2
+const INVALID_CHARACTER = 6

@@ -71,7 +71,7 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
 function parseAs(format: StateFormat, body: string, options: ParseStateOptions, pace: Pace): Promise<State> {
   switch (format) {
     case 'json':
-      return parseJsonState(body, pace)
+      return parseJsonState(body, pace, options.signal)
     case 'yaml':
       return parseYamlState(body, pace)
     case 'ipvsadm':
@@ -90,7 +90,7 @@ function refuseCutOff(text: string, format: StateFormat): void {
   })
 }
 
-async function parseJsonState(text: string, pace: Pace): Promise<State> {
+async function parseJsonState(text: string, pace: Pace, signal: AbortSignal | undefined): Promise<State> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
@@ -101,12 +101,12 @@ async function parseJsonState(text: string, pace: Pace): Promise<State> {
   }
   let value: unknown
   try {
-    value = await parseJson(text, pace)
+    value = await parseJson(text, signal)
   } catch (error) {
     if (!(error instanceof JsonError)) throw error
     throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
   }
-  return checked('json', value, pace, async (path) => placeOf(text, await locateInJson(text, path, pace)))
+  return checked('json', value, pace, async (path) => placeOf(text, await locateInJson(text, path, signal)))
 }
 
 async function parseYamlState(text: string, pace: Pace): Promise<State> {

@@ -542,7 +542,7 @@ describe('a refusal', () => {
     ['a number with a zero', '{"services": [01]}', 1, 15, /expected a value, got "01"/, undefined],
     ['single quotes', "{'services': []}", 1, 2, /a name in double quotes, got "'"/, undefined],
     ['an escape', '{"services": ["\\q"]}', 1, 15, /an escape that JSON does not have/, undefined],
-    ['a string over two lines', '{"serv\nices": []}', 1, 7, /a string ends with its line/, undefined],
+    ['a string over two lines', '{"serv\nices": []}', 1, 7, /a line break within a string/, undefined],
     ['more after it', '{"services": []}\n{}', 2, 1, /expected the end of the text, got "{"/, undefined],
     [
       'a text that is cut off',
@@ -563,7 +563,7 @@ describe('a refusal', () => {
       `{"services": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
       1,
       113,
-      /nested too deeply/,
+      /nested more than 100 levels deep/,
       undefined,
     ],
     ['YAML without what it refers to', 'services: *all\n', 1, 1, /alias .*: all/, undefined],
