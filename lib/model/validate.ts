@@ -131,13 +131,20 @@ export function checkServiceKey(key: unknown): ServiceKey {
   }
 }
 
-/** Checks a virtual service to add, without its identity. */
-export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSettings {
+/**
+ * Checks a virtual service to add, without its identity. `more` names fields
+ * that the caller has taken out: a misspelt one may be meant for them.
+ */
+export function checkServiceSpec(
+  spec: unknown,
+  key: ServiceKey,
+  more: readonly string[] = [],
+): ServiceSettings {
   const fields = object(spec, 'a virtual service')
   known(
     fields,
     key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS,
-    SERVICE_FIELDS,
+    more.length === 0 ? SERVICE_FIELDS : [...SERVICE_FIELDS, ...more],
     'a virtual service',
   )
   checkServiceSettings(fields, key)
@@ -178,7 +185,7 @@ export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: s
     if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
     throw about(
       'schedulerFlags',
-      new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`),
+      new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler ${show(scheduler)}`),
     )
   }
 }

@@ -116,7 +116,7 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
     const { key, realServers } = check(path, () => {
       const { realServers, ...spec } = object(entry, 'a virtual service')
       const key = canonicalServiceKey(checkServiceKey(spec))
-      const settings = checkServiceSpec(spec, key)
+      const settings = checkServiceSpec(spec, key, ['realServers'])
       once(services, serviceName(key), index, (first) => `services[${String(first)}]`)
       onService?.(key, settings)
       return { key, realServers }
