@@ -1,16 +1,16 @@
 import { isIPv4, isIPv6 } from './address.ts'
 
-/** What callers give, checked as if TypeScript had not been there. Each error names the field, the value and what it may be. */
+/** Checks of values from callers, who may be JavaScript. Each error names the field, its range or choices, and the value. */
 
 /**
- * The names of a type's fields, in the order they are written here, which is
- * that of texts. One that is forgotten or too many does not compile.
+ * The names of a type's fields, in this order, which texts have too. A name that
+ * is missing or that the type does not have is an error of the compiler.
  */
 export function namesOf<T>(all: Readonly<Record<keyof T, true>>): readonly string[] {
   return Object.keys(all)
 }
 
-/** Checks an object of options: nothing but these names, and those that all calls share. */
+/** Checks that options have no other names than these, and checks the options that all calls share. */
 export function checkOptions(options: unknown, names: readonly string[]): void {
   const fields = object(options, 'options')
   known(fields, names, [], 'options')
@@ -22,7 +22,7 @@ export function checkOptions(options: unknown, names: readonly string[]): void {
   }
 }
 
-/** An AbortSignal may come from another realm, so its class does not tell. */
+/** Not by its class: an AbortSignal may come from another realm. */
 function isSignal(value: unknown): boolean {
   return (
     typeof value === 'object' &&
@@ -33,7 +33,7 @@ function isSignal(value: unknown): boolean {
   )
 }
 
-/** Checks a whole number within a range; the range is in the message. */
+/** Checks a whole number within a range. */
 export function whole(value: unknown, field: string, least: number, most: number): number {
   if (typeof value !== 'number')
     throw wrong(field, value, `a whole number ${String(least)} to ${String(most)}`)
@@ -48,13 +48,13 @@ export function whole(value: unknown, field: string, least: number, most: number
   return value
 }
 
-/** Checks what is either true or false. */
+/** Checks a boolean. */
 export function flag(value: unknown, field: string): boolean {
   if (typeof value !== 'boolean') throw wrong(field, value, 'true or false')
   return value
 }
 
-/** Checks a function that may be absent. */
+/** Checks that a value is a function or absent. */
 export function optionalFunction(value: unknown, field: string): void {
   if (value !== undefined && typeof value !== 'function') throw wrong(field, value, 'a function')
 }
@@ -65,7 +65,7 @@ export function oneOf<Name extends string>(value: unknown, field: string, names:
   return value as Name
 }
 
-/** A name out of a few, or a number for what has no name. */
+/** Checks one of these names, or a number for something that has no name. */
 export function named(value: unknown, field: string, names: readonly string[], most: number): void {
   if (typeof value === 'string' && names.includes(value)) return
   if (typeof value !== 'number')
@@ -73,9 +73,9 @@ export function named(value: unknown, field: string, names: readonly string[], m
   whole(value, field, 0, most)
 }
 
-/** A name for the kernel: not empty, and short enough once it is bytes. */
+/** Checks a name for the kernel, which is 1 to `most` bytes long. */
 export function name(value: unknown, field: string, most: number): void {
-  if (typeof value !== 'string') throw wrong(field, value, 'a text')
+  if (typeof value !== 'string') throw wrong(field, value, 'a string')
   if (!isName(value, most)) {
     throw about(
       field,
@@ -84,9 +84,8 @@ export function name(value: unknown, field: string, most: number): void {
   }
 }
 
-/** Whether this can be a name for the kernel, which has room for so many bytes. */
+/** Whether this can be a name for the kernel, which has room for `most` bytes. */
 export function isName(text: string, most: number): boolean {
-  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
   const bytes = new TextEncoder().encode(text).length
   return bytes > 0 && bytes <= most && !text.includes('\0')
 }
@@ -97,9 +96,9 @@ export function address(value: unknown, field: string): string {
   let hint = ''
   if (typeof value === 'string') {
     if (/^\[.*\]/.test(value)) hint = ': leave out the brackets'
-    else if (value.includes('%')) hint = ': IPVS knows no zones'
-    else if (value.includes('/')) hint = ': one address, not a network'
-    else if (/^[\d.]+:\d+$/.test(value)) hint = `: the port is a field of its own`
+    else if (value.includes('%')) hint = ': IPVS does not support zones'
+    else if (value.includes('/')) hint = ': give one address, not a network'
+    else if (/^[\d.]+:\d+$/.test(value)) hint = ': the port is a field of its own'
     else if (/[g-z]/i.test(value)) hint = ': names are not looked up'
   }
   throw about(field, new TypeError(`${field} must be an IPv4 or IPv6 address, got ${show(value)}${hint}`))
@@ -107,7 +106,7 @@ export function address(value: unknown, field: string): string {
 
 export type Fields = Readonly<Record<string, unknown>>
 
-/** Checks that something is an object, and no array. */
+/** Checks that a value is an object and not an array. */
 export function object(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new TypeError(`${what} must be an object, got ${show(value)}`)
@@ -115,7 +114,7 @@ export function object(value: unknown, what: string): Fields {
   return value as Fields
 }
 
-/** Refuses a field that has no meaning here, most likely misspelt. */
+/** Refuses a field that does not exist here, and is most likely misspelt. */
 export function known(
   fields: Fields,
   some: readonly string[],
@@ -130,7 +129,7 @@ export function known(
     throw about(
       `${inside}${field}`,
       new TypeError(
-        `${what} has no field '${field}'` +
+        `${what} has no field ${show(field)}` +
           (meant === undefined ? `, only ${list(names)}` : `: did you mean '${meant}'?`),
       ),
     )
@@ -138,21 +137,21 @@ export function known(
 }
 
 /**
- * Refuses a field that must be meant for `name`, which is absent. Keys may have
- * more fields than identify something, but one that has a default must not get
- * it by a slip.
+ * Refuses a field that seems to be `name`, which is absent, misspelt. A key may
+ * have more fields than those that identify something, but a typing error must
+ * not select the default of one of these.
  */
 export function misspelt(fields: Fields, name: string, what: string): void {
   for (const field in fields) {
     if (field !== name && resembles(name, field)) {
-      throw about(field, new TypeError(`${what} has no field '${field}': did you mean '${name}'?`))
+      throw about(field, new TypeError(`${what} has no field ${show(field)}: did you mean '${name}'?`))
     }
   }
 }
 
 /**
- * The fields that are there, with a copy of those that are objects themselves:
- * neither a getter nor what the caller changes later gets past the check.
+ * A copy of the fields that are there, and of the objects in them, so that
+ * neither a getter nor a later change by the caller gets past the checks.
  */
 export function copyOf(fields: Fields, names: readonly string[]): Record<string, unknown> {
   const copy: Record<string, unknown> = {}
@@ -166,16 +165,32 @@ export function copyOf(fields: Fields, names: readonly string[]): Record<string,
   return copy
 }
 
-/** Which of some names is meant, where a name is none of them but resembles one. */
+/** The one of these names that is probably meant by a name that is not among them. */
 export function likely(name: string, names: readonly string[]): string | undefined {
-  return names.find((candidate) => resembles(candidate, name))
+  const given = name.toLowerCase()
+  return (
+    names.find((one) => one.toLowerCase() === given) ??
+    names.find((one) => isNear(one.toLowerCase(), given)) ??
+    names.find((one) => isBeginning(one.toLowerCase(), given)) ??
+    (given.length < SHORTEST_END ? undefined : names.find((one) => one.toLowerCase().endsWith(given)))
+  )
 }
 
-/** Whether two names differ by capitals, by one letter, or by two that changed places. */
+/** 'servers' is meant for 'realServers', but 's' for no plural. */
+const SHORTEST_END = 4
+
 function resembles(one: string, other: string): boolean {
   const a = one.toLowerCase()
   const b = other.toLowerCase()
-  if (a.startsWith(b) || b.startsWith(a)) return true
+  return isNear(a, b) || isBeginning(a, b)
+}
+
+function isBeginning(a: string, b: string): boolean {
+  return a.startsWith(b) || b.startsWith(a)
+}
+
+/** Whether names differ by one letter, or by two that changed places. */
+function isNear(a: string, b: string): boolean {
   if (Math.abs(a.length - b.length) > 1) return false
   let start = 0
   while (start < a.length && a[start] === b[start]) start += 1
@@ -185,7 +200,7 @@ function resembles(one: string, other: string): boolean {
   return Math.max(a.length, b.length) - start - end <= 2
 }
 
-/** Checks a field that may be absent. `undefined` is refused: a field that is there means something. */
+/** Checks a field that may be absent. A field that is there but `undefined` is refused. */
 export function optional(fields: Fields, field: string, check: (value: unknown) => void): void {
   if (!(field in fields)) return
   const value = fields[field]
@@ -199,7 +214,7 @@ export function optional(fields: Fields, field: string, check: (value: unknown) 
   }
 }
 
-/** Says which field an error is about: the innermost one that knows. */
+/** Adds to an error the field that it is about, unless it already names one further inside. */
 export function about(field: string, error: Error): Error {
   if ('field' in error) return error
   return Object.assign(error, { field })
@@ -218,15 +233,34 @@ export function list(values: readonly unknown[]): string {
   return values.map(show).join(', ')
 }
 
-/** More letters of a value than this help nobody. */
+/** The most characters of a value that a message shows. */
 const SHOWN = 100
 
-/** A value as a message shows it. */
+/** A value as a message shows it, with control characters as escapes. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > SHOWN ? `'${value.slice(0, SHOWN)}...'` : `'${value}'`
+  if (typeof value === 'string') {
+    return value.length > SHOWN ? `'${escaped(value.slice(0, SHOWN))}...'` : `'${escaped(value)}'`
+  }
   if (typeof value === 'bigint') return `${String(value)}n`
   if (ArrayBuffer.isView(value)) return 'bytes'
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   if (typeof value === 'function') return 'a function'
-  return String(value)
+  return typeof value === 'symbol' ? escaped(String(value)) : String(value)
+}
+
+/** Controls, marks that change the direction of text or cannot be seen, separators of lines, and halves of surrogates. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+/**
+ * A text that a terminal and a log show as it is: what they would act on or hide
+ * is an escape of JavaScript, such as `\x1b` or `\u202e`.
+ */
+export function escaped(text: string): string {
+  return text.replace(UNPRINTABLE, (char) => {
+    const code = char.codePointAt(0) ?? 0
+    if (code > 0xffff) return `\\u{${code.toString(16)}}`
+    return code > 0xff
+      ? `\\u${code.toString(16).padStart(4, '0')}`
+      : `\\x${code.toString(16).padStart(2, '0')}`
+  })
 }

@@ -81,7 +81,8 @@ describe('saveToFile', () => {
   test.each<[object | null, string]>([
     [null, 'options must be an object, got null'],
     [{ fromat: 'json' }, "options has no field 'fromat': did you mean 'format'?"],
-    [{ loss: 1 }, "options has no field 'loss', only 'format', 'onLoss', 'timeouts'"],
+    [{ loss: 1 }, "options has no field 'loss': did you mean 'onLoss'?"],
+    [{ other: 1 }, "options has no field 'other', only 'format', 'onLoss', 'timeouts'"],
     [{ onLoss: true }, 'onLoss must be a function, got true'],
   ])('refuses options %j', async (options, message) => {
     await expect(ipvs.saveToFile(at('a.json'), options as object)).rejects.toThrow(message)

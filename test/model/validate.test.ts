@@ -175,8 +175,8 @@ describe('addresses', () => {
     ['brackets', '[2001:db8::1]', 'leave out the brackets'],
     ['brackets and a port', '[2001:db8::1]:80', 'leave out the brackets'],
     ['a port', '192.0.2.1:80', 'the port is a field of its own'],
-    ['a zone', 'fe80::1%eth0', 'IPVS knows no zones'],
-    ['a network', '192.0.2.0/24', 'one address, not a network'],
+    ['a zone', 'fe80::1%eth0', 'IPVS does not support zones'],
+    ['a network', '192.0.2.0/24', 'give one address, not a network'],
     ['three numbers', '192.0.2', ''],
     ['five numbers', '1.2.3.4.5', ''],
     ['a number above 255', '192.0.2.256', ''],
@@ -238,7 +238,7 @@ describe('names and choices', () => {
     ['protocol of a prototype', inService('protocol', 'constructor'), TypeError, /got 'constructor'/],
     ['family', inMark('family', 'inet'), TypeError, /^family must be one of 'ipv4', 'ipv6', got 'inet'$/],
     ['family null', inMark('family', null), TypeError, /got null/],
-    ['scheduler, not a text', inService('scheduler', 5), TypeError, /^scheduler must be a text, got 5$/],
+    ['scheduler, not a text', inService('scheduler', 5), TypeError, /^scheduler must be a string, got 5$/],
     [
       'scheduler, empty',
       inService('scheduler', ''),
@@ -401,7 +401,7 @@ describe('names and choices', () => {
       'no interface',
       (ipvs) => ipvs.startSyncDaemon({ state: 'master' }),
       TypeError,
-      /^multicastInterface must be a text, got undefined$/,
+      /^multicastInterface must be a string, got undefined$/,
     ],
     [
       'a long interface',
@@ -727,7 +727,7 @@ describe('Ipvs.open', () => {
       'netns with a NUL',
       { netns: 'a\0b' },
       RangeError,
-      "netns must be a name under /run/netns or a path, got 'a\0b'",
+      "netns must be a name under /run/netns or a path, got 'a\\x00b'",
     ],
     [
       'two ways at once',
