@@ -10,6 +10,7 @@ import { formatState, type FormatStateOptions } from '../text/format.ts'
 import { checkParseOptions, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
+import { decodeUtf8 } from '../text/utf8.ts'
 import { apply } from './apply.ts'
 import { type ApplyResult } from './options.ts'
 import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
@@ -81,7 +82,7 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
   const { signal } = options
   const bytes = await readBytes(path, signal)
   try {
-    const text = decode(bytes)
+    const text = decodeUtf8(bytes)
     // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
@@ -103,14 +104,6 @@ async function readBytes(path: string, signal: AbortSignal | undefined): Promise
     const { message, code, errno, syscall, path: named } = error as NodeJS.ErrnoException
     if (code === undefined || named !== undefined) throw error
     throw Object.assign(new Error(`${message} '${path}'`, { cause: error }), { code, errno, syscall, path })
-  }
-}
-
-function decode(bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new StateSyntaxError({ line: 1, column: 1, reason: 'the file is no text in UTF-8', cause })
   }
 }
 

@@ -4,6 +4,7 @@ import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/che
 import type { State } from '../model/types.ts'
 import { checkState, describeAt, formatStatePath, type StatePath } from '../state/check.ts'
 import { AbortablePace, type Pace } from '../util/pace.ts'
+import { foreign } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
 import { recognise, refuseBinary, refuseOther } from './recognise.ts'
@@ -60,22 +61,35 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   const pace = new AbortablePace(options.signal)
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
   if (body.length > LONG) await pace.rest()
-  const { format = recognise(body) } = options
-  refuseBinary(body)
-  refuseOther(body, format)
-  const state = await parseAs(format, body, options, pace)
-  if (options.whole === false) refuseCutOff(body, format)
+  try {
+    return await parseBody(body, options, pace)
+  } catch (error) {
+    // The signal's reason is the caller's, whatever it is.
+    if (!(error instanceof StateSyntaxError) || error === options.signal?.reason) throw error
+    const other = foreign(body)
+    if (other === undefined) throw error
+    const { offset, reason } = other
+    throw new StateSyntaxError({ ...placeOf(body, offset), reason, cause: error })
+  }
+}
+
+async function parseBody(text: string, options: ParseStateOptions, pace: Pace): Promise<State> {
+  const { format = recognise(text), whole = true } = options
+  refuseBinary(text)
+  refuseOther(text, format)
+  const state = await parseAs(format, text, options, pace)
+  if (!whole) refuseCutOff(text, format)
   return state
 }
 
-function parseAs(format: StateFormat, body: string, options: ParseStateOptions, pace: Pace): Promise<State> {
+function parseAs(format: StateFormat, text: string, options: ParseStateOptions, pace: Pace): Promise<State> {
   switch (format) {
     case 'json':
-      return parseJsonState(body, pace, options.signal)
+      return parseJsonState(text, pace, options.signal)
     case 'yaml':
-      return parseYamlState(body, pace)
+      return parseYamlState(text, pace)
     case 'ipvsadm':
-      return parseIpvsadmState(body, options, pace)
+      return parseIpvsadmState(text, options, pace)
   }
 }
 
@@ -122,9 +136,7 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
     throw new StateSyntaxError({
       format: 'yaml',
       ...placeOf(text, locate([])),
-      reason: text.includes('LocalAddress:Port')
-        ? 'this is what `ipvsadm -L` prints; `ipvsadm -Sn` prints what can be restored'
-        : 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
+      reason: 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
     })
   }
   return checked('yaml', value, pace, (path) => placeOf(text, locate(path)))

@@ -229,7 +229,11 @@ describe('restoreFromFile', () => {
 
   test.each<[string, string | Uint8Array, string]>([
     ['passwd.rules', 'root:x:0:0:root:/root:/bin/bash\n', 'line 1'],
-    ['image.json', Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0xff), 'no text in UTF-8'],
+    [
+      'image.json',
+      Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0xff),
+      'line 1, column 1: byte 0x89 is not valid in UTF-8',
+    ],
     ['package.json', '{ "name": "ipvs" }\n', 'line 1'],
     ['empty.rules', '', 'the text is empty'],
     ['empty.json', '', 'the text is empty;'],
