@@ -1,5 +1,6 @@
 import { familyOfAddress, familyOfService } from '../model/address.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
+import { ENGINE_NAME_MAX_BYTES, NAME_MAX_BYTES, PERSISTENCE_MAX_SECONDS } from '../model/ranges.ts'
 import type {
   ForwardingMethod,
   RealServerSpec,
@@ -9,12 +10,7 @@ import type {
   SyncDaemonSpec,
   Timeouts,
 } from '../model/types.ts'
-import {
-  checkServiceKey,
-  ENGINE_NAME_MAX_BYTES,
-  NAME_MAX_BYTES,
-  PERSISTENCE_MAX_SECONDS,
-} from '../model/validate.ts'
+import { checkServiceKey } from '../model/validate.ts'
 import type { StatePath } from '../state/check.ts'
 import type { Pace } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'

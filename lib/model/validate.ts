@@ -18,6 +18,33 @@ import {
   wrong,
 } from './check.ts'
 import { Errno } from './errno.ts'
+import {
+  CHECKSUM,
+  CHECKSUMS,
+  DAEMON_STATES,
+  ENGINE_NAME_MAX_BYTES,
+  FAMILIES,
+  FWMARK,
+  INT,
+  METHODS,
+  MULTICAST_PAYLOAD_BYTES,
+  MULTICAST_PORT,
+  MULTICAST_TTL,
+  NAME_MAX_BYTES,
+  PERSISTENCE_SECONDS,
+  PORT,
+  PREFIX_IPV4,
+  PREFIX_IPV6,
+  PROTOCOL,
+  type Range,
+  SCHEDULER_FLAGS,
+  SYNC_ID,
+  SYSCTL_NAME,
+  SYSCTL_VALUE,
+  TIMEOUT_SECONDS,
+  TUNNEL_TYPE,
+  TUNNEL_TYPES,
+} from './ranges.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -44,16 +71,6 @@ import type {
  * Values are checked as if TypeScript had not been there: callers may be
  * JavaScript, and specs are often read from files.
  */
-
-/** The largest `int` of the kernel. */
-const INT_MAX = 2147483647
-/** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
-export const PERSISTENCE_MAX_SECONDS = 4294967
-/** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
-const TIMEOUT_MAX_SECONDS = 21474836
-/** IP_VS_SCHEDNAME_MAXLEN, IP_VS_IFNAME_MAXLEN (16) without the NUL; IP_VS_PENAME_MAXLEN, which has room for it. */
-export const NAME_MAX_BYTES = 15
-export const ENGINE_NAME_MAX_BYTES = 16
 
 export const SERVICE_FIELDS: readonly string[] = namesOf<ServiceSettings>({
   scheduler: true,
@@ -83,6 +100,15 @@ export const SERVER_KEY_FIELDS: readonly string[] = namesOf<RealServerKey>({
   address: true,
   port: true,
 })
+export const PERSISTENCE_FIELDS: readonly string[] = namesOf<PersistenceSpec>({
+  timeoutSeconds: true,
+  netmask: true,
+})
+export const TUNNEL_FIELDS: readonly string[] = namesOf<Tunnel>({
+  type: true,
+  port: true,
+  checksum: true,
+})
 export const TIMEOUT_FIELDS: readonly string[] = namesOf<Timeouts>({
   tcpSeconds: true,
   tcpFinSeconds: true,
@@ -98,16 +124,6 @@ export const DAEMON_FIELDS: readonly string[] = namesOf<SyncDaemonSpec>({
   multicastTtl: true,
 })
 
-const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
-const SCHEDULER_FLAGS: readonly unknown[] = [
-  'flag-1',
-  'flag-2',
-  'flag-3',
-  'sh-fallback',
-  'sh-port',
-  'mh-fallback',
-  'mh-port',
-]
 const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
 
 /** Checks the identity of a virtual service and gives its plain, complete form. */
@@ -117,9 +133,9 @@ export function checkServiceKey(key: unknown): ServiceKey {
   if (protocol === undefined) misspelt(fields, 'protocol', 'a virtual service')
   if (protocol === 'fwmark') {
     if (fields.fwmark === undefined) misspelt(fields, 'fwmark', 'a virtual service')
-    const fwmark = whole(fields.fwmark, 'fwmark', 1, 0xffffffff)
+    const fwmark = inRange(fields.fwmark, 'fwmark', FWMARK)
     if (fields.family === undefined) misspelt(fields, 'family', 'a virtual service')
-    const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', ['ipv4', 'ipv6'])
+    const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', FAMILIES)
     return { protocol, fwmark, family }
   }
   if (fields.address === undefined) misspelt(fields, 'address', 'a virtual service')
@@ -127,7 +143,7 @@ export function checkServiceKey(key: unknown): ServiceKey {
   return {
     protocol: checkProtocol(protocol),
     address: address(fields.address, 'address'),
-    port: whole(fields.port, 'port', 0, 65535),
+    port: inRange(fields.port, 'port', PORT),
   }
 }
 
@@ -198,7 +214,7 @@ export function checkServerKey(key: unknown, service: ServiceKey): Required<Real
   const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {
     address: address(fields.address, 'address'),
-    port: fields.port === undefined ? defaultPort : whole(fields.port, 'port', 0, 65535),
+    port: fields.port === undefined ? defaultPort : inRange(fields.port, 'port', PORT),
   }
 }
 
@@ -266,7 +282,7 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
   const fields = object(timeouts, 'timeouts')
   known(fields, TIMEOUT_FIELDS, [], 'timeouts')
   for (const name of TIMEOUT_FIELDS) {
-    optional(fields, name, (value) => whole(value, name, 1, TIMEOUT_MAX_SECONDS))
+    optional(fields, name, (value) => inRange(value, name, TIMEOUT_SECONDS))
   }
   return fields
 }
@@ -277,10 +293,10 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
   known(fields, DAEMON_FIELDS, [], 'a sync daemon')
   checkDaemonState(fields.state)
   name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
-  optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, 255))
-  optional(fields, 'maxLengthBytes', (value) => whole(value, 'maxLengthBytes', 1, 65507))
-  optional(fields, 'multicastPort', (value) => whole(value, 'multicastPort', 1, 65535))
-  optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
+  optional(fields, 'syncId', (value) => inRange(value, 'syncId', SYNC_ID))
+  optional(fields, 'maxLengthBytes', (value) => inRange(value, 'maxLengthBytes', MULTICAST_PAYLOAD_BYTES))
+  optional(fields, 'multicastPort', (value) => inRange(value, 'multicastPort', MULTICAST_PORT))
+  optional(fields, 'multicastTtl', (value) => inRange(value, 'multicastTtl', MULTICAST_TTL))
   optional(fields, 'multicastGroup', (value) => {
     const group = address(value, 'multicastGroup')
     if (!isMulticast(group)) {
@@ -295,13 +311,16 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
 
 /** Checks which half of synchronisation is meant. */
 export function checkDaemonState(state: unknown): SyncDaemonState {
-  return oneOf(state, 'state', ['master', 'backup'])
+  return oneOf(state, 'state', DAEMON_STATES)
 }
+
+const NAME_OF_SYSCTL = new RegExp(SYSCTL_NAME)
+const VALUE_OF_SYSCTL = new RegExp(SYSCTL_VALUE)
 
 /** Name of a file below /proc/sys/net/ipv4/vs. */
 export function checkSysctlName(name: unknown): void {
   if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
-  if (!/^[a-z][a-z0-9_]*$/.test(name)) {
+  if (!NAME_OF_SYSCTL.test(name)) {
     throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
   }
 }
@@ -312,7 +331,7 @@ export function checkSysctlValue(name: string, value: unknown): string {
     return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
   }
   if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number, or the text of the file')
-  if (!/^[\x20-\x7e\t]*$/.test(value)) {
+  if (!VALUE_OF_SYSCTL.test(value)) {
     throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
   }
   return value
@@ -374,12 +393,16 @@ export function netnsPath(netns: unknown): string {
   return netns.includes('/') ? netns : `/run/netns/${netns}`
 }
 
+function inRange(value: unknown, field: string, range: Range): number {
+  return whole(value, field, range[0], range[1])
+}
+
 function checkProtocol(protocol: unknown): Protocol {
   if (protocol === 'tcp' || protocol === 'udp' || protocol === 'sctp') return protocol
   if (typeof protocol !== 'number') {
     throw wrong('protocol', protocol, `'tcp', 'udp', 'sctp', 'fwmark' or an IP protocol number`)
   }
-  return PROTOCOL_NAMES[protocol] ?? whole(protocol, 'protocol', 0, 65535)
+  return PROTOCOL_NAMES[protocol] ?? inRange(protocol, 'protocol', PROTOCOL)
 }
 
 function checkServiceSettings(fields: Fields, key: ServiceKey): void {
@@ -406,13 +429,13 @@ function checkServiceSettings(fields: Fields, key: ServiceKey): void {
 
 function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
   const fields = object(value, 'persistence')
-  known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence', 'persistence.')
+  known(fields, PERSISTENCE_FIELDS, [], 'persistence', 'persistence.')
   optional(fields, 'timeoutSeconds', (seconds) =>
-    whole(seconds, 'persistence.timeoutSeconds', 0, PERSISTENCE_MAX_SECONDS),
+    inRange(seconds, 'persistence.timeoutSeconds', PERSISTENCE_SECONDS),
   )
   optional(fields, 'netmask', (netmask) => {
-    if (family === 'ipv6') whole(netmask, 'persistence.netmask', 1, 128)
-    else if (typeof netmask === 'number') whole(netmask, 'persistence.netmask', 0, 32)
+    if (family === 'ipv6') inRange(netmask, 'persistence.netmask', PREFIX_IPV6)
+    else if (typeof netmask === 'number') inRange(netmask, 'persistence.netmask', PREFIX_IPV4)
     else if (typeof netmask !== 'string' || !isIPv4(netmask)) {
       throw wrong(
         'persistence.netmask',
@@ -435,18 +458,18 @@ const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = 
       if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
     },
   ],
-  ['weight', (value) => whole(value, 'weight', 0, INT_MAX)],
-  ['upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX)],
-  ['lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX)],
+  ['weight', (value) => inRange(value, 'weight', INT)],
+  ['upperThreshold', (value) => inRange(value, 'upperThreshold', INT)],
+  ['lowerThreshold', (value) => inRange(value, 'lowerThreshold', INT)],
   [
     'tunnel',
     (value) => {
       const tunnel = object(value, 'tunnel')
-      known(tunnel, ['type', 'port', 'checksum'], [], 'tunnel', 'tunnel.')
-      named(tunnel.type, 'tunnel.type', ['ipip', 'gue', 'gre'], 255)
-      optional(tunnel, 'port', (port) => whole(port, 'tunnel.port', 0, 65535))
+      known(tunnel, TUNNEL_FIELDS, [], 'tunnel', 'tunnel.')
+      named(tunnel.type, 'tunnel.type', TUNNEL_TYPES, TUNNEL_TYPE[1])
+      optional(tunnel, 'port', (port) => inRange(port, 'tunnel.port', PORT))
       optional(tunnel, 'checksum', (checksum) => {
-        named(checksum, 'tunnel.checksum', ['none', 'csum', 'remcsum'], 65535)
+        named(checksum, 'tunnel.checksum', CHECKSUMS, CHECKSUM[1])
       })
     },
   ],

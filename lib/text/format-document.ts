@@ -1,13 +1,14 @@
-import { namesOf } from '../model/check.ts'
-import type { PersistenceSpec, RealServerSpec, State, Tunnel } from '../model/types.ts'
+import type { RealServerSpec, State } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
   FWMARK_KEY_FIELDS,
+  PERSISTENCE_FIELDS,
   SERVER_FIELDS,
   SERVER_KEY_FIELDS,
   SERVICE_FIELDS,
   TIMEOUT_FIELDS,
+  TUNNEL_FIELDS,
 } from '../model/validate.ts'
 import { slices } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
@@ -20,13 +21,7 @@ import { Pieces } from '../util/pieces.ts'
 type Fields = Readonly<Record<string, unknown>>
 
 /** Order within the objects of a service or a real server. */
-const PART_FIELDS = namesOf<PersistenceSpec & Tunnel>({
-  timeoutSeconds: true,
-  netmask: true,
-  type: true,
-  port: true,
-  checksum: true,
-})
+const PART_FIELDS = [...PERSISTENCE_FIELDS, ...TUNNEL_FIELDS]
 const SERVICE_ORDER = {
   address: [...ADDRESS_KEY_FIELDS, ...SERVICE_FIELDS],
   fwmark: [...FWMARK_KEY_FIELDS, ...SERVICE_FIELDS],

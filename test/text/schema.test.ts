@@ -3,6 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatState, parseState } from '../../lib/text.ts'
+import { makeSchema, SCHEMA_FILE } from '../../scripts/schema.mjs'
 import { checkState } from '../../lib/state/check.ts'
 import { cases } from '../helpers/depth.ts'
 import { chooseSeed } from '../helpers/random.ts'
@@ -335,6 +336,10 @@ describe('the schema and the library', () => {
       { seed: chooseSeed('schema and checks'), numRuns },
     )
     expect(compared).toBeGreaterThan(numRuns / 2)
+  })
+
+  test('the schema is what its script makes now: npm run schema', async () => {
+    expect(readFileSync(SCHEMA_FILE, 'utf8')).toBe(await makeSchema())
   })
 
   test('the schema is in the package, under its name', () => {
