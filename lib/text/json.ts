@@ -61,11 +61,11 @@ export async function locateInJson(
 /** How many characters the scanner is given at a time. */
 const PIECE = 4096
 /** Far longer than a string or number of a state. A token that a piece cuts is scanned again from its start, so this bounds the work. */
-const LONGEST_TOKEN = 4 * PIECE
+export const LONGEST_TOKEN = 16_384
 /** Far deeper than a state, and shallow enough that a path in it stays short. */
-const DEEPEST = 100
+export const DEEPEST = 100
 /** Far more than any object of a state has: the kernel has some forty sysctls. */
-const MOST_MEMBERS = 1000
+export const MOST_MEMBERS = 1000
 
 /** Takes the tokens of the piece from `start` to `end`. Gives the offset from which the next piece has to be scanned. */
 function takePiece(

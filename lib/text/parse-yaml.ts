@@ -1,5 +1,7 @@
+import type { Composer, Document, Parser } from 'yaml'
 import type { StatePath } from '../state/check.ts'
 import { ownText } from '../util/pieces.ts'
+import { DEEPEST, LONGEST_TOKEN, MOST_MEMBERS } from './json.ts'
 
 /** What is wrong with a YAML text, and where. */
 export class YamlError extends Error {
@@ -11,10 +13,19 @@ export class YamlError extends Error {
   }
 }
 
-/** A list of servers may be that of thousands of services. What multiplies at each level is refused long before it fills memory. */
-const MOST_ALIASES = 100_000
+/**
+ * Bounds of the time and the memory that a text can take: the package needs
+ * much of both for each token, and keeps the JS thread. 110,000 rules are half of it.
+ */
+const MOST_CHARACTERS = 16 * 2 ** 20
+const MOST_LINES = 1_000_000
+const MOST_TOKENS = 8_000_000
+/** Far more than services that share a list of real servers. Each is looked up among all that is before it. */
+const MOST_ALIASES = 10_000
+/** What aliases multiply to is refused long before it fills memory. */
+const MOST_ALIASED = 100_000
 
-/** A value, and where its parts stand in the text. */
+/** A value, and the offsets of its parts in the text. */
 export interface ParsedYaml {
   readonly value: unknown
   readonly locate: (path: StatePath) => number
@@ -22,19 +33,23 @@ export interface ParsedYaml {
 
 /**
  * Reads one document of YAML 1.2, with merge keys (`<<`) as 1.1 has them. The
- * package that does it is loaded when it is first needed.
+ * package is loaded when it is first needed.
  */
 export async function parseYaml(text: string): Promise<ParsedYaml> {
-  const { isAlias, isMap, isScalar, isSeq, parseDocument, visit } = await import('yaml')
-  const document = parseDocument(text, { merge: true, prettyErrors: false, stringKeys: true })
-  const [problem] = [...document.errors, ...document.warnings]
-  if (problem !== undefined) {
-    const second = problem.code === 'MULTIPLE_DOCS'
-    throw new YamlError(problem.pos[0], second ? 'a second document: a state is one' : problem.message)
+  const { Composer, isAlias, isMap, isScalar, isSeq, Lexer, Parser, visit } = await import('yaml')
+  if (text.length > MOST_CHARACTERS) throw tooLarge(MOST_CHARACTERS, 'characters', MOST_CHARACTERS)
+  let lines = 0
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) {
+    lines += 1
+    if (lines > MOST_LINES) throw tooLarge(MOST_LINES, 'lines', end)
   }
+  const composer: Composer = new Composer({ merge: true, prettyErrors: false, stringKeys: true })
+  const document = compose(text, new Lexer().lex(text), new Parser(), composer)
+  const [problem] = [...document.errors, ...document.warnings]
+  if (problem !== undefined) throw new YamlError(problem.pos[0], problem.message)
   // A directive for 1.1 would make `yes` a truth value, and 010 eight.
   if (document.directives.yaml.version === '1.1') {
-    throw new YamlError(text.search(/^%YAML/m), 'YAML 1.2 is read, and not 1.1: take this line out')
+    throw new YamlError(text.search(/^%YAML/m), 'YAML 1.1 is not read, only 1.2: remove this line')
   }
   visit(document, {
     Scalar(_, node) {
@@ -43,9 +58,9 @@ export async function parseYaml(text: string): Promise<ParsedYaml> {
   })
   let value: unknown
   try {
-    value = document.toJS({ maxAliasCount: MOST_ALIASES })
+    value = document.toJS({ maxAliasCount: MOST_ALIASED })
   } catch (error) {
-    // Aliases that refer to nothing, or that would multiply without end.
+    // Aliases that refer to nothing, or that multiply.
     throw new YamlError(0, (error as Error).message)
   }
   const locate = (path: StatePath): number => {
@@ -69,4 +84,59 @@ export async function parseYaml(text: string): Promise<ParsedYaml> {
     return offset
   }
   return { value, locate }
+}
+
+/** As parseDocument() of the package does, but with limits before it goes into what it has read, which it does recursively. */
+function compose(
+  text: string,
+  lexemes: Iterable<string>,
+  parser: Parser,
+  composer: Composer,
+): Document.Parsed {
+  let document: Document.Parsed | undefined
+  const add = (documents: Iterable<Document.Parsed>): void => {
+    for (const one of documents) {
+      if (document !== undefined) throw new YamlError(one.range[0], 'a second document: a state has one')
+      document = one
+    }
+  }
+  let tokens = 0
+  let aliases = 0
+  for (const lexeme of lexemes) {
+    tokens += 1
+    if (tokens > MOST_TOKENS) throw tooMuch(parser.offset, `more than ${String(MOST_TOKENS)} tokens`)
+    if (lexeme.length > LONGEST_TOKEN && !/^[\s#]/.test(lexeme)) {
+      throw tooMuch(parser.offset, `a string of more than ${String(LONGEST_TOKEN)} characters`)
+    }
+    if (lexeme.startsWith('*')) {
+      aliases += 1
+      if (aliases > MOST_ALIASES) throw tooMuch(parser.offset, `more than ${String(MOST_ALIASES)} aliases`)
+    }
+    const { offset } = parser
+    for (const token of parser.next(lexeme)) add(composer.next(token))
+    const { stack } = parser
+    // One of them is the document.
+    if (stack.length > DEEPEST + 1) {
+      throw tooMuch(offset, `nesting of more than ${String(DEEPEST)} levels`)
+    }
+    const top = stack.at(-1)
+    if (top === undefined || !('items' in top) || top.items.length <= MOST_MEMBERS) continue
+    if (top.type === 'block-map' || (top.type === 'flow-collection' && top.start.source === '{')) {
+      throw tooMuch(offset, `a mapping of more than ${String(MOST_MEMBERS)} keys`)
+    }
+  }
+  for (const token of parser.end()) add(composer.next(token))
+  add(composer.end(true, text.length))
+  return document as unknown as Document.Parsed
+}
+
+function tooLarge(most: number, what: string, offset: number): YamlError {
+  return new YamlError(
+    offset,
+    `YAML of more than ${String(most)} ${what} is not read: use JSON or ipvsadm lines`,
+  )
+}
+
+function tooMuch(offset: number, what: string): YamlError {
+  return new YamlError(offset, `${what}: a state has none`)
 }

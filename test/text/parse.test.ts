@@ -407,7 +407,7 @@ describe('a refusal', () => {
       '# mine\n%YAML 1.1\n---\nservices: []\n',
       2,
       1,
-      /^YAML 1\.2 is read, and not 1\.1/,
+      /^YAML 1\.1 is not read, only 1\.2/,
       undefined,
     ],
     ['YAML of another version', '%YAML 1.3\n---\nservices: []\n', 1, 7, /YAML version 1\.3/, undefined],

@@ -1,0 +1,120 @@
+import { describe, expect, test } from 'vitest'
+import { hostileTexts } from '../../bench/hostile-texts.mjs'
+import { parseState, type StateSyntaxError } from '../../lib/text.ts'
+
+/** Texts of someone who wants to stop the process: a limit that says so, or a time that grows with the text. */
+
+async function outcome(text: string): Promise<string> {
+  return parseState(text).then(
+    () => 'read',
+    (error: unknown) => (error as StateSyntaxError).reason,
+  )
+}
+
+describe('YAML has a limit to', () => {
+  test.each<[string, string, number, number, RegExp]>([
+    [
+      'flows within flows',
+      `a: ${'['.repeat(100_000)}`,
+      1,
+      103,
+      /^nesting of more than 100 levels: a state has none$/,
+    ],
+    ['mappings in flows', `a: ${'{x: '.repeat(100_000)}`, 1, 400, /^nesting of more than 100 levels/],
+    ['sequences on a line', `a:\n${'- '.repeat(100_000)}`, 2, 199, /^nesting of more than 100 levels/],
+    [
+      'blocks within blocks',
+      Array.from({ length: 3000 }, (_, depth) => `${' '.repeat(depth)}a:\n`).join(''),
+      101,
+      101,
+      /^nesting of more than 100 levels/,
+    ],
+    [
+      'keys',
+      Array.from({ length: 100_000 }, (_, index) => `a${String(index)}: 1\n`).join(''),
+      1001,
+      1,
+      /^a mapping of more than 1000 keys: a state has none$/,
+    ],
+    [
+      'keys in a flow',
+      `{ ${Array.from({ length: 100_000 }, (_, index) => `a${String(index)}: 1`).join()} }`,
+      1,
+      7892,
+      /^a mapping of more than 1000 keys: a state has none$/,
+    ],
+    [
+      'aliases',
+      `services: &a []\nsysctls:\n${'  - *a\n'.repeat(20_000)}`,
+      10_003,
+      5,
+      /^more than 10000 aliases: a state has none$/,
+    ],
+    [
+      'a string',
+      `services: ${'x'.repeat(20_000)}\n`,
+      1,
+      11,
+      /^a string of more than 16384 characters: a state has none$/,
+    ],
+    [
+      'a string in quotes',
+      `services: "${'x'.repeat(20_000)}"\n`,
+      1,
+      11,
+      /^a string of more than 16384 characters: a state has none$/,
+    ],
+    [
+      'lines',
+      `services: []\n${'\n'.repeat(2_000_000)}`,
+      1_000_001,
+      1,
+      /^YAML of more than 1000000 lines is not read: use JSON or ipvsadm lines$/,
+    ],
+    [
+      'characters',
+      `services: []\n#${'x'.repeat(2 ** 24)}\n`,
+      2,
+      2 ** 24 - 12,
+      /^YAML of more than 16777216 characters is not read: use JSON or ipvsadm lines$/,
+    ],
+  ])('%s', async (_, text, line, column, reason) => {
+    const error = (await parseState(text, { format: 'yaml' }).catch(
+      (one: unknown) => one,
+    )) as StateSyntaxError
+    expect(error.reason).toMatch(reason)
+    expect([error.line, error.column]).toEqual([line, column])
+  })
+
+  test('what a state does not reach', async () => {
+    const deep = `x: ${'['.repeat(90)}${']'.repeat(90)}\nservices: []\n`
+    expect(await outcome(deep)).toMatch(/has no field 'x'/)
+    const sysctls = Array.from({ length: 1000 }, (_, index) => `  a${String(index)}: "1"\n`).join('')
+    expect(await outcome(`services: []\nsysctls:\n${sysctls}`)).toBe('read')
+    expect(await outcome(`services: []\n#${'x'.repeat(100_000)}\n${' '.repeat(100_000)}\n`)).toBe('read')
+  })
+})
+
+describe('the time for a text grows no faster than the text', () => {
+  /** The shortest of some readings: others use the machine too. */
+  async function shortest(text: string): Promise<number> {
+    let least = Infinity
+    for (let round = 0; round < 2; round++) {
+      const start = performance.now()
+      await outcome(text)
+      least = Math.min(least, performance.now() - start)
+    }
+    return least
+  }
+
+  test.each(Object.keys(hostileTexts))('%s', async (name) => {
+    const make = hostileTexts[name] as (size: number) => string
+    // The first size that takes some time, so that a ratio means something; or the text is refused at once whatever it is.
+    let size = 0.0005
+    while (size < 0.02 && (await shortest(make(size))) < 5) size *= 2
+    const one = await shortest(make(size))
+    const four = await shortest(make(size * 4))
+    // Sixteen times for four times the text would be quadratic.
+    expect(four, `${String(one)} ms, then ${String(four)} ms`).toBeLessThan(Math.max(10, one) * 10)
+  })
+})
