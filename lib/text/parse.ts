@@ -143,6 +143,7 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
 }
 
 async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Promise<State> {
+  refuseLongLines(text)
   const { state, placeOf } = await parseLines(
     text,
     lookups,
@@ -159,6 +160,25 @@ async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Pr
   )
   // parseLines() refuses almost everything in its own words; this is for the rest.
   return checked('ipvsadm', state, pace, placeOf)
+}
+
+/** No ipvsadm line is nearly as long; its words take much more memory than it has characters. */
+const LONGEST_LINE = 16_384
+
+function refuseLongLines(text: string): void {
+  for (let start = 0, line = 1; start < text.length; line++) {
+    const newline = text.indexOf('\n', start)
+    const end = newline < 0 ? text.length : newline
+    if (end - start > LONGEST_LINE && !/\s*#/y.test(text.slice(start, end))) {
+      throw new StateSyntaxError({
+        format: 'ipvsadm',
+        line,
+        column: LONGEST_LINE + 1,
+        reason: `a line of more than ${String(LONGEST_LINE)} characters: a state has none`,
+      })
+    }
+    start = end + 1
+  }
 }
 
 /** A refusal of checkState() whose place in the text is not known yet. */
