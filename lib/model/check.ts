@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from './address.ts'
+import { printable } from './printable.ts'
 
 /** Checks of values from callers, who may be JavaScript. Each error names the field, its range or choices, and the value. */
 
@@ -239,28 +240,11 @@ const SHOWN = 100
 /** A value as a message shows it, with control characters as escapes. */
 export function show(value: unknown): string {
   if (typeof value === 'string') {
-    return value.length > SHOWN ? `'${escaped(value.slice(0, SHOWN))}...'` : `'${escaped(value)}'`
+    return value.length > SHOWN ? `'${printable(value.slice(0, SHOWN))}...'` : `'${printable(value)}'`
   }
   if (typeof value === 'bigint') return `${String(value)}n`
   if (ArrayBuffer.isView(value)) return 'bytes'
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
   if (typeof value === 'function') return 'a function'
-  return typeof value === 'symbol' ? escaped(String(value)) : String(value)
-}
-
-/** Controls, marks that change the direction of text or cannot be seen, separators of lines, and halves of surrogates. */
-const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
-
-/**
- * A text that a terminal and a log show as it is: what they would act on or hide
- * is an escape of JavaScript, such as `\x1b` or `\u202e`.
- */
-export function escaped(text: string): string {
-  return text.replace(UNPRINTABLE, (char) => {
-    const code = char.codePointAt(0) ?? 0
-    if (code > 0xffff) return `\\u{${code.toString(16)}}`
-    return code > 0xff
-      ? `\\u${code.toString(16).padStart(4, '0')}`
-      : `\\x${code.toString(16).padStart(2, '0')}`
-  })
+  return typeof value === 'symbol' ? printable(String(value)) : String(value)
 }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { MemoryKernel } from '../../lib/memory/kernel.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { escaped, likely, show } from '../../lib/model/check.ts'
+import { likely, show } from '../../lib/model/check.ts'
+import { printable } from '../../lib/model/printable.ts'
 import { checkState } from '../../lib/state/check.ts'
 import { planStates } from '../../lib/state/plan.ts'
 import { formatState, parseState, type State } from '../../lib/text.ts'
@@ -220,20 +221,20 @@ describe.each(Object.entries(CALLS))('an option of %s', (_, [names, call]) => {
 
 describe('a value in a message', () => {
   test.each<[unknown, string]>([
-    ['a\x1b]0;x\x07', "'a\\x1b]0;x\\x07'"],
-    ['a\r\nb\tc\0\x7f\x9b', "'a\\x0d\\x0ab\\x09c\\x00\\x7f\\x9b'"],
+    ['a\x1b]0;x\x07', "'a\\u001b]0;x\\u0007'"],
+    ['a\r\nb\tc\0\x7f\x9b', "'a\\r\\nb\\tc\\u0000\\u007f\\u009b'"],
     ['\u202egnp.exe\u2066\u200b\ufeff', "'\\u202egnp.exe\\u2066\\u200b\\ufeff'"],
     ['a\u2028b\u2029', "'a\\u2028b\\u2029'"],
-    ['\ud800 \u{e0041}', "'\\ud800 \\u{e0041}'"],
+    ['\ud800 \u{e0041}', "'\\ud800 \\udb40\\udc41'"],
     ['größe 😀 日本', "'größe 😀 日本'"],
     ['x'.repeat(101), `'${'x'.repeat(100)}...'`],
-    [Symbol('\x1b'), 'Symbol(\\x1b)'],
+    [Symbol('\x1b'), 'Symbol(\\u001b)'],
   ])('has no control characters: %j', (value, shown) => {
     expect(show(value)).toBe(shown)
   })
 
   test('of no control characters is as it is', () => {
-    expect(escaped("it's 'quoted' \\ here")).toBe("it's 'quoted' \\ here")
+    expect(printable("it's 'quoted' \\ here")).toBe("it's 'quoted' \\ here")
   })
 
   test.each<[string, unknown]>([
@@ -248,7 +249,7 @@ describe('a value in a message', () => {
     ['a method', server({ method: '\x1b[2J' })],
   ])('of a state that is refused has none: %s', async (_, state) => {
     const message = await checkState(state as State).then(() => '', messageOf)
-    expect(message).toContain('\\x1b')
+    expect(message).toContain('\\u001b')
     expect(message).not.toContain('\x1b')
   })
 })

@@ -727,7 +727,7 @@ describe('Ipvs.open', () => {
       'netns with a NUL',
       { netns: 'a\0b' },
       RangeError,
-      "netns must be a name under /run/netns or a path, got 'a\\x00b'",
+      "netns must be a name under /run/netns or a path, got 'a\\u0000b'",
     ],
     [
       'two ways at once',
