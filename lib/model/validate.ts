@@ -17,7 +17,6 @@ import {
   whole,
   wrong,
 } from './check.ts'
-import { Errno } from './errno.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -289,73 +288,6 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
 /** Checks which half of synchronisation is meant. */
 export function checkDaemonState(state: unknown): SyncDaemonState {
   return oneOf(state, 'state', ['master', 'backup'])
-}
-
-/** Name of a file below /proc/sys/net/ipv4/vs. */
-export function checkSysctlName(name: unknown): void {
-  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
-  if (!/^[a-z][a-z0-9_]*$/.test(name)) {
-    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
-  }
-}
-
-/** What is written to a sysctl: a number, or the text of several. */
-export function checkSysctlValue(name: string, value: unknown): string {
-  if (typeof value === 'number') {
-    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
-  }
-  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number, or the text of the file')
-  if (!/^[\x20-\x7e\t]*$/.test(value)) {
-    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
-  }
-  return value
-}
-
-/** As many CPUs as no kernel has. */
-const MOST_CPUS = 65536
-
-/** What the kernel makes of a list of CPUs. Neither: that depends on the machine (`all`, `N`). */
-export interface CpuList {
-  /** As it is read back. */
-  readonly printed?: string
-  /** What it is refused with. */
-  readonly errno?: number
-}
-
-/** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
-export function readCpuList(text: string): CpuList {
-  const cpus = new Set<number>()
-  let known = true
-  for (const part of text.split(/[\s,]+/)) {
-    if (part === '') continue
-    if (/^all/i.test(part) || part.includes('N')) {
-      known = false
-      continue
-    }
-    // A number, a range, or the first few of each group of a range.
-    const [, first, last = first, used = '1', group = used] =
-      /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
-    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
-    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
-    if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
-    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
-  }
-  if (!known) return {}
-  const ranges: { readonly first: number; last: number }[] = []
-  for (const cpu of [...cpus].sort((a, b) => a - b)) {
-    const range = ranges.at(-1)
-    if (range?.last === cpu - 1) range.last = cpu
-    else ranges.push({ first: cpu, last: cpu })
-  }
-  const printed = ranges
-    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
-    .join(',')
-  return { printed }
-}
-
-/** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. One that cannot be known, or is refused, as it is. */
-export function cpuList(text: string): string {
-  return readCpuList(text).printed ?? text
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */

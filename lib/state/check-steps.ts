@@ -1,5 +1,6 @@
 import { slices } from '../util/pace.ts'
 import { about, fieldOf, object, oneOf } from '../model/check.ts'
+import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import {
   checkDaemonSpec,
   checkDaemonState,
@@ -7,8 +8,6 @@ import {
   checkServerSpec,
   checkServiceKey,
   checkServiceSpec,
-  checkSysctlName,
-  checkSysctlValue,
   checkTimeouts,
   checkTunnel,
 } from '../model/validate.ts'

@@ -1,6 +1,7 @@
 import { canonicalServerKey, canonicalServiceKey } from '../model/address.ts'
 import { fieldOf, known, namesOf, object, show } from '../model/check.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
+import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import type { RealServerKey, RealServerSettings, ServiceKey, ServiceSettings, State } from '../model/types.ts'
 import {
   checkDaemonSpec,
@@ -8,8 +9,6 @@ import {
   checkServerSpec,
   checkServiceKey,
   checkServiceSpec,
-  checkSysctlName,
-  checkSysctlValue,
   checkTimeouts,
   checkTunnel,
 } from '../model/validate.ts'

@@ -1,9 +1,8 @@
-import * as check from '../model/check.ts'
 import { serviceName } from '../model/keys.ts'
 import type { CompleteServer } from '../model/server-settings.ts'
 import { completeServer } from '../model/server-settings.ts'
 import { completeService } from '../model/service-settings.ts'
-import { SCHEDULER_SYSCTLS, SYSCTLS } from '../model/sysctls.ts'
+import { completeSysctls } from '../model/sysctls.ts'
 import type { State, SyncDaemonSpec } from '../model/types.ts'
 import { canonicalAddress } from '../model/address.ts'
 import { Pace } from '../util/pace.ts'
@@ -87,27 +86,4 @@ export function completeDaemon(spec: SyncDaemonSpec): SyncDaemonSpec {
     multicastPort: spec.multicastPort ?? 8848,
     multicastTtl: spec.multicastTtl ?? 1,
   }
-}
-
-/** What may help where a sysctl is not there. */
-export function remedyOfSysctl(name: string): string {
-  const module = SCHEDULER_SYSCTLS.get(name)
-  if (module !== undefined) {
-    const { scheduler } = module
-    return (
-      `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
-      `or \`modprobe ip_vs_${scheduler}\``
-    )
-  }
-  const likely = SYSCTLS.includes(name) ? undefined : check.likely(name, SYSCTLS)
-  return `${likely === undefined ? '' : `did you mean '${likely}'? `}sysctls() lists those that a kernel has`
-}
-
-/** A sysctl's value as a comparison sees it: numbers stand apart by tabs or by spaces. */
-export function completeSysctl(value: string): string {
-  return value.trim().replace(/\s+/g, ' ')
-}
-
-export function completeSysctls(sysctls: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(sysctls).map(([name, value]) => [name, completeSysctl(value)]))
 }

@@ -1,6 +1,5 @@
 import type { RealServerSettings, ServiceSpec, SyncDaemonSpec, Tunnel } from '../model/types.ts'
-import { cpuList } from '../model/validate.ts'
-import { completeDaemon, completeSysctl } from './complete.ts'
+import { completeDaemon } from './complete.ts'
 
 /** What counts as equal: no step leads from one to the other. */
 
@@ -42,23 +41,4 @@ export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boo
       (name) => running[name] === undefined || wanted[name] === undefined || complete[name] === wanted[name],
     )
   )
-}
-
-/** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
-const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
-
-/** Whether a sysctl's values are the same to the kernel, which reads numbers in decimal, octal (010) and hexadecimal (0x8). */
-export function sameSysctl(name: string, one: string, other: string): boolean {
-  if (name === 'est_cpulist') return cpuList(one) === cpuList(other)
-  const [a, b] = [one, other].map((value) => completeSysctl(value).split(' ').map(decimal).join(' '))
-  if (a === b) return true
-  return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
-}
-
-/** A number as the kernel writes it; any other word as it is. */
-function decimal(word: string): string {
-  const [, sign = '', digits] = /^(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(word) ?? []
-  if (digits === undefined) return word
-  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
-  return number === 0 ? '0' : `${sign}${String(number)}`
 }

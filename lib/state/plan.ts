@@ -1,18 +1,11 @@
 import { familyOfAddress } from '../model/address.ts'
 import * as check from '../model/check.ts'
 import type { CompleteServer } from '../model/server-settings.ts'
-import { SCHEDULER_SYSCTLS } from '../model/sysctls.ts'
+import { completeSysctl, remedyOfSysctl, sameSysctl, SCHEDULER_SYSCTLS } from '../model/sysctls.ts'
 import type { RealServerKey, ServiceKey, State, SyncDaemonSpec, Timeouts } from '../model/types.ts'
 import { Pace } from '../util/pace.ts'
-import {
-  checkWithin,
-  completeDaemon,
-  completeState,
-  completeSysctl,
-  remedyOfSysctl,
-  stateOf,
-} from './complete.ts'
-import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
+import { checkWithin, completeDaemon, completeState, stateOf } from './complete.ts'
+import { sameDaemon, sameServer, sameService } from './equal.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
 import { addition, type Step } from './steps.ts'
 import type { Entry, Table } from './table.ts'

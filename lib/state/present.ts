@@ -1,6 +1,7 @@
+import { sameSysctl } from '../model/sysctls.ts'
 import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
 import { Pace } from '../util/pace.ts'
-import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
+import { sameDaemon, sameServer, sameService } from './equal.ts'
 import { SERVER_SIGN, serverSubject, type Step } from './steps.ts'
 import type { Table } from './table.ts'
 
