@@ -100,7 +100,7 @@ class StateWriter {
     if (unnamed !== undefined) {
       this.loseAt(
         [...path, 'schedulerFlags'],
-        `there is no option for the flags ${unnamed}: they are left out`,
+        `there is no option for the flags ${String(unnamed)}: they are left out`,
       )
     }
     this.#add(

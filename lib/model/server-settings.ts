@@ -26,7 +26,7 @@ export const IPIP: Tunnel = { type: 'ipip' }
 
 /** What the kernel gets for a new real server: ipvsadm's defaults for what the spec leaves out. */
 export function completeSettings(settings: RealServerSettings): CompleteSettings {
-  return mergeSettings(DEFAULTS, settings)
+  return merged(DEFAULTS, settings)
 }
 
 /**
@@ -36,11 +36,17 @@ export function completeSettings(settings: RealServerSettings): CompleteSettings
  * @throws {RangeError} if the thresholds, or a GUE tunnel without port, are what the kernel would refuse.
  */
 export function mergeSettings(current: CompleteSettings, changes: RealServerChanges): CompleteSettings {
+  const settings = merged(current, changes)
+  if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
+    checkThresholds(settings.upperThreshold, settings.lowerThreshold)
+  }
+  if (changes.tunnel !== undefined && settings.tunnel !== undefined) checkTunnel(settings.tunnel)
+  return settings
+}
+
+function merged(current: CompleteSettings, changes: RealServerSettings): CompleteSettings {
   const upperThreshold = changes.upperThreshold ?? current.upperThreshold
   const lowerThreshold = changes.lowerThreshold ?? current.lowerThreshold
-  if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
-    checkThresholds(upperThreshold, lowerThreshold)
-  }
   const tunnel =
     changes.tunnel === undefined ? current.tunnel : mergeTunnel(current.tunnel ?? IPIP, changes.tunnel)
   const method = changes.method ?? current.method
@@ -55,9 +61,7 @@ function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
   const type = tunnelTypeNumber(change.type)
   const { port = 0, checksum } = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
   // A number for what has a name, or a 0 for what is absent, reads back as that.
-  const tunnel = tunnelOf(type, port, checksumNumber(checksum))
-  checkTunnel(tunnel)
-  return tunnel
+  return tunnelOf(type, port, checksumNumber(checksum))
 }
 
 /** Settings as they are read back. */
@@ -132,10 +136,10 @@ export function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
   return typeof checksum === 'number' ? checksum : CHECKSUM_NAMES.indexOf(checksum)
 }
 
-/** A real server with its port, method and weight, and without what else is as by default. */
+/** A real server with its port, method and weight, and no other field that has its default. */
 export type CompleteServer = RealServerSpec & Required<RealServerKey> & { readonly weight: number }
 
-/** What adds a real server that was read, likewise. */
+/** The spec that would add a real server again. */
 export function specOfServer(
   { address, port }: Required<RealServerKey>,
   { method, weight, upperThreshold, lowerThreshold, tunnel }: ReadSettings,

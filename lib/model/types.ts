@@ -13,7 +13,11 @@ export interface AddressServiceKey {
   readonly protocol: Protocol
   /** IPv4 or IPv6 address, without brackets and without a zone. Reads back as inet_ntop(3) writes it. */
   readonly address: string
-  /** 0 to 65535. 0 takes the packets of every port that has no service of its own, and needs `persistence`. */
+  /**
+   * 0 to 65535. 0 takes the packets of every port that has no service of its own,
+   * and needs `persistence`: without, the service does nothing, which only a
+   * state may say.
+   */
   readonly port: number
 }
 
@@ -55,9 +59,13 @@ export type Scheduler =
  * A scheduler's own flag (IP_VS_SVC_F_SCHED1 to 3). 'sh-fallback' and
  * 'sh-port' are flags 1 and 2 of scheduler sh, 'mh-fallback' and 'mh-port'
  * those of mh; with every other scheduler, and for flag 3, the plain names hold.
+ *
+ * A number is all flags of the service that have no name, a multiple of 64 up
+ * to 4294967232: they are read, and a state may have them, but nothing else that
+ * is written.
  */
 export type SchedulerFlag =
-  'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port'
+  'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port' | number
 
 /** Persistence of a virtual service as it is read: connections of one client, or network, go to one real server. */
 export interface Persistence {
@@ -74,7 +82,8 @@ export interface Persistence {
 export interface PersistenceSpec {
   /**
    * 0 to 4294967 seconds, default 300. The kernel keeps seconds times HZ in 32
-   * bits and wraps without a word; below this limit no kernel wraps.
+   * bits and wraps silently; up to this limit no kernel wraps. A state may say
+   * up to 42949672, which a kernel with HZ 100 can hold.
    */
   readonly timeoutSeconds?: number
   /**
@@ -85,7 +94,7 @@ export interface PersistenceSpec {
   readonly netmask?: string | number
 }
 
-/** What a virtual service can be told besides its identity. */
+/** Settings of a virtual service: everything but its identity. */
 export interface ServiceSettings {
   /** Default 'wlc'. */
   readonly scheduler?: Scheduler
@@ -106,8 +115,8 @@ export interface ServiceSettings {
 export type ServiceSpec = ServiceKey & ServiceSettings
 
 /**
- * What to change of a virtual service. What is not named stays as it is, inside
- * `persistence` too; `null` takes persistence or its engine away.
+ * Changes of a virtual service. A field that is absent stays as it is, inside
+ * `persistence` too; `null` removes persistence or its engine.
  */
 export interface ServiceChanges {
   readonly scheduler?: Scheduler
@@ -151,7 +160,7 @@ export interface Tunnel {
   readonly checksum?: 'none' | 'csum' | 'remcsum' | number
 }
 
-/** What a real server can be told besides its identity. */
+/** Settings of a real server: everything but its identity. */
 export interface RealServerSettings {
   /** Default 'direct'. */
   readonly method?: ForwardingMethod
@@ -163,7 +172,8 @@ export interface RealServerSettings {
   readonly weight?: number
   /**
    * New connections stop when there are this many. 0 to 2147483647, at least
-   * `lowerThreshold`. Default 0: no limit.
+   * `lowerThreshold`. Default 0: no limit. A state may say up to 4294967295,
+   * which kernels before 6.12 take.
    */
   readonly upperThreshold?: number
   /**
@@ -179,7 +189,7 @@ export interface RealServerSettings {
 export type RealServerSpec = RealServerKey & RealServerSettings
 
 /**
- * What to change of a real server. What is not named stays as it is, inside
+ * Changes of a real server. A field that is absent stays as it is, inside
  * `tunnel` too as long as its `type` stays the same.
  */
 export type RealServerChanges = RealServerSettings
@@ -281,7 +291,8 @@ export interface SyncDaemonSpec {
   readonly multicastInterface: string
   /**
    * Directors of one group share it. 0 to 255 (the wire has eight bits);
-   * default 0, with which a backup listens to every group.
+   * default 0, with which a backup listens to every group. A state may say all
+   * 32 bits that the kernel keeps.
    */
   readonly syncId?: number
   /** Largest UDP payload, 1 to 65507 bytes. Default: what the interface takes. The kernel raises a backup's to 1024. */
@@ -308,7 +319,7 @@ export interface SyncDaemon {
   readonly multicastTtl?: number
 }
 
-/** What the kernel says of its IPVS. */
+/** What the kernel reports about its IPVS. */
 export interface Info {
   /** Version of IPVS, such as '1.2.1'. */
   readonly version: string

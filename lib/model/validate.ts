@@ -27,6 +27,7 @@ import type {
   RealServerChanges,
   RealServerKey,
   RealServerSettings,
+  SchedulerFlag,
   ServiceChanges,
   ServiceKey,
   ServiceSettings,
@@ -48,6 +49,40 @@ import type {
 const INT_MAX = 2147483647
 /** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
 export const PERSISTENCE_MAX_SECONDS = 4294967
+
+/** The limits that are not the same for everybody. */
+export interface Limits {
+  /** Of `persistence.timeoutSeconds`. */
+  readonly persistenceSeconds: number
+  /** Whether a service may have port 0 without persistence, with which it does nothing. */
+  readonly portZeroAlone: boolean
+  /** Whether flags of a service may be numbers: bits without a name. */
+  readonly unnamedFlags: boolean
+  /** Of `upperThreshold` and `lowerThreshold`. */
+  readonly threshold: number
+  readonly syncId: number
+}
+
+/** Limits of what a caller asks for: what works on every kernel. */
+export const SPEC_LIMITS: Limits = {
+  persistenceSeconds: PERSISTENCE_MAX_SECONDS,
+  portZeroAlone: false,
+  unnamedFlags: false,
+  threshold: INT_MAX,
+  syncId: 255,
+}
+
+/** Limits of a state, which may say all that some kernel can hold. */
+export const STATE_LIMITS: Limits = {
+  /** floor((2^32 - 1) / 100): HZ is at least 100. Kernels with more wrap. */
+  persistenceSeconds: 42949672,
+  portZeroAlone: true,
+  unnamedFlags: true,
+  /** Up to Linux 6.1; 6.12 answers EINVAL from 2^31 on. */
+  threshold: 0xffffffff,
+  /** Eight of its bits travel. */
+  syncId: 0xffffffff,
+}
 /** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
 const TIMEOUT_MAX_SECONDS = 21474836
 /** IP_VS_SCHEDNAME_MAXLEN, IP_VS_IFNAME_MAXLEN (16) without the NUL; IP_VS_PENAME_MAXLEN, which has room for it. */
@@ -131,7 +166,11 @@ export function checkServiceKey(key: unknown): ServiceKey {
 }
 
 /** Checks a virtual service to add, without its identity. */
-export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSettings {
+export function checkServiceSpec(
+  spec: unknown,
+  key: ServiceKey,
+  limits: Limits = SPEC_LIMITS,
+): ServiceSettings {
   const fields = object(spec, 'a virtual service')
   known(
     fields,
@@ -139,8 +178,13 @@ export function checkServiceSpec(spec: unknown, key: ServiceKey): ServiceSetting
     SERVICE_FIELDS,
     'a virtual service',
   )
-  checkServiceSettings(fields, key)
-  if (key.protocol !== 'fwmark' && key.port === 0 && fields.persistence === undefined) {
+  checkServiceSettings(fields, key, limits)
+  if (
+    !limits.portZeroAlone &&
+    key.protocol !== 'fwmark' &&
+    key.port === 0 &&
+    fields.persistence === undefined
+  ) {
     throw about(
       'port',
       new RangeError(
@@ -167,14 +211,14 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   const settings = { ...copy }
   if (settings.persistence === null) delete settings.persistence
   if (settings.persistenceEngine === null) delete settings.persistenceEngine
-  checkServiceSettings(settings, key)
+  checkServiceSettings(settings, key, SPEC_LIMITS)
   return copy
 }
 
 /** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
-export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: string): void {
+export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, scheduler: string): void {
   for (const flag of flags ?? []) {
-    if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    if (typeof flag === 'number' || flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
     throw about(
       'schedulerFlags',
       new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler '${scheduler}'`),
@@ -195,12 +239,18 @@ export function checkServerKey(key: unknown, service: ServiceKey): Required<Real
 }
 
 /** Checks a real server to add, without its identity. */
-export function checkServerSpec(spec: unknown, key: RealServerKey, service: ServiceKey): RealServerSettings {
+export function checkServerSpec(
+  spec: unknown,
+  key: RealServerKey,
+  service: ServiceKey,
+  limits: Limits = SPEC_LIMITS,
+): RealServerSettings {
   const fields = object(spec, 'a real server')
   known(fields, SERVER_KEY_FIELDS, SERVER_FIELDS, 'a real server')
-  checkServerSettings(fields)
+  checkServerSettings(fields, limits)
   const settings = fields as RealServerSettings
   checkThresholds(settings.upperThreshold ?? 0, settings.lowerThreshold ?? 0)
+  if (settings.tunnel !== undefined) checkTunnel(settings.tunnel)
   checkMixedFamily(key, service, settings.method ?? 'direct')
   return settings
 }
@@ -210,7 +260,7 @@ export function checkServerChanges(changes: unknown): RealServerChanges {
   const fields = object(changes, 'changes of a real server')
   known(fields, SERVER_FIELDS, [], 'changes of a real server')
   const copy = copyOf(fields, SERVER_FIELDS)
-  checkServerSettings(copy)
+  checkServerSettings(copy, SPEC_LIMITS)
   return copy
 }
 
@@ -264,12 +314,12 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
 }
 
 /** Checks a sync daemon to start. */
-export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
+export function checkDaemonSpec(spec: unknown, { syncId }: Limits = SPEC_LIMITS): SyncDaemonSpec {
   const fields = object(spec, 'a sync daemon')
   known(fields, DAEMON_FIELDS, [], 'a sync daemon')
   checkDaemonState(fields.state)
   name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
-  optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, 255))
+  optional(fields, 'syncId', (value) => whole(value, 'syncId', 0, syncId))
   optional(fields, 'maxLengthBytes', (value) => whole(value, 'maxLengthBytes', 1, 65507))
   optional(fields, 'multicastPort', (value) => whole(value, 'multicastPort', 1, 65535))
   optional(fields, 'multicastTtl', (value) => whole(value, 'multicastTtl', 1, 255))
@@ -307,33 +357,47 @@ function checkProtocol(protocol: unknown): Protocol {
   return PROTOCOL_NAMES[protocol] ?? whole(protocol, 'protocol', 0, 65535)
 }
 
-function checkServiceSettings(fields: Fields, key: ServiceKey): void {
+function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): void {
   optional(fields, 'scheduler', (value) => {
     name(value, 'scheduler', NAME_MAX_BYTES)
   })
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
-    for (const flag of value) {
-      if (!SCHEDULER_FLAGS.includes(flag))
-        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+    for (const flag of value as unknown[]) {
+      if (SCHEDULER_FLAGS.includes(flag)) continue
+      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+      if (typeof flag !== 'number' || !isUnnamedFlags(flag)) {
+        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}, or ${UNNAMED_FLAGS_RANGE}`)
+      }
     }
   })
   optional(fields, 'onePacket', (value) => {
     if (typeof value !== 'boolean') throw wrong('onePacket', value, 'true or false')
   })
   optional(fields, 'persistence', (value) => {
-    checkPersistence(value, familyOfService(key))
+    checkPersistence(value, familyOfService(key), limits)
   })
   optional(fields, 'persistenceEngine', (value) => {
     name(value, 'persistenceEngine', ENGINE_NAME_MAX_BYTES)
   })
 }
 
-function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
+/** Bits that have no name in <linux/ip_vs.h>: those above IP_VS_SVC_F_SCHED3. */
+function isUnnamedFlags(bits: number): boolean {
+  return Number.isInteger(bits) && bits >= 64 && bits <= 0xffffffc0 && bits % 64 === 0
+}
+
+const UNNAMED_FLAGS_RANGE = 'a multiple of 64 from 64 to 4294967232 for flags without a name'
+
+function checkPersistence(
+  value: unknown,
+  family: Family,
+  { persistenceSeconds }: Limits,
+): asserts value is PersistenceSpec {
   const fields = object(value, 'persistence')
   known(fields, ['timeoutSeconds', 'netmask'], [], 'persistence', 'persistence.')
   optional(fields, 'timeoutSeconds', (seconds) =>
-    whole(seconds, 'persistence.timeoutSeconds', 0, PERSISTENCE_MAX_SECONDS),
+    whole(seconds, 'persistence.timeoutSeconds', 0, persistenceSeconds),
   )
   optional(fields, 'netmask', (netmask) => {
     if (family === 'ipv6') whole(netmask, 'persistence.netmask', 1, 128)
@@ -348,12 +412,14 @@ function checkPersistence(value: unknown, family: Family): asserts value is Pers
   })
 }
 
-function checkServerSettings(fields: Fields): void {
-  for (const [name, check] of SERVER_CHECKS) optional(fields, name, check)
+function checkServerSettings(fields: Fields, limits: Limits): void {
+  const checks = limits === SPEC_LIMITS ? SPEC_SERVER_CHECKS : STATE_SERVER_CHECKS
+  for (const [name, check] of checks) optional(fields, name, check)
 }
 
-/** Made once: a function made for each field of each real server would be a third of the garbage of a restore. */
-const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = [
+type ServerChecks = readonly (readonly [string, (value: unknown) => void])[]
+
+const serverChecks = ({ threshold }: Limits): ServerChecks => [
   [
     'method',
     (value) => {
@@ -361,8 +427,8 @@ const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = 
     },
   ],
   ['weight', (value) => whole(value, 'weight', 0, INT_MAX)],
-  ['upperThreshold', (value) => whole(value, 'upperThreshold', 0, INT_MAX)],
-  ['lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, INT_MAX)],
+  ['upperThreshold', (value) => whole(value, 'upperThreshold', 0, threshold)],
+  ['lowerThreshold', (value) => whole(value, 'lowerThreshold', 0, threshold)],
   [
     'tunnel',
     (value) => {
@@ -376,3 +442,7 @@ const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = 
     },
   ],
 ]
+
+// Made once: a function made for each field of each real server would be a third of the garbage of a restore.
+const SPEC_SERVER_CHECKS = serverChecks(SPEC_LIMITS)
+const STATE_SERVER_CHECKS = serverChecks(STATE_LIMITS)

@@ -9,7 +9,6 @@ import {
   checkServiceKey,
   checkServiceSpec,
   checkTimeouts,
-  checkTunnel,
 } from '../model/validate.ts'
 import { type RunnableStep, STEP_KINDS } from './steps.ts'
 
@@ -60,10 +59,6 @@ function checkedStep(step: RunnableStep): RunnableStep {
       const service = checkServiceKey(step.service)
       const server = checkServerKey(step.server, service)
       const { tunnel } = inAfter(() => checkServerSpec(after, server, service))
-      if (tunnel !== undefined)
-        inAfter(() => {
-          checkTunnel(tunnel)
-        })
       return {
         kind,
         service,

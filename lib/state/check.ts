@@ -10,7 +10,7 @@ import {
   checkServiceKey,
   checkServiceSpec,
   checkTimeouts,
-  checkTunnel,
+  STATE_LIMITS,
 } from '../model/validate.ts'
 import { Pace } from '../util/pace.ts'
 
@@ -115,7 +115,7 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
     const { key, realServers } = check(path, () => {
       const { realServers, ...spec } = object(entry, 'a virtual service')
       const key = canonicalServiceKey(checkServiceKey(spec))
-      const settings = checkServiceSpec(spec, key)
+      const settings = checkServiceSpec(spec, key, STATE_LIMITS)
       once(services, serviceName(key), index, (first) => `services[${String(first)}]`)
       onService?.(key, settings)
       return { key, realServers }
@@ -128,8 +128,7 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
       // Nothing is made for a refusal before there is one: these are most of a state.
       try {
         const server = canonicalServerKey(checkServerKey(entry, key))
-        const settings = checkServerSpec(entry, server, key)
-        if (settings.tunnel !== undefined) checkTunnel(settings.tunnel)
+        const settings = checkServerSpec(entry, server, key, STATE_LIMITS)
         once(servers, endpointName(server.address, server.port), at, sameServiceAt)
         onServer?.(server, settings)
       } catch (error) {
@@ -144,7 +143,12 @@ export async function checkState(value: unknown, options: CheckOptions = {}): Pr
     const daemons = new Map<string, number>()
     for (const [index, daemon] of listed(['syncDaemons'], state.syncDaemons).entries()) {
       check(['syncDaemons', index], () => {
-        once(daemons, checkDaemonSpec(daemon).state, index, (first) => `syncDaemons[${String(first)}]`)
+        once(
+          daemons,
+          checkDaemonSpec(daemon, STATE_LIMITS).state,
+          index,
+          (first) => `syncDaemons[${String(first)}]`,
+        )
       })
     }
   }

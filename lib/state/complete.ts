@@ -79,8 +79,7 @@ export function completeDaemon(spec: SyncDaemonSpec): SyncDaemonSpec {
   return {
     state,
     multicastInterface: spec.multicastInterface,
-    // Eight of its bits travel.
-    syncId: (spec.syncId ?? 0) & 255,
+    syncId: spec.syncId ?? 0,
     ...(maxLengthBytes !== undefined && { maxLengthBytes: Math.min(Math.max(maxLengthBytes, least), most) }),
     multicastGroup,
     multicastPort: spec.multicastPort ?? 8848,

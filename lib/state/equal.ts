@@ -31,14 +31,17 @@ function sameTunnel(one: Tunnel = IPIP, other: Tunnel = IPIP): boolean {
   return one.type === other.type && one.port === other.port && one.checksum === other.checksum
 }
 
-/** Whether a daemon that runs is the one that is wanted. What an old kernel does not report cannot differ. */
+/**
+ * Whether a daemon that runs is the one that is wanted, which may be one that
+ * was read too. What an old kernel does not report cannot differ.
+ */
 export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boolean {
-  const complete = completeDaemon(running)
+  const [one, other] = [completeDaemon(running), completeDaemon(wanted)]
   return (
-    complete.multicastInterface === wanted.multicastInterface &&
-    complete.syncId === wanted.syncId &&
+    one.multicastInterface === other.multicastInterface &&
+    one.syncId === other.syncId &&
     (['maxLengthBytes', 'multicastGroup', 'multicastPort', 'multicastTtl'] as const).every(
-      (name) => running[name] === undefined || wanted[name] === undefined || complete[name] === wanted[name],
+      (name) => running[name] === undefined || wanted[name] === undefined || one[name] === other[name],
     )
   )
 }

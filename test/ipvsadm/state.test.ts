@@ -911,6 +911,25 @@ describe('what lines cannot say', () => {
       '',
     ],
     ['a sysctl', { services: [], sysctls: { conntrack: '1' } }, 'sysctls.conntrack', ''],
+    ['port 0 without persistence', { services: [{ ...address, port: 0 }] }, 'services[0].port', ''],
+    [
+      'flags without a name',
+      { services: [{ ...address, schedulerFlags: [64, 'flag-2'] }] },
+      'services[0].schedulerFlags',
+      '-A -t 10.0.0.1:80 -s rr -b flag-2\n',
+    ],
+    [
+      'an upper threshold from 2^31 on',
+      own({ upperThreshold: 4294967295, lowerThreshold: 2147483647 }),
+      'services[0].realServers[0].upperThreshold',
+      `${A}${a} -g -w 1 -x 2147483647 -y 2147483647\n`,
+    ],
+    [
+      'a sync id above 255',
+      { services: [], syncDaemons: [{ state: 'master', multicastInterface: 'eth0', syncId: 258 }] },
+      'syncDaemons[0].syncId',
+      '--start-daemon master --mcast-interface eth0 --syncid 2\n',
+    ],
   ])('is an error, or heard of: %s', async (_, state, path, nearest) => {
     await expect(formatState(state, { format: 'ipvsadm' })).rejects.toThrow(
       `lines of ipvsadm cannot say ${path}: `,
