@@ -11,7 +11,7 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
-import { formatStatePath, type StatePath } from '../state/check.ts'
+import { formatStatePath, type StatePath } from '../state/path.ts'
 import type { Pace } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 import { markWords, methodOption, NO_OPTION, PROTOCOL_OPTIONS, serverLine, serviceLine } from './lines.ts'
@@ -39,7 +39,13 @@ export async function formatLines(
   pace: Pace,
 ): Promise<string> {
   const writer = new StateWriter(lose)
-  for (const [index, service] of state.services.entries()) {
+  if (state.services === undefined) {
+    writer.loseAt(
+      ['services'],
+      'lines say which services there are, and this leaves them alone: none are written',
+    )
+  }
+  for (const [index, service] of (state.services ?? []).entries()) {
     const path = ['services', index]
     const name = writer.service(service, path)
     if (pace.due()) await pace.rest()

@@ -15,7 +15,7 @@ import {
   NAME_MAX_BYTES,
   PERSISTENCE_MAX_SECONDS,
 } from '../model/validate.ts'
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 import type { Pace } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'
 import {

@@ -355,17 +355,31 @@ export type StateService = ServiceSpec & {
 }
 
 /**
- * A table as plain data: what `save()` gives, and what `restore()`, `plan()`
- * and `apply()` take. What is absent is no part of the state and is left as it is.
+ * A table as plain data: `save()` gives one, and `restore()`, `plan()` and
+ * `apply()` take one. A part that is absent is left as it is; at least one is
+ * there.
+ *
+ * A state may say all that a kernel can hold, for it may have been read from one
+ * that other programs wrote to: service port 0 without persistence, persistence
+ * up to 42949672 s, thresholds up to 4294967295, sync ids of 32 bits and
+ * scheduler flags without a name. Timeout and netmask of a service that is not
+ * persistent are not in it: the kernel keeps them, and uses them for nothing.
  */
 export interface State {
   /** Version of this form. Default and only one: 1. */
   readonly version?: 1
-  readonly services: readonly StateService[]
+  /** All there are, or all inside of a scope: an empty list says that there are none. */
+  readonly services?: readonly StateService[]
   readonly timeouts?: Partial<Timeouts>
   /** Those that run; an empty list says that none does. */
   readonly syncDaemons?: readonly SyncDaemonSpec[]
-  /** Values of net.ipv4.vs by name, such as `{ conntrack: '1' }`. */
+  /** Values of net.ipv4.vs by name, such as `{ conntrack: 1 }`. They are saved as strings. */
+  readonly sysctls?: Readonly<Record<string, string | number>>
+}
+
+/** A state that was read of a director: it has services, and strings for sysctls. */
+export interface SavedState extends State {
+  readonly services: readonly StateService[]
   readonly sysctls?: Readonly<Record<string, string>>
 }
 

@@ -165,17 +165,21 @@ export function checkServiceKey(key: unknown): ServiceKey {
   }
 }
 
-/** Checks a virtual service to add, without its identity. */
+/**
+ * Checks a virtual service to add, without its identity. `more` names fields
+ * that the caller has taken out: a misspelt one may be meant for them.
+ */
 export function checkServiceSpec(
   spec: unknown,
   key: ServiceKey,
   limits: Limits = SPEC_LIMITS,
+  more: readonly string[] = [],
 ): ServiceSettings {
   const fields = object(spec, 'a virtual service')
   known(
     fields,
     key.protocol === 'fwmark' ? FWMARK_KEY_FIELDS : ADDRESS_KEY_FIELDS,
-    SERVICE_FIELDS,
+    more.length === 0 ? SERVICE_FIELDS : [...SERVICE_FIELDS, ...more],
     'a virtual service',
   )
   checkServiceSettings(fields, key, limits)

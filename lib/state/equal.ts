@@ -1,7 +1,7 @@
 import type { RealServerSettings, ServiceSpec, SyncDaemonSpec, Tunnel } from '../model/types.ts'
-import { completeDaemon } from './complete.ts'
+import { completeDaemon } from '../model/daemon-settings.ts'
 
-/** What counts as equal: no step leads from one to the other. */
+/** When two things are equal: no step leads from one to the other. */
 
 export function sameService(one: ServiceSpec, other: ServiceSpec): boolean {
   return (

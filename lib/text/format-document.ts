@@ -1,5 +1,5 @@
 import { namesOf } from '../model/check.ts'
-import type { PersistenceSpec, State, Tunnel } from '../model/types.ts'
+import type { PersistenceSpec, State, StateService, Tunnel } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
@@ -33,7 +33,7 @@ const SERVICE_ORDER = {
 }
 const SERVER_ORDER = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
 
-function serviceFields(service: State['services'][number]): readonly string[] {
+function serviceFields(service: StateService): readonly string[] {
   return (service.protocol === 'fwmark' ? SERVICE_ORDER.fwmark : SERVICE_ORDER.address).filter(
     (name) => (service as unknown as Fields)[name] !== undefined,
   )
@@ -41,8 +41,9 @@ function serviceFields(service: State['services'][number]): readonly string[] {
 
 export async function formatJson(state: State, pace: Pace): Promise<string> {
   const out = new Pieces()
-  out.add('{\n  "version": 1,\n  "services": [')
-  for (const [index, service] of state.services.entries()) {
+  const { services } = state
+  out.add(services === undefined ? '{\n  "version": 1' : '{\n  "version": 1,\n  "services": [')
+  for (const [index, service] of (services ?? []).entries()) {
     out.add(index === 0 ? '\n    {' : ',\n    {')
     for (const [at, name] of serviceFields(service).entries()) {
       out.add(`${at === 0 ? '' : ','}\n      "${name}": ${json((service as unknown as Fields)[name])}`)
@@ -59,7 +60,7 @@ export async function formatJson(state: State, pace: Pace): Promise<string> {
     out.add('\n    }')
     if (pace.due()) await pace.rest()
   }
-  out.add(state.services.length === 0 ? ']' : '\n  ]')
+  if (services !== undefined) out.add(services.length === 0 ? ']' : '\n  ]')
   if (state.timeouts !== undefined) out.add(`,\n  "timeouts": ${json(state.timeouts, TIMEOUT_FIELDS)}`)
   if (state.syncDaemons !== undefined) {
     const list = state.syncDaemons.map((daemon) => `\n    ${json(daemon, DAEMON_FIELDS)}`)
@@ -75,8 +76,10 @@ export async function formatJson(state: State, pace: Pace): Promise<string> {
 
 export async function formatYaml(state: State, pace: Pace): Promise<string> {
   const out = new Pieces()
-  out.add(state.services.length === 0 ? 'version: 1\nservices: []\n' : 'version: 1\nservices:\n')
-  for (const service of state.services) {
+  out.add('version: 1\n')
+  const { services } = state
+  if (services !== undefined) out.add(services.length === 0 ? 'services: []\n' : 'services:\n')
+  for (const service of services ?? []) {
     for (const [at, name] of serviceFields(service).entries()) {
       out.add(`${at === 0 ? '  - ' : '    '}${name}: ${yaml((service as unknown as Fields)[name])}\n`)
     }
@@ -101,8 +104,11 @@ export async function formatYaml(state: State, pace: Pace): Promise<string> {
   return out.text()
 }
 
-function sorted(sysctls: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries(sysctls).sort(([one], [other]) => (one < other ? -1 : 1))
+/** In the order of their names; their values as strings. */
+function sorted(sysctls: Readonly<Record<string, string | number>>): [string, string][] {
+  return Object.entries(sysctls)
+    .map(([name, value]): [string, string] => [name, String(value)])
+    .sort(([one], [other]) => (one < other ? -1 : 1))
 }
 
 /** A value on one line, its fields in this order. */

@@ -1,4 +1,4 @@
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 import type { Pace } from '../util/pace.ts'
 import { ownText } from '../util/pieces.ts'
 

@@ -3,7 +3,8 @@ import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
 import { isProgram, parseLines } from '../ipvsadm/parse-state.ts'
 import { checkOptions, flag, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
-import { checkState, describeAt, formatStatePath, type StatePath } from '../state/check.ts'
+import { describeAt, formatStatePath, type StatePath } from '../state/path.ts'
+import { checkState } from '../state/table.ts'
 import { Pace } from '../util/pace.ts'
 import { formatJson, formatYaml } from './format-document.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
@@ -85,7 +86,12 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   return state
 }
 
-function parseAs(format: StateFormat, body: string, options: ParseStateOptions, pace: Pace): Promise<State> {
+function parseAs(
+  format: StateFormat,
+  body: string,
+  options: ParseStateOptions,
+  pace: StatePace,
+): Promise<State> {
   switch (format) {
     case 'json':
       return parseJsonState(body, pace)
@@ -121,7 +127,7 @@ export async function formatState(state: State, options: FormatStateOptions = {}
   optionalFunction(onLoss, 'onLoss')
   oneOf(format, 'format', FORMATS)
   const pace = new StatePace(options.signal)
-  await checkState(state, { pace })
+  await checkState(state, { signal: options.signal })
   switch (format) {
     case 'json':
       return formatJson(state, pace)
@@ -140,17 +146,17 @@ function refuseLoss({ path, reason }: StateLoss): never {
 
 /** Rests end when the caller aborts. */
 class StatePace extends Pace {
-  readonly #signal: AbortSignal | undefined
+  readonly signal: AbortSignal | undefined
 
   constructor(signal: AbortSignal | undefined) {
     super()
     signal?.throwIfAborted()
-    this.#signal = signal
+    this.signal = signal
   }
 
   override async rest(): Promise<void> {
     await super.rest()
-    this.#signal?.throwIfAborted()
+    this.signal?.throwIfAborted()
   }
 }
 
@@ -216,7 +222,7 @@ function refuseBinary(text: string): void {
   })
 }
 
-async function parseJsonState(text: string, pace: Pace): Promise<State> {
+async function parseJsonState(text: string, pace: StatePace): Promise<State> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
@@ -235,7 +241,7 @@ async function parseJsonState(text: string, pace: Pace): Promise<State> {
   return checked('json', value, pace, async (path) => placeOf(text, await locateInJson(text, path, pace)))
 }
 
-async function parseYamlState(text: string, pace: Pace): Promise<State> {
+async function parseYamlState(text: string, pace: StatePace): Promise<State> {
   let parsed
   try {
     parsed = await parseYaml(text)
@@ -256,7 +262,7 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
   return checked('yaml', value, pace, (path) => placeOf(text, locate(path)))
 }
 
-async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Promise<State> {
+async function parseIpvsadmState(text: string, lookups: Lookups, pace: StatePace): Promise<State> {
   const { state, placeOf } = await parseLines(
     text,
     lookups,
@@ -292,9 +298,12 @@ type Locate = (
 ) => { line: number; column: number } | Promise<{ line: number; column: number }>
 
 /** Checks what was read. */
-async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
+async function checked(format: StateFormat, value: unknown, pace: StatePace, locate: Locate): Promise<State> {
   try {
-    const state = await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
+    const state = await checkState(value, {
+      signal: pace.signal,
+      refuse: (error, path) => new Refusal(error, path),
+    })
     // The object was made here.
     delete (state as { $schema?: unknown }).$schema
     return state

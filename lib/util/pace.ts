@@ -46,11 +46,30 @@ export class Pace {
   }
 }
 
+/** A pace that ends with the signal's reason at the first rest after it was aborted. */
+export class AbortablePace extends Pace {
+  readonly #signal: AbortSignal | undefined
+
+  constructor(signal: AbortSignal | undefined) {
+    super()
+    this.#signal = signal
+  }
+
+  override async rest(): Promise<void> {
+    await super.rest()
+    this.#signal?.throwIfAborted()
+  }
+}
+
 /**
  * Gives a list in slices, and others the JS thread between them where they
  * take long: `for await (const some of slices(list)) for (const one of some) ...`
+ * Throws the signal's reason at the first rest after it was aborted.
  */
-export async function* slices<T>(list: readonly T[]): AsyncGenerator<readonly T[], void, undefined> {
+export async function* slices<T>(
+  list: readonly T[],
+  signal?: AbortSignal,
+): AsyncGenerator<readonly T[], void, undefined> {
   if (list.length <= FIRST_STRIDE) {
     if (list.length > 0) yield list
     return
@@ -69,8 +88,30 @@ export async function* slices<T>(list: readonly T[]): AsyncGenerator<readonly T[
     looked = now
     if (now - start <= SLICE_MS) continue
     await nextTurn()
+    signal?.throwIfAborted()
     start = looked = performance.now()
   }
+}
+
+/** Lists up to this length are not worth a slice of their own. */
+const SHORT = 64
+
+/**
+ * Calls back for each of a list that is part of another one's work: at once
+ * where it is short, else in slices. Always to be awaited.
+ */
+export function forEachOf<T>(
+  list: readonly T[],
+  work: (one: T, index: number) => void,
+): Promise<void> | undefined {
+  if (list.length > SHORT) return inSlices(list, work)
+  list.forEach(work)
+  return undefined
+}
+
+async function inSlices<T>(list: readonly T[], work: (one: T, index: number) => void): Promise<void> {
+  let index = 0
+  for await (const some of slices(list)) for (const one of some) work(one, index++)
 }
 
 /** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */

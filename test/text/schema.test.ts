@@ -3,7 +3,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatState, parseState } from '../../lib/text.ts'
-import { checkState } from '../../lib/state/check.ts'
+import { checkState } from '../../lib/state/table.ts'
 import { cases } from '../helpers/depth.ts'
 import { chooseSeed } from '../helpers/random.ts'
 import { states } from './arbitraries.ts'
@@ -91,6 +91,10 @@ describe('the schema and the library', () => {
     ],
     ['timeouts', { services: [], timeouts: { tcpSeconds: 1, udpSeconds: 21474836 } }],
     ['sysctls', { services: [], sysctls: { conntrack: '1', sync_threshold: '3\t50' } }],
+    ['sysctls that are numbers', { services: [], sysctls: { conntrack: 1, conn_lfactor: -4 } }],
+    ['timeouts alone', { timeouts: { tcpSeconds: 1 } }],
+    ['daemons alone', { version: 1, syncDaemons: [] }],
+    ['sysctls alone', { sysctls: {} }],
   ])('both take %s', async (_, state) => {
     expect(validate(state), JSON.stringify(validate.errors)).toBe(true)
     expect(await accepted(state)).toBe(true)
@@ -98,6 +102,8 @@ describe('the schema and the library', () => {
 
   test.each<[string, unknown]>([
     ['nothing', {}],
+    ['nothing but a version', { version: 1 }],
+    ['nothing but a schema', { $schema: 'https://example.org/state.schema.json' }],
     ['null', null],
     ['an array', []],
     ['a schema that is no text', { $schema: {}, services: [] }],
@@ -209,7 +215,8 @@ describe('the schema and the library', () => {
       `a ${state} twice`,
       { services: [], syncDaemons: Array(2).fill({ state, multicastInterface: 'eth0' }) },
     ]),
-    ['a sysctl that is a number', { services: [], sysctls: { conntrack: 1 } }],
+    ['a sysctl that is true', { services: [], sysctls: { conntrack: true } }],
+    ['a sysctl that is half a number', { services: [], sysctls: { conntrack: 0.5 } }],
     ['a sysctl elsewhere', { services: [], sysctls: { '../x': '1' } }],
     ['a sysctl of two lines', { services: [], sysctls: { conntrack: '1\n2' } }],
   ])('both refuse %s', async (_, state) => {
