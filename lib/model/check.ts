@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from './address.ts'
+import { bytesOfName } from './name-bytes.ts'
 
 /** What callers give, checked as if TypeScript had not been there. Each error names the field, the value and what it may be. */
 
@@ -86,8 +87,7 @@ export function name(value: unknown, field: string, most: number): void {
 
 /** Whether this can be a name for the kernel, which has room for so many bytes. */
 export function isName(text: string, most: number): boolean {
-  // A name of the kernel is ASCII; anything else is counted as its bytes would be.
-  const bytes = new TextEncoder().encode(text).length
+  const bytes = bytesOfName(text).length
   return bytes > 0 && bytes <= most && !text.includes('\0')
 }
 

@@ -287,7 +287,10 @@ export type SyncDaemonState = 'master' | 'backup'
 /** A sync daemon to start. */
 export interface SyncDaemonSpec {
   readonly state: SyncDaemonState
-  /** Interface in the same network namespace, at most 15 bytes. */
+  /**
+   * Interface in the same network namespace, at most 15 bytes. Bytes that are not
+   * UTF-8 are lone surrogates, U+DC80 for 0x80 to U+DCFF for 0xff.
+   */
   readonly multicastInterface: string
   /**
    * Directors of one group share it. 0 to 255 (the wire has eight bits);

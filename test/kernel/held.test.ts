@@ -115,6 +115,12 @@ const daemon = (state: number, id: number, ...more: readonly Uint8Array[]): Case
   nest(3, u32(1, state), text(2, 'd0'), u32(3, id), ...more),
 ]
 
+/** A master on an interface whose name is these bytes. */
+const daemonOn = (...name: readonly number[]): Case['requests'][number] => [
+  newDaemon,
+  nest(3, u32(1, 1), attr(2, Uint8Array.of(...name, 0)), u32(3, 0)),
+]
+
 /** One service, and what save() says of it. */
 const one = (identity: readonly Uint8Array[], settings?: ServiceMembers, saved: object = {}): Case => ({
   requests: [service(identity, settings)],
@@ -361,6 +367,22 @@ const CASES: Readonly<Record<string, Case>> = {
     requests: [daemon(1, 0, attr(5, Uint8Array.of(239, 255, 255, 255)))],
     saved: { syncDaemons: [{ multicastGroup: '239.255.255.255' }] },
   },
+  'an interface of 15 bytes that are not UTF-8': {
+    requests: [daemonOn(...Array<number>(15).fill(0xff))],
+    saved: { syncDaemons: [{ multicastInterface: '\uDCFF'.repeat(15) }] },
+  },
+  'an interface that is partly UTF-8': {
+    requests: [daemonOn(0x61, 0xc3, 0xbc, 0xfe)],
+    saved: { syncDaemons: [{ multicastInterface: 'a\uDCC3\uDCBC\uDCFE' }] },
+  },
+  'an interface in UTF-8 with quotes': {
+    requests: [daemonOn(0xc3, 0xbc, 0x22, 0x27, 0x23)],
+    saved: { syncDaemons: [{ multicastInterface: 'ü"\'#' }] },
+  },
+  'an interface of control characters': {
+    requests: [daemonOn(0x1b, 0x5b, 0x33, 0x31, 0x6d, 0x01, 0x7f)],
+    saved: { syncDaemons: [{ multicastInterface: '\u001b[31m\u0001\u007f' }] },
+  },
   'a group that is not multicast': {
     requests: [daemon(1, 0, attr(5, Uint8Array.of(240, 0, 0, 1)))],
     answer: 'EINVAL',
@@ -377,10 +399,22 @@ const INTERFACE = [
   '-6 route replace ff00::/8 dev d0',
 ]
 
+/** Those of daemonOn(). */
+const ODD_INTERFACES = String.raw`
+for name in \
+  '\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377' 'a\303\274\376' \
+  '\303\274\042\047\043' '\033[31m\001\177'
+do
+  name=$(printf "$name")
+  ip link add "$name" type dummy
+  ip link set "$name" up
+done`
+
 /** A namespace with an interface, and a way to its kernel past all checks. */
 function withRaw(body: (transport: Transport, ipvs: Ipvs) => Promise<void>): Promise<void> {
   return withNamespace(async (netns) => {
     for (const line of INTERFACE) await netns.run(['ip', ...line.split(' ')])
+    await netns.run(['sh', '-ec', ODD_INTERFACES])
     const { path, ipvs } = netns
     const transport = await openNative({ netns: path, timeoutMs: patient(5000) })
     if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
