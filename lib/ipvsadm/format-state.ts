@@ -1,4 +1,5 @@
 import { canonicalAddress, canonicalServiceKey } from '../model/address.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName } from '../model/keys.ts'
 import { printable } from '../model/printable.ts'
 import { completeServer } from '../model/server-settings.ts'
@@ -85,7 +86,7 @@ class StateWriter {
   service(service: StateService, path: StatePath): string | undefined {
     const name = this.#serviceName(service, path)
     if (name === undefined) return undefined
-    const { scheduler = 'wlc' } = service
+    const { scheduler = DEFAULT_SCHEDULER } = service
     if (!isWord(scheduler)) {
       this.loseAt([...path, 'scheduler'], `'${scheduler}' is not one word: the service is left out`)
       return undefined

@@ -1,4 +1,5 @@
 import { familyOfAddress, familyOfService } from '../model/address.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
 import type {
   ForwardingMethod,
@@ -170,7 +171,8 @@ class LineReader implements ParsedLines {
   async #addService(given: Given): Promise<void> {
     const key = await this.#serviceKey(given)
     const path = ['services', this.#services.length]
-    const scheduler = given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? 'wlc'
+    const scheduler =
+      given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? DEFAULT_SCHEDULER
     const service: DraftService = { ...key, scheduler }
     const flags = schedulerFlags(given, scheduler)
     if (flags.length > 0) service.schedulerFlags = flags

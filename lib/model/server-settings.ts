@@ -1,4 +1,5 @@
 import { familyOfAddress } from './address.ts'
+import { DEFAULT_METHOD, DEFAULT_WEIGHT } from './defaults.ts'
 import { NO_STATISTICS } from './statistics.ts'
 import {
   type Counter,
@@ -15,7 +16,12 @@ import { checkThresholds, checkTunnel } from './validate.ts'
 export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
   Pick<RealServerSettings, 'tunnel'>
 
-const DEFAULTS: CompleteSettings = { method: 'direct', weight: 1, upperThreshold: 0, lowerThreshold: 0 }
+const DEFAULTS: CompleteSettings = {
+  method: DEFAULT_METHOD,
+  weight: DEFAULT_WEIGHT,
+  upperThreshold: 0,
+  lowerThreshold: 0,
+}
 
 const TUNNEL_TYPE_NAMES = ['ipip', 'gue', 'gre'] as const
 

@@ -1,5 +1,6 @@
 import { familyOfService, formatIPv4, parseIPv4Number } from './address.ts'
 import { ServiceFlag } from './constants.ts'
+import { DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
 import { NO_STATISTICS, type Statistics } from './statistics.ts'
 import {
   type Counter,
@@ -48,10 +49,6 @@ const UNNAMED_FLAGS = ~(SETTABLE_FLAGS | ServiceFlag.HASHED) >>> 0
 
 /** All that can be set, for a service that shall be as a state says. */
 export const ALL_FLAGS: number = (SETTABLE_FLAGS | UNNAMED_FLAGS) >>> 0
-
-const DEFAULT_SCHEDULER = 'wlc'
-
-const DEFAULT_PERSISTENCE_SECONDS = 300
 
 const IPV4_HOST_MASK = 0xffffffff
 

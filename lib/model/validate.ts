@@ -17,6 +17,7 @@ import {
   whole,
   wrong,
 } from './check.ts'
+import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from './defaults.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -197,7 +198,7 @@ export function checkServiceSpec(
     )
   }
   const settings = fields as ServiceSettings
-  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? 'wlc')
+  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? DEFAULT_SCHEDULER)
   return settings
 }
 
@@ -255,7 +256,7 @@ export function checkServerSpec(
   const settings = fields as RealServerSettings
   checkThresholds(settings.upperThreshold ?? 0, settings.lowerThreshold ?? 0)
   if (settings.tunnel !== undefined) checkTunnel(settings.tunnel)
-  checkMixedFamily(key, service, settings.method ?? 'direct')
+  checkMixedFamily(key, service, settings.method ?? DEFAULT_METHOD)
   return settings
 }
 

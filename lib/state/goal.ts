@@ -48,11 +48,7 @@ export interface Goal {
  */
 export async function goalOf(state: State, options: PlanOptions): Promise<Goal> {
   const comparison = comparisonOf(options)
-  return goalOfTable(await tableOf(state), comparison)
-}
-
-/** The same of a state that has been checked, as parsing a text does. */
-export async function goalOfTable(wanted: Wanted, comparison: Comparison): Promise<Goal> {
+  const wanted = await tableOf(state)
   if (comparison.scope !== undefined) await checkWithin(wanted, comparison.scope)
   return { wanted, comparison, parts: partsOf(wanted) }
 }
