@@ -90,7 +90,7 @@ export class AttributeWriter {
     for (let index = 0; index < value.length; index++) this.#bytes[at + index] = value.charCodeAt(index)
   }
 
-  /** Room of so many zero bytes for `write` to fill, from an offset in an array. */
+  /** Room of `length` zero bytes for `write` to fill, from an offset in an array. */
   room(type: number, length: number, write: (bytes: Uint8Array, at: number) => void): void {
     const at = this.#attribute(type, length)
     write(this.#bytes, at)
@@ -232,7 +232,7 @@ export class AttributeReader {
 
   /**
    * Whether exactly these attributes are next: types 1, 2, ... in turn, each
-   * with a payload of so many bytes, a multiple of 4. Gives where the first
+   * with a payload of `payload` bytes, a multiple of 4. Gives where the first
    * payload starts, and -1 if not. The next one is 4 bytes behind its end.
    */
   sequence(count: number, payload: number): number {

@@ -30,7 +30,7 @@ const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
 /** Plain IP-in-IP, which almost every tunnel is: one object for all of them. */
 export const IPIP: Tunnel = { type: 'ipip' }
 
-/** What the kernel gets for a new real server: ipvsadm's defaults for what the spec leaves out. */
+/** The settings of a new real server for the kernel, with ipvsadm's defaults for absent fields. */
 export function completeSettings(settings: RealServerSettings): CompleteSettings {
   return merged(DEFAULTS, settings)
 }
@@ -168,7 +168,7 @@ type ReadSettings = Pick<
   'method' | 'weight' | 'upperThreshold' | 'lowerThreshold' | 'tunnel'
 >
 
-/** What a real server that is added reads back as. */
+/** The spec that a real server reads back as once it is added. */
 export function completeServer(
   server: Required<RealServerKey>,
   settings: RealServerSettings,

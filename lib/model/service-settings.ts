@@ -54,7 +54,7 @@ const IPV4_HOST_MASK = 0xffffffff
 
 const IPV6_HOST_PREFIX = 128
 
-/** What the kernel gets for a new service: ipvsadm's defaults for what the spec leaves out. */
+/** The settings of a new service for the kernel, with ipvsadm's defaults for absent fields. */
 export function kernelServiceOf(
   settings: ServiceSettings,
   family: Family,
@@ -212,7 +212,7 @@ export function specOfService(state: Omit<ServiceState<Counter>, 'family' | 'sta
   }
 }
 
-/** What a service that is added reads back as. */
+/** The spec that a service reads back as once it is added. */
 export function completeService(key: ServiceKey, settings: ServiceSettings): ServiceSpec {
   const kernel = kernelServiceOf(settings, familyOfService(key))
   return specOfService(newService(key, kernel).state)

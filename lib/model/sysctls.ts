@@ -91,11 +91,11 @@ export function checkSysctlValue(name: string, value: unknown): string {
 /** More CPUs than any kernel has. */
 const MOST_CPUS = 65536
 
-/** What the kernel makes of a list of CPUs. Neither: that depends on the machine (`all`, `N`). */
+/** How the kernel takes a list of CPUs. With neither field that depends on the machine (`all`, `N`). */
 export interface CpuList {
   /** As it is read back. */
   readonly printed?: string
-  /** What it is refused with. */
+  /** The errno that refuses it. */
   readonly errno?: number
 }
 

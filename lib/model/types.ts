@@ -30,7 +30,7 @@ export interface FwmarkServiceKey {
   readonly family?: Family
 }
 
-/** What identifies a virtual service within a network namespace. */
+/** Identity of a virtual service within a network namespace. */
 export type ServiceKey = AddressServiceKey | FwmarkServiceKey
 
 /**
@@ -198,8 +198,8 @@ export type RealServerChanges = RealServerSettings
 export type Counter = number | bigint
 
 /**
- * What passed since the service or server was added, or the director began, or since zero(). The
- * kernel brings these up to date every two seconds, while the numbers of
+ * Traffic since the service or server was added, since the director began, or since zero(). The
+ * kernel updates these every two seconds, while the numbers of
  * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
  * statistics (before 4.1) all but the bytes wrap at 2^32.
  */
@@ -223,8 +223,8 @@ export interface Rates {
 }
 
 /**
- * What passed a director: all connections of a network namespace together, those
- * of services that are deleted by now too. Since the namespace began, the module
+ * Traffic of a director: all connections of a network namespace together,
+ * including those of services that have been deleted. Since the namespace began, the module
  * ip_vs was loaded, or zero() of everything, whichever was last.
  */
 export interface Totals<N extends Counter = number> {
@@ -333,7 +333,7 @@ export interface Info {
   readonly connectionTableSize: number
 }
 
-/** What this kernel can do: the answer of `Ipvs.probe()`. */
+/** Abilities of this kernel: the answer of `Ipvs.probe()`. */
 export interface Capabilities {
   /** Whether the kernel has IPVS. If not, all else is absent or empty. */
   readonly available: boolean

@@ -193,7 +193,7 @@ export function checkServiceSpec(
     throw about(
       'port',
       new RangeError(
-        'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+        'port 0 takes every port and works only with persistence: give `persistence`, or another port',
       ),
     )
   }
@@ -208,9 +208,7 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
   const copy = copyOf(fields, SERVICE_FIELDS)
   if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
-    throw new RangeError(
-      'persistence cannot be taken from a service with port 0: it works only with persistence',
-    )
+    throw new RangeError('persistence cannot be removed from a service with port 0, which works only with it')
   }
   // null takes away; everything else is a setting.
   const settings = { ...copy }
@@ -231,7 +229,7 @@ export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, sched
   }
 }
 
-/** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
+/** Checks the identity of a real server and gives its plain form; a port that is absent is that of the service. */
 export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
   const fields = object(key, 'a real server')
   if (fields.address === undefined) misspelt(fields, 'address', 'a real server')
@@ -276,7 +274,7 @@ export function checkThresholds(upper: number, lower: number): void {
     'lowerThreshold',
     new RangeError(
       `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
-        (upper === 0 ? ': name upperThreshold too' : ''),
+        (upper === 0 ? ': give upperThreshold too' : ''),
     ),
   )
 }

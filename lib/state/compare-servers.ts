@@ -89,7 +89,7 @@ export async function compareServers(
   }
 }
 
-/** Which servers new ones stand in for: by their address, or else the last one left for the last one of another family. */
+/** Which servers are replaced by new ones: by their address, or else the last one left for the last one of another family. */
 async function replacements(
   added: readonly CompleteServer[],
   deleted: readonly CompleteServer[],

@@ -4,7 +4,7 @@ import { slices } from '../util/pace.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
 import { type Parts, tableOf, type Wanted } from './table.ts'
 
-/** What is compared, and what a difference leads to. */
+/** Options of a comparison, and of the steps that it leads to. */
 export interface PlanOptions {
   /**
    * Whether services, real servers of the state's services and, where it lists
@@ -37,7 +37,7 @@ export interface Comparison {
 export interface Goal {
   readonly wanted: Wanted
   readonly comparison: Comparison
-  /** What has to be read of a director to compare it with this. */
+  /** The parts of a director that are read to compare it with this. */
   readonly parts: Parts
 }
 

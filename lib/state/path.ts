@@ -22,7 +22,7 @@ export function withPath(error: Error, path: StatePath): Error {
   return Object.assign(new Kind(describeAt(error, path), { cause: error }), { path: formatStatePath(path) })
 }
 
-/** What was wrong, and where in the state, in one sentence. */
+/** The error and its place in the state, in one sentence. */
 export function describeAt(error: Error, path: StatePath): string {
   const field = fieldOf(error)
   const text = formatStatePath(path)

@@ -119,7 +119,7 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
   }
 }
 
-/** What differs between services; the steps by what they do. */
+/** Differences between services; the steps by their effect. */
 class ServiceDifferences {
   readonly added: Step[] = []
   readonly edited: Step[] = []
@@ -190,7 +190,7 @@ async function compareServices(
 
 type AddService = Extract<Step, { readonly kind: 'add-service' }>
 
-/** What stays of a service's identity where its port, or the family of its mark, becomes another. */
+/** The rest of a service's identity, without its port or the family of its mark. */
 function withoutPort({ key }: { readonly key: ServiceKey }): string {
   return key.protocol === 'fwmark' ? `fwmark ${String(key.fwmark)}` : `${String(key.protocol)} ${key.address}`
 }
@@ -248,7 +248,7 @@ function compareSysctls(
 ): { readonly there: readonly Step[]; readonly loaded: readonly Step[] } {
   const there: Step[] = []
   const loaded: Step[] = []
-  // As a map: an object has a 'constructor' that is no sysctl.
+  // As a map: an object has a 'constructor', which is not a sysctl.
   const present = new Map(Object.entries(actual.sysctls ?? {}))
   for (const [name, value] of Object.entries(wanted.sysctls ?? {})) {
     const now = present.get(name) ?? onceLoaded(actual, wanted, name, value)

@@ -21,9 +21,9 @@ export type Step =
       readonly service: ServiceKey
       readonly after: ServiceSpec
       /**
-       * The service that this one stands in for, and that is deleted: another port
-       * of the same protocol and address, or the same mark of the other family. What
-       * a service is known by cannot be edited.
+       * The service that this one replaces, and that is deleted: another port of
+       * the same protocol and address, or the same mark of the other family. The
+       * identity of a service cannot be edited.
        */
       readonly replaces?: ServiceKey
     }
@@ -41,7 +41,7 @@ export type Step =
       readonly server: Required<RealServerKey>
       readonly after: RealServerSpec
       /**
-       * The server that this one stands in for, and that is deleted: another port of
+       * The server that this one replaces, and that is deleted: another port of
        * the same address, or one of the other family. Address and port cannot be edited.
        */
       readonly replaces?: Required<RealServerKey>

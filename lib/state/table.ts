@@ -30,9 +30,9 @@ import { forEachOf, slices } from '../util/pace.ts'
 import { formatStatePath, misuse, pathOf, type Refuse, type StatePath, withPath } from './path.ts'
 
 /**
- * What a state wants: complete, with every default spelt out and every address
- * as the kernel writes it, so that two of them can be compared. A part that is
- * absent is left as it is.
+ * A wanted state in its complete form: every default is spelt out and every
+ * address is as the kernel writes it, so that two of them can be compared. A
+ * part that is absent is left as it is.
  */
 export interface Wanted {
   readonly services?: readonly Entry[]
@@ -41,12 +41,12 @@ export interface Wanted {
   readonly sysctls?: Readonly<Record<string, string>>
 }
 
-/** What a director has, or what was read of it. */
+/** The table of a director, as far as it was read. */
 export interface Table extends Wanted {
   readonly services: readonly Entry[]
 }
 
-/** What else than services a table is read with. */
+/** The parts of a table that are read besides its services. */
 export interface Parts {
   readonly timeouts?: boolean
   readonly syncDaemons?: boolean
@@ -64,7 +64,7 @@ export interface Entry {
   readonly servers: readonly CompleteServer[]
 }
 
-/** Where an editor finds the schema of a text. It says nothing of the table. */
+/** Where an editor finds the schema of a file. It says nothing about the table. */
 const SCHEMA_FIELD = '$schema'
 const STATE_FIELDS = namesOf<State>({
   version: true,
@@ -208,13 +208,11 @@ async function walk(
 
 /** The fields of a state, and not those of something else. */
 function stateFields(value: unknown): Readonly<Record<string, unknown>> {
-  // What plan(), save() and readState() give, without an await.
+  // The result of plan(), save() or readState() without an await.
   if (value instanceof Promise)
     throw new TypeError('a state must be an object, got a promise: await it first')
   if (typeof value === 'string' || ArrayBuffer.isView(value)) {
-    throw new TypeError(
-      `a state must be an object, got ${show(value)}: restore() and parseState() read a text`,
-    )
+    throw new TypeError(`a state must be an object, got ${show(value)}: restore() and parseState() read text`)
   }
   const fields = object(value, 'a state')
   known(fields, STATE_FIELDS, [SCHEMA_FIELD], 'a state')

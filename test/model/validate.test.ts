@@ -347,7 +347,7 @@ describe('names and choices', () => {
       'lowerThreshold alone',
       inServer('lowerThreshold', 1),
       RangeError,
-      /^lowerThreshold must not be above upperThreshold \(0\), got 1: name upperThreshold too$/,
+      /^lowerThreshold must not be above upperThreshold \(0\), got 1: give upperThreshold too$/,
     ],
     [
       'lowerThreshold above',

@@ -361,12 +361,12 @@ describe('planStates', () => {
     [
       '-A -f 1' as never,
       {},
-      "a state must be an object, got '-A -f 1': restore() and parseState() read a text",
+      "a state must be an object, got '-A -f 1': restore() and parseState() read text",
     ],
     [
       Buffer.from('{}') as never,
       {},
-      'a state must be an object, got bytes: restore() and parseState() read a text',
+      'a state must be an object, got bytes: restore() and parseState() read text',
     ],
     [
       { services: [{ ...WEB, realServers: [real(1), real(2, { weight: -1 })] }] },
