@@ -105,7 +105,7 @@ export function forEachOf<T>(
   work: (one: T, index: number) => void,
 ): Promise<void> | undefined {
   if (list.length > SHORT) return inSlices(list, work)
-  list.forEach(work)
+  for (let index = 0; index < list.length; index++) work(list[index] as T, index)
   return undefined
 }
 

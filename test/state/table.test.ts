@@ -88,6 +88,18 @@ describe('a state without services', () => {
   )
 })
 
+test.each<[string, unknown, string]>([
+  ['services', { services: [, WEB] }, 'services[0]: a virtual service must be an object, got undefined'],
+  [
+    'real servers',
+
+    { services: [{ ...WEB, realServers: [{ address: '10.1.0.1' }, ,] }] },
+    'services[0].realServers[1]: a real server must be an object, got undefined',
+  ],
+])('a hole in a list of %s is an error', async (_, state, message) => {
+  await expect(planStates(FULL, state as State)).rejects.toThrow(message)
+})
+
 describe('values of sysctls', () => {
   test('may be numbers, which become their text', async () => {
     const state: State = { sysctls: { conntrack: 1, conn_lfactor: -4 } }
