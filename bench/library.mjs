@@ -104,7 +104,7 @@ async function restore(ipvs) {
   })
 }
 
-/** What the table is as a state, which is how restore() gets it. @returns {import('ipvs').State} */
+/** What the table is as a state, which is how restore() gets it. @returns {import('ipvs').SavedState} */
 function state() {
   return {
     services: rules(size.services, size.servers).map(({ service, realServers }) => ({
@@ -114,7 +114,7 @@ function state() {
   }
 }
 
-/** Another weight for one real server in each of so many services. @param {import('ipvs').State} from @param {number} count */
+/** Another weight for one real server in each of so many services. @param {import('ipvs').SavedState} from @param {number} count */
 function differing(from, count) {
   const step = Math.floor(from.services.length / count)
   return {

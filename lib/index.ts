@@ -34,6 +34,7 @@ export type {
   ServiceSettings,
   ServiceSpec,
   ServiceState,
+  SavedState,
   State,
   StateService,
   Stats,
@@ -50,7 +51,8 @@ export type { OpenOptions } from './session/open.ts'
 export type { StepOutcome } from './session/run-steps.ts'
 export type { SnapshotOptions } from './session/snapshot.ts'
 export { formatPlan, type FormatPlanOptions } from './state/format-plan.ts'
-export { type Differences, type Plan, type PlanOptions, planStates } from './state/plan.ts'
+export type { PlanOptions } from './state/goal.ts'
+export { type Differences, type Plan, planStates } from './state/plan.ts'
 export { restrictState } from './state/restrict.ts'
 export type { Scope } from './state/scope.ts'
 export { type RunnableStep, type Step, STEP_KINDS, type StepKind } from './state/steps.ts'

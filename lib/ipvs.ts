@@ -18,6 +18,7 @@ import type {
   ServiceChanges,
   ServiceKey,
   ServiceSpec,
+  SavedState,
   State,
   SyncDaemon,
   SyncDaemonSpec,
@@ -59,7 +60,8 @@ import {
 } from './session/settings.ts'
 import { readSnapshot, type SnapshotOptions } from './session/snapshot.ts'
 import { readSysctl, readSysctls, setSysctl } from './session/sysctls.ts'
-import type { Plan, PlanOptions } from './state/plan.ts'
+import type { PlanOptions } from './state/goal.ts'
+import type { Plan } from './state/plan.ts'
 import type { RunnableStep } from './state/steps.ts'
 
 /** A virtual service with its real servers. */
@@ -338,7 +340,7 @@ export class Ipvs {
    * @throws {IpvsError} EAGAIN if eight reads did not agree.
    * @throws {RangeError} if the kernel does not have a sysctl that `sysctls` names.
    */
-  async save(options: SaveOptions = {}): Promise<State> {
+  async save(options: SaveOptions = {}): Promise<SavedState> {
     return save(this.#session, options)
   }
 

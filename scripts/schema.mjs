@@ -174,7 +174,8 @@ function schemaOf(model, { own, docs, literals, members }) {
       ...properties('State', members.get('State') ?? [], {
         version: { const: 1 },
         services: {
-          description: "In the kernel's listing order. No two have the same identity.",
+          description:
+            "In the kernel's listing order. No two have the same identity. Absent: the state is not about services.",
           type: 'array',
           items: ref('service'),
         },
@@ -189,11 +190,16 @@ function schemaOf(model, { own, docs, literals, members }) {
         sysctls: {
           type: 'object',
           propertyNames: { pattern: model.SYSCTL_NAME },
-          additionalProperties: { type: 'string', pattern: model.SYSCTL_VALUE },
+          additionalProperties: {
+            anyOf: [
+              { type: 'string', pattern: model.SYSCTL_VALUE },
+              integer([Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]),
+            ],
+          },
         },
       }),
     },
-    required: ['services'],
+    anyOf: ['services', 'timeouts', 'syncDaemons', 'sysctls'].map((part) => ({ required: [part] })),
     additionalProperties: false,
     $defs: {
       ipv4: { type: 'string', pattern: `^${IPV4}$` },
@@ -204,12 +210,20 @@ function schemaOf(model, { own, docs, literals, members }) {
         properties: {
           ...properties('ServiceSettings', model.SERVICE_FIELDS, {
             scheduler: { ...name(model.NAME_MAX_BYTES), examples: literals.get('Scheduler') },
-            schedulerFlags: { type: 'array', items: choice(model.SCHEDULER_FLAGS) },
+            schedulerFlags: {
+              type: 'array',
+              items: {
+                anyOf: [
+                  choice(model.SCHEDULER_FLAGS),
+                  { ...integer(model.UNNAMED_FLAGS), multipleOf: model.UNNAMED_FLAGS[0] },
+                ],
+              },
+            },
             onePacket: { type: 'boolean' },
             persistence: {
               type: 'object',
               properties: properties('PersistenceSpec', model.PERSISTENCE_FIELDS, {
-                timeoutSeconds: integer(model.PERSISTENCE_SECONDS),
+                timeoutSeconds: integer(model.STATE_LIMITS.persistenceSeconds),
                 netmask: {},
               }),
               additionalProperties: false,
@@ -251,7 +265,6 @@ function schemaOf(model, { own, docs, literals, members }) {
             then: ofFamily('ipv6', integer(model.PREFIX_IPV6)),
             else: ofFamily('ipv4', { anyOf: [ref('ipv4'), integer(model.PREFIX_IPV4)] }),
           },
-          { if: has('port', { const: 0 }), then: { required: ['persistence'] } },
           {
             if: has('scheduler', { const: 'sh' }),
             then: withFlags('flag|sh'),
@@ -274,8 +287,8 @@ function schemaOf(model, { own, docs, literals, members }) {
           ...properties('RealServerSettings', model.SERVER_FIELDS, {
             method: choice(model.METHODS),
             weight: integer(model.INT),
-            upperThreshold: integer(model.INT),
-            lowerThreshold: integer(model.INT),
+            upperThreshold: integer(model.STATE_LIMITS.threshold),
+            lowerThreshold: integer(model.STATE_LIMITS.threshold),
             tunnel: {
               type: 'object',
               properties: properties('Tunnel', model.TUNNEL_FIELDS, {
@@ -309,7 +322,7 @@ function schemaOf(model, { own, docs, literals, members }) {
         properties: properties('SyncDaemonSpec', model.DAEMON_FIELDS, {
           state: choice(model.DAEMON_STATES),
           multicastInterface: name(model.NAME_MAX_BYTES),
-          syncId: integer(model.SYNC_ID),
+          syncId: integer(model.STATE_LIMITS.syncId),
           maxLengthBytes: integer(model.MULTICAST_PAYLOAD_BYTES),
           multicastGroup: {
             anyOf: [

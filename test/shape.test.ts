@@ -42,7 +42,8 @@ test('work goes to the thread pool in one place', () => {
 })
 
 test.each<[string, RegExp, string]>([
-  ['what counts as equal', /function same(Service|Server|Tunnel|Daemon|Sysctl)\(/, 'lib/state/equal.ts'],
+  ['what counts as equal', /function same(Service|Server|Tunnel|Daemon)\(/, 'lib/state/equal.ts'],
+  ['which values of a sysctl are equal', /function sameSysctl\(/, 'lib/model/sysctls.ts'],
   ['what undoes steps', /\binvert\(step\)/, 'lib/apply/roll-back.ts'],
   [
     'what a drain takes and leaves',

@@ -1,17 +1,8 @@
 import * as check from '../model/check.ts'
 import type { RequestOptions, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
-import { checkWithin, completeState } from '../state/complete.ts'
-import {
-  compare,
-  type Comparison,
-  comparisonOf,
-  type Plan,
-  PLAN_OPTIONS,
-  planOf,
-  type PlanOptions,
-} from '../state/plan.ts'
-import type { Parts, Table } from '../state/table.ts'
+import { goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
+import { compare, type Plan, planOf } from '../state/plan.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
@@ -24,9 +15,8 @@ export async function plan(
   options: PlanOptions & RequestOptions,
 ): Promise<Plan> {
   check.checkOptions(options, [...PLAN_OPTIONS, 'signal'])
-  const comparison = comparisonOf(options)
-  const goal = await goalOf(wanted, comparison)
-  const actual = await session.exclusive('plan', (access) => access.read(partsOf(goal)), options.signal)
+  const { wanted: goal, comparison, parts } = await goalOf(wanted, options)
+  const actual = await session.exclusive('plan', (access) => access.read(parts), options.signal)
   return planOf(await compare(actual, goal, comparison), goal, options)
 }
 
@@ -54,9 +44,13 @@ async function applyWhileOpen(
   const { drain, signal, dryRun } = options
   const guard = guardOf(options)
   const given = isPlan(target) ? target : undefined
-  const comparison = comparisonOf(given === undefined ? options : optionsOfPlan(given, options))
-  const goal = await goalOf(given?.wanted ?? (target as State), comparison)
-  const parts = partsOf(goal)
+  const {
+    wanted: goal,
+    comparison,
+    parts,
+  } = given === undefined
+    ? await goalOf(target as State, options)
+    : await goalOf(given.wanted, optionsOfPlan(given, options))
 
   const {
     found,
@@ -92,7 +86,7 @@ async function applyWhileOpen(
 }
 
 function isPlan(target: State | Plan): target is Plan {
-  // Callers without types may give anything; completeState() says what is wrong with it.
+  // Callers without types may give anything; goalOf() says what is wrong with it.
   const given = target as unknown
   return typeof given === 'object' && given !== null && 'steps' in target && Array.isArray(target.steps)
 }
@@ -102,21 +96,4 @@ function optionsOfPlan(given: Plan, options: ApplyOptions): PlanOptions {
     if (options[name] !== undefined) throw new TypeError(`${name} belongs to the plan: give it to plan()`)
   }
   return check.object(given.options, 'options of a plan')
-}
-
-async function goalOf(wanted: State, { scope }: Comparison): Promise<Table> {
-  // What plan(), save() and readState() give, without an await.
-  if (wanted instanceof Promise) throw new TypeError('a promise was given, not what it is of: await it first')
-  const goal = await completeState(wanted)
-  if (scope !== undefined) await checkWithin(goal, scope)
-  return goal
-}
-
-/** What has to be read of a director to compare it with a state. */
-function partsOf({ timeouts, syncDaemons, sysctls }: Table): Parts {
-  return {
-    timeouts: timeouts !== undefined,
-    syncDaemons: syncDaemons !== undefined,
-    ...(sysctls !== undefined && { sysctls: Object.keys(sysctls) }),
-  }
 }

@@ -1,7 +1,8 @@
 import type { FailedStep } from './errors.ts'
 import * as check from '../model/check.ts'
 import { type RequestOptions } from '../model/types.ts'
-import { type Differences, PLAN_OPTIONS, type PlanOptions } from '../state/plan.ts'
+import { PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
+import type { Differences } from '../state/plan.ts'
 import { STEP_KINDS, type StepKind } from '../state/steps.ts'
 import { checkDrainOptions, type DrainOptions } from './drain.ts'
 

@@ -1,15 +1,14 @@
 import { type Lookups } from '../ipvsadm/endpoints.ts'
 import * as check from '../model/check.ts'
+import { completeDaemon } from '../model/daemon-settings.ts'
 import { Errno } from '../model/errno.ts'
 import { IpvsError } from '../model/errors.ts'
-import { SYSCTLS } from '../model/sysctls.ts'
-import type { RequestOptions, State } from '../model/types.ts'
-import { checkSysctlName } from '../model/validate.ts'
+import { checkSysctlName, completeSysctls, remedyOfSysctl, SYSCTLS } from '../model/sysctls.ts'
+import type { RequestOptions, SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
-import { completeDaemon, completeSysctls, remedyOfSysctl, stateOf } from '../state/complete.ts'
 import { compare } from '../state/plan.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from '../state/scope.ts'
-import type { Entry, Table } from '../state/table.ts'
+import { type Entry, stateOf, type Table } from '../state/table.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { slices } from '../util/pace.ts'
 import { apply } from './apply.ts'
@@ -65,7 +64,7 @@ export function splitOptions(options: RestoreOptions): {
 }
 
 /** See Ipvs.save(). */
-export async function save(session: Session, options: SaveOptions): Promise<State> {
+export async function save(session: Session, options: SaveOptions): Promise<SavedState> {
   check.checkOptions(options, SAVE_OPTIONS)
   const scope = scopeTest(options.scope)
   const whole = scope === undefined

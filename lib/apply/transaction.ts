@@ -1,7 +1,7 @@
 import { serviceName } from '../model/keys.ts'
 import type { Access } from '../session/access.ts'
 import type { Session } from '../session/session.ts'
-import type { Comparison } from '../state/plan.ts'
+import type { Comparison } from '../state/goal.ts'
 import { type Present, presentOf } from '../state/present.ts'
 import { serverSubject, type Step } from '../state/steps.ts'
 import type { Parts } from '../state/table.ts'

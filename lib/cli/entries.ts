@@ -139,7 +139,7 @@ export function serviceOptions(service: Service): string[] {
   }
   if (persistenceEngine !== undefined) words.push(`engine=${persistenceEngine}`)
   if (onePacket) words.push('one-packet')
-  return [...words, ...schedulerFlags]
+  return [...words, ...schedulerFlags.map(String)]
 }
 
 /** The same of a real server. */

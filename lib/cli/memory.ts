@@ -83,7 +83,10 @@ function isChange({ command, code }: LogEntry): boolean {
 }
 
 async function sameServices(one: State, other: State): Promise<boolean> {
-  const { steps, reordered } = await planStates({ services: one.services }, { services: other.services })
+  const { steps, reordered } = await planStates(
+    { services: one.services ?? [] },
+    { services: other.services ?? [] },
+  )
   return steps.length === 0 && reordered.length === 0
 }
 

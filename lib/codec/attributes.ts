@@ -1,5 +1,6 @@
 import { Errno } from '../model/errno.ts'
 import { IpvsError } from '../model/errors.ts'
+import { bytesOfName, nameOfBytes } from '../model/name-bytes.ts'
 
 /**
  * Netlink attributes (<linux/netlink.h>, struct nlattr): a `u16` length that
@@ -21,8 +22,6 @@ const GENERIC_HEADER = 20
 
 /** The two highest bits of a type say "nested" and "network order"; the rest is the number. */
 const TYPE_MASK = 0x3fff
-
-const utf8 = new TextEncoder()
 
 /**
  * Builds the attributes of one request after the other. They share large pieces
@@ -80,18 +79,18 @@ export class AttributeWriter {
     this.#bytes.set(value, at)
   }
 
-  /** Text in UTF-8 with a NUL at its end. */
+  /** A name with a NUL at its end. */
   string(type: number, value: string): void {
     // Names of the kernel are short and ASCII; for the others the text is measured first.
     if (!isAscii(value)) {
-      this.bytes(type, utf8.encode(`${value}\0`))
+      this.bytes(type, bytesOfName(`${value}\0`))
       return
     }
     const at = this.#attribute(type, value.length + 1)
     for (let index = 0; index < value.length; index++) this.#bytes[at + index] = value.charCodeAt(index)
   }
 
-  /** Room of so many zero bytes for `write` to fill, from an offset in an array. */
+  /** Room of `length` zero bytes for `write` to fill, from an offset in an array. */
   room(type: number, length: number, write: (bytes: Uint8Array, at: number) => void): void {
     const at = this.#attribute(type, length)
     write(this.#bytes, at)
@@ -233,7 +232,7 @@ export class AttributeReader {
 
   /**
    * Whether exactly these attributes are next: types 1, 2, ... in turn, each
-   * with a payload of so many bytes, a multiple of 4. Gives where the first
+   * with a payload of `payload` bytes, a multiple of 4. Gives where the first
    * payload starts, and -1 if not. The next one is 4 bytes behind its end.
    */
   sequence(count: number, payload: number): number {
@@ -258,22 +257,22 @@ export class AttributeReader {
     return this.view.getBigUint64(at, this.littleEndian)
   }
 
-  /** Text up to its NUL, or up to the end of the payload if it has none. */
+  /** A name up to its NUL, or up to the end of the payload if it has none. */
   string(): string {
     let text = ''
     for (let at = this.start; at < this.start + this.length; at++) {
       const byte = this.view.getUint8(at)
       if (byte === 0) break
-      if (byte > 0x7f) return this.#utf8String()
+      if (byte > 0x7f) return this.#name()
       text += String.fromCharCode(byte)
     }
     return text
   }
 
-  #utf8String(): string {
+  #name(): string {
     const bytes = new Uint8Array(this.view.buffer, this.view.byteOffset + this.start, this.length)
     const end = bytes.indexOf(0)
-    return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end))
+    return nameOfBytes(end < 0 ? bytes : bytes.subarray(0, end))
   }
 }
 

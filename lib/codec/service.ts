@@ -50,7 +50,7 @@ export function decodeService<N extends Counter>(
   let flags = 0
   let timeoutSeconds = 0
   let persistenceEngine = ''
-  // What these mean depends on AF, and the order of attributes is no promise.
+  // What these mean depends on AF, and the order of attributes is not promised.
   let addressAt = -1
   let netmaskAt = -1
   // The 32-bit statistics serve only where the kernel sends no others.

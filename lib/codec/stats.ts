@@ -10,7 +10,7 @@ import type { AttributeReader } from './attributes.ts'
 export interface CounterKind<N extends Counter> {
   readonly zero: N
   /**
-   * What a service or server has before anything passed. In most tables most
+   * Statistics of a service or server before any traffic. In most tables most
    * have these, so they share the objects, which are frozen for that.
    */
   readonly none: Statistics<N>

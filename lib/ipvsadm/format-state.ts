@@ -1,4 +1,5 @@
 import { canonicalAddress, canonicalServiceKey } from '../model/address.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName } from '../model/keys.ts'
 import { printable } from '../model/printable.ts'
 import { completeServer } from '../model/server-settings.ts'
@@ -11,8 +12,8 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
-import { formatStatePath, type StatePath } from '../state/check.ts'
-import type { Pace } from '../util/pace.ts'
+import { formatStatePath, type StatePath } from '../state/path.ts'
+import { slices } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
 import { markWords, methodOption, NO_OPTION, PROTOCOL_OPTIONS, serverLine, serviceLine } from './lines.ts'
 import { INT_MAX, isTunnelType, MAX_SECONDS, SCHEDULER_FLAGS, tunnelTakes } from './options.ts'
@@ -36,18 +37,30 @@ export interface StateLoss {
 export async function formatLines(
   state: State,
   lose: (loss: StateLoss) => void,
-  pace: Pace,
+  signal: AbortSignal | undefined,
 ): Promise<string> {
   const writer = new StateWriter(lose)
-  for (const [index, service] of state.services.entries()) {
-    const path = ['services', index]
-    const name = writer.service(service, path)
-    if (pace.due()) await pace.rest()
-    if (name === undefined) continue
-    const written = new Map<string, number>()
-    for (const [at, server] of (service.realServers ?? []).entries()) {
-      writer.server(server, service, name, [...path, 'realServers', at], written)
-      if (pace.due()) await pace.rest()
+  if (state.services === undefined) {
+    writer.loseAt(
+      ['services'],
+      'lines say which services there are, and this leaves them alone: none are written',
+    )
+  }
+  let index = 0
+  for await (const some of slices(state.services ?? [], signal)) {
+    for (const service of some) {
+      const path = ['services', index]
+      index += 1
+      const name = writer.service(service, path)
+      if (name === undefined) continue
+      const written = new Map<string, number>()
+      let at = 0
+      for await (const few of slices(service.realServers ?? [], signal)) {
+        for (const server of few) {
+          writer.server(server, service, name, [...path, 'realServers', at], written)
+          at += 1
+        }
+      }
     }
   }
   writer.timeouts(state.timeouts)
@@ -79,7 +92,7 @@ class StateWriter {
   service(service: StateService, path: StatePath): string | undefined {
     const name = this.#serviceName(service, path)
     if (name === undefined) return undefined
-    const { scheduler = 'wlc' } = service
+    const { scheduler = DEFAULT_SCHEDULER } = service
     if (!isWord(scheduler)) {
       this.loseAt([...path, 'scheduler'], `'${scheduler}' is not one word: the service is left out`)
       return undefined
@@ -100,7 +113,7 @@ class StateWriter {
     if (unnamed !== undefined) {
       this.loseAt(
         [...path, 'schedulerFlags'],
-        `there is no option for the flags ${unnamed}: they are left out`,
+        `there is no option for the flags ${String(unnamed)}: they are left out`,
       )
     }
     this.#add(

@@ -1,7 +1,7 @@
 import { familyOfService, isIPv4, isMulticast } from '../model/address.ts'
 import { isName, show } from '../model/check.ts'
 import type { ForwardingMethod, SchedulerFlag, ServiceKey, Tunnel } from '../model/types.ts'
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 import { ownText } from '../util/pieces.ts'
 import { LineError } from './line-error.ts'
 import { readNumber } from './numbers.ts'

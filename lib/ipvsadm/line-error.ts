@@ -1,4 +1,4 @@
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 
 interface LineErrorOptions extends ErrorOptions {
   readonly path?: StatePath

@@ -1,3 +1,4 @@
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import type { Protocol, RealServerSettings, SchedulerFlag, ServiceSettings, Tunnel } from '../model/types.ts'
 import { SCHEDULER_FLAGS } from './options.ts'
 
@@ -27,7 +28,13 @@ export function markWords(fwmark: number, family: string | undefined): string {
 
 /** The -A line; `name` names the virtual service, as `-t 192.0.2.1:80`. */
 export function serviceLine(name: string, service: ServiceSettings): string {
-  const { scheduler = 'wlc', schedulerFlags = [], persistence, persistenceEngine, onePacket } = service
+  const {
+    scheduler = DEFAULT_SCHEDULER,
+    schedulerFlags = [],
+    persistence,
+    persistenceEngine,
+    onePacket,
+  } = service
   let line = `-A ${name} -s ${scheduler}`
   if (persistence !== undefined) {
     const { timeoutSeconds, netmask } = persistence

@@ -1,4 +1,5 @@
 import { familyOfAddress, familyOfService } from '../model/address.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
 import { ENGINE_NAME_MAX_BYTES, NAME_MAX_BYTES, PERSISTENCE_MAX_SECONDS } from '../model/ranges.ts'
 import type {
@@ -11,8 +12,8 @@ import type {
   Timeouts,
 } from '../model/types.ts'
 import { checkServiceKey } from '../model/validate.ts'
-import type { StatePath } from '../state/check.ts'
-import type { Pace } from '../util/pace.ts'
+import type { StatePath } from '../state/path.ts'
+import { slices } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'
 import {
   Given,
@@ -63,24 +64,39 @@ interface AddedService {
 export async function parseLines(
   text: string,
   lookups: Lookups,
-  pace: Pace,
+  signal: AbortSignal | undefined,
   failed: (error: LineError, line: number) => Error,
 ): Promise<ParsedLines> {
   const reader = new LineReader(lookups)
   let number = 0
-  for (let start = 0; start < text.length;) {
-    const newline = text.indexOf('\n', start)
-    const end = newline < 0 ? text.length : newline
-    number += 1
-    try {
-      await reader.read(text.slice(start, end), number)
-    } catch (error) {
-      throw error instanceof LineError ? failed(error, number) : error
+  for await (const blocks of slices(blocksOf(text), signal)) {
+    for (const block of blocks) {
+      for (const line of block.split('\n')) {
+        number += 1
+        try {
+          await reader.read(line, number)
+        } catch (error) {
+          throw error instanceof LineError ? failed(error, number) : error
+        }
+      }
     }
-    if (pace.due()) await pace.rest()
-    start = end + 1
   }
   return reader
+}
+
+/** Characters of a few lines. To split a long text into single lines takes too long at once. */
+const BLOCK_LENGTH = 256
+
+/** A text in blocks of whole lines, without the newline after each block. */
+function blocksOf(text: string): string[] {
+  const blocks: string[] = []
+  for (let start = 0; start < text.length;) {
+    const newline = text.indexOf('\n', start + BLOCK_LENGTH)
+    const end = newline < 0 ? text.length - (text.endsWith('\n') ? 1 : 0) : newline
+    blocks.push(text.slice(start, end))
+    start = newline < 0 ? text.length : newline + 1
+  }
+  return blocks
 }
 
 class LineReader implements ParsedLines {
@@ -166,7 +182,8 @@ class LineReader implements ParsedLines {
   async #addService(given: Given): Promise<void> {
     const key = await this.#serviceKey(given)
     const path = ['services', this.#services.length]
-    const scheduler = given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? 'wlc'
+    const scheduler =
+      given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? DEFAULT_SCHEDULER
     const service: DraftService = { ...key, scheduler }
     const flags = schedulerFlags(given, scheduler)
     if (flags.length > 0) service.schedulerFlags = flags

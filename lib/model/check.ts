@@ -1,5 +1,6 @@
 import { isIPv4, isIPv6 } from './address.ts'
 import { printable } from './printable.ts'
+import { bytesOfName } from './name-bytes.ts'
 
 /** Checks of values from callers, who may be JavaScript. Each error names the field, its range or choices, and the value. */
 
@@ -87,7 +88,7 @@ export function name(value: unknown, field: string, most: number): void {
 
 /** Whether this can be a name for the kernel, which has room for `most` bytes. */
 export function isName(text: string, most: number): boolean {
-  const bytes = new TextEncoder().encode(text).length
+  const bytes = bytesOfName(text).length
   return bytes > 0 && bytes <= most && !text.includes('\0')
 }
 

@@ -9,11 +9,10 @@ export type Range = readonly [number, number]
 export const PORT: Range = [0, 65535]
 export const PROTOCOL: Range = [0, 65535]
 export const FWMARK: Range = [1, 0xffffffff]
-/** `int` of the kernel: weights and thresholds. */
+/** `int` of the kernel: weights. */
 export const INT: Range = [0, 2147483647]
 /** floor((2^32 - 1) / 1000): the kernel keeps seconds times HZ in 32 bits, and HZ is at most 1000. */
 export const PERSISTENCE_MAX_SECONDS = 4294967
-export const PERSISTENCE_SECONDS: Range = [0, PERSISTENCE_MAX_SECONDS]
 export const PREFIX_IPV4: Range = [0, 32]
 export const PREFIX_IPV6: Range = [1, 128]
 export const TUNNEL_TYPE: Range = [0, 255]
@@ -22,7 +21,6 @@ export const GUE_PORT: Range = [1, 65535]
 export const CHECKSUM: Range = [0, 65535]
 /** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
 export const TIMEOUT_SECONDS: Range = [1, 21474836]
-export const SYNC_ID: Range = [0, 255]
 export const MULTICAST_PAYLOAD_BYTES: Range = [1, 65507]
 export const MULTICAST_PORT: Range = [1, 65535]
 export const MULTICAST_TTL: Range = [1, 255]
@@ -50,3 +48,40 @@ export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']
 /** Patterns of a sysctl's name and value. */
 export const SYSCTL_NAME = '^[a-z][a-z0-9_]*$'
 export const SYSCTL_VALUE = '^[\\t -~]*$'
+
+/** The limits that are not the same for everybody. */
+export interface Limits {
+  /** Of `persistence.timeoutSeconds`. */
+  readonly persistenceSeconds: Range
+  /** Whether a service may have port 0 without persistence, with which it does nothing. */
+  readonly portZeroAlone: boolean
+  /** Whether flags of a service may be numbers: bits without a name. */
+  readonly unnamedFlags: boolean
+  /** Of `upperThreshold` and `lowerThreshold`. */
+  readonly threshold: Range
+  readonly syncId: Range
+}
+
+/** Limits of a caller's spec: values that work on every kernel. */
+export const SPEC_LIMITS: Limits = {
+  persistenceSeconds: [0, PERSISTENCE_MAX_SECONDS],
+  portZeroAlone: false,
+  unnamedFlags: false,
+  threshold: INT,
+  syncId: [0, 255],
+}
+
+/** Limits of a state, which may say everything that some kernel can hold. */
+export const STATE_LIMITS: Limits = {
+  /** floor((2^32 - 1) / 100): HZ is at least 100. Kernels with more wrap. */
+  persistenceSeconds: [0, 42949672],
+  portZeroAlone: true,
+  unnamedFlags: true,
+  /** Up to Linux 6.1; 6.12 answers EINVAL from 2^31 on. */
+  threshold: [0, 0xffffffff],
+  /** Eight of its bits travel. */
+  syncId: [0, 0xffffffff],
+}
+
+/** Bits of a service's flags that have no name in <linux/ip_vs.h>, those above IP_VS_SVC_F_SCHED3: multiples of the least. */
+export const UNNAMED_FLAGS: Range = [64, 0xffffffc0]

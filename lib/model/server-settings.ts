@@ -1,4 +1,5 @@
 import { familyOfAddress } from './address.ts'
+import { DEFAULT_METHOD, DEFAULT_WEIGHT } from './defaults.ts'
 import { NO_STATISTICS } from './statistics.ts'
 import {
   type Counter,
@@ -15,7 +16,12 @@ import { checkThresholds, checkTunnel } from './validate.ts'
 export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
   Pick<RealServerSettings, 'tunnel'>
 
-const DEFAULTS: CompleteSettings = { method: 'direct', weight: 1, upperThreshold: 0, lowerThreshold: 0 }
+const DEFAULTS: CompleteSettings = {
+  method: DEFAULT_METHOD,
+  weight: DEFAULT_WEIGHT,
+  upperThreshold: 0,
+  lowerThreshold: 0,
+}
 
 const TUNNEL_TYPE_NAMES = ['ipip', 'gue', 'gre'] as const
 
@@ -24,9 +30,9 @@ const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
 /** Plain IP-in-IP, which almost every tunnel is: one object for all of them. */
 export const IPIP: Tunnel = { type: 'ipip' }
 
-/** What the kernel gets for a new real server: ipvsadm's defaults for what the spec leaves out. */
+/** The settings of a new real server for the kernel, with ipvsadm's defaults for absent fields. */
 export function completeSettings(settings: RealServerSettings): CompleteSettings {
-  return mergeSettings(DEFAULTS, settings)
+  return merged(DEFAULTS, settings)
 }
 
 /**
@@ -36,11 +42,17 @@ export function completeSettings(settings: RealServerSettings): CompleteSettings
  * @throws {RangeError} if the thresholds, or a GUE tunnel without port, are what the kernel would refuse.
  */
 export function mergeSettings(current: CompleteSettings, changes: RealServerChanges): CompleteSettings {
+  const settings = merged(current, changes)
+  if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
+    checkThresholds(settings.upperThreshold, settings.lowerThreshold)
+  }
+  if (changes.tunnel !== undefined && settings.tunnel !== undefined) checkTunnel(settings.tunnel)
+  return settings
+}
+
+function merged(current: CompleteSettings, changes: RealServerSettings): CompleteSettings {
   const upperThreshold = changes.upperThreshold ?? current.upperThreshold
   const lowerThreshold = changes.lowerThreshold ?? current.lowerThreshold
-  if (changes.upperThreshold !== undefined || changes.lowerThreshold !== undefined) {
-    checkThresholds(upperThreshold, lowerThreshold)
-  }
   const tunnel =
     changes.tunnel === undefined ? current.tunnel : mergeTunnel(current.tunnel ?? IPIP, changes.tunnel)
   const method = changes.method ?? current.method
@@ -55,9 +67,7 @@ function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
   const type = tunnelTypeNumber(change.type)
   const { port = 0, checksum } = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
   // A number for what has a name, or a 0 for what is absent, reads back as that.
-  const tunnel = tunnelOf(type, port, checksumNumber(checksum))
-  checkTunnel(tunnel)
-  return tunnel
+  return tunnelOf(type, port, checksumNumber(checksum))
 }
 
 /** Settings as they are read back. */
@@ -132,10 +142,10 @@ export function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
   return typeof checksum === 'number' ? checksum : CHECKSUM_NAMES.indexOf(checksum)
 }
 
-/** A real server with its port, method and weight, and without what else is as by default. */
+/** A real server with its port, method and weight, and no other field that has its default. */
 export type CompleteServer = RealServerSpec & Required<RealServerKey> & { readonly weight: number }
 
-/** What adds a real server that was read, likewise. */
+/** The spec that would add a real server again. */
 export function specOfServer(
   { address, port }: Required<RealServerKey>,
   { method, weight, upperThreshold, lowerThreshold, tunnel }: ReadSettings,
@@ -158,7 +168,7 @@ type ReadSettings = Pick<
   'method' | 'weight' | 'upperThreshold' | 'lowerThreshold' | 'tunnel'
 >
 
-/** What a real server that is added reads back as. */
+/** The spec that a real server reads back as once it is added. */
 export function completeServer(
   server: Required<RealServerKey>,
   settings: RealServerSettings,

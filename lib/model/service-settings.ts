@@ -1,5 +1,6 @@
 import { familyOfService, formatIPv4, parseIPv4Number } from './address.ts'
 import { ServiceFlag } from './constants.ts'
+import { DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
 import { NO_STATISTICS, type Statistics } from './statistics.ts'
 import {
   type Counter,
@@ -43,16 +44,22 @@ const SETTABLE_FLAGS =
 
 const SCHEDULER_FLAGS = ServiceFlag.SCHED1 | ServiceFlag.SCHED2 | ServiceFlag.SCHED3
 
-const DEFAULT_SCHEDULER = 'wlc'
+/** Flags without a name: newer kernels may have some, and every kernel keeps them. */
+const UNNAMED_FLAGS = ~(SETTABLE_FLAGS | ServiceFlag.HASHED) >>> 0
 
-const DEFAULT_PERSISTENCE_SECONDS = 300
+/** All that can be set, for a service that shall be as a state says. */
+export const ALL_FLAGS: number = (SETTABLE_FLAGS | UNNAMED_FLAGS) >>> 0
 
 const IPV4_HOST_MASK = 0xffffffff
 
 const IPV6_HOST_PREFIX = 128
 
-/** What the kernel gets for a new service: ipvsadm's defaults for what the spec leaves out. */
-export function kernelServiceOf(settings: ServiceSettings, family: Family): KernelService {
+/** The settings of a new service for the kernel, with ipvsadm's defaults for absent fields. */
+export function kernelServiceOf(
+  settings: ServiceSettings,
+  family: Family,
+  flagsMask: number = SETTABLE_FLAGS,
+): KernelService {
   return mergeService(
     {
       scheduler: DEFAULT_SCHEDULER,
@@ -64,7 +71,7 @@ export function kernelServiceOf(settings: ServiceSettings, family: Family): Kern
     },
     settings,
     family,
-    SETTABLE_FLAGS,
+    flagsMask,
   )
 }
 
@@ -165,7 +172,7 @@ function kernelNetmask(netmask: string | number, family: Family): number {
   return netmask === 0 ? 0 : (-1 << (32 - netmask)) >>> 0
 }
 
-const FLAG_BITS: Readonly<Record<SchedulerFlag, number>> = {
+const FLAG_BITS: Readonly<Record<Exclude<SchedulerFlag, number>, number>> = {
   'flag-1': ServiceFlag.SCHED1,
   'sh-fallback': ServiceFlag.SCHED1,
   'mh-fallback': ServiceFlag.SCHED1,
@@ -178,20 +185,22 @@ const FLAG_BITS: Readonly<Record<SchedulerFlag, number>> = {
 const NO_FLAGS: readonly SchedulerFlag[] = []
 
 function flagBits(flags: readonly SchedulerFlag[]): number {
-  return flags.reduce((bits, flag) => bits | FLAG_BITS[flag], 0)
+  return flags.reduce<number>((bits, flag) => bits | (typeof flag === 'number' ? flag : FLAG_BITS[flag]), 0)
 }
 
 function flagNames(flags: number, scheduler: string): readonly SchedulerFlag[] {
-  if ((flags & SCHEDULER_FLAGS) === 0) return NO_FLAGS
+  if ((flags & (SCHEDULER_FLAGS | UNNAMED_FLAGS)) === 0) return NO_FLAGS
   const own = scheduler === 'sh' || scheduler === 'mh' ? scheduler : undefined
   const names: SchedulerFlag[] = []
   if ((flags & ServiceFlag.SCHED1) !== 0) names.push(own === undefined ? 'flag-1' : `${own}-fallback`)
   if ((flags & ServiceFlag.SCHED2) !== 0) names.push(own === undefined ? 'flag-2' : `${own}-port`)
   if ((flags & ServiceFlag.SCHED3) !== 0) names.push('flag-3')
+  const unnamed = (flags & UNNAMED_FLAGS) >>> 0
+  if (unnamed !== 0) names.push(unnamed)
   return names
 }
 
-/** What adds a service that was read: without counters, and without what is as by default. */
+/** The spec that would add a service again: no counters, no field that has its default. */
 export function specOfService(state: Omit<ServiceState<Counter>, 'family' | 'stats' | 'rates'>): ServiceSpec {
   return {
     ...state.key,
@@ -203,7 +212,7 @@ export function specOfService(state: Omit<ServiceState<Counter>, 'family' | 'sta
   }
 }
 
-/** What a service that is added reads back as. */
+/** The spec that a service reads back as once it is added. */
 export function completeService(key: ServiceKey, settings: ServiceSettings): ServiceSpec {
   const kernel = kernelServiceOf(settings, familyOfService(key))
   return specOfService(newService(key, kernel).state)

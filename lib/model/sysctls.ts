@@ -1,3 +1,7 @@
+import { SYSCTL_NAME, SYSCTL_VALUE } from './ranges.ts'
+import { likely, show, whole, wrong } from './check.ts'
+import { Errno } from './errno.ts'
+
 /**
  * The sysctls of net.ipv4.vs that belong to a network namespace, up to Linux
  * 7.2 (vs_vars of ip_vs_ctl.c, and one each of the schedulers lblc and lblcr
@@ -50,3 +54,115 @@ export const SCHEDULER_SYSCTLS: ReadonlyMap<string, { readonly scheduler: string
     ['lblc_expiration', { scheduler: 'lblc', value: '86400' }],
     ['lblcr_expiration', { scheduler: 'lblcr', value: '86400' }],
   ])
+
+/** How a sysctl that is absent may be had. */
+export function remedyOfSysctl(name: string): string {
+  const module = SCHEDULER_SYSCTLS.get(name)
+  if (module !== undefined) {
+    const { scheduler } = module
+    return (
+      `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
+      `or \`modprobe ip_vs_${scheduler}\``
+    )
+  }
+  const meant = SYSCTLS.includes(name) ? undefined : likely(name, SYSCTLS)
+  return `${meant === undefined ? '' : `did you mean '${meant}'? `}sysctls() lists those that a kernel has`
+}
+
+const NAME = new RegExp(SYSCTL_NAME)
+const VALUE = new RegExp(SYSCTL_VALUE)
+
+/** Name of a file below /proc/sys/net/ipv4/vs. */
+export function checkSysctlName(name: unknown): void {
+  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
+  if (!NAME.test(name)) {
+    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
+  }
+}
+
+/** Checks what is written to a sysctl, a number or the text of several, and gives its text. */
+export function checkSysctlValue(name: string, value: unknown): string {
+  if (typeof value === 'number') {
+    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
+  }
+  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number or a string')
+  if (!VALUE.test(value)) {
+    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
+  }
+  return value
+}
+
+/** More CPUs than any kernel has. */
+const MOST_CPUS = 65536
+
+/** How the kernel takes a list of CPUs. With neither field that depends on the machine (`all`, `N`). */
+export interface CpuList {
+  /** As it is read back. */
+  readonly printed?: string
+  /** The errno that refuses it. */
+  readonly errno?: number
+}
+
+/** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
+export function readCpuList(text: string): CpuList {
+  const cpus = new Set<number>()
+  let known = true
+  for (const part of text.split(/[\s,]+/)) {
+    if (part === '') continue
+    if (/^all/i.test(part) || part.includes('N')) {
+      known = false
+      continue
+    }
+    // A number, a range, or the first few of each group of a range.
+    const [, first, last = first, used = '1', group = used] =
+      /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
+    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
+    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
+    if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
+    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
+  }
+  if (!known) return {}
+  const ranges: { readonly first: number; last: number }[] = []
+  for (const cpu of [...cpus].sort((a, b) => a - b)) {
+    const range = ranges.at(-1)
+    if (range?.last === cpu - 1) range.last = cpu
+    else ranges.push({ first: cpu, last: cpu })
+  }
+  const printed = ranges
+    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
+    .join(',')
+  return { printed }
+}
+
+/** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. A list that it refuses, or that depends on the machine, stays as it is. */
+function cpuList(text: string): string {
+  return readCpuList(text).printed ?? text
+}
+
+/** A sysctl's value as it is compared, and saved: its numbers are separated by one space, where a kernel has tabs. */
+export function completeSysctl(value: string): string {
+  return value.trim().replace(/\s+/g, ' ')
+}
+
+export function completeSysctls(sysctls: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(sysctls).map(([name, value]) => [name, completeSysctl(value)]))
+}
+
+/** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
+const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
+
+/** Whether a sysctl's values are the same to the kernel, which reads numbers in decimal, octal (010) and hexadecimal (0x8). */
+export function sameSysctl(name: string, one: string, other: string): boolean {
+  if (name === 'est_cpulist') return cpuList(one) === cpuList(other)
+  const [a, b] = [one, other].map((value) => completeSysctl(value).split(' ').map(decimal).join(' '))
+  if (a === b) return true
+  return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
+}
+
+/** A number as the kernel writes it; any other word as it is. */
+function decimal(word: string): string {
+  const [, sign = '', digits] = /^(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(word) ?? []
+  if (digits === undefined) return word
+  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
+  return number === 0 ? '0' : `${sign}${String(number)}`
+}

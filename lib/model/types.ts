@@ -13,7 +13,11 @@ export interface AddressServiceKey {
   readonly protocol: Protocol
   /** IPv4 or IPv6 address, without brackets and without a zone. Reads back as inet_ntop(3) writes it. */
   readonly address: string
-  /** 0 to 65535. 0 takes the packets of every port that has no service of its own, and needs `persistence`. */
+  /**
+   * 0 to 65535. 0 takes the packets of every port that has no service of its own,
+   * and needs `persistence`: without, the service does nothing, which only a
+   * state may say.
+   */
   readonly port: number
 }
 
@@ -26,7 +30,7 @@ export interface FwmarkServiceKey {
   readonly family?: Family
 }
 
-/** What identifies a virtual service within a network namespace. */
+/** Identity of a virtual service within a network namespace. */
 export type ServiceKey = AddressServiceKey | FwmarkServiceKey
 
 /**
@@ -55,9 +59,13 @@ export type Scheduler =
  * A scheduler's own flag (IP_VS_SVC_F_SCHED1 to 3). 'sh-fallback' and
  * 'sh-port' are flags 1 and 2 of scheduler sh, 'mh-fallback' and 'mh-port'
  * those of mh; with every other scheduler, and for flag 3, the plain names hold.
+ *
+ * A number is all flags of the service that have no name, a multiple of 64 up
+ * to 4294967232: they are read, and a state may have them, but nothing else that
+ * is written.
  */
 export type SchedulerFlag =
-  'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port'
+  'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port' | number
 
 /** Persistence of a virtual service as it is read: connections of one client, or network, go to one real server. */
 export interface Persistence {
@@ -74,7 +82,8 @@ export interface Persistence {
 export interface PersistenceSpec {
   /**
    * 0 to 4294967 seconds, default 300. The kernel keeps seconds times HZ in 32
-   * bits and wraps without a word; below this limit no kernel wraps.
+   * bits and wraps silently; up to this limit no kernel wraps. A state may say
+   * up to 42949672, which a kernel with HZ 100 can hold.
    */
   readonly timeoutSeconds?: number
   /**
@@ -85,7 +94,7 @@ export interface PersistenceSpec {
   readonly netmask?: string | number
 }
 
-/** What a virtual service can be told besides its identity. */
+/** Settings of a virtual service: everything but its identity. */
 export interface ServiceSettings {
   /** Default 'wlc'. */
   readonly scheduler?: Scheduler
@@ -106,8 +115,8 @@ export interface ServiceSettings {
 export type ServiceSpec = ServiceKey & ServiceSettings
 
 /**
- * What to change of a virtual service. What is not named stays as it is, inside
- * `persistence` too; `null` takes persistence or its engine away.
+ * Changes of a virtual service. A field that is absent stays as it is, inside
+ * `persistence` too; `null` removes persistence or its engine.
  */
 export interface ServiceChanges {
   readonly scheduler?: Scheduler
@@ -151,7 +160,7 @@ export interface Tunnel {
   readonly checksum?: 'none' | 'csum' | 'remcsum' | number
 }
 
-/** What a real server can be told besides its identity. */
+/** Settings of a real server: everything but its identity. */
 export interface RealServerSettings {
   /** Default 'direct'. */
   readonly method?: ForwardingMethod
@@ -163,7 +172,8 @@ export interface RealServerSettings {
   readonly weight?: number
   /**
    * New connections stop when there are this many. 0 to 2147483647, at least
-   * `lowerThreshold`. Default 0: no limit.
+   * `lowerThreshold`. Default 0: no limit. A state may say up to 4294967295,
+   * which kernels before 6.12 take.
    */
   readonly upperThreshold?: number
   /**
@@ -179,7 +189,7 @@ export interface RealServerSettings {
 export type RealServerSpec = RealServerKey & RealServerSettings
 
 /**
- * What to change of a real server. What is not named stays as it is, inside
+ * Changes of a real server. A field that is absent stays as it is, inside
  * `tunnel` too as long as its `type` stays the same.
  */
 export type RealServerChanges = RealServerSettings
@@ -188,8 +198,8 @@ export type RealServerChanges = RealServerSettings
 export type Counter = number | bigint
 
 /**
- * What passed since the service or server was added, or the director began, or since zero(). The
- * kernel brings these up to date every two seconds, while the numbers of
+ * Traffic since the service or server was added, since the director began, or since zero(). The
+ * kernel updates these every two seconds, while the numbers of
  * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
  * statistics (before 4.1) all but the bytes wrap at 2^32.
  */
@@ -213,8 +223,8 @@ export interface Rates {
 }
 
 /**
- * What passed a director: all connections of a network namespace together, those
- * of services that are deleted by now too. Since the namespace began, the module
+ * Traffic of a director: all connections of a network namespace together,
+ * including those of services that have been deleted. Since the namespace began, the module
  * ip_vs was loaded, or zero() of everything, whichever was last.
  */
 export interface Totals<N extends Counter = number> {
@@ -277,11 +287,15 @@ export type SyncDaemonState = 'master' | 'backup'
 /** A sync daemon to start. */
 export interface SyncDaemonSpec {
   readonly state: SyncDaemonState
-  /** Interface in the same network namespace, at most 15 bytes. */
+  /**
+   * Interface in the same network namespace, at most 15 bytes. Bytes that are not
+   * UTF-8 are lone surrogates, U+DC80 for 0x80 to U+DCFF for 0xff.
+   */
   readonly multicastInterface: string
   /**
    * Directors of one group share it. 0 to 255 (the wire has eight bits);
-   * default 0, with which a backup listens to every group.
+   * default 0, with which a backup listens to every group. A state may say all
+   * 32 bits that the kernel keeps.
    */
   readonly syncId?: number
   /** Largest UDP payload, 1 to 65507 bytes. Default: what the interface takes. The kernel raises a backup's to 1024. */
@@ -308,7 +322,7 @@ export interface SyncDaemon {
   readonly multicastTtl?: number
 }
 
-/** What the kernel says of its IPVS. */
+/** What the kernel reports about its IPVS. */
 export interface Info {
   /** Version of IPVS, such as '1.2.1'. */
   readonly version: string
@@ -319,7 +333,7 @@ export interface Info {
   readonly connectionTableSize: number
 }
 
-/** What this kernel can do: the answer of `Ipvs.probe()`. */
+/** Abilities of this kernel: the answer of `Ipvs.probe()`. */
 export interface Capabilities {
   /** Whether the kernel has IPVS. If not, all else is absent or empty. */
   readonly available: boolean
@@ -344,17 +358,31 @@ export type StateService = ServiceSpec & {
 }
 
 /**
- * A table as plain data: what `save()` gives, and what `restore()`, `plan()`
- * and `apply()` take. What is absent is no part of the state and is left as it is.
+ * A table as plain data: `save()` gives one, and `restore()`, `plan()` and
+ * `apply()` take one. A part that is absent is left as it is; at least one is
+ * there.
+ *
+ * A state may say all that a kernel can hold, for it may have been read from one
+ * that other programs wrote to: service port 0 without persistence, persistence
+ * up to 42949672 s, thresholds up to 4294967295, sync ids of 32 bits and
+ * scheduler flags without a name. Timeout and netmask of a service that is not
+ * persistent are not in it: the kernel keeps them, and uses them for nothing.
  */
 export interface State {
   /** Version of this form. Default and only one: 1. */
   readonly version?: 1
-  readonly services: readonly StateService[]
+  /** All there are, or all inside of a scope: an empty list says that there are none. */
+  readonly services?: readonly StateService[]
   readonly timeouts?: Partial<Timeouts>
   /** Those that run; an empty list says that none does. */
   readonly syncDaemons?: readonly SyncDaemonSpec[]
-  /** Values of net.ipv4.vs by name, such as `{ conntrack: '1' }`. */
+  /** Values of net.ipv4.vs by name, such as `{ conntrack: 1 }`. They are saved as strings. */
+  readonly sysctls?: Readonly<Record<string, string | number>>
+}
+
+/** A state that was read of a director: it has services, and strings for sysctls. */
+export interface SavedState extends State {
+  readonly services: readonly StateService[]
   readonly sysctls?: Readonly<Record<string, string>>
 }
 

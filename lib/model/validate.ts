@@ -17,7 +17,7 @@ import {
   whole,
   wrong,
 } from './check.ts'
-import { Errno } from './errno.ts'
+import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from './defaults.ts'
 import {
   CHECKSUM,
   CHECKSUMS,
@@ -26,24 +26,24 @@ import {
   FAMILIES,
   FWMARK,
   INT,
+  type Limits,
   METHODS,
   MULTICAST_PAYLOAD_BYTES,
   MULTICAST_PORT,
   MULTICAST_TTL,
   NAME_MAX_BYTES,
-  PERSISTENCE_SECONDS,
   PORT,
   PREFIX_IPV4,
   PREFIX_IPV6,
   PROTOCOL,
   type Range,
   SCHEDULER_FLAGS,
-  SYNC_ID,
-  SYSCTL_NAME,
-  SYSCTL_VALUE,
+  SPEC_LIMITS,
+  STATE_LIMITS,
   TIMEOUT_SECONDS,
   TUNNEL_TYPE,
   TUNNEL_TYPES,
+  UNNAMED_FLAGS,
 } from './ranges.ts'
 import type {
   AddressServiceKey,
@@ -55,6 +55,7 @@ import type {
   RealServerChanges,
   RealServerKey,
   RealServerSettings,
+  SchedulerFlag,
   ServiceChanges,
   ServiceKey,
   ServiceSettings,
@@ -154,6 +155,7 @@ export function checkServiceKey(key: unknown): ServiceKey {
 export function checkServiceSpec(
   spec: unknown,
   key: ServiceKey,
+  limits: Limits = SPEC_LIMITS,
   more: readonly string[] = [],
 ): ServiceSettings {
   const fields = object(spec, 'a virtual service')
@@ -163,17 +165,22 @@ export function checkServiceSpec(
     more.length === 0 ? SERVICE_FIELDS : [...SERVICE_FIELDS, ...more],
     'a virtual service',
   )
-  checkServiceSettings(fields, key)
-  if (key.protocol !== 'fwmark' && key.port === 0 && fields.persistence === undefined) {
+  checkServiceSettings(fields, key, limits)
+  if (
+    !limits.portZeroAlone &&
+    key.protocol !== 'fwmark' &&
+    key.port === 0 &&
+    fields.persistence === undefined
+  ) {
     throw about(
       'port',
       new RangeError(
-        'port 0 takes every port, and works only with persistence: name `persistence`, or another port',
+        'port 0 takes every port and works only with persistence: give `persistence`, or another port',
       ),
     )
   }
   const settings = fields as ServiceSettings
-  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? 'wlc')
+  checkFlagsFit(settings.schedulerFlags, settings.scheduler ?? DEFAULT_SCHEDULER)
   return settings
 }
 
@@ -183,22 +190,20 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
   const copy = copyOf(fields, SERVICE_FIELDS)
   if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
-    throw new RangeError(
-      'persistence cannot be taken from a service with port 0: it works only with persistence',
-    )
+    throw new RangeError('persistence cannot be removed from a service with port 0, which works only with it')
   }
   // null takes away; everything else is a setting.
   const settings = { ...copy }
   if (settings.persistence === null) delete settings.persistence
   if (settings.persistenceEngine === null) delete settings.persistenceEngine
-  checkServiceSettings(settings, key)
+  checkServiceSettings(settings, key, SPEC_LIMITS)
   return copy
 }
 
 /** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
-export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: string): void {
+export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, scheduler: string): void {
   for (const flag of flags ?? []) {
-    if (flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    if (typeof flag === 'number' || flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
     throw about(
       'schedulerFlags',
       new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler ${show(scheduler)}`),
@@ -206,7 +211,7 @@ export function checkFlagsFit(flags: readonly string[] | undefined, scheduler: s
   }
 }
 
-/** Checks the identity of a real server and gives its plain form, with the port that it has by default. */
+/** Checks the identity of a real server and gives its plain form; a port that is absent is that of the service. */
 export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
   const fields = object(key, 'a real server')
   if (fields.address === undefined) misspelt(fields, 'address', 'a real server')
@@ -219,13 +224,19 @@ export function checkServerKey(key: unknown, service: ServiceKey): Required<Real
 }
 
 /** Checks a real server to add, without its identity. */
-export function checkServerSpec(spec: unknown, key: RealServerKey, service: ServiceKey): RealServerSettings {
+export function checkServerSpec(
+  spec: unknown,
+  key: RealServerKey,
+  service: ServiceKey,
+  limits: Limits = SPEC_LIMITS,
+): RealServerSettings {
   const fields = object(spec, 'a real server')
   known(fields, SERVER_KEY_FIELDS, SERVER_FIELDS, 'a real server')
-  checkServerSettings(fields)
+  checkServerSettings(fields, limits)
   const settings = fields as RealServerSettings
   checkThresholds(settings.upperThreshold ?? 0, settings.lowerThreshold ?? 0)
-  checkMixedFamily(key, service, settings.method ?? 'direct')
+  if (settings.tunnel !== undefined) checkTunnel(settings.tunnel)
+  checkMixedFamily(key, service, settings.method ?? DEFAULT_METHOD)
   return settings
 }
 
@@ -234,7 +245,7 @@ export function checkServerChanges(changes: unknown): RealServerChanges {
   const fields = object(changes, 'changes of a real server')
   known(fields, SERVER_FIELDS, [], 'changes of a real server')
   const copy = copyOf(fields, SERVER_FIELDS)
-  checkServerSettings(copy)
+  checkServerSettings(copy, SPEC_LIMITS)
   return copy
 }
 
@@ -245,7 +256,7 @@ export function checkThresholds(upper: number, lower: number): void {
     'lowerThreshold',
     new RangeError(
       `lowerThreshold must not be above upperThreshold (${String(upper)}), got ${String(lower)}` +
-        (upper === 0 ? ': name upperThreshold too' : ''),
+        (upper === 0 ? ': give upperThreshold too' : ''),
     ),
   )
 }
@@ -288,12 +299,12 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
 }
 
 /** Checks a sync daemon to start. */
-export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
+export function checkDaemonSpec(spec: unknown, { syncId }: Limits = SPEC_LIMITS): SyncDaemonSpec {
   const fields = object(spec, 'a sync daemon')
   known(fields, DAEMON_FIELDS, [], 'a sync daemon')
   checkDaemonState(fields.state)
   name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
-  optional(fields, 'syncId', (value) => inRange(value, 'syncId', SYNC_ID))
+  optional(fields, 'syncId', (value) => inRange(value, 'syncId', syncId))
   optional(fields, 'maxLengthBytes', (value) => inRange(value, 'maxLengthBytes', MULTICAST_PAYLOAD_BYTES))
   optional(fields, 'multicastPort', (value) => inRange(value, 'multicastPort', MULTICAST_PORT))
   optional(fields, 'multicastTtl', (value) => inRange(value, 'multicastTtl', MULTICAST_TTL))
@@ -312,76 +323,6 @@ export function checkDaemonSpec(spec: unknown): SyncDaemonSpec {
 /** Checks which half of synchronisation is meant. */
 export function checkDaemonState(state: unknown): SyncDaemonState {
   return oneOf(state, 'state', DAEMON_STATES)
-}
-
-const NAME_OF_SYSCTL = new RegExp(SYSCTL_NAME)
-const VALUE_OF_SYSCTL = new RegExp(SYSCTL_VALUE)
-
-/** Name of a file below /proc/sys/net/ipv4/vs. */
-export function checkSysctlName(name: unknown): void {
-  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
-  if (!NAME_OF_SYSCTL.test(name)) {
-    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
-  }
-}
-
-/** What is written to a sysctl: a number, or the text of several. */
-export function checkSysctlValue(name: string, value: unknown): string {
-  if (typeof value === 'number') {
-    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
-  }
-  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number, or the text of the file')
-  if (!VALUE_OF_SYSCTL.test(value)) {
-    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
-  }
-  return value
-}
-
-/** As many CPUs as no kernel has. */
-const MOST_CPUS = 65536
-
-/** What the kernel makes of a list of CPUs. Neither: that depends on the machine (`all`, `N`). */
-export interface CpuList {
-  /** As it is read back. */
-  readonly printed?: string
-  /** What it is refused with. */
-  readonly errno?: number
-}
-
-/** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
-export function readCpuList(text: string): CpuList {
-  const cpus = new Set<number>()
-  let known = true
-  for (const part of text.split(/[\s,]+/)) {
-    if (part === '') continue
-    if (/^all/i.test(part) || part.includes('N')) {
-      known = false
-      continue
-    }
-    // A number, a range, or the first few of each group of a range.
-    const [, first, last = first, used = '1', group = used] =
-      /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
-    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
-    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
-    if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
-    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
-  }
-  if (!known) return {}
-  const ranges: { readonly first: number; last: number }[] = []
-  for (const cpu of [...cpus].sort((a, b) => a - b)) {
-    const range = ranges.at(-1)
-    if (range?.last === cpu - 1) range.last = cpu
-    else ranges.push({ first: cpu, last: cpu })
-  }
-  const printed = ranges
-    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
-    .join(',')
-  return { printed }
-}
-
-/** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. One that cannot be known, or is refused, as it is. */
-export function cpuList(text: string): string {
-  return readCpuList(text).printed ?? text
 }
 
 /** Path of a network namespace: a name is one under /run/netns, as ip-netns(8) makes them. */
@@ -405,33 +346,52 @@ function checkProtocol(protocol: unknown): Protocol {
   return PROTOCOL_NAMES[protocol] ?? inRange(protocol, 'protocol', PROTOCOL)
 }
 
-function checkServiceSettings(fields: Fields, key: ServiceKey): void {
+function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): void {
   optional(fields, 'scheduler', (value) => {
     name(value, 'scheduler', NAME_MAX_BYTES)
   })
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
-    for (const flag of value) {
-      if (!SCHEDULER_FLAGS.includes(flag))
-        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+    for (const flag of value as unknown[]) {
+      if (SCHEDULER_FLAGS.includes(flag)) continue
+      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+      if (typeof flag !== 'number' || !isUnnamedFlags(flag)) {
+        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}, or ${UNNAMED_FLAGS_RANGE}`)
+      }
     }
   })
   optional(fields, 'onePacket', (value) => {
     if (typeof value !== 'boolean') throw wrong('onePacket', value, 'true or false')
   })
   optional(fields, 'persistence', (value) => {
-    checkPersistence(value, familyOfService(key))
+    checkPersistence(value, familyOfService(key), limits)
   })
   optional(fields, 'persistenceEngine', (value) => {
     name(value, 'persistenceEngine', ENGINE_NAME_MAX_BYTES)
   })
 }
 
-function checkPersistence(value: unknown, family: Family): asserts value is PersistenceSpec {
+/** Bits that have no name in <linux/ip_vs.h>: those above IP_VS_SVC_F_SCHED3. */
+function isUnnamedFlags(bits: number): boolean {
+  return (
+    Number.isInteger(bits) &&
+    bits >= UNNAMED_FLAGS[0] &&
+    bits <= UNNAMED_FLAGS[1] &&
+    bits % UNNAMED_FLAGS[0] === 0
+  )
+}
+
+const UNNAMED_FLAGS_RANGE = 'a multiple of 64 from 64 to 4294967232 for flags without a name'
+
+function checkPersistence(
+  value: unknown,
+  family: Family,
+  { persistenceSeconds }: Limits,
+): asserts value is PersistenceSpec {
   const fields = object(value, 'persistence')
   known(fields, PERSISTENCE_FIELDS, [], 'persistence', 'persistence.')
   optional(fields, 'timeoutSeconds', (seconds) =>
-    inRange(seconds, 'persistence.timeoutSeconds', PERSISTENCE_SECONDS),
+    inRange(seconds, 'persistence.timeoutSeconds', persistenceSeconds),
   )
   optional(fields, 'netmask', (netmask) => {
     if (family === 'ipv6') inRange(netmask, 'persistence.netmask', PREFIX_IPV6)
@@ -446,12 +406,14 @@ function checkPersistence(value: unknown, family: Family): asserts value is Pers
   })
 }
 
-function checkServerSettings(fields: Fields): void {
-  for (const [name, check] of SERVER_CHECKS) optional(fields, name, check)
+function checkServerSettings(fields: Fields, limits: Limits): void {
+  const checks = limits === SPEC_LIMITS ? SPEC_SERVER_CHECKS : STATE_SERVER_CHECKS
+  for (const [name, check] of checks) optional(fields, name, check)
 }
 
-/** Made once: a function made for each field of each real server would be a third of the garbage of a restore. */
-const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = [
+type ServerChecks = readonly (readonly [string, (value: unknown) => void])[]
+
+const serverChecks = ({ threshold }: Limits): ServerChecks => [
   [
     'method',
     (value) => {
@@ -459,8 +421,8 @@ const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = 
     },
   ],
   ['weight', (value) => inRange(value, 'weight', INT)],
-  ['upperThreshold', (value) => inRange(value, 'upperThreshold', INT)],
-  ['lowerThreshold', (value) => inRange(value, 'lowerThreshold', INT)],
+  ['upperThreshold', (value) => inRange(value, 'upperThreshold', threshold)],
+  ['lowerThreshold', (value) => inRange(value, 'lowerThreshold', threshold)],
   [
     'tunnel',
     (value) => {
@@ -474,3 +436,7 @@ const SERVER_CHECKS: readonly (readonly [string, (value: unknown) => void])[] = 
     },
   ],
 ]
+
+// Made once: a function made for each field of each real server would be a third of the garbage of a restore.
+const SPEC_SERVER_CHECKS = serverChecks(SPEC_LIMITS)
+const STATE_SERVER_CHECKS = serverChecks(STATE_LIMITS)

@@ -4,7 +4,7 @@ import { Command } from '../model/constants.ts'
 import { IpvsError } from '../model/errors.ts'
 import { serviceName } from '../model/keys.ts'
 import { completeSettings, specOfServer } from '../model/server-settings.ts'
-import { type KernelService, kernelServiceOf, specOfService } from '../model/service-settings.ts'
+import { ALL_FLAGS, type KernelService, kernelServiceOf, specOfService } from '../model/service-settings.ts'
 import type { ServiceKey, ServiceSettings } from '../model/types.ts'
 import type { RunnableStep } from '../state/steps.ts'
 import type { Entry, Parts, Table } from '../state/table.ts'
@@ -142,7 +142,7 @@ class StateAccess {
   }
 
   #settings(key: ServiceKey, spec: ServiceSettings): KernelService {
-    const kernel = kernelServiceOf(spec, familyOfService(key))
+    const kernel = kernelServiceOf(spec, familyOfService(key), ALL_FLAGS)
     if (spec.persistence !== undefined || this.#hidden.size === 0) return kernel
     const { timeoutSeconds, netmask } = this.#hidden.get(serviceName(key)) ?? kernel
     return { ...kernel, timeoutSeconds, netmask }

@@ -1,7 +1,6 @@
 import { checkOptions } from '../model/check.ts'
-import { SYSCTLS } from '../model/sysctls.ts'
+import { checkSysctlName, checkSysctlValue, SYSCTLS } from '../model/sysctls.ts'
 import type { RequestOptions } from '../model/types.ts'
-import { checkSysctlName, checkSysctlValue } from '../model/validate.ts'
 import { valuesOf } from './reads.ts'
 import { sysctlRefusal } from './refusals.ts'
 import type { Session } from './session.ts'

@@ -1,5 +1,5 @@
-import { slices } from '../util/pace.ts'
 import { about, fieldOf, object, oneOf } from '../model/check.ts'
+import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import {
   checkDaemonSpec,
   checkDaemonState,
@@ -7,11 +7,9 @@ import {
   checkServerSpec,
   checkServiceKey,
   checkServiceSpec,
-  checkSysctlName,
-  checkSysctlValue,
   checkTimeouts,
-  checkTunnel,
 } from '../model/validate.ts'
+import { slices } from '../util/pace.ts'
 import { type RunnableStep, STEP_KINDS } from './steps.ts'
 
 /**
@@ -61,10 +59,6 @@ function checkedStep(step: RunnableStep): RunnableStep {
       const service = checkServiceKey(step.service)
       const server = checkServerKey(step.server, service)
       const { tunnel } = inAfter(() => checkServerSpec(after, server, service))
-      if (tunnel !== undefined)
-        inAfter(() => {
-          checkTunnel(tunnel)
-        })
       return {
         kind,
         service,

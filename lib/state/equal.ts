@@ -1,8 +1,7 @@
+import { completeDaemon } from '../model/daemon-settings.ts'
 import type { RealServerSettings, ServiceSpec, SyncDaemonSpec, Tunnel } from '../model/types.ts'
-import { cpuList } from '../model/validate.ts'
-import { completeDaemon, completeSysctl } from './complete.ts'
 
-/** What counts as equal: no step leads from one to the other. */
+/** When two things are equal: no step leads from one to the other. */
 
 export function sameService(one: ServiceSpec, other: ServiceSpec): boolean {
   return (
@@ -32,33 +31,17 @@ function sameTunnel(one: Tunnel = IPIP, other: Tunnel = IPIP): boolean {
   return one.type === other.type && one.port === other.port && one.checksum === other.checksum
 }
 
-/** Whether a daemon that runs is the one that is wanted. What an old kernel does not report cannot differ. */
+/**
+ * Whether a daemon that runs is the one that is wanted, which may be one that
+ * was read too. What an old kernel does not report cannot differ.
+ */
 export function sameDaemon(running: SyncDaemonSpec, wanted: SyncDaemonSpec): boolean {
-  const complete = completeDaemon(running)
+  const [one, other] = [completeDaemon(running), completeDaemon(wanted)]
   return (
-    complete.multicastInterface === wanted.multicastInterface &&
-    complete.syncId === wanted.syncId &&
+    one.multicastInterface === other.multicastInterface &&
+    one.syncId === other.syncId &&
     (['maxLengthBytes', 'multicastGroup', 'multicastPort', 'multicastTtl'] as const).every(
-      (name) => running[name] === undefined || wanted[name] === undefined || complete[name] === wanted[name],
+      (name) => running[name] === undefined || wanted[name] === undefined || one[name] === other[name],
     )
   )
-}
-
-/** Sysctls of which 1 and 2 are one wish: the kernel switches between the two as memory becomes short. */
-const AUTOMATIC: readonly string[] = ['drop_entry', 'drop_packet', 'secure_tcp']
-
-/** Whether a sysctl's values are the same to the kernel, which reads numbers in decimal, octal (010) and hexadecimal (0x8). */
-export function sameSysctl(name: string, one: string, other: string): boolean {
-  if (name === 'est_cpulist') return cpuList(one) === cpuList(other)
-  const [a, b] = [one, other].map((value) => completeSysctl(value).split(' ').map(decimal).join(' '))
-  if (a === b) return true
-  return AUTOMATIC.includes(name) && [a, b].every((value) => value === '1' || value === '2')
-}
-
-/** A number as the kernel writes it; any other word as it is. */
-function decimal(word: string): string {
-  const [, sign = '', digits] = /^(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(word) ?? []
-  if (digits === undefined) return word
-  const number = /^0[0-7]/.test(digits) ? parseInt(digits, 8) : Number(digits)
-  return number === 0 ? '0' : `${sign}${String(number)}`
 }

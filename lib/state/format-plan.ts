@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
 import * as check from '../model/check.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName, formatTunnel, serviceName } from '../model/keys.ts'
 import { compareEndpoints, compareServiceKeys } from '../model/order.ts'
 import { printable } from '../model/printable.ts'
@@ -223,7 +224,7 @@ function field([name, value]: readonly [string, number | string]): Field {
 function serviceFields(spec: ServiceSpec): readonly Field[] {
   const { persistence } = spec
   return [
-    ['scheduler', spec.scheduler ?? 'wlc'],
+    ['scheduler', spec.scheduler ?? DEFAULT_SCHEDULER],
     ['schedulerFlags', (spec.schedulerFlags ?? []).join(',')],
     ['onePacket', spec.onePacket === true ? 'yes' : ''],
     [

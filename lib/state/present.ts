@@ -1,13 +1,14 @@
+import { sameSysctl } from '../model/sysctls.ts'
 import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
-import { Pace } from '../util/pace.ts'
-import { sameDaemon, sameServer, sameService, sameSysctl } from './equal.ts'
+import { forEachOf, slices } from '../util/pace.ts'
+import { sameDaemon, sameServer, sameService } from './equal.ts'
 import { SERVER_SIGN, serverSubject, type Step } from './steps.ts'
 import type { Table } from './table.ts'
 
 /** Something that a step may be about, as it is now. */
 export type Present = ServiceSpec | RealServerSpec | SyncDaemonSpec | Partial<Timeouts> | string
 
-/** Everything that was read, by what subjectOf() calls it. */
+/** Everything that was read, by the name that subjectOf() has for it. */
 export async function presentOf({
   services,
   timeouts,
@@ -15,14 +16,13 @@ export async function presentOf({
   sysctls = {},
 }: Table): Promise<Map<string, Present>> {
   const present = new Map<string, Present>()
-  const pace = new Pace()
-  for (const { id, spec, servers } of services) {
-    present.set(id, spec)
-    for (const server of servers) {
-      present.set(serverSubject(id, server), server)
-      if (pace.due()) await pace.rest()
+  for await (const some of slices(services)) {
+    for (const { id, spec, servers } of some) {
+      present.set(id, spec)
+      await forEachOf(servers, (server) => {
+        present.set(serverSubject(id, server), server)
+      })
     }
-    if (pace.due()) await pace.rest()
   }
   if (timeouts !== undefined) present.set('timeouts', timeouts)
   for (const daemon of syncDaemons) present.set(`${daemon.state} sync daemon`, daemon)
@@ -30,26 +30,25 @@ export async function presentOf({
   return present
 }
 
-/** What presentOf() calls the real servers of each service, by what it calls the service. */
+/** The names that presentOf() has for the real servers of each service, by that of the service. */
 export async function serversByService(
   present: ReadonlyMap<string, Present>,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const servers = new Map<string, string[]>()
-  const pace = new Pace()
-  for (const subject of present.keys()) {
-    const end = subject.indexOf(SERVER_SIGN)
-    if (end >= 0) {
+  for await (const some of slices([...present.keys()])) {
+    for (const subject of some) {
+      const end = subject.indexOf(SERVER_SIGN)
+      if (end < 0) continue
       const service = subject.slice(0, end)
       const known = servers.get(service)
       if (known === undefined) servers.set(service, [subject])
       else known.push(subject)
     }
-    if (pace.due()) await pace.rest()
   }
   return servers
 }
 
-/** What a step found, or leaves; `undefined` where that is nothing. */
+/** The thing that a step found, or leaves; `undefined` where there is none. */
 export function presentIn(step: Step, when: 'before' | 'after'): Present | undefined {
   return (step as { readonly before?: Present; readonly after?: Present })[when]
 }

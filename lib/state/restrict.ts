@@ -1,27 +1,28 @@
-import type { ServiceKey, State, StateService } from '../model/types.ts'
-import { Pace } from '../util/pace.ts'
-import { checkState } from './check.ts'
+import type { State, StateService } from '../model/types.ts'
+import { slices } from '../util/pace.ts'
 import { inScope, type Scope, scopeTest } from './scope.ts'
+import { serviceKeysOf } from './table.ts'
 
 /**
  * The part of a state that lies inside a scope, as `save({ scope })` would give
  * it: the services there. Timeouts, sync daemons and sysctls belong to the whole
  * director, and are left out.
+ *
+ * @throws {TypeError} if the state has no `services`, which is not the same as none inside.
  */
 export async function restrictState(state: State, scope: Scope): Promise<State> {
   const test = scopeTest(scope)
-  const pace = new Pace()
-  const keys: ServiceKey[] = []
-  const { services } = await checkState(state, {
-    pace,
-    onService(key) {
-      keys.push(key)
-    },
-  })
+  const keys = await serviceKeysOf(state)
+  const { services } = state
+  if (services === undefined) throw new TypeError('a state without services has nothing inside a scope')
   const inside: StateService[] = []
-  for (const [index, service] of services.entries()) {
-    if (inScope(test, keys[index] as ServiceKey)) inside.push(service)
-    if (pace.due()) await pace.rest()
+  let index = 0
+  for await (const some of slices(keys)) {
+    for (const key of some) {
+      const service = services[index]
+      if (service !== undefined && inScope(test, key)) inside.push(service)
+      index += 1
+    }
   }
   return { services: inside }
 }

@@ -1,25 +1,32 @@
+import { canonicalServiceKey, parseAddress } from '../model/address.ts'
 import * as check from '../model/check.ts'
-import { serviceName } from '../model/keys.ts'
+import { parseServiceKey, serviceName } from '../model/keys.ts'
 import type { ServiceKey } from '../model/types.ts'
-import { parseAddress } from '../model/address.ts'
+import { checkServiceKey } from '../model/validate.ts'
 
 /**
- * Which virtual services a state speaks of. What lies outside belongs to
- * another controller: it is never read as wrong, nor touched. A function says
- * so for each; or name addresses and firewall marks.
+ * Which virtual services a state speaks of. Services outside belong to another
+ * controller: they are never taken for wrong, nor touched. Give a function that
+ * answers for each service, or addresses, firewall marks and services.
  */
 export type Scope =
   | ((service: ServiceKey) => boolean)
   | {
       /** Addresses, and networks such as '192.0.2.0/24' or '2001:db8::/32', of virtual services. Default none. */
       readonly addresses?: readonly string[]
-      /** Firewall marks, of both families. Default none. */
+      /** Firewall marks. Each means two services, that of IPv4 and that of IPv6 packets. Default none. */
       readonly fwmarks?: readonly number[]
+      /**
+       * Single services, as `parseServiceKey()` reads them or as objects:
+       * 'tcp/192.0.2.1:80', 'fwmark6/5'. A mark here is of one family; 'fwmark/5' is
+       * that of IPv4 packets alone. Default none.
+       */
+      readonly services?: readonly (ServiceKey | string)[]
     }
 
 export type ScopeTest = ((service: ServiceKey) => boolean) | undefined
 
-/** Checks a scope and gives the test that it stands for; `undefined` is everything. */
+/** Checks a scope and gives its test; `undefined` is everything. */
 export function scopeTest(scope: unknown): ScopeTest {
   if (scope === undefined) return undefined
   if (typeof scope === 'function') {
@@ -28,16 +35,19 @@ export function scopeTest(scope: unknown): ScopeTest {
     return (key) => test({ ...key })
   }
   const fields = check.object(scope, 'scope')
-  check.known(fields, ['addresses', 'fwmarks'], [], 'scope')
-  const { addresses = [], fwmarks = [] } = fields
-  if (!Array.isArray(addresses) || !Array.isArray(fwmarks)) {
-    throw new TypeError('scope.addresses and scope.fwmarks must be arrays')
-  }
+  check.known(fields, SCOPE_FIELDS, [], 'scope')
+  const [addresses, fwmarks, services] = SCOPE_FIELDS.map((name) => {
+    const list = fields[name] ?? []
+    if (!Array.isArray(list)) throw new TypeError(`scope.${name} must be an array, got ${check.show(list)}`)
+    return list as unknown[]
+  }) as [unknown[], unknown[], unknown[]]
   const networks = addresses.map((text, index) => parseNetwork(text, `scope.addresses[${String(index)}]`))
   const marks = new Set(
     fwmarks.map((mark, index) => check.whole(mark, `scope.fwmarks[${String(index)}]`, 1, 0xffffffff)),
   )
+  const names = new Set(services.map((one, index) => nameOf(one, `scope.services[${String(index)}]`)))
   return (key) => {
+    if (names.size > 0 && names.has(serviceName(key))) return true
     if (key.protocol === 'fwmark') return marks.has(key.fwmark)
     if (networks.length === 0) return false
     const address = parseAddress(key.address)
@@ -46,7 +56,21 @@ export function scopeTest(scope: unknown): ScopeTest {
   }
 }
 
-/** Whether a service is inside. A function of the caller's that gives something else than true or false is refused. */
+const SCOPE_FIELDS = ['addresses', 'fwmarks', 'services'] as const
+
+/** The name of a service that is given as text or as an object. */
+function nameOf(service: unknown, field: string): string {
+  try {
+    return serviceName(
+      typeof service === 'string' ? parseServiceKey(service) : canonicalServiceKey(checkServiceKey(service)),
+    )
+  } catch (error) {
+    const { message } = error as Error
+    throw new (error instanceof RangeError ? RangeError : TypeError)(`${field}: ${message}`, { cause: error })
+  }
+}
+
+/** Whether a service is inside. Refuses an answer of the caller's function that is neither true nor false. */
 export function inScope(scope: ScopeTest, key: ServiceKey): boolean {
   if (scope === undefined) return true
   const inside: unknown = scope(key)

@@ -21,9 +21,9 @@ export type Step =
       readonly service: ServiceKey
       readonly after: ServiceSpec
       /**
-       * The service that this one stands in for, and that is deleted: another port
-       * of the same protocol and address, or the same mark of the other family. What
-       * a service is known by cannot be edited.
+       * The service that this one replaces, and that is deleted: another port of
+       * the same protocol and address, or the same mark of the other family. The
+       * identity of a service cannot be edited.
        */
       readonly replaces?: ServiceKey
     }
@@ -41,7 +41,7 @@ export type Step =
       readonly server: Required<RealServerKey>
       readonly after: RealServerSpec
       /**
-       * The server that this one stands in for, and that is deleted: another port of
+       * The server that this one replaces, and that is deleted: another port of
        * the same address, or one of the other family. Address and port cannot be edited.
        */
       readonly replaces?: Required<RealServerKey>
@@ -95,7 +95,7 @@ export const STEP_KINDS: readonly StepKind[] = Object.keys({
   'set-sysctl': true,
 } satisfies Record<StepKind, true>) as StepKind[]
 
-/** What a step changes, as a text that is the same for every step of the same thing. */
+/** A text for the thing that a step changes, the same for every step about it. */
 export function subjectOf(step: Step): string {
   switch (step.kind) {
     case 'add-service':
@@ -149,6 +149,11 @@ export function invert(step: Step): readonly Step[] {
     case 'set-sysctl':
       return [{ ...step, before: step.after, after: step.before }]
   }
+}
+
+/** Whether a step takes the weight of a real server. */
+export function quiesces(step: Step): boolean {
+  return step.kind === 'edit-server' && step.after.weight === 0 && step.before.weight !== 0
 }
 
 /** Adds real servers so that they are listed in this order: the kernel puts the newest in front. */

@@ -1,4 +1,4 @@
-import type { RealServerSpec, State } from '../model/types.ts'
+import type { RealServerSpec, State, StateService } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
   DAEMON_FIELDS,
@@ -28,7 +28,7 @@ const SERVICE_ORDER = {
 }
 const SERVER_ORDER = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
 
-function serviceFields(service: State['services'][number]): readonly string[] {
+function serviceFields(service: StateService): readonly string[] {
   return (service.protocol === 'fwmark' ? SERVICE_ORDER.fwmark : SERVICE_ORDER.address).filter(
     (name) => (service as unknown as Fields)[name] !== undefined,
   )
@@ -36,9 +36,10 @@ function serviceFields(service: State['services'][number]): readonly string[] {
 
 export async function formatJson(state: State, signal: AbortSignal | undefined): Promise<string> {
   const out = new Pieces()
-  out.add('{\n  "version": 1,\n  "services": [')
+  const { services } = state
+  out.add(services === undefined ? '{\n  "version": 1' : '{\n  "version": 1,\n  "services": [')
   let separator = ''
-  for await (const some of slices(state.services, signal)) {
+  for await (const some of slices(services ?? [], signal)) {
     for (const service of some) {
       out.add(`${separator}\n    {`)
       separator = ','
@@ -49,7 +50,7 @@ export async function formatJson(state: State, signal: AbortSignal | undefined):
       out.add('\n    }')
     }
   }
-  out.add(state.services.length === 0 ? ']' : '\n  ]')
+  if (services !== undefined) out.add(services.length === 0 ? ']' : '\n  ]')
   if (state.timeouts !== undefined) out.add(`,\n  "timeouts": ${json(state.timeouts, TIMEOUT_FIELDS)}`)
   if (state.syncDaemons !== undefined) {
     const list = state.syncDaemons.map((daemon) => `\n    ${json(daemon, DAEMON_FIELDS)}`)
@@ -81,8 +82,10 @@ async function addServersAsJson(
 
 export async function formatYaml(state: State, signal: AbortSignal | undefined): Promise<string> {
   const out = new Pieces()
-  out.add(state.services.length === 0 ? 'version: 1\nservices: []\n' : 'version: 1\nservices:\n')
-  for await (const some of slices(state.services, signal)) {
+  out.add('version: 1\n')
+  const { services } = state
+  if (services !== undefined) out.add(services.length === 0 ? 'services: []\n' : 'services:\n')
+  for await (const some of slices(services ?? [], signal)) {
     for (const service of some) {
       for (const [at, name] of serviceFields(service).entries()) {
         out.add(`${at === 0 ? '  - ' : '    '}${name}: ${yaml((service as unknown as Fields)[name])}\n`)
@@ -107,8 +110,11 @@ export async function formatYaml(state: State, signal: AbortSignal | undefined):
   return out.text()
 }
 
-function sorted(sysctls: Readonly<Record<string, string>>): [string, string][] {
-  return Object.entries(sysctls).sort(([one], [other]) => (one < other ? -1 : 1))
+/** In the order of their names; their values as strings. */
+function sorted(sysctls: Readonly<Record<string, string | number>>): [string, string][] {
+  return Object.entries(sysctls)
+    .map(([name, value]): [string, string] => [name, String(value)])
+    .sort(([one], [other]) => (one < other ? -1 : 1))
 }
 
 /** A value on one line, its fields in this order. */

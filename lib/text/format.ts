@@ -1,8 +1,7 @@
 import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
 import { checkOptions, oneOf, optionalFunction } from '../model/check.ts'
 import type { State } from '../model/types.ts'
-import { checkState } from '../state/check.ts'
-import { AbortablePace } from '../util/pace.ts'
+import { checkState } from '../state/table.ts'
 import { formatJson, formatYaml } from './format-document.ts'
 import { STATE_FORMATS, type StateFormat } from './syntax-error.ts'
 
@@ -34,15 +33,14 @@ export async function formatState(state: State, options: FormatStateOptions = {}
   optionalFunction(onLoss, 'onLoss')
   oneOf(format, 'format', STATE_FORMATS)
   signal?.throwIfAborted()
-  const pace = new AbortablePace(signal)
-  await checkState(state, { pace })
+  await checkState(state, { signal })
   switch (format) {
     case 'json':
       return formatJson(state, signal)
     case 'yaml':
       return formatYaml(state, signal)
     case 'ipvsadm':
-      return formatLines(state, onLoss, pace)
+      return formatLines(state, onLoss, signal)
   }
 }
 

@@ -1,5 +1,5 @@
 import type { JSONScanner } from 'jsonc-parser'
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 import { slices } from '../util/pace.ts'
 import { ownText } from '../util/pieces.ts'
 

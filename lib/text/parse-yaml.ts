@@ -1,5 +1,5 @@
 import type { Composer, Document, Parser } from 'yaml'
-import type { StatePath } from '../state/check.ts'
+import type { StatePath } from '../state/path.ts'
 import { ownText } from '../util/pieces.ts'
 import { DEEPEST, LONGEST_TOKEN, MOST_MEMBERS } from './json.ts'
 

@@ -2,8 +2,9 @@ import type { Lookups } from '../ipvsadm/endpoints.ts'
 import { parseLines } from '../ipvsadm/parse-state.ts'
 import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/check.ts'
 import type { State } from '../model/types.ts'
-import { checkState, describeAt, formatStatePath, type StatePath } from '../state/check.ts'
-import { AbortablePace, type Pace } from '../util/pace.ts'
+import { describeAt, formatStatePath, type StatePath } from '../state/path.ts'
+import { checkState } from '../state/table.ts'
+import { nextTurn } from '../util/pace.ts'
 import { foreign } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
@@ -58,11 +59,13 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   checkParseOptions(options)
   if (typeof text !== 'string') throw wrong('text', text, 'a string')
   options.signal?.throwIfAborted()
-  const pace = new AbortablePace(options.signal)
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
-  if (body.length > LONG) await pace.rest()
+  if (body.length > LONG) {
+    await nextTurn()
+    options.signal?.throwIfAborted()
+  }
   try {
-    return await parseBody(body, options, pace)
+    return await parseBody(body, options)
   } catch (error) {
     // The signal's reason is the caller's, whatever it is.
     if (!(error instanceof StateSyntaxError) || error === options.signal?.reason) throw error
@@ -73,23 +76,23 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   }
 }
 
-async function parseBody(text: string, options: ParseStateOptions, pace: Pace): Promise<State> {
+async function parseBody(text: string, options: ParseStateOptions): Promise<State> {
   const { format = recognise(text), whole = true } = options
   refuseBinary(text)
   refuseOther(text, format)
-  const state = await parseAs(format, text, options, pace)
+  const state = await parseAs(format, text, options)
   if (!whole) refuseCutOff(text, format)
   return state
 }
 
-function parseAs(format: StateFormat, text: string, options: ParseStateOptions, pace: Pace): Promise<State> {
+function parseAs(format: StateFormat, text: string, options: ParseStateOptions): Promise<State> {
   switch (format) {
     case 'json':
-      return parseJsonState(text, pace, options.signal)
+      return parseJsonState(text, options.signal)
     case 'yaml':
-      return parseYamlState(text, pace)
+      return parseYamlState(text, options.signal)
     case 'ipvsadm':
-      return parseIpvsadmState(text, options, pace)
+      return parseIpvsadmState(text, options)
   }
 }
 
@@ -104,7 +107,7 @@ function refuseCutOff(text: string, format: StateFormat): void {
   })
 }
 
-async function parseJsonState(text: string, pace: Pace, signal: AbortSignal | undefined): Promise<State> {
+async function parseJsonState(text: string, signal: AbortSignal | undefined): Promise<State> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
@@ -120,10 +123,10 @@ async function parseJsonState(text: string, pace: Pace, signal: AbortSignal | un
     if (!(error instanceof JsonError)) throw error
     throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
   }
-  return checked('json', value, pace, async (path) => placeOf(text, await locateInJson(text, path, signal)))
+  return checked('json', value, signal, async (path) => placeOf(text, await locateInJson(text, path, signal)))
 }
 
-async function parseYamlState(text: string, pace: Pace): Promise<State> {
+async function parseYamlState(text: string, signal: AbortSignal | undefined): Promise<State> {
   let parsed
   try {
     parsed = await parseYaml(text)
@@ -139,15 +142,15 @@ async function parseYamlState(text: string, pace: Pace): Promise<State> {
       reason: 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
     })
   }
-  return checked('yaml', value, pace, (path) => placeOf(text, locate(path)))
+  return checked('yaml', value, signal, (path) => placeOf(text, locate(path)))
 }
 
-async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Promise<State> {
+async function parseIpvsadmState(text: string, options: ParseStateOptions): Promise<State> {
   refuseLongLines(text)
   const { state, placeOf } = await parseLines(
     text,
-    lookups,
-    pace,
+    options,
+    options.signal,
     ({ column, message, path, cause }, line) =>
       new StateSyntaxError({
         format: 'ipvsadm',
@@ -159,7 +162,7 @@ async function parseIpvsadmState(text: string, lookups: Lookups, pace: Pace): Pr
       }),
   )
   // parseLines() refuses almost everything in its own words; this is for the rest.
-  return checked('ipvsadm', state, pace, placeOf)
+  return checked('ipvsadm', state, options.signal, placeOf)
 }
 
 /** No ipvsadm line is nearly as long; its words take much more memory than it has characters. */
@@ -198,9 +201,17 @@ type Locate = (
 ) => { line: number; column: number } | Promise<{ line: number; column: number }>
 
 /** Checks what was read. */
-async function checked(format: StateFormat, value: unknown, pace: Pace, locate: Locate): Promise<State> {
+async function checked(
+  format: StateFormat,
+  value: unknown,
+  signal: AbortSignal | undefined,
+  locate: Locate,
+): Promise<State> {
   try {
-    const state = await checkState(value, { pace, refuse: (error, path) => new Refusal(error, path) })
+    const state = await checkState(value, {
+      signal,
+      refuse: (error, path) => new Refusal(error, path),
+    })
     // The object was made here.
     delete (state as { $schema?: unknown }).$schema
     return state

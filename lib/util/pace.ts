@@ -46,21 +46,6 @@ export class Pace {
   }
 }
 
-/** A pace that ends with the signal's reason at the first rest after it was aborted. */
-export class AbortablePace extends Pace {
-  readonly #signal: AbortSignal | undefined
-
-  constructor(signal: AbortSignal | undefined) {
-    super()
-    this.#signal = signal
-  }
-
-  override async rest(): Promise<void> {
-    await super.rest()
-    this.#signal?.throwIfAborted()
-  }
-}
-
 /**
  * Gives a list in slices, and others the JS thread between them where they
  * take long: `for await (const some of slices(list)) for (const one of some) ...`
@@ -93,13 +78,34 @@ export async function* slices<T>(
   }
 }
 
+/** Lists up to this length are not worth a slice of their own. */
+const SHORT = 64
+
+/**
+ * Calls back for each of a list that is part of another one's work: at once
+ * where it is short, else in slices. Always to be awaited.
+ */
+export function forEachOf<T>(
+  list: readonly T[],
+  work: (one: T, index: number) => void,
+): Promise<void> | undefined {
+  if (list.length > SHORT) return inSlices(list, work)
+  for (let index = 0; index < list.length; index++) work(list[index] as T, index)
+  return undefined
+}
+
+async function inSlices<T>(list: readonly T[], work: (one: T, index: number) => void): Promise<void> {
+  let index = 0
+  for await (const some of slices(list)) for (const one of some) work(one, index++)
+}
+
 /** A fifth of what the JS thread may be kept at a time: garbage collection and the caller's own work come on top. */
 const SLICE_MS = 2
 const FIRST_STRIDE = 16
 const LONGEST_STRIDE = 128
 
 /** After timers and sockets had their turn. A browser has no setImmediate(), and a timer that waits four milliseconds will do. */
-function nextTurn(): Promise<void> {
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === 'function') setImmediate(resolve)
     else setTimeout(resolve, 0)

@@ -303,12 +303,12 @@ describe('options', () => {
   })
 })
 
-test('a promise is no state, and says so', async () => {
+test('a promise is not a state, and the error says so', async () => {
   const { ipvs, kernel } = await start()
   const planned = ipvs.plan(BEFORE)
   for (const given of [planned, ipvs.save()]) {
     await expect(ipvs.apply(given as never)).rejects.toThrow(
-      new TypeError('a promise was given, not what it is of: await it first'),
+      'a state must be an object, got a promise: await it first',
     )
     await expect(ipvs.plan(given as never)).rejects.toThrow('await it first')
   }
@@ -350,12 +350,12 @@ describe('a long state', () => {
       const state = many(200)
       const planning = planStates({ services: [] }, state)
       await new Promise((resolve) => setImmediate(resolve))
-      Object.assign(state.services[0]?.realServers?.[at] ?? {}, { address: 'nowhere', weight: -1 })
+      Object.assign(state.services?.[0]?.realServers?.[at] ?? {}, { address: 'nowhere', weight: -1 })
       return planning
     }
     // By then the first has been checked, and the last has not.
     const { wanted, steps } = await planWhile(0)
-    expect(wanted.services[0]?.realServers?.[0]).toMatchObject({ address: '10.2.0.0', weight: 5 })
+    expect(wanted.services?.[0]?.realServers?.[0]).toMatchObject({ address: '10.2.0.0', weight: 5 })
     expect(steps.at(-1)).toMatchObject({ kind: 'add-server', after: { address: '10.2.0.0', weight: 5 } })
     await expect(planWhile(199)).rejects.toThrow('services[0].realServers[199].address must be')
   })

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ApplyError, type PlanOptions, planStates, type State } from '../../lib/index.ts'
+import { ApplyError, type PlanOptions, planStates, type State, type StateService } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { BEFORE, DNS, server, start, WANTED, WEB, writes } from './setup.ts'
@@ -31,7 +31,7 @@ describe('guards', () => {
     expect(await refusal({ allow: [] })).toContain('`allow` is empty: set-sysctl sysctl conntrack may not be')
   })
 
-  test.each<[string, State['services'][number]['realServers']]>([
+  test.each<[string, StateService['realServers']]>([
     ['by deletion', []],
     ['by weight 0', [server(1, { weight: 0 })]],
   ])('refuse to leave a service without a live server %s, unless forced', async (_, realServers) => {
@@ -113,7 +113,7 @@ describe('a plan that was made before', () => {
     const { ipvs, kernel } = await start()
     // A running daemon has a length, a number other spellings, and 1 becomes 2 by itself where memory is short.
     const before: State = {
-      services: BEFORE.services,
+      services: BEFORE.services ?? [],
       syncDaemons: BEFORE.syncDaemons ?? [],
       sysctls: { sync_threshold: '0x3 062', secure_tcp: '2' },
     }

@@ -261,7 +261,7 @@ describe('a failure', () => {
   ])('names the %s that is not there, as a single call does', async (_, wanted, named) => {
     const { ipvs } = await start({ services: [WEB] })
     await expect(ipvs.apply(wanted, { prune: false })).rejects.toThrow(named)
-    const [service] = wanted.services
+    const [service] = wanted.services ?? []
     const [daemon] = wanted.syncDaemons ?? []
     if (daemon !== undefined) await expect(ipvs.startSyncDaemon(daemon)).rejects.toThrow(named)
     if (service === undefined) return

@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { Command } from '../../lib/model/constants.ts'
 import { kernelServiceOf } from '../../lib/model/service-settings.ts'
-import { encodeService } from '../../lib/session/requests.ts'
+import type { ServiceSpec } from '../../lib/model/types.ts'
+import { commands, encodeService } from '../../lib/session/requests.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
+import { formatState } from '../../lib/text.ts'
 import { MARK, server, start, WEB } from './setup.ts'
 
 /** save() on the in-memory kernel: sysctls that are not there, and what others change meanwhile. */
@@ -57,7 +59,7 @@ describe('save', () => {
     await expect(ipvs.save()).rejects.toMatchObject({ code: 'EAGAIN' })
   })
 
-  test('saves a scope, though outside of it lies what no state can have', async () => {
+  test('saves what no caller may ask for', async () => {
     const { kernel, ipvs } = await start()
     const scope = { addresses: [WEB.address] }
     const saved = await ipvs.save({ scope })
@@ -66,10 +68,24 @@ describe('save', () => {
     const request = encodeService(Command.NEW_SERVICE, key, kernelServiceOf({ scheduler: 'wrr' }, 'ipv4'))
     expect(await kernel.batch([request])).toEqual([{}])
     const all = await ipvs.save({ timeouts: false, syncDaemons: false })
-    await expect(ipvs.plan(all)).rejects.toThrow('port 0 takes every port')
+    expect((await ipvs.plan(all)).steps).toEqual([])
+    await expect(ipvs.addService(all.services[0] as ServiceSpec)).rejects.toThrow('port 0 takes every port')
     expect(await ipvs.save({ scope })).toEqual(saved)
     expect(await ipvs.apply(saved, { scope })).toMatchObject({ steps: [] })
     expect((await ipvs.plan({ services: [] }, { scope })).deletions).toBe(8)
+  })
+
+  test('has the whole id of a sync daemon, of which eight bits travel', async () => {
+    const { kernel, ipvs } = await start()
+    await ipvs.stopSyncDaemon('master')
+    const daemon = { state: 'master', multicastInterface: 'eth0', syncId: 0x1ff } as const
+    expect(await kernel.batch([commands.startDaemon(daemon)])).toEqual([{}])
+    const saved = await ipvs.save()
+    expect(saved.syncDaemons).toMatchObject([daemon])
+    expect((await ipvs.plan(saved)).steps).toEqual([])
+    await ipvs.stopSyncDaemon('master')
+    await ipvs.restore(await formatState(saved))
+    expect(await ipvs.save()).toEqual(saved)
   })
 
   test('has all of a sync daemon, of which a kernel before 4.3 reports half', async () => {

@@ -63,7 +63,7 @@ export function unordered(state: State): unknown {
   const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
   return {
     ...state,
-    services: state.services
+    services: (state.services ?? [])
       .map((service) => ({ ...service, realServers: [...(service.realServers ?? [])].sort(byText) }))
       .sort(byText),
   }

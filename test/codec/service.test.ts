@@ -234,32 +234,30 @@ describe.each(ORDERS)('decode service, %s endian', (order) => {
     expect(state).not.toHaveProperty('persistenceEngine')
   })
 
-  test.each<[string, number, readonly string[], boolean]>([
+  test.each<[string, number, readonly (string | number)[], boolean]>([
     ['rr', 0x08 | 0x10 | 0x20, ['flag-1', 'flag-2', 'flag-3'], false],
     ['sh', 0x08 | 0x10 | 0x20, ['sh-fallback', 'sh-port', 'flag-3'], false],
     ['mh', 0x08 | 0x10 | 0x20, ['mh-fallback', 'mh-port', 'flag-3'], false],
     ['mh', 0x10, ['mh-port'], false],
     ['rr', ONEPACKET, [], true],
     ['rr', HASHED, [], false],
-    ['rr', 0xffffffc2, [], false],
+    ['rr', 0xffffffc2, [0xffffffc0], false],
+    ['sh', 0x80000052, ['sh-port', 0x80000040], false],
     ['shx', 0x08, ['flag-1'], false],
-  ])(
-    'names the flags of %s, and keeps the others out of sight (0x%x)',
-    (scheduler, bits, names, onePacket) => {
-      const { state } = decode(...IDENTITY, ...settings(scheduler, bits))
-      expect(state.schedulerFlags).toEqual(names)
-      expect(state.onePacket).toBe(onePacket)
-      expect(Object.keys(state).sort()).toEqual([
-        'family',
-        'key',
-        'onePacket',
-        'rates',
-        'scheduler',
-        'schedulerFlags',
-        'stats',
-      ])
-    },
-  )
+  ])('names the flags of %s, and has a number for the others (0x%x)', (scheduler, bits, names, onePacket) => {
+    const { state } = decode(...IDENTITY, ...settings(scheduler, bits))
+    expect(state.schedulerFlags).toEqual(names)
+    expect(state.onePacket).toBe(onePacket)
+    expect(Object.keys(state).sort()).toEqual([
+      'family',
+      'key',
+      'onePacket',
+      'rates',
+      'scheduler',
+      'schedulerFlags',
+      'stats',
+    ])
+  })
 
   test('steps over what a newer kernel sends, and takes the last of two', () => {
     const { state } = decode(

@@ -157,7 +157,7 @@ describe('what ipvsadm -Sn prints', () => {
   })
 
   test('keeps its order', async () => {
-    const reversed: State = { version: 1, services: [...SAVED_STATE.services].reverse() }
+    const reversed: State = { version: 1, services: [...(SAVED_STATE.services ?? [])].reverse() }
     expect(await parseState(await formatState(reversed, { format: 'ipvsadm' }))).toEqual(reversed)
   })
 })
@@ -305,7 +305,7 @@ describe('a line', () => {
 
   test('of a server of a mark keeps its port whatever the method, and has 0 by default', async () => {
     const { services } = await read('-A -f 1\n-a -f 1 -r 10.1.0.1\n-a -f 1 -r 10.1.0.1:80 -i')
-    expect(services[0]?.realServers?.map(({ port }) => port)).toEqual([0, 80])
+    expect(services?.[0]?.realServers?.map(({ port }) => port)).toEqual([0, 80])
   })
 
   test('may be empty or a comment, and -C before the first service changes nothing', async () => {
@@ -318,7 +318,7 @@ describe('a line', () => {
     const { services } = await read(
       '-A -t [2001:DB8:0:0::1]:080\n-A -u 10.0.0.1:53\n-a -t [2001:db8::1]:80 -r 2001:db8::2',
     )
-    expect(services[0]?.realServers).toHaveLength(1)
+    expect(services?.[0]?.realServers).toHaveLength(1)
   })
 
   test('sets timeouts, of which 0 keeps what there is', async () => {
@@ -911,6 +911,25 @@ describe('what lines cannot say', () => {
       '',
     ],
     ['a sysctl', { services: [], sysctls: { conntrack: '1' } }, 'sysctls.conntrack', ''],
+    ['port 0 without persistence', { services: [{ ...address, port: 0 }] }, 'services[0].port', ''],
+    [
+      'flags without a name',
+      { services: [{ ...address, schedulerFlags: [64, 'flag-2'] }] },
+      'services[0].schedulerFlags',
+      '-A -t 10.0.0.1:80 -s rr -b flag-2\n',
+    ],
+    [
+      'an upper threshold from 2^31 on',
+      own({ upperThreshold: 4294967295, lowerThreshold: 2147483647 }),
+      'services[0].realServers[0].upperThreshold',
+      `${A}${a} -g -w 1 -x 2147483647 -y 2147483647\n`,
+    ],
+    [
+      'a sync id above 255',
+      { services: [], syncDaemons: [{ state: 'master', multicastInterface: 'eth0', syncId: 258 }] },
+      'syncDaemons[0].syncId',
+      '--start-daemon master --mcast-interface eth0 --syncid 2\n',
+    ],
   ])('is an error, or heard of: %s', async (_, state, path, nearest) => {
     await expect(formatState(state, { format: 'ipvsadm' })).rejects.toThrow(
       `ipvsadm lines cannot express ${path}: `,

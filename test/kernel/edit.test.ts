@@ -313,7 +313,7 @@ kernelTests('edit', () => {
       expect(await flags()).toBe(foreign + 0x08 + 0x02)
 
       const read = await netns.ipvs.service(TCP)
-      expect(plain(read)).toEqual({ ...TCP, scheduler: 'rr', schedulerFlags: ['flag-1'] })
+      expect(plain(read)).toEqual({ ...TCP, scheduler: 'rr', schedulerFlags: ['flag-1', foreign] })
       await read.edit({ schedulerFlags: ['flag-2'], onePacket: true, persistence: {} })
       expect(await flags()).toBe(foreign + 0x10 + 0x04 + 0x02 + 0x01)
       await read.edit({ scheduler: 'wrr' })

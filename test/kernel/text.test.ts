@@ -52,7 +52,7 @@ kernelTests('lines of ipvsadm', () => {
     await withNamespace(async (netns) => {
       await netns.run(['ipvsadm', '-R'], LINES)
       // The kernel lists the newest server first.
-      const expected = state.services.map((service) =>
+      const expected = (state.services ?? []).map((service) =>
         service.realServers === undefined
           ? service
           : { ...service, realServers: [...service.realServers].reverse() },
@@ -89,7 +89,7 @@ kernelTests('lines of ipvsadm', () => {
       const numeric = await netns.run(['ipvsadm', '-Sn'])
       expect(numeric).toContain('-A -f -1 -6')
       const state = await parseState(numeric)
-      expect(sorted(state.services, true)).toEqual(sorted(table, true))
+      expect(sorted(state.services ?? [], true)).toEqual(sorted(table, true))
       // Byte for byte but for that mark, which ipvsadm would not take back.
       expect(await formatState(state, { format: 'ipvsadm' })).toBe(numeric.replace('-f -1', '-f 4294967295'))
 
@@ -104,7 +104,7 @@ kernelTests('lines of ipvsadm', () => {
         lookupService: (name) => services.get(name),
         lookupHost: () => undefined,
       })
-      expect(sorted(again.services, true)).toEqual(sorted(table, true))
+      expect(sorted(again.services ?? [], true)).toEqual(sorted(table, true))
     })
   })
 
@@ -138,7 +138,7 @@ kernelTests('lines of ipvsadm', () => {
         lookupService: (name) => services.get(name),
         lookupHost: (name, family) => hosts.get(`${name} ${family}`),
       })
-      expect(sorted(state.services)).toEqual(await tableOf(netns))
+      expect(sorted(state.services ?? [])).toEqual(await tableOf(netns))
     })
   })
 
@@ -205,9 +205,9 @@ kernelTests('lines of ipvsadm', () => {
         const lines = await formatState(state, { format: 'ipvsadm' })
         await withNamespace(async (netns) => {
           await netns.run(['ipvsadm', '-R'], lines)
-          expect(sorted(await tableOf(netns), true)).toEqual(sorted(state.services, true))
-          expect(sorted((await parseState(lines, { format: 'ipvsadm' })).services, true)).toEqual(
-            sorted(state.services, true),
+          expect(sorted(await tableOf(netns), true)).toEqual(sorted(state.services ?? [], true))
+          expect(sorted((await parseState(lines, { format: 'ipvsadm' })).services ?? [], true)).toEqual(
+            sorted(state.services ?? [], true),
           )
         })
       }),

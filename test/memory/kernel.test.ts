@@ -63,10 +63,7 @@ describe('opening', () => {
     ],
     ['there is no sysctl net.ipv4.vs.nosuch in Linux 6.12', { sysctls: { nosuch: '1' } }],
     ["sysctl conntrack cannot be 'on': EINVAL in Linux", { sysctls: { conntrack: 'on' } }],
-    [
-      'sysctl conntrack must be a number, or the text of the file, got true',
-      { sysctls: { conntrack: true } },
-    ],
+    ['sysctl conntrack must be a number or a string, got true', { sysctls: { conntrack: true } }],
   ]
 
   function one(more: object): object {

@@ -3,7 +3,7 @@ import { MemoryKernel } from '../../lib/memory/kernel.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { likely, show } from '../../lib/model/check.ts'
 import { printable } from '../../lib/model/printable.ts'
-import { checkState } from '../../lib/state/check.ts'
+import { checkState } from '../../lib/state/table.ts'
 import { planStates } from '../../lib/state/plan.ts'
 import { formatState, parseState, type State } from '../../lib/text.ts'
 

@@ -266,6 +266,12 @@ describe('names and choices', () => {
       TypeError,
       /^schedulerFlags must be one of 'flag-1'.*, got 8$/,
     ],
+    [
+      'schedulerFlags without a name',
+      inService('schedulerFlags', ['flag-1', 64]),
+      TypeError,
+      /^schedulerFlags must be one of 'flag-1'.*, got 64$/,
+    ],
     ['schedulerFlags, a hole', inService('schedulerFlags', Array(1)), TypeError, /got undefined/],
     [
       'schedulerFlags of another scheduler',
@@ -341,7 +347,7 @@ describe('names and choices', () => {
       'lowerThreshold alone',
       inServer('lowerThreshold', 1),
       RangeError,
-      /^lowerThreshold must not be above upperThreshold \(0\), got 1: name upperThreshold too$/,
+      /^lowerThreshold must not be above upperThreshold \(0\), got 1: give upperThreshold too$/,
     ],
     [
       'lowerThreshold above',

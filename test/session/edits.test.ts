@@ -59,7 +59,7 @@ describe('edit of a service', () => {
     expect(flags(request)).toEqual([0x04, 0x04])
     expect(web).toMatchObject({
       scheduler: 'sh',
-      schedulerFlags: ['sh-port'],
+      schedulerFlags: ['sh-port', 0x40],
       onePacket: true,
       persistence: { timeoutSeconds: 77 },
       persistenceEngine: 'sip',

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatPlan, type Plan, planStates, type PlanOptions, type State } from '../../lib/index.ts'
+import {
+  formatPlan,
+  type Plan,
+  planStates,
+  type PlanOptions,
+  type State,
+  type StateService,
+} from '../../lib/index.ts'
 import { canonicalTable, table } from '../helpers/kernel-arbitraries.ts'
 import { cases } from '../helpers/depth.ts'
 import { chooseSeed } from '../helpers/random.ts'
@@ -10,7 +17,7 @@ import { chooseSeed } from '../helpers/random.ts'
 const WEB = { protocol: 'tcp', address: '10.0.0.2', port: 80 } as const
 const real = (last: number, more: object = {}) =>
   ({ address: `10.1.0.${String(last)}`, port: 8080, method: 'masquerade', weight: 1, ...more }) as const
-const web = (...realServers: State['services'][number]['realServers'] & object): State => ({
+const web = (...realServers: StateService['realServers'] & object): State => ({
   services: [{ ...WEB, realServers }],
 })
 
@@ -210,7 +217,7 @@ describe('planStates', () => {
 
     test('is refused where nothing loads it, and the error says what would', async () => {
       await expect(planStates(none, lblc('60', 'lblcr'))).rejects.toThrow(
-        "sysctls.lblc_expiration: what is there does not have it, so it cannot be wanted: the module ip_vs_lblc has it, which a service with the scheduler 'lblc' loads, or `modprobe ip_vs_lblc`",
+        "sysctls.lblc_expiration: the current state does not include this, so it cannot be compared; the module ip_vs_lblc has it, which a service with the scheduler 'lblc' loads, or `modprobe ip_vs_lblc`",
       )
     })
   })
@@ -305,6 +312,10 @@ describe('planStates', () => {
     ['a network with odd bits', { addresses: ['10.0.0.3/31', '192.0.2.2/31'] }, [0]],
     ['a mark', { fwmarks: [5] }, [3]],
     ['a mark and an address', { fwmarks: [4, 5], addresses: ['::/0'] }, [2, 3]],
+    ['a service', { services: ['tcp/192.0.2.1:80'] }, [1]],
+    ['services, however they are written', { services: ['tcp/[2001:DB8:0::1]:80', WEB] }, [0, 2]],
+    ['a mark of IPv4', { services: ['fwmark/5'] }, [3]],
+    ['a mark of IPv6', { services: ['fwmark6/5'] }, []],
     ['nothing', {}, []],
     ['a function', ({ protocol }) => protocol === 'fwmark', [3]],
   ])('looks only at what is inside of a scope: %s', async (_, scope, inside) => {
@@ -312,7 +323,20 @@ describe('planStates', () => {
     const ids = (keys: readonly object[]): string[] => keys.map((key) => JSON.stringify(key)).sort()
     expect(
       ids(plan.steps.map((step) => ('service' in step ? { ...step.service, family: undefined } : {}))),
-    ).toEqual(ids(inside.map((index) => ({ ...two.services[index], realServers: undefined }))))
+    ).toEqual(ids(inside.map((index) => ({ ...two.services?.[index], realServers: undefined }))))
+  })
+
+  test('a mark in a scope is that of both families, a service of one', async () => {
+    const marks: State = {
+      services: (['ipv4', 'ipv6'] as const).map((family) => ({ protocol: 'fwmark', fwmark: 5, family })),
+    }
+    const deleted = async (scope: PlanOptions['scope'] & object): Promise<unknown[]> => {
+      const { steps } = await planStates(marks, { services: [] }, { scope })
+      return steps.map((step) => 'service' in step && 'family' in step.service && step.service.family)
+    }
+    expect((await deleted({ fwmarks: [5] })).sort()).toEqual(['ipv4', 'ipv6'])
+    expect(await deleted({ services: ['fwmark/5'] })).toEqual(['ipv4'])
+    expect(await deleted({ services: ['fwmark6/5'] })).toEqual(['ipv6'])
   })
 
   test.each<[State, PlanOptions, string]>([
@@ -321,28 +345,28 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { conntrack: '1' } },
       {},
-      'sysctls.conntrack: what is there does not have it, so it cannot be wanted: sysctls() lists those that a kernel has',
+      'sysctls.conntrack: the current state does not include this, so it cannot be compared; sysctls() lists those that a kernel has',
     ],
-    [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be wanted: did you mean 'conntrack'?"],
+    [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be compared; did you mean 'conntrack'?"],
     [
       { services: [], timeouts: { tcpSeconds: 1 } },
       {},
-      'timeouts.tcpSeconds: what is there does not have it',
+      'timeouts.tcpSeconds: the current state does not include this, so it cannot be compared; leave it out',
     ],
     [
       { services: [], sysctls: { constructor: '1' } },
       {},
-      'sysctls.constructor: what is there does not have it',
+      'sysctls.constructor: the current state does not include this',
     ],
     [
       '-A -f 1' as never,
       {},
-      "a state must be an object, got '-A -f 1': restore() and parseState() read a text",
+      "a state must be an object, got '-A -f 1': restore() and parseState() read text",
     ],
     [
       Buffer.from('{}') as never,
       {},
-      'a state must be an object, got bytes: restore() and parseState() read a text',
+      'a state must be an object, got bytes: restore() and parseState() read text',
     ],
     [
       { services: [{ ...WEB, realServers: [real(1), real(2, { weight: -1 })] }] },
@@ -356,6 +380,17 @@ describe('planStates', () => {
       { scope: { addresses: ['192.0.2.0/x'] } },
       "scope.addresses[0]: its prefix length must be a whole number 0 to 32, got 'x'",
     ],
+    [
+      two,
+      { scope: { services: ['192.0.2.1:80'] } },
+      "scope.services[0]: a virtual service is written like 'tcp/192.0.2.10:80'",
+    ],
+    [
+      two,
+      { scope: { services: [WEB, { ...WEB, port: 65536 }] } },
+      'scope.services[1]: port must be a whole number 0 to 65535, got 65536',
+    ],
+    [two, { scope: { services: 'fwmark6/5' as never } }, "scope.services must be an array, got 'fwmark6/5'"],
     [two, { scope: (() => 'yes') as never }, "scope must give true or false, got 'yes' for"],
   ])('refuses %j with %j', async (wanted, options, message) => {
     await expect(planStates({ services: [], sysctls: {} }, wanted, options)).rejects.toThrow(message)
@@ -431,7 +466,7 @@ describe('formatPlan', () => {
     }
     const shown = String.raw`a\u001b]0;x\u0007\n- \u009b31m\u202e`
     // planStates() may refuse such names; a plan may come from anywhere.
-    const step = { kind: 'edit-service', service: WEB, before: from.services[0], after: to.services[0] }
+    const step = { kind: 'edit-service', service: WEB, before: from.services?.[0], after: to.services?.[0] }
     const plan = { steps: [step], starved: [], reordered: [], deletions: 0 } as unknown as Plan
     for (const color of [false, true]) {
       const text = await formatPlan(plan, { color })

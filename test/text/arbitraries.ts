@@ -65,7 +65,7 @@ function servers(
   const rest = {
     weight: int,
     lowerThreshold: fc.nat(9),
-    upperThreshold: fc.integer({ min: 10, max: 2147483647 }),
+    upperThreshold: fc.integer({ min: 10, max: sayable ? 2147483647 : 4294967295 }),
   }
   const one: fc.Arbitrary<RealServerSpec> = sayable
     ? fc
@@ -124,8 +124,9 @@ function services(sayable: boolean): fc.Arbitrary<StateService> {
       fwmark: fc.oneof(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 1, max: 4294967295 })),
       scheduler: fc.oneof(fc.constantFrom('rr', 'wlc', 'sh', 'mh', 'none'), sayable ? word : name),
       bits: fc.nat(7),
+      unnamed: sayable ? fc.constant(0) : fc.constantFrom(0, 0, 64, 4294967232),
       onePacket: fc.boolean(),
-      seconds: sayable ? fc.integer({ min: 1, max: 2678400 }) : fc.nat(4294967),
+      seconds: sayable ? fc.integer({ min: 1, max: 2678400 }) : fc.nat(42949672),
       mask: fc.constantFrom('255.255.255.255', '255.255.0.0', '0.0.0.0'),
       length: fc.constantFrom(1, 64, 128),
       persistent: fc.boolean(),
@@ -137,7 +138,10 @@ function services(sayable: boolean): fc.Arbitrary<StateService> {
       const own = draw.scheduler === 'sh' || draw.scheduler === 'mh' ? draw.scheduler : undefined
       const names =
         own === undefined ? ['flag-1', 'flag-2', 'flag-3'] : [`${own}-fallback`, `${own}-port`, 'flag-3']
-      const flags = names.filter((_, bit) => ((draw.bits >> bit) & 1) === 1)
+      const flags = [
+        ...names.filter((_, bit) => ((draw.bits >> bit) & 1) === 1),
+        ...(draw.unnamed === 0 ? [] : [draw.unnamed]),
+      ]
       const onePacket = draw.onePacket && (!sayable || mark || draw.protocol === 'udp')
       const key = mark
         ? { protocol: 'fwmark', fwmark: draw.fwmark, family: six ? 'ipv6' : 'ipv4' }
@@ -165,7 +169,7 @@ function daemons(sayable: boolean): fc.Arbitrary<SyncDaemonSpec[]> {
       {
         state: fc.constant(state),
         multicastInterface: sayable ? word : name,
-        syncId: fc.nat(255),
+        syncId: fc.integer({ min: 0, max: sayable ? 255 : 4294967295 }),
         maxLengthBytes: fc.integer({ min: 1, max: 65507 }),
         multicastGroup: fc.constantFrom('224.0.0.82', 'ff05::51'),
         multicastPort: port,

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { formatState, parseState } from '../../lib/text.ts'
 import { makeSchema, SCHEMA_FILE } from '../../scripts/schema.mjs'
-import { checkState } from '../../lib/state/check.ts'
+import { checkState } from '../../lib/state/table.ts'
 import { cases } from '../helpers/depth.ts'
 import { chooseSeed } from '../helpers/random.ts'
 import { states } from './arbitraries.ts'
@@ -44,6 +44,11 @@ describe('the schema and the library', () => {
     ['a mark with a family', { services: [{ ...mark, family: 'ipv6', fwmark: 4294967295 }] }],
     ['a protocol number', service({ protocol: 50 })],
     ['port 0 with persistence', service({ port: 0, persistence: {} })],
+    ['port 0 without persistence', service({ port: 0 })],
+    ['the longest persistence', service({ persistence: { timeoutSeconds: 42949672 } })],
+    ['flags without a name', service({ schedulerFlags: ['flag-1', 64, 4294967232] })],
+    ['the highest thresholds', server({ upperThreshold: 4294967295, lowerThreshold: 4294967295 })],
+    ['the highest id of a daemon', daemon({ syncId: 4294967295 })],
     ['flags of sh', service({ scheduler: 'sh', schedulerFlags: ['sh-port', 'flag-3'] })],
     ['flags of mh', service({ scheduler: 'mh', schedulerFlags: ['mh-port'] })],
     ['masks', service({ persistence: { netmask: '255.255.0.0' } })],
@@ -87,6 +92,10 @@ describe('the schema and the library', () => {
     ],
     ['timeouts', { services: [], timeouts: { tcpSeconds: 1, udpSeconds: 21474836 } }],
     ['sysctls', { services: [], sysctls: { conntrack: '1', sync_threshold: '3\t50' } }],
+    ['sysctls that are numbers', { services: [], sysctls: { conntrack: 1, conn_lfactor: -4 } }],
+    ['timeouts alone', { timeouts: { tcpSeconds: 1 } }],
+    ['daemons alone', { version: 1, syncDaemons: [] }],
+    ['sysctls alone', { sysctls: {} }],
   ])('both take %s', async (_, state) => {
     expect(validate(state), JSON.stringify(validate.errors)).toBe(true)
     expect(await accepted(state)).toBe(true)
@@ -94,6 +103,8 @@ describe('the schema and the library', () => {
 
   test.each<[string, unknown]>([
     ['nothing', {}],
+    ['nothing but a version', { version: 1 }],
+    ['nothing but a schema', { $schema: 'https://example.org/state.schema.json' }],
     ['null', null],
     ['an array', []],
     ['a schema that is no text', { $schema: {}, services: [] }],
@@ -124,7 +135,6 @@ describe('the schema and the library', () => {
     ['a port', service({ port: 65536 })],
     ['half a port', service({ port: 80.5 })],
     ['a port in quotes', service({ port: '80' })],
-    ['port 0 without persistence', service({ port: 0 })],
     ['a mark of 0', { services: [{ ...mark, fwmark: 0 }] }],
     ['a mark of 2^32', { services: [{ ...mark, fwmark: 4294967296 }] }],
     ['no mark', { services: [{ protocol: 'fwmark' }] }],
@@ -143,7 +153,10 @@ describe('the schema and the library', () => {
     ['null for persistence', service({ persistence: null })],
     ['an unknown field of persistence', service({ persistence: { timeout: 1 } })],
     ['persistence below 0', service({ persistence: { timeoutSeconds: -1 } })],
-    ['persistence that wraps', service({ persistence: { timeoutSeconds: 4294968 } })],
+    ['persistence that wraps', service({ persistence: { timeoutSeconds: 42949673 } })],
+    ['a flag that has a name', service({ schedulerFlags: [8] })],
+    ['more flags than there are bits', service({ schedulerFlags: [4294967296] })],
+    ['half a flag', service({ schedulerFlags: [64.5] })],
     ['a mask', service({ persistence: { netmask: '255.255.255' } })],
     ['a length beyond IPv4', service({ persistence: { netmask: 33 } })],
     ['a length of 0 for IPv6', { services: [{ ...six, persistence: { netmask: 0 } }] }],
@@ -186,7 +199,8 @@ describe('the schema and the library', () => {
     ['a daemon of no state', daemon({ state: 'both' })],
     ['a daemon without interface', { services: [], syncDaemons: [{ state: 'master' }] }],
     ['a long interface', daemon({ multicastInterface: '1234567890123456' })],
-    ['a sync id', daemon({ syncId: 256 })],
+    ['a sync id', daemon({ syncId: 4294967296 })],
+    ['a threshold', server({ upperThreshold: 4294967296 })],
     ['a length', daemon({ maxLengthBytes: 65508 })],
     ['a group', daemon({ multicastGroup: '10.0.0.1' })],
     ['a group of IPv6', daemon({ multicastGroup: 'fe80::1' })],
@@ -202,7 +216,8 @@ describe('the schema and the library', () => {
       `a ${state} twice`,
       { services: [], syncDaemons: Array(2).fill({ state, multicastInterface: 'eth0' }) },
     ]),
-    ['a sysctl that is a number', { services: [], sysctls: { conntrack: 1 } }],
+    ['a sysctl that is true', { services: [], sysctls: { conntrack: true } }],
+    ['a sysctl that is half a number', { services: [], sysctls: { conntrack: 0.5 } }],
     ['a sysctl elsewhere', { services: [], sysctls: { '../x': '1' } }],
     ['a sysctl of two lines', { services: [], sysctls: { conntrack: '1\n2' } }],
   ])('both refuse %s', async (_, state) => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { AbortablePace, Pace, slices } from '../../lib/util/pace.ts'
+import { Pace, slices } from '../../lib/util/pace.ts'
 
 /** How long work keeps the JS thread, by a clock that only this test moves. */
 
@@ -72,12 +72,6 @@ test('a rest lets timers and sockets have their turn', async () => {
   })
   await new Pace().rest()
   expect(turn).toBe(true)
-})
-
-test('a rest ends with the reason of a signal that was aborted', async () => {
-  await new AbortablePace(undefined).rest()
-  const reason = new Error('enough')
-  await expect(new AbortablePace(AbortSignal.abort(reason)).rest()).rejects.toBe(reason)
 })
 
 test('map() makes something of each in order, in slices', async () => {

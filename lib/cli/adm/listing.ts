@@ -117,7 +117,7 @@ function attributes(service: Service<Counter>): string {
 
 /** Flags as ipvsadm lists them: it does not know the third of sh and mh. */
 function ownFlags({ scheduler, schedulerFlags }: Service<Counter>): readonly string[] {
-  const named = namedFlags(schedulerFlags)
+  const named = namedFlags(schedulerFlags).map(String)
   return scheduler === 'sh' || scheduler === 'mh' ? named.filter((flag) => flag !== 'flag-3') : named
 }
 

@@ -34,6 +34,8 @@ export const diff: CommandDefinition = {
       throw new UsageError(`only one of the two can be '${a}'; the other must be a file`)
     const { before, after } = await readBoth(run, options, a, b)
     const { one, other, left } = inCommon(before, after)
+    if (Object.keys(one).length === 0)
+      throw new UsageError(`'${a}' and '${b}' have no part in common to compare`)
     // What only the table has was read along with the rest, and tells nothing about the file.
     if (a !== LIVE && b !== LIVE)
       for (const part of left) run.note(line`only one of the two has ${part}: not compared`)
@@ -116,8 +118,10 @@ function inCommon(
   const daemons = [one.syncDaemons, other.syncDaemons]
   if ((daemons[0] === undefined) !== (daemons[1] === undefined)) left.push('syncDaemons')
   const compared = daemons[0] !== undefined && daemons[1] !== undefined
+  if ((one.services === undefined) !== (other.services === undefined)) left.push('services')
+  const bothHaveServices = one.services !== undefined && other.services !== undefined
   const restrict = ({ services, syncDaemons }: State, at: 0 | 1): State => ({
-    services,
+    ...(bothHaveServices && services !== undefined && { services }),
     ...(timeouts[at] !== undefined && { timeouts: timeouts[at] }),
     ...(sysctls[at] !== undefined && { sysctls: sysctls[at] }),
     ...(compared && syncDaemons !== undefined && { syncDaemons }),

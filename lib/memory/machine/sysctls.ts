@@ -1,6 +1,6 @@
 import { object } from '../../model/check.ts'
 import { Errno, errnoName } from '../../model/errno.ts'
-import { checkSysctlValue, readCpuList } from '../../model/validate.ts'
+import { checkSysctlValue, readCpuList } from '../../model/sysctls.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with the values that a new namespace has. */

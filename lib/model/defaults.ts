@@ -1,0 +1,7 @@
+import type { ForwardingMethod, Scheduler } from './types.ts'
+
+/** Values of the fields that a spec or a state leaves out, as ipvsadm has them. */
+export const DEFAULT_SCHEDULER: Scheduler = 'wlc'
+export const DEFAULT_PERSISTENCE_SECONDS = 300
+export const DEFAULT_METHOD: ForwardingMethod = 'direct'
+export const DEFAULT_WEIGHT = 1
