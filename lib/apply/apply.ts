@@ -92,21 +92,22 @@ async function applyWhileOpen(
 }
 
 function isPlan(target: State | Plan): target is Plan {
-  // Callers without types may give anything; completeState() says what is wrong with it.
+  // Callers without types may pass anything; completeState() says what is wrong with it.
   const given = target as unknown
   return typeof given === 'object' && given !== null && 'steps' in target && Array.isArray(target.steps)
 }
 
 function optionsOfPlan(given: Plan, options: ApplyOptions): PlanOptions {
   for (const name of PLAN_OPTIONS) {
-    if (options[name] !== undefined) throw new TypeError(`${name} belongs to the plan: give it to plan()`)
+    if (options[name] !== undefined) throw new TypeError(`${name} is part of the plan: pass it to plan()`)
   }
   return check.object(given.options, 'options of a plan')
 }
 
 async function goalOf(wanted: State, { scope }: Comparison): Promise<Table> {
-  // What plan(), save() and readState() give, without an await.
-  if (wanted instanceof Promise) throw new TypeError('a promise was given, not what it is of: await it first')
+  // The result of plan(), save() or readState() without an await.
+  if (wanted instanceof Promise)
+    throw new TypeError('got a promise instead of a state or plan: await it first')
   const goal = await completeState(wanted)
   if (scope !== undefined) await checkWithin(goal, scope)
   return goal

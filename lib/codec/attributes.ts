@@ -331,6 +331,6 @@ export function malformed(what: string): IpvsError {
   return new IpvsError({
     errno: Errno.EBADMSG,
     command: 'decode',
-    message: `EBADMSG: a reply of the kernel cannot be read: ${what}`,
+    message: `EBADMSG: a reply from the kernel could not be read: ${what}`,
   })
 }

@@ -308,7 +308,7 @@ test('a promise is no state, and says so', async () => {
   const planned = ipvs.plan(BEFORE)
   for (const given of [planned, ipvs.save()]) {
     await expect(ipvs.apply(given as never)).rejects.toThrow(
-      new TypeError('a promise was given, not what it is of: await it first'),
+      new TypeError('got a promise instead of a state or plan: await it first'),
     )
     await expect(ipvs.plan(given as never)).rejects.toThrow('await it first')
   }

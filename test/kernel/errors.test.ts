@@ -124,7 +124,7 @@ kernelTests('errors of the kernel', () => {
         errno: -17,
         command: 'addService',
         service: TCP,
-        message: /tcp\/10\.0\.0\.1:80.*exists already; change it with editService/,
+        message: /tcp\/10\.0\.0\.1:80.*already exists; change it with editService/,
       })
       await expectError(ipvs.addRealServer(TCP, SERVER), {
         code: 'EEXIST',
