@@ -5,14 +5,14 @@ import { checkedSteps } from '../state/check-steps.ts'
 import type { RunnableStep } from '../state/steps.ts'
 import type { Session } from './session.ts'
 
-/** What became of one step of `runSteps()`. */
+/** The outcome of one step of `runSteps()`. */
 export interface StepOutcome<S extends RunnableStep = RunnableStep> {
   readonly step: S
   /** Why it was not done. Absent: it was done. */
   readonly error?: IpvsError
 }
 
-/** Runs steps in order, whatever becomes of those before. See Ipvs.runSteps(). */
+/** Runs all steps in order, also after one has failed. See Ipvs.runSteps(). */
 export async function runSteps<S extends RunnableStep>(
   session: Session,
   steps: readonly S[],
