@@ -30,7 +30,7 @@ export type ReconcileSource =
 export interface FileSource extends Lookups {
   readonly file: string
   readonly format?: StateFormat
-  /** Whether it is known to be whole, even if its last line has no end. Default false. */
+  /** Accepts the file as complete even if its last line does not end in a newline. Default false. */
   readonly whole?: boolean
 }
 

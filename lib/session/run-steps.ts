@@ -21,7 +21,7 @@ export async function runSteps<S extends RunnableStep>(
   checkOptions(options, ['signal'])
   if (!Array.isArray(steps)) throw new TypeError(`steps must be an array, got ${show(steps)}`)
   const given = [...(steps as readonly S[])]
-  // Checked when its turn comes, for it takes its place in the order of calls now.
+  // It takes its place in the order of calls now, and is checked when its turn comes.
   const errors = await session.exclusive(
     'runSteps',
     async (access) => access.write(await checkedSteps(given)),
