@@ -365,7 +365,7 @@ describe('ipvs apply', () => {
       const { status, stderr } = await ipvs(['apply', path, '--yes', '--keep-going'], { kernel })
       expect(status).toBe(8)
       expect(stderr).toContain(
-        'ipvs: delete-server tcp/192.0.2.10:80 -> 10.0.0.8:80: left out, because another step of this service failed\n',
+        'ipvs: delete-server tcp/192.0.2.10:80 -> 10.0.0.8:80: skipped, because another step of this service failed\n',
       )
       expect(await lines()).toBe(LINES)
     })
