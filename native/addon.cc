@@ -33,8 +33,8 @@ constexpr uint32_t kMaxAttribute = 0x3fff;
 // JavaScript can be terminated between any two calls and during each of them:
 // worker.terminate() and the time limits of node:vm come from other threads.
 // From then on each call that could run JavaScript fails, often without a pending
-// exception. So a failed call gives nothing here (nullptr, nullopt or false), a
-// call that is given nothing fails (Node-API refuses nullptr), and in the end Node
+// exception. So a failed call returns nothing here (nullptr, nullopt or false), a
+// call that gets nothing fails (Node-API refuses nullptr), and in the end Node
 // gets nothing. Throwing has no effect then.
 //
 // The C++ wrappers of napi.h are not used: they answer a failed call with an
@@ -547,7 +547,7 @@ class Requests {
 
 // ---- Work on libuv's pool threads.
 
-// What a Socket and its task share: the task may outlive the Socket, which is
+// Shared by a Socket and its task: the task may outlive the Socket, which is
 // collected when JavaScript has dropped it. `busy` and `closed` are for the JS
 // thread alone. `genl` is the task's while `busy` is set, else the JS thread's;
 // queueing a task and finishing it order the two.

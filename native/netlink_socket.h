@@ -26,7 +26,7 @@ class Deadline {
   int64_t end_ms_ = 0;
 };
 
-// Where Receive() puts one datagram, and what it found.
+// The room for one datagram of Receive(), and its result.
 struct Datagram {
   uint8_t* data = nullptr;
   size_t capacity = 0;

@@ -113,7 +113,7 @@ async function goalOf(wanted: State, { scope }: Comparison): Promise<Table> {
   return goal
 }
 
-/** What has to be read of a director to compare it with a state. */
+/** The parts of a director to read for comparing it with a state. */
 function partsOf({ timeouts, syncDaemons, sysctls }: Table): Parts {
   return {
     timeouts: timeouts !== undefined,

@@ -19,8 +19,7 @@ export interface Inverse {
  * @param errors The errors of those that failed.
  * @param quiescing Those of them that set a server to weight 0 for a drain.
  * @param now The table as it is now; `undefined` if it could not be read.
- * @param keepWeights Whether the weights of servers belong to someone else: those of servers that are there stay as
- *   they are by now.
+ * @param keepWeights Whether someone else sets the weights of servers: existing servers keep their present weight.
  */
 export async function inverseOf(
   sent: readonly Step[],

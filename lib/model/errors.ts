@@ -163,7 +163,7 @@ function reasonOfSystemCall(
   const name = netns === undefined ? '' : ` '${netns}'`
   if (syscall === 'setns' || syscall === 'unshare') {
     if (code === 'EPERM') {
-      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, besides CAP_NET_ADMIN.'
+      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, in addition to CAP_NET_ADMIN.'
     }
     if (code === 'EINVAL') return `the file${name} is not a network namespace.`
     return undefined
