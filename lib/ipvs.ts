@@ -74,10 +74,10 @@ export interface SnapshotEntry<N extends Counter = number> {
 /**
  * The IPVS table of one network namespace.
  *
- * Calls are done in the order they are made, one after the other; those of one
- * tick travel to the kernel together, each with its own outcome. All of them
- * need the capability CAP_NET_ADMIN in the initial user namespace, and reject
- * with {@link IpvsError} EPERM without it.
+ * Calls run one after the other, in the order they are made. Calls of one tick
+ * travel to the kernel together, each with its own outcome. All of them need the
+ * capability CAP_NET_ADMIN in the initial user namespace, and reject with
+ * {@link IpvsError} EPERM without it.
  *
  * Misuse rejects with a TypeError or RangeError that names the field, before
  * anything is sent.
@@ -91,32 +91,33 @@ export class Ipvs {
 
   /**
    * Opens a socket to the kernel. Kernels since 5.16 load the module `ip_vs` by
-   * themselves; before that it must have been loaded. Succeeds without the
-   * capability too: the kernel checks at each request, and `info()` is a cheap one.
+   * themselves; with an older kernel, load it first. Opening succeeds without the
+   * capability: the kernel checks it at each request, and `info()` is a cheap one.
    *
    * @throws {IpvsError} ENOENT if the kernel has no IPVS or there is no such
-   *   network namespace, EPERM if the namespace may not be entered.
-   * @throws {Error} ERR_IPVS_ADDON if the addon does not load, and
-   *   ERR_IPVS_PLATFORM where this is not Linux.
+   *   network namespace, EPERM if the process may not enter the namespace.
+   * @throws {Error} ERR_IPVS_ADDON if the addon does not load,
+   *   ERR_IPVS_PLATFORM if this is not Linux.
    */
   static async open(options: OpenOptions = {}): Promise<Ipvs> {
     return new Ipvs(await openSession(options))
   }
 
   /**
-   * Tries what this kernel can do, in a scratch network namespace that ends
-   * with the probe: no service of yours is touched. Loads the schedulers and
-   * persistence engines that it tries. Needs CAP_SYS_ADMIN for the namespace.
+   * Finds out by trying what this kernel can do, in a scratch network namespace
+   * that ends with the probe: none of your services is touched. Loads the
+   * schedulers and persistence engines that it tries. Needs CAP_SYS_ADMIN for the
+   * namespace.
    */
   static async probe(options: OpenOptions = {}): Promise<Capabilities> {
     return inScratch(options, 'probe', probe)
   }
 
   /**
-   * Waits for what was asked for, then closes the socket. May be called again.
-   * Later calls reject with EBADF. A drain, or an apply that drains, does not
-   * wait for connections any longer: it gives the weights back, an apply undoes
-   * all it did, and it rejects with EBADF.
+   * Waits for calls in progress, then closes the socket. May be called again.
+   * Later calls reject with EBADF. A drain, or an apply that drains, stops waiting
+   * for connections and rejects with EBADF: a drain restores the weight, an apply
+   * undoes everything it did.
    */
   close(): Promise<void> {
     return this.#session.close()
@@ -138,10 +139,10 @@ export class Ipvs {
   }
 
   /**
-   * Sets the timeouts that are named, 1 to 21474836 seconds each. Timers that
-   * run are not touched.
+   * Sets the timeouts that are named, 1 to 21474836 seconds each. Running timers
+   * keep their time.
    *
-   * @throws {IpvsError} EINVAL above 2147483647 divided by the kernel's CONFIG_HZ; nothing is set then.
+   * @throws {IpvsError} EINVAL above 2147483647 divided by the kernel's CONFIG_HZ; then nothing is set.
    */
   async setTimeouts(timeouts: Partial<Timeouts>, options: RequestOptions = {}): Promise<void> {
     return setTimeouts(this.#session, timeouts, options)
@@ -158,8 +159,8 @@ export class Ipvs {
 
   /**
    * Sets counters and rates to 0: those of one service and its real servers, or
-   * without `service` those of all and the totals. What passed in the last two
-   * seconds may not be counted yet, and is then counted afterwards.
+   * without `service` those of all services, and the totals. Traffic of the last
+   * two seconds may not be counted yet; then it is counted afterwards.
    *
    * @throws {IpvsError} ESRCH if there is no such service.
    */
@@ -171,7 +172,7 @@ export class Ipvs {
    * Lists the virtual services, in the kernel's order.
    *
    * Not a snapshot: a long list arrives in pieces and the table may change
-   * between them, so that an entry is missing. None is there twice.
+   * between them, so an entry can be missing. None appears twice.
    */
   async services<B extends boolean = false>(options: ReadOptions<B> = {}): Promise<Service<CounterOf<B>>[]> {
     const session = this.#session
@@ -191,9 +192,9 @@ export class Ipvs {
   }
 
   /**
-   * Adds a virtual service. The result is what was added, with counters at 0.
+   * Adds a virtual service. The result is the new service, with counters at 0.
    *
-   * @throws {IpvsError} EEXIST if it is there already; ENOENT if the kernel
+   * @throws {IpvsError} EEXIST if it already exists; ENOENT if the kernel
    *   neither has nor can load the scheduler or persistence engine.
    */
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
@@ -201,11 +202,11 @@ export class Ipvs {
   }
 
   /**
-   * Changes what is named of a virtual service and keeps the rest, its real
-   * servers and its connections. Another scheduler starts over, and takes the
-   * kernel some 20 ms in which the service has none: new connections are refused
-   * meanwhile (ip_vs_edit_service() waits for synchronize_rcu()). The result is the service after the edit, with the
-   * counters from just before.
+   * Changes the fields that are named. The service keeps its other settings, its
+   * real servers and its connections. A new scheduler starts from scratch, and the
+   * change takes the kernel some 20 ms during which the service has none and
+   * refuses new connections (ip_vs_edit_service() waits for synchronize_rcu()).
+   * The result is the service after the edit, with the counters from just before.
    *
    * @throws {IpvsError} ESRCH if there is no such service; ENOENT if the kernel
    *   neither has nor can load the scheduler or persistence engine.
@@ -232,8 +233,8 @@ export class Ipvs {
    * Lists the real servers of a virtual service, in the kernel's order: newest
    * first. Not a snapshot, as with `services()`.
    *
-   * @throws {IpvsError} ESRCH if there is no such service. The kernel answers
-   *   that with an empty list (ip_vs_genl_dump_dests), so an empty one is asked after.
+   * @throws {IpvsError} ESRCH if there is no such service. The kernel itself gives
+   *   an empty list then (ip_vs_genl_dump_dests), so an empty list costs a second request.
    */
   async realServers<B extends boolean = false>(
     service: ServiceKey | Service<Counter>,
@@ -247,7 +248,7 @@ export class Ipvs {
   /**
    * Reads one real server.
    *
-   * @throws {IpvsError} ENOENT if the service has none of that address and port, ESRCH if there is no such service.
+   * @throws {IpvsError} ENOENT if the service has no server with that address and port, ESRCH if there is no such service.
    */
   async realServer<B extends boolean = false>(
     service: ServiceKey | Service<Counter>,
@@ -259,13 +260,14 @@ export class Ipvs {
   }
 
   /**
-   * Adds a real server to a virtual service; a {@link RealServer} that was read,
-   * from another service too, does for a spec. The result is what was added, with counters at 0; one that was deleted less than three minutes ago comes back
-   * with its counters and connections, which `refresh()` shows.
+   * Adds a real server to a virtual service. The spec may be a {@link RealServer}
+   * that was read, from another service too. The result is the new server, with
+   * counters at 0. A server that was deleted less than three minutes ago comes
+   * back with its counters and connections, which `refresh()` shows.
    *
-   * @throws {IpvsError} ESRCH if there is no such service, EEXIST if it has the
-   *   server already, EINVAL if the kernel does not take the address as unicast
-   *   (in a network namespace with no interface up it takes none).
+   * @throws {IpvsError} ESRCH if there is no such service, EEXIST if it already
+   *   has the server, EINVAL if the kernel does not accept the address as unicast
+   *   (in a network namespace with no interface up it accepts none).
    */
   async addRealServer(
     service: ServiceKey | Service<Counter>,
@@ -273,15 +275,15 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<RealServer> {
     const key = keyOf(service)
-    // One that was read has more in it than adds it.
+    // A RealServer has more fields than a spec.
     const given = spec instanceof RealServer ? spec.toJSON() : spec
     return RealServer.of(this.#session, key, await addRealServer(this.#session, key, given, options))
   }
 
   /**
-   * Changes what is named of a real server and keeps the rest, its counters and
-   * its connections. The result is the server after the edit, with the counters
-   * from just before.
+   * Changes the fields that are named. The real server keeps its other settings,
+   * its counters and its connections. The result is the server after the edit,
+   * with the counters from just before.
    *
    * @throws {IpvsError} ESRCH if there is no such service, ENOENT if it has no such server.
    */
@@ -300,8 +302,8 @@ export class Ipvs {
   }
 
   /**
-   * Deletes a real server. Packets of the connections it still has are dropped
-   * without a word; {@link RealServer.drain} waits for their end first.
+   * Deletes a real server. The kernel silently drops packets of the connections it
+   * still has; {@link RealServer.drain} waits for those to end first.
    *
    * @throws {IpvsError} ESRCH if there is no such service, ENOENT if it has no such server.
    */
@@ -315,10 +317,10 @@ export class Ipvs {
 
   /**
    * Reads the whole table: every service with its real servers, in one native
-   * call. A service that vanished in the middle is left out, and nothing is
-   * there twice.
+   * call. A service that vanishes during the read is left out, and nothing appears
+   * twice.
    *
-   * @throws {IpvsError} EAGAIN if `stable` was asked for and no two reads agreed.
+   * @throws {IpvsError} EAGAIN with `stable`, if no two reads agreed.
    */
   async snapshot<B extends boolean = false>(
     options: SnapshotOptions<B> = {},
@@ -333,9 +335,9 @@ export class Ipvs {
   }
 
   /**
-   * Saves the table as plain data: what `restore()`, `plan()` and `apply()`
-   * take, and `formatState()` makes text of. Reads until two reads agree, so
-   * that a change which someone makes meanwhile shows whole or not at all.
+   * Saves the table as plain data, which `restore()`, `plan()` and `apply()` take
+   * and `formatState()` turns into text. Reads until two reads agree, so that a
+   * change which someone makes meanwhile is in the result completely or not at all.
    *
    * @throws {IpvsError} EAGAIN if eight reads did not agree.
    * @throws {RangeError} if the kernel does not have a sysctl that `sysctls` names.
@@ -345,13 +347,13 @@ export class Ipvs {
   }
 
   /**
-   * Makes the table equal to a saved state, or to what its text says: JSON, YAML
-   * or lines of ipvsadm. A text is read to its end and checked before anything
-   * is sent. Then this is `apply()`: what is equal is not touched, so that its
-   * connections and counters stay. Into an empty table it is exact, the order of
-   * real servers included.
+   * Makes the table equal to a saved state, given as data or as text in JSON, YAML
+   * or ipvsadm lines. Text is read to its end and checked before anything is sent.
+   * The rest is `apply()`: entries that are equal are not touched, so their
+   * connections and counters stay. In an empty table the result is exact,
+   * including the order of real servers.
    *
-   * @throws {StateSyntaxError} with line, column and reason if the text is none of a state.
+   * @throws {StateSyntaxError} with line, column and reason if the text is not a state.
    * @throws as `apply()` does.
    */
   async restore(saved: State | string, options: RestoreOptions = {}): Promise<ApplyResult> {
@@ -359,14 +361,14 @@ export class Ipvs {
   }
 
   /**
-   * Saves to a file, and gives what it saved. The file is written whole or not
-   * at all: to a temporary one in the same folder, which then takes its place.
+   * Saves to a file and returns the saved state. The file is written completely or
+   * not at all: to a temporary file in the same folder, which then replaces it.
    * Only its owner may read it (mode 0600), or nobody if that was so before.
    *
    * @throws {Error} ELOOP if the path is a symbolic link, which is neither
-   *   followed nor replaced; EINVAL if it is no regular file; those of the file system.
-   * @throws {TypeError} if the name does not tell the format and none is given,
-   *   or lines of ipvsadm cannot say something and there is no `onLoss`.
+   *   followed nor replaced; EINVAL if it is not a regular file; errors of the file system.
+   * @throws {TypeError} if neither the extension nor `format` says the format, or
+   *   ipvsadm lines cannot express something and there is no `onLoss`.
    * @throws {IpvsError} as `save()` does.
    */
   async saveToFile(path: string, options: SaveToFileOptions = {}): Promise<State> {
@@ -374,10 +376,10 @@ export class Ipvs {
   }
 
   /**
-   * Restores from a file, in the format that its name tells or, where it tells
-   * none, that it looks like.
+   * Restores from a file. The format follows its extension, or else is guessed
+   * from its contents.
    *
-   * @throws {StateSyntaxError} with the file's name, line, column and reason if it is no state, or seems to be cut off.
+   * @throws {StateSyntaxError} with the file's name, line, column and reason if it is not a state, or seems to be cut off.
    * @throws as `restore()` does; errors of the file system.
    */
   async restoreFromFile(path: string, options: RestoreOptions = {}): Promise<ApplyResult> {
@@ -385,11 +387,11 @@ export class Ipvs {
   }
 
   /**
-   * Keeps the table as a state wants it: applies it now, then every
-   * `intervalMs`, when its file changes and when it is told to. Each run compares
-   * with the kernel and never with memory, so what someone else deleted comes
-   * back. One run at a time; those that fail come further and further apart.
-   * Ends when this is closed.
+   * Keeps the table equal to a state: applies it now, then every `intervalMs`,
+   * when its file changes and when `runNow()` is called. Each run compares with
+   * the kernel and never with memory, so an entry that someone else deleted comes
+   * back. Runs never overlap; after failures the waits between them grow. Ends
+   * when this is closed.
    *
    * @throws {TypeError | RangeError} at once, if an option is wrong.
    * @throws {IpvsError} EBADF at once, if this is closed.
@@ -399,40 +401,40 @@ export class Ipvs {
   }
 
   /**
-   * Compares the table with a state, and says what `apply()` would do. Changes nothing.
+   * Compares the table with a state, and returns what `apply()` would do. Changes nothing.
    *
-   * @throws {TypeError | RangeError} naming the field if it is no state: `services[3].realServers[0].weight`.
+   * @throws {TypeError | RangeError} naming the field if it is not a state: `services[3].realServers[0].weight`.
    */
   async plan(wanted: State, options: PlanOptions & RequestOptions = {}): Promise<Plan> {
     return plan(this.#session, wanted, options)
   }
 
   /**
-   * Makes the table equal to a state, or does what a plan says. What exists is
-   * edited in place and what is equal is not touched. New services and real
-   * servers come first, then edits, and deletions only when all else has
-   * succeeded. Where a step fails, what was done is undone in reverse; a real
-   * server that was deleted comes back in front of the others.
+   * Makes the table equal to a state, or carries out a plan. Existing entries are
+   * edited in place, and equal ones are not touched. New services and real servers
+   * come first, then edits, and deletions only when everything else has succeeded.
+   * If a step fails, the steps that were done are undone in reverse; a real server
+   * that was deleted comes back in front of the others. `keepGoing` changes that.
    *
-   * Other calls of this object wait meanwhile, but for the time of a `drain`.
+   * Other calls of this object wait meanwhile, except during a `drain`.
    *
-   * @throws {TypeError | RangeError} naming the field if it is no state. Nothing was sent.
+   * @throws {TypeError | RangeError} naming the field if it is not a state. Nothing was sent.
    * @throws {ApplyError} ERR_IPVS_GUARD if a guard refuses the plan, and
    *   ERR_IPVS_STALE_PLAN if the table has changed since it was made; nothing was
-   *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone. After a
-   *   `drain` ERR_IPVS_STALE_PLAN too says that, if others changed what was about to be deleted.
+   *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone. So does
+   *   ERR_IPVS_STALE_PLAN after a `drain` during which others changed what was to be deleted.
    * @throws the reason of `signal`, or {@link IpvsError} EBADF if this is closed
-   *   during a `drain`, once what was done is undone.
+   *   during a `drain`; both after the steps that were done are undone.
    */
   async apply(wanted: State | Plan, options: ApplyOptions = {}): Promise<ApplyResult> {
     return apply(this.#session, wanted, options)
   }
 
   /**
-   * Runs steps in order, such as those of a plan, and gives an outcome for each.
-   * A step that fails does not stop those behind it. Nothing is read first and
-   * nothing is rolled back: `apply()` does that. An edit writes every field, and
-   * a setting that its `after` leaves out gets its default.
+   * Runs steps in order, such as those of a plan, and returns an outcome for each.
+   * A step that fails does not stop those after it. Nothing is read first and
+   * nothing is rolled back: `apply()` does that. An edit writes every field: a
+   * setting that its `after` leaves out gets its default.
    *
    * @throws {TypeError | RangeError} naming the step and the field if one is not a step. Nothing was sent.
    */
@@ -443,51 +445,51 @@ export class Ipvs {
     return runSteps(this.#session, steps, options)
   }
 
-  /** Lists the sync daemons that run: the master first, then the backup. */
+  /** Lists the running sync daemons: the master first, then the backup. */
   async syncDaemons(options: RequestOptions = {}): Promise<SyncDaemon[]> {
     return listSyncDaemons(this.#session, options)
   }
 
   /**
-   * Starts a sync daemon. There is no edit: stop it and start another.
+   * Starts a sync daemon. A running one cannot be edited: stop it and start another.
    *
-   * @throws {IpvsError} EEXIST if one of that state runs, ENODEV if there is no
-   *   such interface, ENETUNREACH without a route to the group, EINVAL while a
-   *   real server of another family than its service exists.
+   * @throws {IpvsError} EEXIST if one in that role is running, ENODEV if there is
+   *   no such interface, ENETUNREACH without a route to the group, EINVAL while a
+   *   real server has another family than its service.
    */
   async startSyncDaemon(spec: SyncDaemonSpec, options: RequestOptions = {}): Promise<void> {
     return startSyncDaemon(this.#session, spec, options)
   }
 
   /**
-   * Stops the sync daemon of one state.
+   * Stops the sync daemon in one role.
    *
-   * @throws {IpvsError} ESRCH if none of that state runs.
+   * @throws {IpvsError} ESRCH if none in that role is running.
    */
   async stopSyncDaemon(state: SyncDaemonState, options: RequestOptions = {}): Promise<void> {
     return stopSyncDaemon(this.#session, state, options)
   }
 
   /**
-   * Reads the sysctls of net.ipv4.vs in this network namespace, by name: those
-   * of a fixed list that this kernel has. Needs no capability. In a namespace of
-   * another user namespace Linux before 6.11 shows none.
+   * Reads the sysctls of net.ipv4.vs in this network namespace, by name: those of
+   * a fixed list that this kernel has. Needs no capability. Before Linux 6.11 a
+   * network namespace that belongs to another user namespace shows none.
    */
   async sysctls(options: RequestOptions = {}): Promise<Record<string, string>> {
     return readSysctls(this.#session, options)
   }
 
   /**
-   * Reads one sysctl of net.ipv4.vs in this network namespace; `undefined` where this kernel has none of that name.
+   * Reads one sysctl of net.ipv4.vs in this network namespace; `undefined` if this kernel does not have it.
    */
   async sysctl(name: string, options: RequestOptions = {}): Promise<string | undefined> {
     return readSysctl(this.#session, name, options)
   }
 
   /**
-   * Sets a sysctl of net.ipv4.vs in this network namespace, for new work of the
-   * kernel. The value is text as in the file: most are a whole number,
-   * sync_threshold is two.
+   * Sets a sysctl of net.ipv4.vs in this network namespace; the kernel uses it for
+   * new work. The value is a string as in the file: one whole number for most,
+   * two for sync_threshold.
    *
    * @throws {IpvsError} ENOENT if this kernel has no sysctl of that name, EINVAL
    *   if it refuses the value, EACCES without the right to write it.
@@ -497,10 +499,10 @@ export class Ipvs {
   }
 
   /**
-   * Lists the connections that the kernel remembers, templates of persistence
-   * among them, in its own order. Read when the loop begins, up to 256 MiB of
-   * text (about two and a half million connections), and not a snapshot: the
-   * kernel goes on meanwhile. Needs no capability.
+   * Lists the connections that the kernel remembers, including the templates of
+   * persistence, in the kernel's order. Reads them when the loop begins, up to
+   * 256 MiB of text (about two and a half million connections). Not a snapshot:
+   * the kernel goes on meanwhile. Needs no capability.
    *
    * @throws {IpvsError} EFBIG if there are more connections than that.
    */
@@ -509,9 +511,8 @@ export class Ipvs {
   }
 
   /**
-   * Reads what passed this director in all, from /proc/net/ip_vs_stats. The
-   * kernel brings it up to date when it does the counters of services. Needs no
-   * capability.
+   * Reads the totals of this director from /proc/net/ip_vs_stats. The kernel
+   * updates them together with the counters of services. Needs no capability.
    *
    * @throws {IpvsError} ENOENT if the module ip_vs is not loaded.
    */
@@ -520,7 +521,7 @@ export class Ipvs {
   }
 }
 
-/** The identity of a service that the caller named, as the kernel's bytes read back. */
+/** The identity of a service that the caller named, in the form in which it reads back from the kernel. */
 function keyOf(service: ServiceKey | Service<Counter>): ServiceKey {
   if (service instanceof Service) return service.key
   return canonicalServiceKey(checkServiceKey(service))

@@ -35,12 +35,12 @@ import { deleteService, editService, readService, zero } from './session/service
 import type { Session } from './session/session.ts'
 
 /**
- * A virtual service as it was read, and the verbs on it. The data never
- * changes: `edit()` and `refresh()` give a new object.
+ * A virtual service as it was read, with methods to act on it. The data never
+ * changes: `edit()` and `refresh()` return a new object.
  */
 export class Service<N extends Counter = number> implements ServiceState<N> {
   readonly #session: Session
-  /** What identifies it; narrow it by `protocol` for the address or the mark. */
+  /** Its identity; narrow it by `protocol` for the address or the mark. */
   readonly key: ServiceKey
   readonly family: Family
   readonly scheduler: Scheduler
@@ -122,7 +122,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     )
   }
 
-  /** Changes what is named. See {@link Ipvs.editService}. */
+  /** Changes the fields that are named. See {@link Ipvs.editService}. */
   async edit(changes: ServiceChanges, options: RequestOptions = {}): Promise<Service> {
     return Service.of(this.#session, await editService(this.#session, this.key, changes, options))
   }
@@ -142,15 +142,15 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     return Service.of(this.#session, await readService(this.#session, this.key, options))
   }
 
-  /** What adds this very service: without counters, and without what is as by default. */
+  /** The spec that would add this service again: no counters, no field that has its default. */
   toJSON(): ServiceSpec {
     return specOfService(this)
   }
 }
 
 /**
- * A real server of a virtual service as it was read, and the verbs on it. The
- * data never changes: `edit()` and `refresh()` give a new object.
+ * A real server of a virtual service as it was read, with methods to act on it.
+ * The data never changes: `edit()` and `refresh()` return a new object.
  */
 export class RealServer<N extends Counter = number> implements RealServerState<N> {
   readonly #session: Session
@@ -166,11 +166,11 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   readonly upperThreshold: number
   /** 0: three quarters of `upperThreshold`. */
   readonly lowerThreshold: number
-  /** Present for method 'tunnel', and wherever it is not plain IP-in-IP. */
+  /** Present for method 'tunnel', and whenever it is not plain IP-in-IP. */
   declare readonly tunnel?: Tunnel
   /** TCP connections that are established or being established, SCTP ones that are established. */
   readonly activeConnections: number
-  /** All others: closing ones, and whatever UDP has. */
+  /** All other connections: closing ones, and all of UDP. */
   readonly inactiveConnections: number
   /** Clients that persistence remembers for this server. */
   readonly persistentConnections: number
@@ -204,20 +204,20 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
     return new RealServer(session, service, state)
   }
 
-  /** What identifies it within its virtual service. */
+  /** Its identity within its virtual service. */
   get key(): Required<RealServerKey> {
     return { address: this.address, port: this.port }
   }
 
-  /** Changes what is named. See {@link Ipvs.editRealServer}. */
+  /** Changes the fields that are named. See {@link Ipvs.editRealServer}. */
   async edit(changes: RealServerChanges, options: RequestOptions = {}): Promise<RealServer> {
     const state = await editRealServer(this.#session, this.service, this.key, changes, options)
     return RealServer.of(this.#session, this.service, state)
   }
 
   /**
-   * Deletes it. Packets of the connections it still has are dropped without a
-   * word; `drain()` waits for their end first. See {@link Ipvs.deleteRealServer}.
+   * Deletes it. The kernel silently drops packets of the connections it still has;
+   * `drain()` waits for those to end first. See {@link Ipvs.deleteRealServer}.
    */
   async delete(options: RequestOptions = {}): Promise<void> {
     return deleteRealServer(this.#session, this.service, this.key, options)
@@ -225,19 +225,19 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
 
   /**
    * Sets its weight to 0, waits until its connections have ended, and deletes
-   * it. TCP connections end when their clients are done, and stay for two
-   * minutes as inactive ones, which `waitFor: 'active'` does not wait for; those
-   * of UDP and of one-packet scheduling only time out.
+   * it. TCP connections end when their clients are done, and then stay inactive
+   * for two minutes, which `waitFor: 'active'` does not wait for. Connections of
+   * UDP and of one-packet scheduling end only by timeout.
    *
-   * A client that persistence remembers keeps coming back to a quiescent server
-   * as long as the sysctl net.ipv4.vs.expire_quiescent_template is 0, the
-   * kernel's default, so such a server may stay busy for as long as its clients
-   * live; with 1 persistence is not waited for.
+   * While the sysctl net.ipv4.vs.expire_quiescent_template is 0, the kernel's
+   * default, a client that persistence remembers keeps coming back to a quiescent
+   * server, so the server may stay busy as long as its clients live. With 1 the
+   * drain does not wait for persistence.
    *
-   * @throws {IpvsError} ENOENT or ESRCH if the server or its service is not
-   *   there at the start. One that vanishes later ends the drain as 'gone'.
-   * @throws the reason of `signal`, once the weight is what it was; with
-   *   {@link IpvsError} EBADF if its `Ipvs` is closed meanwhile, in the same way.
+   * @throws {IpvsError} ENOENT or ESRCH if the server or its service does not
+   *   exist at the start. If it vanishes later, the drain ends as 'gone'.
+   * @throws the reason of `signal`, or {@link IpvsError} EBADF if its `Ipvs` is
+   *   closed meanwhile; both after the weight is restored.
    */
   drain(options?: DrainOptions): Promise<DrainResult> {
     return drain(this.#session, this.service, this.key, options)
@@ -253,7 +253,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
     return RealServer.of(this.#session, this.service, state)
   }
 
-  /** What adds this very real server: without counters, and without what is as by default. */
+  /** The spec that would add this real server again: no counters, no field that has its default. */
   toJSON(): RealServerSpec {
     return specOfServer(this, this)
   }

@@ -1,5 +1,5 @@
-// The only file that knows JavaScript. What it gives to TypeScript, and what it
-// promises, stands in lib/transport/addon.ts.
+// The only file that knows JavaScript. lib/transport/addon.ts has its interface
+// for TypeScript, and its promises.
 #include <napi.h>
 
 #include <cmath>
@@ -18,8 +18,8 @@
 namespace ipvs {
 namespace {
 
-// Smaller results are copied into ArrayBuffers that V8 allocates, which is
-// cheaper than to make and to finalize one over memory of ours.
+// Smaller results are copied into ArrayBuffers that V8 allocates, which is cheaper
+// than making and finalizing one over our own memory.
 constexpr size_t kMinExternalBytes = 32 << 10;
 
 constexpr size_t kMaxFamilyLength = 15;  // GENL_NAMSIZ - 1
@@ -28,13 +28,13 @@ constexpr double kMaxTimeoutMs = 2147483647;
 constexpr double kMaxFileBytes = 268435456;
 constexpr uint32_t kMaxAttribute = 0x3fff;
 
-// ---- Node-API. The rest of the file calls only what is here.
+// ---- Node-API. The rest of the file calls it only through this part.
 //
 // JavaScript can be terminated between any two calls and during each of them:
 // worker.terminate() and the time limits of node:vm come from other threads.
 // From then on each call that could run JavaScript fails, often without a pending
-// exception. So a failed call gives nothing here (nullptr, nullopt or false), a
-// call that is given nothing fails (Node-API refuses nullptr), and in the end Node
+// exception. So a failed call returns nothing here (nullptr, nullopt or false), a
+// call that gets nothing fails (Node-API refuses nullptr), and in the end Node
 // gets nothing. Throwing has no effect then.
 //
 // The C++ wrappers of napi.h are not used: they answer a failed call with an
@@ -67,9 +67,9 @@ class Js {
     return buffer;
   }
 
-  // An ArrayBuffer of bytes that `owner` has, wherever that is moved. Many are
-  // not copied (a list of connections may be hundreds of megabytes): the owner
-  // then lives until the ArrayBuffer is detached or collected.
+  // An ArrayBuffer of the bytes of `owner`, which moving it does not move. Many
+  // bytes are not copied (a list of connections may be hundreds of megabytes): the
+  // owner then lives until the ArrayBuffer is detached or collected.
   template <typename Owner>
   Value ArrayBuffer(uint8_t* bytes, size_t size, Owner owner) const;
 
@@ -80,7 +80,7 @@ class Js {
     return napi_set_element(env_, array, index, value) == napi_ok;
   }
 
-  // ---- From JavaScript. Nothing where the value is of another type.
+  // ---- From JavaScript. Nothing if the value has another type.
 
   std::optional<double> AsNumber(Value value) const { return Read(napi_get_value_double, value); }
   std::optional<bool> AsBoolean(Value value) const { return Read(napi_get_value_bool, value); }
@@ -97,14 +97,14 @@ class Js {
     size_t size;
     if (napi_get_value_string_utf8(env_, value, nullptr, 0, &size) != napi_ok) return std::nullopt;
     std::string text(size, '\0');
-    // It writes a NUL behind the text, where std::string has one anyway.
+    // It writes a NUL after the text, where std::string has one anyway.
     if (napi_get_value_string_utf8(env_, value, text.data(), size + 1, &size) != napi_ok) {
       return std::nullopt;
     }
     return text;
   }
 
-  // The bytes stay JavaScript's.
+  // JavaScript keeps the bytes.
   std::optional<Bytes> AsUint8Array(Value value) const {
     napi_typedarray_type type;
     size_t size;
@@ -122,7 +122,7 @@ class Js {
   }
   Value Get(Value array, uint32_t index) const { return Made(napi_get_element, array, index); }
 
-  // Takes an ArrayBuffer's bytes from JavaScript. False where it is none.
+  // Takes an ArrayBuffer's bytes from JavaScript. False if it is not one.
   bool Detach(Value buffer) const {
     if (Read(napi_is_arraybuffer, buffer) != true) return false;
     // Fails for one that may not be detached, such as the memory of WebAssembly.
@@ -130,7 +130,7 @@ class Js {
     return true;
   }
 
-  // ---- Exceptions. Where one is pending, it stays.
+  // ---- Exceptions. One that is pending stays.
 
   std::nullopt_t ThrowTypeError(const char* message) const {
     napi_throw_type_error(env_, nullptr, message);
@@ -144,7 +144,7 @@ class Js {
     napi_throw_error(env_, nullptr, message);
     return std::nullopt;
   }
-  // Before a value goes to Node, which takes nothing for undefined.
+  // Before a value goes to Node, for which nothing is undefined.
   Value ValueOrThrow(Value value) const {
     if (value == nullptr) ThrowError("a call of Node-API failed");
     return value;
@@ -155,7 +155,7 @@ class Js {
   friend class HandleScope;
   friend class Task;
 
-  // What `make` puts where its last argument points to.
+  // The value that `make` writes through its last argument.
   template <typename... Parameters, typename... Arguments>
   Value Made(napi_status (*make)(napi_env, Parameters...), Arguments... arguments) const {
     Value value = nullptr;
@@ -183,8 +183,8 @@ Value Js::ArrayBuffer(uint8_t* bytes, size_t size, Owner owner) const {
       kept.get(), &buffer);
   // Not every embedder has them.
   if (status == napi_no_external_buffers_allowed) return CopyToArrayBuffer(bytes, size);
-  // After a failure the finalizer may be called later or never: Node does not say.
-  // So the owner goes now, and only its place is left to the finalizer.
+  // After a failure the finalizer may be called later or never: Node does not say
+  // which. So the owner is freed now, and only its holder is left to the finalizer.
   if (status != napi_ok) kept->reset();
   kept.release();
   return status == napi_ok ? buffer : nullptr;
@@ -227,7 +227,7 @@ class HandleScope {
 // A call of a constructor or a method of a class.
 class Call : public Js {
  public:
-  // Undefined where JavaScript gave fewer.
+  // Undefined if JavaScript passed fewer.
   Value operator[](size_t index) const { return arguments_[index]; }
 
   // A class of JavaScript. T::New(call) makes the T behind an instance, which is
@@ -238,7 +238,7 @@ class Call : public Js {
                    methods);
   }
 
-  // `method` gives what JavaScript gets, or nothing.
+  // `method` returns the result for JavaScript, or nothing.
   template <typename T, Value (T::*method)(const Call&)>
   static napi_property_descriptor Method(const char* name) {
     napi_property_descriptor descriptor = {};
@@ -274,7 +274,7 @@ class Call : public Js {
     return call.ValueOrThrow(object != nullptr ? (object->*method)(call) : nullptr);
   }
 
-  // Gives `object` to `this`.
+  // Makes `this` own `object`.
   template <typename T>
   Value Wrap(std::unique_ptr<T> object) const {
     const auto finalize = [](napi_env, void* data, void*) { delete static_cast<T*>(data); };
@@ -295,16 +295,15 @@ class Call : public Js {
   Value this_ = nullptr;
 };
 
-// Work for one of libuv's pool threads, with what follows on the JS thread.
+// Work for one of libuv's pool threads, and its end on the JS thread.
 class Task {
  public:
   virtual ~Task() = default;
   Task(const Task&) = delete;
   Task& operator=(const Task&) = delete;
 
-  // Runs `task`, then deletes it. Gives a promise of what it finishes with, or
-  // nothing where it did not start. An environment that ends finishes its tasks
-  // first.
+  // Runs `task`, then deletes it. Returns a promise of its result, or nothing if
+  // it did not start. An environment that ends finishes its tasks first.
   static Value Start(Js js, const char* name, std::unique_ptr<Task> task) {
     const napi_env env = js.env_;
     const Value promise = js.Made(napi_create_promise, &task->deferred_);
@@ -359,7 +358,7 @@ Value ToValue(Js js, const Failure& failure) {
   return object.value();
 }
 
-// Gives a block back to its pool at the end.
+// Returns a block to its pool at the end.
 class LentBlock {
  public:
   LentBlock(Block block, std::shared_ptr<BlockPool> pool)
@@ -396,7 +395,7 @@ Value ToValue(Js js, const BatchResult& result) {
   if (result.failure) object.Set("failure", ToValue(js, *result.failure));
   const Value outcomes = js.Array(result.outcomes.size());
   const Value null = js.Null();
-  // Many requests of a batch tend to fail alike, and then they share an object.
+  // Requests of a batch often fail in the same way, and then share an object.
   const Outcome* shared = nullptr;
   Value shared_value = nullptr;
   for (uint32_t i = 0; i < result.outcomes.size(); ++i) {
@@ -548,7 +547,7 @@ class Requests {
 
 // ---- Work on libuv's pool threads.
 
-// What a Socket and its task share: the task may outlive the Socket, which is
+// Shared by a Socket and its task: the task may outlive the Socket, which is
 // collected when JavaScript has dropped it. `busy` and `closed` are for the JS
 // thread alone. `genl` is the task's while `busy` is set, else the JS thread's;
 // queueing a task and finishing it order the two.
@@ -579,9 +578,9 @@ class SocketTask final : public Task {
   std::optional<std::invoke_result_t<const Work&>> result_;
 };
 
-// Calls `work()` on a pool thread. A promise of what ToValue() makes of its
-// result. `work` owns all that it reads, and touches no JavaScript. `state` is
-// that of the socket which is busy meanwhile.
+// Calls `work()` on a pool thread. Returns a promise of ToValue() of its result.
+// `work` owns everything that it reads, and touches no JavaScript. `state` is that
+// of the socket, which is busy meanwhile.
 template <typename Work>
 Value RunOnPool(Js js, const char* name, const std::shared_ptr<SocketState>& state, Work work) {
   const Value promise =
@@ -591,7 +590,7 @@ Value RunOnPool(Js js, const char* name, const std::shared_ptr<SocketState>& sta
   return promise;
 }
 
-// ---- What JavaScript sees.
+// ---- The interface for JavaScript.
 
 class Socket {
  public:
@@ -784,8 +783,8 @@ Value Fill(Js js, Value exports) {
 
 }  // namespace
 
-// Each environment that loads the addon, such as a worker, has one of its own:
-// there is no state but that of sockets.
+// Each environment that loads the addon, such as a worker, has its own instance:
+// there is no state except that of sockets.
 NAPI_MODULE_INIT() {
   const Js js(env);
   return js.ValueOrThrow(Fill(js, exports));

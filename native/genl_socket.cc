@@ -17,8 +17,8 @@ namespace {
 // (NLMSG_GOODSIZE).
 constexpr size_t kDatagramBytes = 32 << 10;
 
-// What a reply can take of the receive buffer. An error takes 768 to 1280 bytes
-// with the kernel's overhead, a reply with data up to 8 KiB and overhead.
+// Room that a reply can take in the receive buffer. An error takes 768 to 1280
+// bytes with the kernel's overhead, a reply with data up to 8 KiB and overhead.
 constexpr size_t kReplyCost = 9 << 10;
 
 // Two, so that the data of a small dump and its NLMSG_DONE come in one system
@@ -43,10 +43,10 @@ void AppendData(std::vector<uint8_t>* data, Bytes message) {
   std::memcpy(data->data() + begin, message.data, message.size);
 }
 
-// Goes over what a receive gave, for `count` requests with the sequence numbers
-// from `first_sequence` on: calls `read(step, message, index)` for each message
-// that answers the request at `index`, until that says that it was the last or
-// fails. What is not ours is skipped, and does not move the deadline.
+// Goes over the datagrams of a receive, for `count` requests with the sequence
+// numbers from `first_sequence` on: calls `read(step, message, index)` for each
+// message that answers the request at `index`, until that reports the last one or
+// fails. Skips messages that are not ours; they do not move the deadline.
 template <typename Read>
 Result<bool> ReadReplies(const Datagram* datagrams, size_t datagram_count, uint32_t first_sequence,
                          size_t count, Deadline* deadline, Read read) {
@@ -88,7 +88,7 @@ struct GenlSocket::Window {
   // Sequence number of the first; the others follow. The NOOP at the end of the
   // send has that of the last.
   uint32_t first_sequence;
-  // Which of them got a reply.
+  // The ones that got a reply.
   std::vector<bool> answered = {};
   // Replies were lost.
   bool overrun = false;
@@ -154,8 +154,8 @@ Result<size_t> GenlSocket::ReceiveReplies(bool wait, Deadline* deadline) {
 }
 
 // Nothing queued means that no dump runs: the kernel makes a dump's next
-// datagram inside the receive that empties the queue. Where that does not come
-// to pass in time, the next call goes on with it.
+// datagram inside the receive that empties the queue. If that does not happen in
+// time, the next call goes on with it.
 void GenlSocket::DrainLeftovers() {
   Deadline deadline(timeout_ms_);
   do {
@@ -215,7 +215,7 @@ GenlSocket::FamilyChange GenlSocket::RefreshFamily(Failure* gone) {
   const uint16_t before = family_id_;
   Status status = ResolveFamily();
   if (status.ok()) return family_id_ == before ? FamilyChange::kNone : FamilyChange::kNewId;
-  // Where even this cannot be told, what the kernel answered before still holds.
+  // If even this is not known, the kernel's earlier answer still holds.
   if (status.failure().error != ENOENT) return FamilyChange::kNone;
   *gone = status.TakeFailure();
   return FamilyChange::kGone;
@@ -354,7 +354,7 @@ Result<bool> GenlSocket::ReadReply(MessageReader::Step step, const Message& mess
   if (message.header.nlmsg_type != NLMSG_ERROR) return false;
   Ending ending;
   if (!ReadEnding(message, &ending)) return Malformed();
-  // The NOOP's ACK: what has no reply by now was done.
+  // The NOOP's ACK: requests without a reply by now were done.
   if (ending.error == 0 && index == window->count - 1) return true;
   window->answered[index] = true;
   if (ending.error != 0) {
@@ -444,8 +444,8 @@ Status GenlSocket::ReadDump(uint32_t sequence, MessageBlocks* blocks, bool* inte
   leftovers_ = true;
   Deadline deadline(timeout_ms_);
   for (;;) {
-    // The first straight to where it will stay. The second has its room beside:
-    // where it will lie is known when the length of the first is.
+    // The first goes straight to its final place. The second has a room of its
+    // own: its place depends on the length of the first.
     Datagram datagrams[kDumpDatagrams] = {{}, received_[0]};
     datagrams[0].data = blocks->Reserve(kDatagramBytes);
     datagrams[0].capacity = kDatagramBytes;

@@ -16,7 +16,7 @@
 
 namespace ipvs {
 
-// What became of a request that was not simply done.
+// The outcome of a request that was not simply done.
 struct Outcome {
   std::optional<Failure> failure;
   // The replies, each a whole netlink message at a multiple of 4.
@@ -24,15 +24,15 @@ struct Outcome {
 };
 
 struct BatchResult {
-  // The call stopped before its end. Then the requests that were not sent have
-  // ECANCELED, and those that were sent and not answered this failure.
+  // The call ended early. Requests that were not sent then have ECANCELED, and
+  // those that were sent but not answered have this failure.
   std::optional<Failure> failure;
   // One for each request, in order. nullptr: done, nothing sent back.
   std::vector<std::unique_ptr<Outcome>> outcomes;
 };
 
 struct DumpResult {
-  // Then there are no messages.
+  // With a failure there are no messages.
   std::optional<Failure> failure;
   std::vector<Block> messages;
   // Takes them back once they have been read.
@@ -42,12 +42,12 @@ struct DumpResult {
 };
 
 // Finds the payloads (genlmsghdr and attributes) of `count` requests in bytes
-// laid out as lib/transport/addon.ts says. False where they are not laid out
-// so. What it finds points into `bytes`.
+// laid out as lib/transport/addon.ts says. False if they are laid out otherwise.
+// The payloads point into `bytes`.
 bool ParseRequests(Bytes bytes, size_t count, std::vector<Bytes>* requests);
 
-// A generic netlink socket that speaks to one family. Not for two threads at a
-// time. Knows nothing of what the family does.
+// A generic netlink socket for one family. Not for two threads at a time. Knows
+// nothing about what the family does.
 class GenlSocket {
  public:
   struct Options {
@@ -64,37 +64,36 @@ class GenlSocket {
   // Opens a socket and resolves the family.
   static Result<std::unique_ptr<GenlSocket>> Open(const Options& options);
 
-  // Over a socket that is open. The family is not resolved yet.
+  // Uses an open socket. The family is not resolved yet.
   GenlSocket(NetlinkSocket socket, std::string family, int timeout_ms);
 
   // Asks for the family's id. ENOENT of kFamilyOperation: there is no such
   // family. The kernel tries to load a module for a name that it does not know.
   Status ResolveFamily();
 
-  // Requests that may succeed or fail each for itself, in order.
+  // Requests in order, each of which may succeed or fail on its own.
   BatchResult Batch(const std::vector<Bytes>& requests);
 
   // One request, many messages.
   DumpResult Dump(Bytes request);
 
-  // The dump `outer`; then for each of its messages in turn a dump of
+  // The dump `outer`; then, for each of its messages, a dump of
   // `inner_command` whose only attribute is the message's top-level `attribute`
   // as it came. Without the attribute: no inner dump. The outer dump is read to
   // its end first, since a socket runs one dump at a time. The first inner dump
   // that fails ends the call.
   DumpResult DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute);
 
-  // Files of at most `max_bytes` each, or one to write, as the socket's network
-  // namespace has it: see netns.h.
+  // Reads files of at most `max_bytes` each, or writes one, in the socket's
+  // network namespace: see netns.h.
   Result<std::vector<uint8_t>> ReadFile(const std::string& path, size_t max_bytes) const;
   std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
                                                       size_t max_bytes) const;
   Status WriteFile(const std::string& path, const std::string& content) const;
 
-  // Tests: how many requests go into one send at most, whatever the buffers
-  // would hold.
+  // For tests: most requests in one send, even if the buffers hold more.
   void set_max_requests_per_send(size_t count) { max_requests_per_send_ = count; }
-  // Tests: the number of the next request.
+  // For tests: the number of the next request.
   void set_next_sequence(uint32_t sequence) { next_sequence_ = sequence; }
   uint16_t family_id() const { return family_id_; }
 
@@ -108,8 +107,8 @@ class GenlSocket {
   // still be queued then.
   uint32_t TakeSequence() { return next_sequence_++; }
 
-  // After an ENOENT, which is also what the kernel says of an id that it gave to
-  // no family, or to one whose module was unloaded since. `gone` says so.
+  // After an ENOENT. The kernel also answers that if no family has the id, for
+  // example because its module was unloaded. `gone` says so.
   FamilyChange RefreshFamily(Failure* gone);
   // Reads and drops what an earlier call left behind.
   void DrainLeftovers();
@@ -136,20 +135,19 @@ class GenlSocket {
   DumpResult DumpWithRetry(Run run);
 
   NetlinkSocket socket_;
-  // Where the socket is. None: that of the process.
+  // The namespace of the socket. None: that of the process.
   UniqueFd netns_;
   std::string family_;
   int timeout_ms_;
   uint16_t family_id_ = 0;
   uint32_t next_sequence_ = 1;
   size_t max_requests_per_send_;
-  // A call ended with replies still to come: its dump may go on, and the kernel
-  // answers EBUSY to another before that is read.
+  // A call ended with replies still to come: its dump may go on, and until that
+  // is read the kernel answers EBUSY to another.
   bool leftovers_ = false;
   // Reused from send to send.
   std::vector<uint8_t> send_buffer_;
-  // Reused from dump to dump. JavaScript may have its blocks for longer than the
-  // socket lives.
+  // Reused from dump to dump. Its blocks may outlive the socket in JavaScript.
   const std::shared_ptr<BlockPool> pool_ = std::make_shared<BlockPool>();
   // Room for NetlinkSocket::kMaxDatagrams datagrams. Most of its pages are
   // never touched.

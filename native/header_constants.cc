@@ -1,10 +1,10 @@
 #include "header_constants.h"
 
-// The one place of native/ that knows IPVS, and the engine does not use it: a
-// test compares these numbers with the ones that the codec has, which is in
-// TypeScript and cannot include a header. The enumerators are those of Linux
-// 5.3, and nothing was added since; with older headers there is nothing to
-// compare with, and the addon builds all the same.
+// The only place in native/ that knows IPVS. The engine does not use it: a test
+// compares these numbers with those of the codec, which is in TypeScript and
+// cannot include a header. The enumerators are those of Linux 5.3; none has been
+// added since. With older headers there is nothing to compare with, and the addon
+// still builds.
 #include <linux/ip_vs.h>
 #include <linux/version.h>
 

@@ -21,7 +21,7 @@ struct Bytes {
 // of a datagram need not be aligned for it.
 struct Message {
   nlmsghdr header = {};
-  // All of it: header, payload, without the padding behind it.
+  // The whole message: header and payload, without the padding after it.
   Bytes bytes;
   Bytes payload;
 
@@ -30,18 +30,18 @@ struct Message {
   bool IsInterrupted() const { return (header.nlmsg_flags & NLM_F_DUMP_INTR) != 0; }
 };
 
-// Steps over the messages of one datagram. What it returns lies inside the
-// datagram whatever the datagram holds.
+// Steps over the messages of one datagram. The messages it returns lie inside the
+// datagram, whatever that contains.
 class MessageReader {
  public:
   enum class Step {
     kMessage,
     kEnd,
-    // The rest holds no whole message: less than a header, or a length that is
-    // less than a header or more than the rest.
+    // The rest is not a whole message: it is shorter than a header, or its length
+    // is less than a header or more than the rest.
     kMalformed,
-    // The same in a truncated datagram. Only `message->header` is set, so that
-    // its owner can be told, and is all zero if that was lost too. Then kEnd.
+    // The same in a truncated datagram. Only `message->header` is set, to find the
+    // request it answers; all zero if that was lost too. Then kEnd.
     kTruncated,
   };
 
@@ -51,15 +51,14 @@ class MessageReader {
   Step Next(Message* message);
 
  private:
-  // Where the rest holds no whole message.
+  // The answer if the rest is not a whole message.
   Step Broken();
 
   Bytes rest_;
   bool truncated_;
 };
 
-// The end of a request, as NLMSG_ERROR (an ACK is an error of 0) or NLMSG_DONE
-// tells it.
+// The end of a request, from NLMSG_ERROR (an ACK is an error of 0) or NLMSG_DONE.
 struct Ending {
   // Positive errno, 0 for success.
   int error = 0;
@@ -67,12 +66,12 @@ struct Ending {
   std::string text;
 };
 
-// False where the message is too short for its kind, or holds an errno that
-// is none. Takes only NLMSG_ERROR and NLMSG_DONE.
+// False if the message is too short for its kind, or its errno is out of range.
+// Takes only NLMSG_ERROR and NLMSG_DONE.
 bool ReadEnding(const Message& message, Ending* ending);
 
 // The first top-level attribute of this type in a generic netlink message, with
-// its header and without the padding behind it. Empty: not there.
+// its header and without the padding after it. Empty: not there.
 Bytes FindAttribute(Bytes payload, uint16_t type);
 
 // The payload of an attribute that FindAttribute() found.
@@ -90,8 +89,8 @@ inline size_t MessageSpace(size_t payload_size) {
 void AppendMessage(std::vector<uint8_t>* out, uint16_t type, uint16_t flags, uint32_t sequence,
                    Bytes payload);
 
-// The payload of a request with one attribute, or with none where `attribute`
-// is empty. `attribute` has its header.
+// The payload of a request with one attribute, or without any if `attribute` is
+// empty. `attribute` has its header.
 std::vector<uint8_t> MakePayload(uint8_t command, uint8_t version, Bytes attribute);
 
 // An attribute with its header and a value.

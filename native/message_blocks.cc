@@ -8,12 +8,12 @@
 namespace ipvs {
 namespace {
 
-// The first is for the many dumps that are small. The pages of a block that
-// nothing is written to are never there.
+// The first is for the many dumps that are small. Pages of a block that are never
+// written to take no memory.
 constexpr size_t kFirstBlockBytes = 64 << 10;
 constexpr size_t kMaxBlockBytes = 1 << 20;
 
-// A dump of some twenty thousand real servers. What is more goes back to the
+// A dump of some twenty thousand real servers. Blocks beyond that go back to the
 // system.
 constexpr size_t kMaxPooledBytes = 8 << 20;
 
@@ -67,7 +67,7 @@ bool MessageBlocks::Append(Bytes message) {
   const size_t space = NLMSG_ALIGN(message.size);
   uint8_t* room = Reserve(space);
   if (room == nullptr) return false;
-  // It lies further on in the same room when messages before it were dropped.
+  // It is further on in the same room if messages before it were dropped.
   if (room != message.data) std::memmove(room, message.data, message.size);
   std::memset(room + message.size, 0, space - message.size);
   blocks_.back().size += space;

@@ -25,8 +25,8 @@ struct Block {
   size_t capacity = 0;
 };
 
-// Blocks that have been read, for the next dump: what the kernel does for memory
-// that is new takes longer than to write to it. Any thread may use it.
+// Blocks that have been read, kept for the next dump: getting new memory from the
+// kernel takes longer than writing to it. Any thread may use it.
 class BlockPool {
  public:
   // Empty, with room for at least `capacity` bytes; no bytes: out of memory.
@@ -44,18 +44,17 @@ class BlockPool {
 // written once.
 class MessageBlocks {
  public:
-  // The pool must outlive it, and gets what Take() has not taken.
+  // The pool must outlive it, and gets the blocks that Take() has not taken.
   explicit MessageBlocks(BlockPool* pool) : pool_(pool) {}
   ~MessageBlocks() { Clear(); }
   MessageBlocks(const MessageBlocks&) = delete;
   MessageBlocks& operator=(const MessageBlocks&) = delete;
 
-  // Where at least `size` bytes can be written. They belong to nobody until
-  // Append() takes the messages in them, one by one and in order. nullptr: out
-  // of memory.
+  // Room to write at least `size` bytes. They do not count until Append() takes
+  // the messages in them, one by one and in order. nullptr: out of memory.
   uint8_t* Reserve(size_t size);
 
-  // Takes one message, from what Reserve() gave or from anywhere else. False:
+  // Takes one message, from the room of Reserve() or from anywhere else. False:
   // out of memory.
   bool Append(Bytes message);
 

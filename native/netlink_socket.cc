@@ -17,7 +17,7 @@
 namespace ipvs {
 namespace {
 
-// netlink_sendmsg() refuses what is longer than sk_sndbuf - 32 with EMSGSIZE.
+// netlink_sendmsg() refuses a datagram longer than sk_sndbuf - 32 with EMSGSIZE.
 constexpr size_t kSendBufferOverhead = 32;
 
 int64_t NowMs() {
@@ -42,8 +42,8 @@ Result<size_t> GetSizeOption(int fd, int option) {
   return static_cast<size_t>(std::max(value, 0));
 }
 
-// SO_RCVBUFFORCE may pass the system's limit and wants CAP_NET_ADMIN. Without it
-// the buffer is as large as net.core.rmem_max lets it be.
+// SO_RCVBUFFORCE may exceed the system's limit and needs CAP_NET_ADMIN. Without it
+// the buffer is as large as net.core.rmem_max allows.
 Status SetReceiveBuffer(int fd, int bytes) {
   if (SetOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes).ok()) return {};
   return SetOption(fd, SOL_SOCKET, SO_RCVBUF, bytes);
@@ -106,7 +106,7 @@ Status NetlinkSocket::Send(Bytes bytes) {
   message.msg_iovlen = 1;
   for (;;) {
     if (sendmsg(fd_.get(), &message, MSG_NOSIGNAL) >= 0) return {};
-    // Interrupted before the kernel took the datagram: it is taken whole or not.
+    // Interrupted before the kernel took the datagram, which it takes whole or not.
     if (errno != EINTR) return Failure{errno, "sendmsg", {}};
   }
 }

@@ -10,7 +10,7 @@
 
 namespace ipvs {
 
-// When a wait must end. The clock is read first when there is something to wait
+// When a wait must end. The clock is first read when there is something to wait
 // for: the kernel's replies are normally queued when the request has been sent.
 class Deadline {
  public:
@@ -26,7 +26,7 @@ class Deadline {
   int64_t end_ms_ = 0;
 };
 
-// Where Receive() puts one datagram, and what it found.
+// The room for one datagram of Receive(), and its result.
 struct Datagram {
   uint8_t* data = nullptr;
   size_t capacity = 0;
@@ -46,8 +46,8 @@ Result<UniqueFd> OpenGenericNetlink();
 class NetlinkSocket {
  public:
   struct Options {
-    // For SO_RCVBUFFORCE and SO_RCVBUF; the kernel doubles it. The limit of
-    // what may wait unread, no memory is used before that.
+    // For SO_RCVBUFFORCE and SO_RCVBUF; the kernel doubles it. Only a limit of
+    // the bytes that wait unread: it takes no memory by itself.
     int receive_buffer_bytes = 8 << 20;
   };
 
@@ -76,7 +76,7 @@ class NetlinkSocket {
 
   // The longest datagram that Send() takes.
   size_t max_send_bytes() const { return max_send_bytes_; }
-  // SO_RCVBUF as it is: replies are lost when the sum of their true sizes (with
+  // The actual SO_RCVBUF: replies are lost when the sum of their true sizes (with
   // the kernel's own overhead) is above it.
   size_t receive_buffer_bytes() const { return receive_buffer_bytes_; }
 

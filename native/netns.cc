@@ -26,8 +26,8 @@ extern "C" void* RunWork(void* work) {
   return nullptr;
 }
 
-// Runs `work` on a new thread and waits for its end. Not std::thread, which has
-// only an exception to say that the process may start no more threads.
+// Runs `work` on a new thread and waits for its end. Not std::thread, which throws
+// an exception if the process may not start more threads.
 Status RunOnNewThread(std::function<void()> work) {
   // The new thread inherits the mask: no signal handler runs while it is in
   // another namespace.
@@ -49,7 +49,7 @@ Status EnterNamespace(const UniqueFd& netns) {
   return {};
 }
 
-// Does `work` on a thread in the network namespace; on this one without any.
+// Does `work` on a thread in the network namespace, or on this thread without one.
 Status RunInNamespace(const UniqueFd& netns, const std::function<void()>& work) {
   if (!netns) {
     work();
@@ -87,7 +87,7 @@ Result<SocketInNamespace> OpenInNewNamespace() {
 Result<std::vector<uint8_t>> ReadHere(const std::string& path, size_t max_bytes) {
   UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) return Failure{errno, "open", {}};
-  // In one read where the file gives all at once: many files of /proc change
+  // In one read if the file gives everything at once: many files of /proc change
   // from read to read.
   std::vector<uint8_t> bytes(std::min(max_bytes + 1, kFirstReadBytes));
   size_t size = 0;
@@ -124,8 +124,8 @@ Status WriteHere(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-// O_NONBLOCK: the path may be that of a FIFO, and opening one waits for its
-// other end.
+// O_NONBLOCK: the path may be that of a FIFO, and opening that waits for its other
+// end.
 Result<SocketInNamespace> OpenInNamespace(const std::string& path) {
   UniqueFd netns(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!netns) return Failure{errno, kNetnsOperation, {}};

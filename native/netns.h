@@ -24,14 +24,14 @@ struct SocketInNamespace {
 // CAP_SYS_ADMIN. Result has the errno of open, setns or socket.
 Result<SocketInNamespace> OpenInNamespace(const std::string& path);
 
-// The same in a new network namespace, with `lo` up: with no route at all the
-// kernel takes no address for unicast. The namespace ends with both files.
+// The same in a new network namespace, with `lo` up: without any route the kernel
+// accepts no address as unicast. The namespace ends when both files are closed.
 Result<SocketInNamespace> OpenInScratchNamespace();
 
-// The content of a file as it is for a thread in the network namespace `netns`,
-// or in that of the calling thread where there is none. EFBIG above `max_bytes`.
-// A path below /proc/net shows the namespace of the process's main thread even
-// then; /proc/thread-self/net shows the thread's own.
+// The content of a file as a thread in the network namespace `netns` sees it, or
+// the calling thread if that is empty. EFBIG above `max_bytes`. A path under
+// /proc/net always shows the namespace of the process's main thread;
+// /proc/thread-self/net shows the thread's own.
 Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
                                       size_t max_bytes);
 
@@ -39,7 +39,7 @@ Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& n
 std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
                                                     const UniqueFd& netns, size_t max_bytes);
 
-// Writes `content` to a file that exists, in one write(2): what a sysctl takes.
+// Writes `content` to an existing file in one write(2), as a sysctl needs it.
 Status WriteFile(const std::string& path, const UniqueFd& netns, const std::string& content);
 
 }  // namespace ipvs

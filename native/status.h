@@ -9,13 +9,13 @@
 
 namespace ipvs {
 
-// Where the kernel answered a request with an errno, as `Failure::operation`.
+// `Failure::operation` if the kernel answered a request with an errno.
 inline constexpr char kReplyOperation[] = "reply";
-// Where the name of the family could not be resolved. ENOENT: the kernel has
-// no such family and found no module for it.
+// If the name of the family could not be resolved. ENOENT: the kernel has no such
+// family and found no module for it.
 inline constexpr char kFamilyOperation[] = "family";
-// Where the file of a network namespace could not be opened: "open" is that of
-// the file that was asked for.
+// If the file of a network namespace could not be opened. "open" is for the file
+// that the caller asked for.
 inline constexpr char kNetnsOperation[] = "netns";
 
 // Errors are values here: the core is built without exceptions.
@@ -23,7 +23,7 @@ struct Failure {
   // Positive errno.
   int error = 0;
   // The system call that failed, or one of the names above. Always a literal, so
-  // that it may be kept.
+  // it may be kept.
   const char* operation = "";
   // The kernel's words (NLMSGERR_ATTR_MSG). Empty: it sent none.
   std::string message;
@@ -31,7 +31,7 @@ struct Failure {
   bool IsReply(int wanted) const { return error == wanted && operation == kReplyOperation; }
 };
 
-// Done, or why not.
+// Success, or the failure.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -51,7 +51,7 @@ class [[nodiscard]] Status {
   std::optional<Failure> failure_;
 };
 
-// A value, or why there is none.
+// A value, or the failure.
 template <typename T>
 class [[nodiscard]] Result {
  public:

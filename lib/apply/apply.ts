@@ -86,14 +86,14 @@ async function applyWhileOpen(
 }
 
 function isPlan(target: State | Plan): target is Plan {
-  // Callers without types may give anything; goalOf() says what is wrong with it.
+  // Callers without types may pass anything; goalOf() says what is wrong with it.
   const given = target as unknown
   return typeof given === 'object' && given !== null && 'steps' in target && Array.isArray(target.steps)
 }
 
 function optionsOfPlan(given: Plan, options: ApplyOptions): PlanOptions {
   for (const name of PLAN_OPTIONS) {
-    if (options[name] !== undefined) throw new TypeError(`${name} belongs to the plan: give it to plan()`)
+    if (options[name] !== undefined) throw new TypeError(`${name} is part of the plan: pass it to plan()`)
   }
   return check.object(given.options, 'options of a plan')
 }

@@ -21,31 +21,31 @@ export interface DrainOptions {
   /** How long to wait for the connections to end, 0 to 2147483647 ms. Default 300000, five minutes. */
   readonly timeoutMs?: number
   /**
-   * What happens if connections are left when that time is over: 'keep' leaves
-   * the server at weight 0, 'delete' deletes it all the same. Default 'keep'.
+   * What to do if connections are left after that time: 'keep' leaves the
+   * server at weight 0, 'delete' deletes it anyway. Default 'keep'.
    */
   readonly atTimeout?: 'keep' | 'delete'
   /**
-   * Which connections to wait for. 'all', the default, waits for inactive ones
-   * too: those of TCP that one side has closed, which the kernel remembers for
-   * up to two minutes after their end, and whatever UDP has. 'active' does not:
-   * a TCP service is then drained when its last connection is closed, but one
-   * whose client closed its side early, and still waits for the answer, is cut off.
+   * Which connections to wait for. 'all', the default, includes inactive ones:
+   * TCP connections that one side has closed, which the kernel remembers for up
+   * to two minutes after their end, and all UDP ones. With 'active' a TCP server
+   * is drained when its last connection is closed, but a client that closed its
+   * side early and still waits for the answer is cut off.
    */
   readonly waitFor?: 'all' | 'active'
   /** How often to look, 10 to 2147483647 ms. Default 1000. */
   readonly intervalMs?: number
-  /** Gives up: the weight becomes what it was, and the drain rejects with the signal's reason. */
+  /** Gives up: the server gets its weight back, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /**
-   * Called after each look, first when the weight is 0. What it throws ends the
-   * drain like an abort. One that is async is not waited for; what it rejects
-   * with ends a drain that still waits.
+   * Called after each look, first when the weight is 0. An error that it throws
+   * ends the drain like an abort. An async callback is not waited for; if it
+   * rejects, that ends a drain that still waits.
    */
   readonly onProgress?: (progress: DrainProgress) => unknown
 }
 
-/** How far a drain is. */
+/** Progress of a drain. */
 export interface DrainProgress {
   readonly activeConnections: number
   readonly inactiveConnections: number
@@ -53,14 +53,14 @@ export interface DrainProgress {
   readonly elapsedMs: number
   /**
    * What the drain waits for. 'active': clients that are not done. 'inactive':
-   * connections that only time out. 'persistent': clients that persistence
+   * connections that end only by timeout. 'persistent': clients that persistence
    * would still send here. Empty: nothing, the server is about to be deleted.
    */
   readonly waitsFor: readonly ('active' | 'inactive' | 'persistent')[]
   /**
-   * How long an idle connection, or client, of those can still be remembered, in
-   * seconds: what the kernel's timeouts and the service's persistence say.
-   * Absent while active connections are left: nothing limits those.
+   * Longest that the kernel can still remember one of these if it stays idle, in
+   * seconds, by the kernel's timeouts and the service's persistence. Absent while
+   * active connections are left: nothing limits those.
    */
   readonly atMostSeconds?: number
 }
@@ -69,11 +69,11 @@ export interface DrainProgress {
 export interface DrainResult {
   /**
    * 'deleted': nothing was left, or `atTimeout` said so. 'kept': the time was
-   * over, it stands at weight 0. 'gone': someone else deleted it or its
-   * service. 'overruled': someone else gave it a weight again, which stands.
+   * over, and it still exists at weight 0. 'gone': someone else deleted it or its
+   * service. 'overruled': someone else gave it a weight again, and it keeps that.
    */
   readonly outcome: 'deleted' | 'kept' | 'gone' | 'overruled'
-  /** What the last look saw. */
+  /** The progress at the last look. */
   readonly last: DrainProgress
 }
 
@@ -85,10 +85,10 @@ const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'o
 /** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
 const TCP_CLOSED_SECONDS = 120
 const SCTP_CLOSED_SECONDS = 61
-/** What persistence gives a client whose time is over while connections of it are left (ip_vs_conn_expire()). */
+/** How long persistence keeps a client whose time is over but who still has connections (ip_vs_conn_expire()). */
 const CONTROLLING_SECONDS = 60
 
-/** Checks the options of a drain, and completes them. */
+/** Checks the options of a drain and fills in the defaults. */
 export function checkDrainOptions(
   options: DrainOptions,
 ): Required<Omit<DrainOptions, 'signal' | 'onProgress'>> {
@@ -153,23 +153,23 @@ async function drainWhileOpen(
     if (outcome === 'deleted') await deleteRealServer(session, service, server, {})
     return { outcome, last }
   } catch (error) {
-    // The reason of a signal may be any error, such as that another server has gone.
+    // The reason of a signal may be any error, even one that says that another server is gone.
     if (error !== signal.reason && isGone(error)) return { outcome: 'gone', last }
     await restoreWeight(session, service, server, before.weight)
     throw error
   }
 }
 
-/** A real server that others wait for, and its service. */
+/** A real server that is drained, and its service. */
 export interface Leaving {
   readonly service: ServiceKey
   readonly server: Required<RealServerKey>
 }
 
 /**
- * Waits for the connections of many real servers to end, all of which have a
- * weight of 0 by now. Calls `ended` for each that waits for nothing more, is
- * gone or got a weight again; when the time is over, for all that are left.
+ * Waits for the connections of many real servers to end. All of them have
+ * weight 0 by now. Calls `ended` for each that waits for nothing more, is gone
+ * or got a weight again, and for all that are left when the time is over.
  */
 export async function waitForAll(
   session: Session,
@@ -189,11 +189,11 @@ export async function waitForAll(
 }
 
 /**
- * Looks at real servers again and again until `look` has said of each that it
- * ended. Each service is read once for all of them. The last look is when the
- * time is over.
+ * Looks at real servers again and again until `look` has said that each has
+ * ended. Reads each service once for all its servers. The last look is when
+ * the time is over.
  *
- * @param look Gets the server as it is now, or nothing if it or its service is gone.
+ * @param look Gets the server as it is now, or `undefined` if it or its service is gone.
  */
 async function watch(
   session: Session,
@@ -233,7 +233,7 @@ async function watch(
   }
 }
 
-/** How long until the next look: the last one is when the time is over. */
+/** Time until the next look. The last look is when the time is over. */
 function pauseOf(intervalMs: number, leftMs: number): number {
   return Math.min(intervalMs, Math.max(1, Math.ceil(leftMs)))
 }
@@ -252,9 +252,9 @@ async function serversOf(session: Session, service: ServiceKey): Promise<readonl
   }
 }
 
-/** What decides when connections end, read once: they are settings of the director. */
+/** The settings of the director that decide when connections end. Read once. */
 interface Rules {
-  /** Longest that the kernel remembers an idle connection that is not active. */
+  /** Longest that the kernel remembers an idle, inactive connection. */
   readonly inactiveSeconds: number
   readonly persistenceSeconds: number
   /** Whether persistence no longer leads clients to a server of weight 0. */
@@ -289,7 +289,7 @@ async function templatesExpire(session: Session): Promise<boolean> {
   return expire !== undefined && expire !== '0'
 }
 
-/** What a server waits for. */
+/** What a server still has to wait for. */
 function busyWith(
   { activeConnections, inactiveConnections, persistentConnections }: RealServerState,
   waitFor: 'all' | 'active',
@@ -336,7 +336,7 @@ export function isGone(error: unknown): boolean {
   )
 }
 
-/** Gives the weight back that was taken, unless someone else gave one meanwhile. */
+/** Restores the weight, unless someone else has set one meanwhile. */
 async function restoreWeight(
   session: Session,
   service: ServiceKey,

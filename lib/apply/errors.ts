@@ -3,11 +3,11 @@ import { type Step, subjectOf } from '../state/steps.ts'
 /** A step that failed, and why. */
 export interface FailedStep {
   readonly step: Step
-  /** Absent: someone else changed the same thing meanwhile, and it was left so. */
+  /** Absent: someone else changed the same thing meanwhile, so it was left alone. */
   readonly error?: Error
   /**
-   * Whether it is not known that the step was done: its answer was lost, as
-   * `error` says, and afterwards the table could not be read. Absent: no.
+   * It is not known whether the step was done: its answer was lost, as `error`
+   * says, and then the table could not be read. Absent: the outcome is known.
    */
   readonly unknown?: true
 }
@@ -15,20 +15,20 @@ export interface FailedStep {
 /**
  * Why a state was not applied.
  *
- * `ERR_IPVS_GUARD`: a guard refused it, and nothing was sent.
- * `ERR_IPVS_STALE_PLAN`: the table is not as it was when the plan was made, and
- * nothing was sent; or what a drain waited for was changed by someone else
- * meanwhile, and what had been done was undone.
- * `ERR_IPVS_APPLY`: a step failed. What had been done was undone, but for `notUndone`.
+ * `ERR_IPVS_GUARD`: a guard refused the plan. Nothing was sent.
+ * `ERR_IPVS_STALE_PLAN`: the table has changed since the plan was made. Nothing
+ * was sent; or, if someone else changed servers while they were drained, the
+ * steps that were done were undone.
+ * `ERR_IPVS_APPLY`: a step failed. The steps that were done were undone, except `notUndone`.
  */
 export class ApplyError extends Error {
   readonly code: 'ERR_IPVS_GUARD' | 'ERR_IPVS_STALE_PLAN' | 'ERR_IPVS_APPLY'
   /** The step that failed first. */
   declare readonly failed?: FailedStep
-  /** Steps that were done and then undone, the last one first. */
+  /** Steps that were done and then undone, last one first. */
   readonly undone: readonly Step[]
   /**
-   * Steps that were done, or are not known not to be, and could not be undone.
+   * Steps that were done, or may have been, and could not be undone.
    * Empty: the table is as it was.
    */
   readonly notUndone: readonly FailedStep[]
@@ -66,7 +66,7 @@ export class StepFailure extends Error {
 /** The error of an apply that was rolled back. */
 export function errorOf(cause: unknown, undone: readonly Step[], notUndone: readonly FailedStep[]): unknown {
   const failed = cause instanceof StepFailure ? cause.failed : undefined
-  // An abort, or what a callback threw, is nobody else's affair where the table is as it was.
+  // If the table is as it was, an abort or an error of a callback reaches the caller as it is.
   if (failed === undefined && notUndone.length === 0) {
     if (!(cause instanceof ApplyError) || cause.code !== 'ERR_IPVS_STALE_PLAN') return cause
     return new ApplyError(cause.code, `${cause.message} ${wasUndone(undone)}.`, { undone })
@@ -90,7 +90,9 @@ export function errorOf(cause: unknown, undone: readonly Step[], notUndone: read
           ...(left.length === 0 ? [] : [`NOT undone: ${list(left)}`]),
           ...(unknown.length === 0
             ? []
-            : [`NOT KNOWN whether done, for the table could not be read: ${list(unknown)}. Read the table`]),
+            : [
+                `NOT KNOWN whether done, because the table could not be read: ${list(unknown)}. Read the table`,
+              ]),
         ].join('; ') + '.'
   const subject = failed === undefined ? '' : ` at ${failed.step.kind} ${subjectOf(failed.step)}`
   const message = `apply failed${subject}: ${reason instanceof Error ? reason.message : String(reason)} ${end}`
@@ -107,10 +109,13 @@ function count(steps: readonly unknown[]): string {
 }
 
 function wasUndone(steps: readonly Step[]): string {
-  return `What had been done (${count(steps)}) was undone`
+  return `Undid ${count(steps)}`
 }
 
-/** The error of a plan that the table has left behind. */
+/** The error for a plan that no longer fits the table. */
 export function stale(what: string): ApplyError {
-  return new ApplyError('ERR_IPVS_STALE_PLAN', `the table has changed since: ${what}. Plan again.`)
+  return new ApplyError(
+    'ERR_IPVS_STALE_PLAN',
+    `the table has changed since the plan was made: ${what}. Make a new plan.`,
+  )
 }

@@ -18,8 +18,8 @@ import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions
 /** Options of `saveToFile()`. */
 export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
   /**
-   * Form of the file. Default, by the end of its name: JSON for .json, YAML for
-   * .yaml and .yml, lines of ipvsadm for .rules, .ipvs and .save.
+   * Format of the file. Default, by its extension: JSON for .json, YAML for
+   * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
    */
   readonly format?: StateFormat
 }
@@ -33,7 +33,7 @@ const FORMATS: Readonly<Record<string, StateFormat>> = {
   '.save': 'ipvsadm',
 }
 
-/** Only the owner may read and write: a table tells much of a network. */
+/** Only the owner may read and write: a table reveals a lot about a network. */
 const MODE = 0o600
 
 /** See Ipvs.saveToFile(). */
@@ -45,7 +45,7 @@ export async function saveToFile(session: Session, path: string, options: SaveTo
   const chosen = format === undefined ? FORMATS[extname(path).toLowerCase()] : checkFormat(format)
   if (chosen === undefined) {
     throw new TypeError(
-      `${show(path)} does not tell its format: let it end in ${Object.keys(FORMATS).join(', ')}, or name a format`,
+      `the name ${show(path)} does not say the format: end it in ${Object.keys(FORMATS).join(', ')}, or name the format`,
     )
   }
   const { signal } = saving
@@ -71,10 +71,10 @@ export async function restoreFromFile(
 }
 
 /**
- * Reads a state from a file, in the format that its name tells or, where it
- * tells none, that it looks like. What went wrong names the file.
+ * Reads a state from a file. The format follows its extension, or else is
+ * guessed from its contents. Errors name the file.
  *
- * @throws {StateSyntaxError} if it is not one, or seems to be cut off; errors of the file system.
+ * @throws {StateSyntaxError} if it is not a state, or seems to be cut off; errors of the file system.
  */
 export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
   checkPath(path)
@@ -83,18 +83,18 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
   const bytes = await readBytes(path, signal)
   try {
     const text = decodeUtf8(bytes)
-    // Lines of ipvsadm of an empty table are an empty text, but so is a file that was cut off.
+    // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
     return await parseState(text, { whole: false, ...options, ...(format !== undefined && { format }) })
   } catch (error) {
-    // What the caller's signal was raised with is the caller's, whatever it is.
+    // The reason of the caller's signal is passed on as it is.
     if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
     throw error.in(path)
   }
 }
 
-/** Reads a file. What goes wrong after it was opened, such as EISDIR, does not name it by itself. */
+/** Reads a file. Node's errors after the opening, such as EISDIR, do not name it; these do. */
 async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   signal?.throwIfAborted()
   try {
@@ -108,15 +108,15 @@ async function readBytes(path: string, signal: AbortSignal | undefined): Promise
 }
 
 /**
- * Puts a file in the place of another, whole or not at all: a reader sees the
- * old text or the new one, and after a loss of power there is one of the two.
+ * Replaces a file, completely or not at all: a reader sees the old text or the
+ * new one, and one of the two is there after a loss of power.
  */
 async function replaceFile(path: string, text: string): Promise<void> {
   const folder = dirname(path)
   const { mode, owner } = await inheritance(path, folder)
   // Without the file's own name, which may be as long as a name can be.
   const temporary = join(folder, `.ipvs-${crypto.randomUUID().slice(0, 8)}.tmp`)
-  // O_EXCL: no file and no link that someone put there is opened.
+  // O_EXCL: never opens a file or link that someone else put there.
   const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
   try {
     try {
@@ -135,7 +135,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
   await syncFolder(folder)
 }
 
-/** What a new file has from the one whose place it takes. */
+/** What a new file takes over from the file that it replaces. */
 async function inheritance(
   path: string,
   folder: string,
@@ -150,7 +150,7 @@ async function inheritance(
     throw Object.assign(new Error(message), { code: 'ELOOP', path })
   }
   if (!old.isFile()) {
-    const message = `EINVAL: ${path} is no regular file, and its place is not taken`
+    const message = `EINVAL: ${path} is not a regular file and was not replaced`
     throw Object.assign(new Error(message), { code: 'EINVAL', path })
   }
   const mode = old.mode & MODE
@@ -162,7 +162,7 @@ async function inheritance(
   return { mode, owner: { uid, gid } }
 }
 
-/** The name too has to reach the disk. Some file systems cannot do that, and say EINVAL. */
+/** The name has to reach the disk too. Some file systems cannot do that and answer EINVAL. */
 async function syncFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined
   try {
@@ -176,7 +176,8 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 function checkPath(path: unknown): void {
-  if (typeof path !== 'string' || path === '') throw new TypeError(`path must be a text, got ${show(path)}`)
+  if (typeof path !== 'string' || path === '')
+    throw new TypeError(`path must be a non-empty string, got ${show(path)}`)
 }
 
 function checkFormat(format: unknown): StateFormat {

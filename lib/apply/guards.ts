@@ -9,7 +9,7 @@ import { slices } from '../util/pace.ts'
 import { ApplyError, stale } from './errors.ts'
 import type { ApplyOptions } from './options.ts'
 
-/** Refuses a plan that would not be made again. With `keepWeights` weights may change as they like. */
+/** Refuses a plan that would come out differently now. With `keepWeights`, weights may differ. */
 export async function refuseStale(
   planned: readonly Step[],
   found: readonly Step[],
@@ -26,18 +26,18 @@ export async function refuseStale(
     for (const step of some) {
       const id = `${step.kind} ${subjectOf(step)}`
       const before = expected.get(id)
-      if (before === undefined) throw stale(`${id} is needed too`)
+      if (before === undefined) throw stale(`${id} is now needed as well`)
       if (!sameStep(before, keepWeights ? weightless(step) : step))
-        throw stale(`${id} is no longer what it was`)
+        throw stale(`${id} would now make a different change`)
       expected.delete(id)
     }
   }
   for (const id of expected.keys()) throw stale(`${id} is no longer needed, or no longer possible`)
 }
 
-/** Whether two steps of one kind, which are about the same thing, lead from equal to equal. */
+/** Whether two steps of one kind about the same thing start and end with equal values. */
 function sameStep(one: Step, other: Step): boolean {
-  // Both ways, for a step has only the timeouts that it changes.
+  // Both ways, because a step has only the timeouts that it changes.
   const same = (['before', 'after'] as const).every(
     (when) => isAs(presentIn(one, when), other, when) && isAs(presentIn(other, when), one, when),
   )
@@ -53,7 +53,7 @@ function sameStep(one: Step, other: Step): boolean {
   )
 }
 
-/** The same step, of servers without weights. */
+/** The same step without the weights of its servers. */
 function weightless(step: Step): Step {
   const without = (server: RealServerSpec): RealServerSpec => ({ ...server, weight: 0 })
   switch (step.kind) {
@@ -76,7 +76,7 @@ function endpointOf({ address, port = 0 }: RealServerSpec): string {
   return endpointName(address, port)
 }
 
-/** The guard that options of an apply ask for: it throws where something of the differences may not be done. */
+/** The guard that the options of an apply ask for: it throws if one of the differences is not allowed. */
 export function guardOf({
   allow,
   maxDeletions,
@@ -89,12 +89,14 @@ export function guardOf({
       const id = `${refused.kind} ${subjectOf(refused)}`
       const kinds = allow?.join(', ') ?? ''
       reasons.push(
-        kinds === '' ? `\`allow\` is empty: ${id} may not be` : `\`allow\`: ${id} is not among ${kinds}`,
+        kinds === ''
+          ? `\`allow\` is empty, so ${id} is not allowed`
+          : `\`allow\`: ${id} is not among ${kinds}`,
       )
     }
     if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
       reasons.push(
-        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, ${String(maxDeletions)} may be`,
+        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, at most ${String(maxDeletions)} may be`,
       )
     }
     if (!force && starved.length > 0) {
@@ -106,7 +108,7 @@ export function guardOf({
     if (reasons.length === 0) return
     throw new ApplyError(
       'ERR_IPVS_GUARD',
-      `refused, nothing was changed: ${reasons.join('; ')}. \`force\` goes beyond all guards but \`allow\`.`,
+      `refused, nothing was changed: ${reasons.join('; ')}. \`force\` overrides every guard except \`allow\`.`,
     )
   }
 }

@@ -8,40 +8,40 @@ import { checkDrainOptions, type DrainOptions } from './drain.ts'
 
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {
-  /** The kinds of steps that may be done: a plan with any other is refused. Default: all. */
+  /** The kinds of steps that may be done: a plan with any other kind is refused. Default: all. */
   readonly allow?: readonly StepKind[]
   /** A plan that deletes more services and real servers than this is refused, unless `force`. Default: no limit. */
   readonly maxDeletions?: number
   /**
-   * Goes beyond `maxDeletions`, and lets a service that has real servers with a
-   * weight above 0 be left with none, which is refused otherwise. Default false.
+   * Overrides `maxDeletions`. Also allows a plan that leaves a service without a
+   * real server of weight above 0 where it has one now. Default false.
    */
   readonly force?: boolean
   /**
-   * Does what can be done. A step that fails does not end the apply and nothing
-   * is rolled back for it: the result lists it in `failed`. Nothing is taken from
-   * a service of which another step failed: its real servers keep their weights,
-   * and neither they nor a service that has no replacement are deleted. Guards
-   * refuse as always, and an abort rolls everything back. Default false: all or nothing.
+   * Does what can be done. A step that fails does not stop the apply and is not
+   * rolled back; the result lists it in `failed`. If a step of a service failed,
+   * nothing is taken from that service: its real servers keep their weights, and
+   * neither they nor a service that has no replacement are deleted. Guards still
+   * refuse, and an abort still rolls everything back. Default false: all or nothing.
    */
   readonly keepGoing?: boolean
-  /** Says what would be done, by the same checks, and does nothing. Default false. */
+  /** Makes the same checks, reports what would be done, and changes nothing. Default false. */
   readonly dryRun?: boolean
   /**
-   * Gives real servers that are about to be deleted, with their service too, a
-   * weight of 0 and time for their connections to end: at most `timeoutMs`,
-   * default five minutes. Then they are deleted. Default: they are deleted at once.
+   * Sets real servers that are about to be deleted, alone or with their service,
+   * to weight 0 and waits for their connections to end: at most `timeoutMs`,
+   * default five minutes. Then deletes them. Default: deletes them at once.
    */
   readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'>
   /**
-   * Called now and then as steps are done. What it throws ends the apply as a
-   * failure does. One that is async is not waited for; what it rejects with ends
-   * an apply that still has something to do.
+   * Called now and then as steps are done. An error that it throws ends the
+   * apply, as a failed step does. An async callback is not waited for; if it
+   * rejects, that ends an apply that still has something to do.
    */
   readonly onProgress?: (progress: ApplyProgress) => unknown
   /**
-   * Gives up: what was done is undone, and the apply rejects with the signal's
-   * reason. Requests that were sent cannot be stopped, and are waited for.
+   * Gives up: the steps that were done are undone, and the apply rejects with the
+   * signal's reason. Requests that were sent cannot be stopped and are waited for.
    */
   readonly signal?: AbortSignal
 }
@@ -59,7 +59,7 @@ export interface ApplyProgress {
 export interface ApplyResult extends Differences {
   /** Whether it was done. False with `dryRun`; true when there was nothing to do. */
   readonly applied: boolean
-  /** With `keepGoing`: the steps that failed or were left out, and why. Otherwise empty. */
+  /** With `keepGoing`: the steps that failed or were skipped, and why. Otherwise empty. */
   readonly failed: readonly FailedStep[]
 }
 

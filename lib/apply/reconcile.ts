@@ -16,13 +16,13 @@ import { readState } from './files.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
 
 /**
- * Where a wanted state comes from: a state; a function, which is asked before
- * each run, for a state or its text; or a file, which is read before each run
- * and watched.
+ * Where the wanted state comes from: a state; a function that is called before
+ * each run and returns a state or its text; or a file that is read before each
+ * run and watched.
  */
 export type ReconcileSource =
   | State
-  /** Its signal is raised when the answer is no longer waited for. */
+  /** `signal` is raised when the answer is no longer needed. */
   | ((signal: AbortSignal) => State | string | Promise<State | string>)
   | FileSource
 
@@ -30,7 +30,7 @@ export type ReconcileSource =
 export interface FileSource extends Lookups {
   readonly file: string
   readonly format?: StateFormat
-  /** Whether it is known to be whole, even if its last line has no end. Default false. */
+  /** Accepts the file as complete even if its last line does not end in a newline. Default false. */
   readonly whole?: boolean
 }
 
@@ -39,41 +39,43 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
   /** How long to wait between two runs, 10 to 2147483647 ms. Default 10000. */
   readonly intervalMs?: number
   /**
-   * How long to wait at most where runs fail: each failure in a row doubles the
-   * wait, and chance takes up to half of it away, but leaves `intervalMs`.
+   * Longest wait when runs fail: each failure in a row doubles the wait, and a
+   * random part of up to half is taken off, but never below `intervalMs`.
    * Default 300000, five minutes, and never less than `intervalMs`.
    */
   readonly maxIntervalMs?: number
   /**
-   * Called after each run with what it did; `steps` is empty where nothing
-   * differed. What this throws is told to `onError`, and so is what it rejects
-   * with: one that is async is not waited for.
+   * Called after each run with what it did; `steps` is empty if nothing
+   * differed. An error that it throws goes to `onError`. An async callback is not
+   * waited for; if it rejects, that goes to `onError` too.
    */
   readonly onRun?: (result: ApplyResult) => unknown
   /**
-   * Called when a run fails: the state cannot be had, a guard refuses it, the
-   * kernel does. The table is as it was, or the error says otherwise, and the
-   * next run comes later. What this throws ends it all, and `stop()` rejects with
-   * it; so does what it rejects with, if it is async. It is not waited for then.
-   * Called once more, with an EBADF, if the {@link Ipvs} is closed before `stop()`: that ends it too.
+   * Called when a run fails: the state could not be read, a guard refused it, or
+   * the kernel did. The table is as it was, unless the error says otherwise, and
+   * the next run comes later. An error that it throws ends the reconciling, and
+   * `stop()` rejects with it. An async callback is not waited for; if it rejects,
+   * that does the same. Called once more, with an EBADF, if the {@link Ipvs} is
+   * closed before `stop()`: that ends the reconciling too.
    */
   readonly onError: (error: unknown) => unknown
-  /** Ends it all. What a run is about to do then is undone, as with `apply()`. */
+  /** Ends the reconciling. A run in progress is undone, as with `apply()`. */
   readonly signal?: AbortSignal
 }
 
-/** Something that keeps a table as it is wanted. It keeps the process alive until it is stopped. */
+/** Keeps a table in the wanted state. Keeps the process alive until it is stopped. */
 export interface Reconciler {
   /**
-   * Makes the next run come at once, or as soon as nobody writes to the file any
-   * more. Resolves when one that began after the call has ended, well or not.
-   * Rejects where none comes: with what `onError` threw, or with EBADF when the
-   * {@link Ipvs} is closed. Resolves without one where it was stopped.
+   * Starts the next run at once, or as soon as nobody writes to the file any
+   * more. Resolves when a run that began after the call has ended, whether it
+   * succeeded or failed. Rejects if there is no further run: with the error that
+   * `onError` threw, or with EBADF if the {@link Ipvs} is closed. After `stop()`
+   * it resolves without a run.
    */
   runNow(): Promise<void>
   /**
-   * Makes no other run. One that waits for its source ends at once; one that is
-   * applied is waited for. May be called again.
+   * Starts no further run. A run that waits for its source ends at once; one
+   * that is being applied is waited for. May be called again.
    */
   stop(): Promise<void>
   /** The same as `stop()`, for `await using`. */
@@ -90,18 +92,18 @@ const OPTIONS = [
 const DEFAULT_INTERVAL_MS = 10_000
 const DEFAULT_MAX_INTERVAL_MS = 300_000
 const TIMER_MAX_MS = 2147483647
-/** A program that writes a file makes several changes of it: it is read once there was none for so long. */
+/** A file is usually written in several steps. It is read when it has not changed for this long, */
 const SETTLE_MS = 50
-/** Or once that was waited for so long. */
+/** or after waiting this long for that. */
 const LONGEST_SETTLE_MS = 2000
-/** So often at most, where it changes while it is read. */
+/** How often to read a file at most that changes while it is read. */
 const READS = 2
 
 /** See Ipvs.reconcile(). */
 export function reconcile(session: Session, source: ReconcileSource, options: ReconcileOptions): Reconciler {
   session.checkOpen('reconcile')
   if ('dryRun' in object(options, 'options')) {
-    throw new TypeError('dryRun has no meaning for reconcile(): use plan()')
+    throw new TypeError('dryRun does not work with reconcile(): use plan()')
   }
   checkOptions(options, OPTIONS)
   const { intervalMs, maxIntervalMs, onRun, onError, signal, ...apply } = options
@@ -138,7 +140,7 @@ interface Waiting {
   readonly reject: (why: unknown) => void
 }
 
-/** Ends these calls; badly, if there is a reason. */
+/** Settles these calls: rejects them if there is a reason. */
 function settle(calls: readonly Waiting[], why?: unknown): void {
   for (const { resolve, reject } of calls) {
     if (why === undefined) resolve()
@@ -154,18 +156,18 @@ class Loop implements Reconciler {
   readonly #watched: string | undefined
   /** Raised to end the wait between two runs. */
   #wait = new AbortController()
-  /** Raised when no state is wanted any more: no source can keep stop() waiting. */
+  /** Raised when no state is needed any more, so that no source can keep stop() waiting. */
   readonly #reading = new AbortController()
-  /** Ends a run that is under way. */
+  /** Ends a run in progress. */
   readonly #abort = new AbortController()
   #stopped = false
   /** Calls of runNow() since the last run began. */
   #waiting: Waiting[] = []
   /** The watched file changed since the last run began. */
   #changed = false
-  /** Why there is no other run though nobody stopped it. */
+  /** Why there is no further run although nobody called stop(). */
   #closed: IpvsError | undefined
-  /** What onError rejected with. */
+  /** The reason that onError rejected with. */
   #failed: { readonly reason: unknown } | undefined
   #watcher: FSWatcher | undefined
 
@@ -193,7 +195,7 @@ class Loop implements Reconciler {
       forget()
       this.#watcher?.close()
     })
-    // Whoever stops it hears of it.
+    // stop() rejects with it.
     this.#ended.then(
       () => {
         settle(this.#waiting, this.#closed)
@@ -234,7 +236,7 @@ class Loop implements Reconciler {
   async #loop(): Promise<void> {
     const { interval, most } = this.#options
     let failures = 0
-    // Whoever began this hears of nothing before it has the object in hand.
+    // The caller must have the object before a callback runs.
     await Promise.resolve()
     for (;;) {
       await this.#settled()
@@ -250,7 +252,7 @@ class Loop implements Reconciler {
         throw thrown
       }
       settle(asking)
-      // Many directors that fail together do not come back together.
+      // So that many directors that fail together do not retry together.
       const longest = Math.min(most, interval * 2 ** failures)
       const ms = failures === 0 ? interval : Math.max(interval, longest * (1 - Math.random() / 2))
       await this.#pause(ms)
@@ -259,7 +261,7 @@ class Loop implements Reconciler {
     if (this.#closed !== undefined) this.#tell(this.#closed)
   }
 
-  /** Makes one run. Says whether the table is as it is wanted; throws what onError throws. */
+  /** Makes one run. Returns whether the table is as wanted; throws what onError throws. */
   async #run(): Promise<boolean> {
     const { onRun, apply: options } = this.#options
     let result: ApplyResult
@@ -270,7 +272,7 @@ class Loop implements Reconciler {
       if (this.#isNews(error)) this.#tell(error)
       return false
     }
-    // What is wrong with onRun is not wrong with the table.
+    // An error of onRun says nothing about the table.
     try {
       this.#heed(onRun?.(result), (error) => {
         this.#tell(error)
@@ -281,7 +283,7 @@ class Loop implements Reconciler {
     return result.failed.length === 0
   }
 
-  /** What the source says: a file only where nobody wrote to it meanwhile, for half of it would delete the other half. */
+  /** The wanted state. A file counts only if nobody wrote to it meanwhile: half a file would delete the other half. */
   async #wanted(): Promise<State> {
     const { signal } = this.#reading
     if (this.#watched === undefined) return unlessAborted(signal, this.#read)
@@ -300,7 +302,7 @@ class Loop implements Reconciler {
     const latest = performance.now() + LONGEST_SETTLE_MS
     while (!this.#stopped) {
       const ageMs = (await this.#stamp(this.#watched))?.ageMs ?? Infinity
-      // Written in the future: by another clock.
+      // Written in the future, by another clock.
       if (ageMs >= SETTLE_MS || ageMs < -SETTLE_MS) return
       const left = Math.min(SETTLE_MS - ageMs, latest - performance.now())
       if (left <= 0) return
@@ -308,19 +310,19 @@ class Loop implements Reconciler {
     }
   }
 
-  /** The file as it is; `undefined` where it cannot be had. A file system that never answers holds up no stop(). */
+  /** The file as it is; `undefined` if it cannot be read. A file system that never answers does not hold up stop(). */
   #stamp(file: string): Promise<Stamp | undefined> {
     return unlessAborted(this.#reading.signal, () => stampOf(file)).catch(() => undefined)
   }
 
-  /** Tells onError. Throws what that throws. */
+  /** Calls onError. Throws what it throws. */
   #tell(error: unknown): void {
     this.#heed(this.#options.onError(error), (reason) => {
       throw reason
     })
   }
 
-  /** Hears of what an async callback rejects with. It is not waited for, since it may wait for stop() or runNow() itself. */
+  /** Handles the rejection of an async callback. Does not wait for it: it may itself wait for stop() or runNow(). */
   #heed(called: unknown, rejected: (reason: unknown) => void): void {
     Promise.resolve(called)
       .catch(rejected)
@@ -330,7 +332,7 @@ class Loop implements Reconciler {
       })
   }
 
-  /** That it was to end is no error; that something could not be undone is. */
+  /** Being stopped is not an error; a failed roll-back is. */
   #isNews(error: unknown): boolean {
     if (error instanceof ApplyError) return true
     if (this.#abort.signal.aborted) return false
@@ -338,7 +340,7 @@ class Loop implements Reconciler {
     return !this.#reading.signal.aborted || error !== this.#reading.signal.reason
   }
 
-  /** Waits, unless there is a reason for a run. */
+  /** Waits, unless there already is a reason for a run. */
   async #pause(ms: number): Promise<void> {
     if (this.#stopped || this.#waiting.length > 0 || this.#changed) return
     this.#wait = new AbortController()
@@ -346,9 +348,9 @@ class Loop implements Reconciler {
   }
 
   /**
-   * Watches the folder and not the file: one that is replaced is another file.
-   * Anew for each run, since the folder may have been replaced too. Where that
-   * cannot be, the file is still read before each run.
+   * Watches the folder and not the file, because a replaced file is another
+   * file. Starts anew for each run, since the folder may have been replaced too.
+   * If watching fails, the file is still read before each run.
    */
   #watch(): void {
     if (this.#watched === undefined) return
@@ -366,16 +368,16 @@ class Loop implements Reconciler {
       })
       this.#watcher = watcher
     } catch {
-      // The folder is not there, or nothing more can be watched.
+      // The folder does not exist, or there are too many watches.
     }
     before?.close()
   }
 }
 
 interface Stamp {
-  /** What tells one state of a file from another. */
+  /** Tells one version of a file from another. */
   readonly id: string
-  /** How long ago it was written. */
+  /** Milliseconds since it was written. */
   readonly ageMs: number
 }
 
@@ -384,7 +386,7 @@ async function stampOf(file: string): Promise<Stamp> {
   return { id: `${String(ino)} ${String(size)} ${String(mtimeMs)}`, ageMs: Date.now() - mtimeMs }
 }
 
-/** What a task gives, or the reason of the signal as soon as that is raised. */
+/** The result of a task, or a rejection with the signal's reason as soon as that is raised. */
 async function unlessAborted<T>(signal: AbortSignal, task: (signal: AbortSignal) => Promise<T>): Promise<T> {
   signal.throwIfAborted()
   let abort = (): void => undefined

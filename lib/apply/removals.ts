@@ -8,7 +8,7 @@ import { slices } from '../util/pace.ts'
 import type { Leaving } from './drain.ts'
 import { stale } from './errors.ts'
 
-/** What a drain does with steps that delete: it takes weights, waits, and looks again at what is left to delete. */
+/** Deletions with a drain: set weights to 0, wait, and look again at what is left to delete. */
 
 /** A real server that a step deletes, alone or with its service. */
 export interface LeavingServer extends Leaving {
@@ -34,16 +34,15 @@ export async function serversLeaving(removals: readonly Step[]): Promise<readonl
   return leaving
 }
 
-/** The same server, with no weight. */
+/** The same server with weight 0. */
 export function quiesce(server: RealServerSpec): RealServerSpec {
   return { ...server, weight: 0 }
 }
 
 /**
- * What of the removals is left to do, now that a drain is over in which others
- * may have changed the table: what is gone already is not, and what is no
- * longer what was to be removed, but for the weights that the drain took, must
- * not be.
+ * The removals that are left to do after a drain, during which others may have
+ * changed the table. Leaves out what is already gone. Refuses if something is
+ * no longer what was to be removed, apart from the weights that the drain took.
  */
 export async function stillToRemove(removals: readonly Step[], table: Table): Promise<readonly Step[]> {
   const now = await presentOf(table)
@@ -59,10 +58,10 @@ export async function stillToRemove(removals: readonly Step[], table: Table): Pr
       const step = withQuiescedServers(planned)
       const subject = subjectOf(step)
       const present = now.get(subject)
-      // Gone already, or, for a daemon, started already.
+      // Already gone or, for a daemon, already started.
       if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
       if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
-      // A daemon that is stopped here may be followed by another.
+      // Another daemon may be started after this one is stopped.
       if (step.kind === 'stop-daemon') now.delete(subject)
       if (step.kind !== 'delete-service') {
         left.push(step)
@@ -90,8 +89,8 @@ export async function stillToRemove(removals: readonly Step[], table: Table): Pr
 }
 
 /**
- * Refuses to delete the last servers of a service that were live, where someone
- * else took those that were to stay.
+ * Refuses to delete the last live servers of a service if someone else took
+ * away those that were to stay.
  *
  * @param quiescing The steps that took the weights of servers which were live.
  */
@@ -118,13 +117,13 @@ export async function refuseStarved(
       const service = serviceName(step.service)
       if (!wereLive.has(service) || live.has(service)) continue
       throw stale(
-        `${service} would be left without a real server whose weight is above 0, for the others changed while it was drained`,
+        `${service} would be left without a real server whose weight is above 0, because the others changed while it was drained`,
       )
     }
   }
 }
 
-/** The same deletion of servers that stand at weight 0 by now. */
+/** The same deletion, of servers that have weight 0 by now. */
 function withQuiescedServers(step: Step): Step {
   if (step.kind === 'delete-server') return { ...step, before: quiesce(step.before) }
   if (step.kind !== 'delete-service') return step

@@ -12,15 +12,14 @@ export interface Inverse {
 }
 
 /**
- * What undoes steps that were sent, the last one first, and which of them
- * cannot be undone because someone else changed the same thing, or because
+ * The steps that undo those that were sent, last one first, and the steps that
+ * cannot be undone, because someone else changed the same thing or because
  * nobody knows whether they were done.
  *
- * @param errors What some of them were answered with.
- * @param quiescing Those of them that took the weight of a server for a drain.
- * @param now What there is by now; `undefined` where it could not be read.
- * @param keepWeights Whether the weights of servers belong to someone else: those of servers that are there stay as
- *   they are by now.
+ * @param errors The errors of those that failed.
+ * @param quiescing Those of them that set a server to weight 0 for a drain.
+ * @param now The table as it is now; `undefined` if it could not be read.
+ * @param keepWeights Whether someone else sets the weights of servers: existing servers keep their present weight.
  */
 export async function inverseOf(
   sent: readonly Step[],
@@ -31,13 +30,13 @@ export async function inverseOf(
 ): Promise<{ readonly inverse: readonly Inverse[]; readonly notUndone: readonly FailedStep[] }> {
   const inverse: Inverse[] = []
   const notUndone: FailedStep[] = []
-  /** What the steps of `inverse` leave behind. */
+  /** The values that the steps of `inverse` leave behind. */
   const later = new Map<string, Present | undefined>()
   let servers: ReadonlyMap<string, readonly string[]> | undefined
   for await (const some of slices([...sent].reverse())) {
     for (const of of some) {
       const error = errors.get(of)
-      // What the kernel refused it did not do, whoever else may have.
+      // The kernel did not do what it refused, even if someone else did.
       if (error !== undefined && isRefusal(error)) continue
       const subject = subjectOf(of)
       const present = later.has(subject) ? later.get(subject) : now?.get(subject)
@@ -49,7 +48,7 @@ export async function inverseOf(
         }
       } else {
         if (quiescing.has(of)) {
-          // Only the weight was taken, and only that is given back; a weight that someone else gave stands.
+          // Only the weight was changed, so only that is restored, unless someone else has set one.
           const server = present as RealServerSpec | undefined
           if (server?.weight !== 0 || of.kind !== 'edit-server') continue
           const after = { ...server, weight: of.before.weight ?? 1 }
@@ -64,7 +63,7 @@ export async function inverseOf(
         if (of.kind === 'add-service') {
           servers ??= await serversByService(now)
           if (await anyStays(servers.get(subject) ?? [], later)) {
-            // It would take along what someone else added to it, or changed in it.
+            // That would delete what someone else added or changed inside it.
             notUndone.push({ step: of })
             continue
           }
@@ -81,7 +80,7 @@ export async function inverseOf(
   return { inverse, notUndone }
 }
 
-/** A step that found and left the weight which a server has by now. */
+/** The same step, as if the server had had its present weight all along. */
 function withWeightOf(present: Present | undefined, step: Step): Step {
   if (present === undefined || (step.kind !== 'add-server' && step.kind !== 'edit-server')) return step
   const { weight = 1 } = present as RealServerSpec
@@ -89,7 +88,7 @@ function withWeightOf(present: Present | undefined, step: Step): Step {
   return { ...step, before: { ...step.before, weight }, after: { ...step.after, weight } }
 }
 
-/** Whether any of these is there still once the steps of `inverse` are done. */
+/** Whether any of these still exists once the steps of `inverse` are done. */
 async function anyStays(
   subjects: readonly string[],
   later: ReadonlyMap<string, Present | undefined>,
@@ -105,7 +104,7 @@ async function anyStays(
 /** Whether an error says that its step was not done. Otherwise the answer was lost. */
 function isRefusal(error: Error): boolean {
   if (!(error instanceof IpvsError)) return false
-  // What is not of the socket is of a sysctl's file, and its outcome is certain.
+  // The other calls are about a sysctl's file, and their outcome is certain.
   return (
     error.code === 'ECANCELED' ||
     [undefined, 'pthread_create', 'setns', 'open', 'write'].includes(error.syscall)

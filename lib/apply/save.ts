@@ -14,15 +14,15 @@ import { slices } from '../util/pace.ts'
 import { apply } from './apply.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './options.ts'
 
-/** What a state is saved with. */
+/** What to include in a saved state. */
 export interface SaveOptions extends RequestOptions {
-  /** Default true; with a `scope` false, for they belong to the whole director. */
+  /** Default true; with a `scope` false, because they belong to the whole director. */
   readonly timeouts?: boolean
-  /** Default as for `timeouts`. */
+  /** Default: the same as for `timeouts`. */
   readonly syncDaemons?: boolean
-  /** All sysctls of net.ipv4.vs that this kernel has, or those of these names. Default none. */
+  /** True: all sysctls of net.ipv4.vs that this kernel has. An array: those with these names. Default none. */
   readonly sysctls?: boolean | readonly string[]
-  /** Only the services inside. Default all. */
+  /** Only the services inside this scope. Default all. */
   readonly scope?: Scope
 }
 
@@ -30,7 +30,7 @@ export interface SaveOptions extends RequestOptions {
 export const SAVE_OPTIONS: readonly string[] = ['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal']
 const READS = 8
 
-/** Options of `restore()`: those of `apply()`, and how a text is read. */
+/** Options of `restore()`: those of `apply()`, and how to read text. */
 export interface RestoreOptions
   extends ApplyOptions, Pick<ParseStateOptions, 'format' | 'whole' | keyof Lookups> {}
 
@@ -44,7 +44,7 @@ export async function restore(
   return apply(session, typeof saved === 'string' ? await parseState(saved, reading) : saved, applying)
 }
 
-/** Checks the options of a restore before anything is read, and gives those of its two halves. */
+/** Checks the options of a restore before anything is read, and splits them into reading and applying. */
 export function splitOptions(options: RestoreOptions): {
   readonly reading: ParseStateOptions
   readonly applying: ApplyOptions
@@ -101,7 +101,7 @@ export async function save(session: Session, options: SaveOptions): Promise<Save
   })
 }
 
-/** The table without the services outside of a scope: others may change those all the time. */
+/** The table without the services outside a scope, which others may change at any time. */
 async function within(scope: ScopeTest, table: Table): Promise<Table> {
   const services: Entry[] = []
   for await (const some of slices(table.services)) {
@@ -114,14 +114,14 @@ async function within(scope: ScopeTest, table: Table): Promise<Table> {
 
 const ALL = { prune: true, keepWeights: false, scope: undefined }
 
-/** What was asked for by name must be there: nobody may take it for saved. */
+/** A sysctl that was asked for by name must exist, or the caller would think that it was saved. */
 function refuseAbsent(names: readonly string[], sysctls: Table['sysctls'] = {}): void {
   const absent = names.find((name) => !Object.hasOwn(sysctls, name))
   if (absent === undefined) return
   throw new RangeError(`sysctls: this kernel has no '${absent}': ${remedyOfSysctl(absent)}`)
 }
 
-/** A module that was loaded in between has brought its sysctls along. */
+/** Sysctls may differ because a module was loaded in between and added its own. */
 function sameSysctlNames(one: Table, other: Table): boolean {
   const names = ({ sysctls = {} }: Table): string => Object.keys(sysctls).join(' ')
   return names(one) === names(other)

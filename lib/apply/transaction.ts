@@ -13,23 +13,23 @@ import type { ApplyOptions, ApplyProgress } from './options.ts'
 import { type LeavingServer, quiesce, refuseStarved, serversLeaving, stillToRemove } from './removals.ts'
 import { inverseOf } from './roll-back.ts'
 
-/** So many steps travel together: between two lots the JS thread is free, and a signal counts. */
+/** Steps per lot. Between two lots the JS thread is free, and a signal is noticed. */
 const LOT = 512
 
-/** The steps of one apply: what was sent, and how it is undone. */
+/** The steps of one apply: which were sent, and how they are undone. */
 export class Transaction {
   readonly #options: ApplyOptions
   readonly #parts: Parts
   readonly #keepWeights: boolean
-  /** How many steps were planned, and how many of those are done. */
+  /** How many steps are planned, and how many of those are done. */
   readonly #total: number
   #done = 0
-  /** Steps that were sent, and the errors that some were answered with. */
+  /** Steps that were sent, and the errors of those that failed. */
   readonly #sent: Step[] = []
   readonly #errors = new Map<Step, Error>()
-  /** Those of them that took the weight of a server which is about to be deleted. */
+  /** Those of them that set a server to weight 0 which is about to be deleted. */
   readonly #quiescing = new Set<Step>()
-  /** With `keepGoing`: steps that failed or were left out. */
+  /** With `keepGoing`: steps that failed or were skipped. */
   readonly failed: FailedStep[] = []
 
   constructor(
@@ -44,7 +44,7 @@ export class Transaction {
     this.#total = total
   }
 
-  /** Runs steps lot by lot, and throws where one fails. */
+  /** Runs steps lot by lot, and throws if one fails. */
   async run(access: Access, steps: readonly Step[]): Promise<void> {
     const { signal, onProgress } = this.#options
     for (let from = 0; from < steps.length; from += LOT) {
@@ -62,13 +62,13 @@ export class Transaction {
         else failed ??= { step, error }
       }
       if (failed !== undefined) throw new StepFailure(failed)
-      // The steps of quiesce() are not in the plan, so the total does not have them.
+      // The steps of quiesce() are not in the plan, so the total does not count them.
       this.#done += lot.filter((step) => !this.#quiescing.has(step)).length
       onProgress?.({ phase: 'apply', done: this.#done, total: this.#total })
     }
   }
 
-  /** The steps that take something away, without those of services of which a step failed. */
+  /** The steps that take something away, except those of services with a failed step. */
   withoutFailed(steps: readonly Step[]): readonly Step[] {
     if (this.failed.length === 0) return steps
     const incomplete = new Set<string>()
@@ -80,13 +80,13 @@ export class Transaction {
     }
     return steps.filter((step) => {
       if (!('service' in step) || !incomplete.has(serviceName(step.service))) return true
-      const error = new Error('left out, because another step of this service failed')
+      const error = new Error('skipped, because another step of this service failed')
       this.failed.push({ step, error })
       return false
     })
   }
 
-  /** Does something, and where that fails undoes all that was done. */
+  /** Does something, and if that fails undoes everything. */
   async guarded(access: Access, work: () => Promise<void>): Promise<void> {
     try {
       await work()
@@ -95,7 +95,7 @@ export class Transaction {
     }
   }
 
-  /** Takes the weight of the servers that are about to be deleted, so that a drain can wait for the end of their connections. */
+  /** Sets the servers that are about to be deleted to weight 0, so that a drain can wait for their connections to end. */
   async quiesce(access: Access, removals: readonly Step[]): Promise<void> {
     const steps: Step[] = []
     for await (const some of slices(await serversLeaving(removals))) {
@@ -109,7 +109,7 @@ export class Transaction {
     await this.run(access, steps)
   }
 
-  /** Waits until what is about to be deleted has no more connections, and deletes it. */
+  /** Waits until the servers that are about to be deleted have no connections, and deletes them. */
   async drainAndRemove(
     session: Session,
     removals: readonly Step[],
@@ -157,7 +157,7 @@ export class Transaction {
     )
   }
 
-  /** Undoes what was done, in reverse, and gives the error that says so. */
+  /** Undoes what was done, in reverse, and returns the error that says so. */
   async #rollBack(access: Access, cause: unknown): Promise<unknown> {
     const now = await this.#presentNow(access)
     const { inverse, notUndone } = await inverseOf(
@@ -185,7 +185,7 @@ export class Transaction {
     let last: Step | undefined
     for await (const some of slices(inverse)) {
       for (const { of: step } of some) {
-        // A service that is added again has more than one.
+        // A service that is added again takes more than one step.
         if (step === last) continue
         last = step
         const error = failures.get(step)
@@ -196,7 +196,7 @@ export class Transaction {
     return errorOf(cause, undone, left)
   }
 
-  /** What there is by now of what steps may be about, or `undefined`. */
+  /** The parts of the table that steps can change, as they are now; `undefined` if they cannot be read. */
   async #presentNow(access: Access): Promise<ReadonlyMap<string, Present> | undefined> {
     if (this.#sent.length === 0) return undefined
     try {
@@ -207,24 +207,24 @@ export class Transaction {
     }
   }
 
-  /** Whether a step failed because what it takes away was not there any more. */
+  /** Whether undoing a step failed only because its object is already gone. */
   #isGoneAlready(step: Step, error: Error): boolean {
     const deletes = 'before' in step && !('after' in step)
     if (!deletes && !this.#quiescing.has(step)) return false
     return isGone(error)
   }
 
-  /** While steps are undone nobody may interfere. */
+  /** Signals and callbacks do not interrupt a roll-back. */
   #report(progress: ApplyProgress): void {
     try {
       this.#options.onProgress?.(progress)
     } catch {
-      // The error that led here is the one to tell.
+      // The caller gets the error that led here.
     }
   }
 }
 
-/** What became of each step. Where sending itself fails nobody knows how far it came, and all have that error. */
+/** The outcome of each step. If sending itself fails, nobody knows how far it got, and all have that error. */
 async function send(access: Access, steps: readonly Step[]): Promise<readonly (Error | undefined)[]> {
   try {
     return await access.write(steps)

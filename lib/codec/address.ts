@@ -30,5 +30,5 @@ export function familyNumber(family: Family): number {
 export function familyName(family: number): Family {
   if (family === AddressFamily.INET) return 'ipv4'
   if (family === AddressFamily.INET6) return 'ipv6'
-  throw malformed(`address family ${String(family)}`)
+  throw malformed(`unknown address family ${String(family)}`)
 }

@@ -24,15 +24,15 @@ const GENERIC_HEADER = 20
 const TYPE_MASK = 0x3fff
 
 /**
- * Builds the attributes of one request after the other. They share large pieces
- * of memory, which are only ever written once: a small buffer for each would
- * cost more than what is written to it.
+ * Builds the attributes of one request after the other. They share large pieces of
+ * memory, which are only ever written once: a small buffer for each would cost
+ * more than writing to it.
  */
 export class AttributeWriter {
   readonly #littleEndian: boolean
   #bytes = new Uint8Array(0)
   #view = new DataView(this.#bytes.buffer)
-  /** Where the request starts that is being written, and where its next attribute goes. */
+  /** Where the current request starts, and where its next attribute goes. */
   #start = 0
   #end = 0
 
@@ -90,7 +90,7 @@ export class AttributeWriter {
     for (let index = 0; index < value.length; index++) this.#bytes[at + index] = value.charCodeAt(index)
   }
 
-  /** Room of `length` zero bytes for `write` to fill, from an offset in an array. */
+  /** Room of this many zero bytes for `write` to fill, from an offset in an array. */
   room(type: number, length: number, write: (bytes: Uint8Array, at: number) => void): void {
     const at = this.#attribute(type, length)
     write(this.#bytes, at)
@@ -148,9 +148,9 @@ function isAscii(text: string): boolean {
 const PIECE_BYTES = 64 * 1024
 
 /**
- * Walks over attributes: `while (reader.next()) switch (reader.type) ...`. What
- * does not fit its surroundings throws IpvsError EBADMSG; a type nobody asks
- * for is stepped over, so a newer kernel may send more.
+ * Walks over attributes: `while (reader.next()) switch (reader.type) ...`. An
+ * attribute that does not fit its surroundings throws IpvsError EBADMSG. Types
+ * that nobody asks for are skipped, so a newer kernel may send more.
  *
  * One reader serves a whole dump: a table has hundreds of thousands of
  * attributes, and an object for each nest would be most of the garbage.
@@ -231,9 +231,10 @@ export class AttributeReader {
   }
 
   /**
-   * Whether exactly these attributes are next: types 1, 2, ... in turn, each
-   * with a payload of `payload` bytes, a multiple of 4. Gives where the first
-   * payload starts, and -1 if not. The next one is 4 bytes behind its end.
+   * Whether exactly these attributes are next: types 1, 2, ... in this order,
+   * each with a payload of the given bytes, a multiple of 4. Returns where the
+   * first payload starts, or -1. Each next payload is 4 bytes after the end of
+   * the one before.
    */
   sequence(count: number, payload: number): number {
     const step = ATTRIBUTE_HEADER + payload
@@ -249,7 +250,7 @@ export class AttributeReader {
   u64(at: number = this.at(8)): number {
     const low = this.view.getUint32(this.littleEndian ? at : at + 4, this.littleEndian)
     const high = this.view.getUint32(this.littleEndian ? at + 4 : at, this.littleEndian)
-    // A sum would be a heap number even where it is small, 16 bytes for each counter.
+    // A sum would be a heap number even if it is small, 16 bytes for each counter.
     return high === 0 ? low : high * 0x1_0000_0000 + low
   }
 
@@ -325,11 +326,11 @@ export function memberTypes(message: AttributeReader, nest: number): number[] {
   return types
 }
 
-/** Says that the kernel's bytes could not be read. */
+/** The error for bytes from the kernel that could not be read. */
 export function malformed(what: string): IpvsError {
   return new IpvsError({
     errno: Errno.EBADMSG,
     command: 'decode',
-    message: `EBADMSG: a reply of the kernel cannot be read: ${what}`,
+    message: `EBADMSG: a reply from the kernel could not be read: ${what}`,
   })
 }

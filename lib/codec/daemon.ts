@@ -21,7 +21,7 @@ export function encodeDaemon(writer: AttributeWriter, spec: SyncDaemonSpec): voi
   })
 }
 
-/** Writes IPVS_CMD_ATTR_DAEMON for a daemon to stop: the kernel looks at the state alone. */
+/** Writes IPVS_CMD_ATTR_DAEMON for a daemon to stop: the kernel looks only at the state. */
 export function encodeDaemonState(writer: AttributeWriter, state: SyncDaemonState): void {
   writer.nest(CommandAttribute.DAEMON, () => {
     writer.u32(DaemonAttribute.STATE, stateNumber(state))
@@ -77,5 +77,5 @@ function stateNumber(state: SyncDaemonState): number {
 function stateName(state: number): SyncDaemonState {
   if (state === DaemonState.MASTER) return 'master'
   if (state === DaemonState.BACKUP) return 'backup'
-  throw malformed(`a sync daemon of state ${String(state)}`)
+  throw malformed(`a sync daemon of unknown state ${String(state)}`)
 }

@@ -38,7 +38,7 @@ export function encodeDest(
   settings?: CompleteSettings,
 ): void {
   writer.nest(CommandAttribute.DEST, () => {
-    // Without its family the kernel reads the address in the service's.
+    // Without a family the kernel reads the address in the family of the service.
     writer.u16(DestAttribute.ADDR_FAMILY, familyNumber(familyOfAddress(key.address)))
     writeAddress(writer, DestAttribute.ADDR, key.address)
     writer.u16be(DestAttribute.PORT, key.port)
@@ -56,7 +56,7 @@ export function encodeDest(
 
 /**
  * Reads the real server of a reply to GET_DEST, from the reader of its top
- * level. `serviceFamily` serves kernels before 3.18, which report none.
+ * level. `serviceFamily` is for kernels before 3.18, which report no family.
  *
  * @throws {IpvsError} EBADMSG if there is none, or it has no address.
  */
@@ -79,7 +79,7 @@ export function decodeDest<N extends Counter>(
   let tunnelType = -1
   let tunnelPort = 0
   let tunnelFlags = 0
-  // The 32-bit statistics serve only where the kernel sends no others.
+  // The 32-bit statistics count only if the kernel sends no others.
   let statsAt = 0
   let statsEnd = 0
   let wide = false
@@ -136,7 +136,7 @@ export function decodeDest<N extends Counter>(
         break
     }
   }
-  if (addressAt < 0) throw malformed('a real server without address')
+  if (addressAt < 0) throw malformed('a real server without an address')
   const plain = tunnelType === 0 && tunnelPort === 0 && tunnelFlags === 0
   const tunnel = plain ? IPIP : tunnelOf(tunnelType, tunnelPort, tunnelFlags)
   const { stats, rates } = decodeStatistics(reader.seek(statsAt, statsEnd), wide, kind)

@@ -50,10 +50,10 @@ export function decodeService<N extends Counter>(
   let flags = 0
   let timeoutSeconds = 0
   let persistenceEngine = ''
-  // What these mean depends on AF, and the order of attributes is not promised.
+  // Their meaning depends on AF, and the order of attributes is not guaranteed.
   let addressAt = -1
   let netmaskAt = -1
-  // The 32-bit statistics serve only where the kernel sends no others.
+  // The 32-bit statistics count only if the kernel sends no others.
   let statsAt = 0
   let statsEnd = 0
   let wide = false
@@ -108,7 +108,7 @@ export function decodeService<N extends Counter>(
   } else if (fwmark !== 0) {
     key = { protocol: 'fwmark', fwmark, family }
   } else {
-    throw malformed('a service without address and firewall mark')
+    throw malformed('a service with neither an address nor a firewall mark')
   }
   // Network order for IPv4, the machine's for IPv6: see encodeService().
   const netmask =

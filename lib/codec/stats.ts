@@ -10,8 +10,8 @@ import type { AttributeReader } from './attributes.ts'
 export interface CounterKind<N extends Counter> {
   readonly zero: N
   /**
-   * Statistics of a service or server before any traffic. In most tables most
-   * have these, so they share the objects, which are frozen for that.
+   * The statistics of a service or server without any traffic. Most entries of a
+   * table have these, so they share the objects, which are frozen for that.
    */
   readonly none: Statistics<N>
   /** An IPVS_STATS_ATTR_* of 64 bits: the current one, or one whose payload starts at an offset. */
@@ -36,8 +36,8 @@ export const bigints: CounterKind<bigint> = {
 
 /**
  * Reads the members of STATS64 (`wide`), or of STATS, whose bytes have 64 bits
- * and whose other members have 32. Padding (IPVS_STATS_ATTR_PAD) and what is
- * not known is stepped over.
+ * and whose other members have 32. Skips padding (IPVS_STATS_ATTR_PAD) and unknown
+ * attributes.
  */
 export function decodeStatistics<N extends Counter>(
   reader: AttributeReader,
@@ -106,7 +106,7 @@ export function decodeStatistics<N extends Counter>(
   )
 }
 
-/** STATS64 as kernels send it that need no padding, from the first payload on: most of what a table consists of. */
+/** STATS64 from a kernel that needs no padding, starting at the first payload. Most of the bytes of a table are these. */
 function decodeSequence<N extends Counter>(
   reader: AttributeReader,
   at: number,

@@ -2,9 +2,9 @@ import { oneOf } from '../model/check.ts'
 import { Command } from '../model/constants.ts'
 
 /**
- * What crosses to the kernel, by the names of the library. One method can need
+ * The requests that reach the kernel, by the library's names. One method can need
  * more than one: `editService()` reads with 'getService' and writes with
- * 'editService', `snapshot()` is 'getService' and a 'getRealServers' for each.
+ * 'editService'; `snapshot()` is 'getService' and a 'getRealServers' for each.
  */
 export type KernelCommand =
   | 'addService'
@@ -45,12 +45,12 @@ const NUMBERS: Readonly<Record<KernelCommand, number>> = {
 
 const NAMES = new Map(Object.entries(NUMBERS).map(([name, number]) => [number, name as KernelCommand]))
 
-/** The name of a command's number; the number itself where the kernel has no such command. */
+/** The name of a command's number; the number itself if the kernel has no such command. */
 export function commandName(command: number): KernelCommand | number {
   return NAMES.get(command) ?? command
 }
 
-/** Refuses what is no command, for callers without types. */
+/** Refuses a name that is not a command, for callers without types. */
 export function checkCommand(name: KernelCommand | undefined): void {
   if (name !== undefined) oneOf(name, 'command', Object.keys(NUMBERS))
 }

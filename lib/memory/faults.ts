@@ -4,7 +4,7 @@ import { errnoNumber } from '../model/errors.ts'
 import type { Failure } from '../transport/transport.ts'
 import { checkCommand, type KernelCommand } from './command-names.ts'
 
-/** A failure to come: see {@link MemoryKernel.failNext}. */
+/** A future failure: see {@link MemoryKernel.failNext}. */
 export interface Fault {
   /** The request to fail. Default: the next one, whatever it is. */
   readonly command?: KernelCommand
@@ -13,11 +13,11 @@ export interface Fault {
   /** How many such requests fail, default 1. */
   readonly times?: number
   /**
-   * Whether the kernel does the request all the same, and only its answer is
-   * lost: what ENOBUFS and ETIMEDOUT mean. Default: for these two, true.
+   * Whether the kernel does the request anyway and only its answer is lost, which
+   * ENOBUFS and ETIMEDOUT mean. Default: true for these two, else false.
    */
   readonly executed?: boolean
-  /** The system call that failed, such as 'recvmsg'. Default: for those two 'recvmsg', else none. */
+  /** The system call that failed, such as 'recvmsg'. Default: 'recvmsg' for those two, else none. */
   readonly syscall?: string
   /** The kernel's own words. Default none. */
   readonly kernelMessage?: string
@@ -25,7 +25,7 @@ export interface Fault {
 
 const FAULT: readonly (keyof Fault)[] = ['command', 'errno', 'times', 'executed', 'syscall', 'kernelMessage']
 
-/** Answers that are lost on their way back. */
+/** The errnos of answers that are lost on their way back. */
 const LOST: readonly number[] = [Errno.ENOBUFS, Errno.ETIMEDOUT]
 
 interface Armed<T> {
@@ -34,7 +34,7 @@ interface Armed<T> {
   times: number
 }
 
-/** A failure that has come. */
+/** A failure that is due now. */
 export interface TakenFault {
   readonly failure: Failure
   readonly executed: boolean
@@ -43,7 +43,7 @@ export interface TakenFault {
 /** What a test runs at a point of a conversation. */
 export type Hook = () => void | Promise<void>
 
-/** What a test asked to go wrong, in the order it was asked. */
+/** The failures that a test asked for, in that order. */
 export class Faults {
   readonly #failures: Armed<TakenFault>[] = []
   readonly #before: Armed<Hook>[] = []
@@ -57,7 +57,7 @@ export class Faults {
     whole(times, 'times', 1, Number.MAX_SAFE_INTEGER)
     const number = typeof errno === 'number' ? whole(errno, 'errno', 1, 4095) : errnoNumber(errno)
     if (number === undefined) {
-      throw new RangeError(`errno must be the name or number of one, such as 'ENOMEM', got ${show(errno)}`)
+      throw new RangeError(`errno must be a name such as 'ENOMEM' or a number, got ${show(errno)}`)
     }
     if (executed !== undefined) flag(executed, 'executed')
     const lost = LOST.includes(number)
@@ -82,7 +82,7 @@ export class Faults {
     arm(this.#interrupted, command, true, 1)
   }
 
-  /** Lets nothing through until what it gives is called. */
+  /** Lets nothing through until the returned function is called. */
   hold(): () => void {
     let release: (() => void) | undefined
     const gate = new Promise<void>((resolve) => {
@@ -107,7 +107,7 @@ export class Faults {
     return take(this.#interrupted, command) ?? false
   }
 
-  /** Whether a request waits for something: most do not, and a promise for each would cost more than the request. */
+  /** Whether a request has to wait. Most do not, and a promise for each would cost more than the request. */
   get waits(): boolean {
     return this.#gate !== undefined || this.#before.length > 0
   }
@@ -132,7 +132,7 @@ function arm<T>(list: Armed<T>[], command: KernelCommand | undefined, value: T, 
   list.push({ command, value, times })
 }
 
-/** The first that is meant for this command, which is then used up once. */
+/** The first entry for this command. It is used up once by this. */
 function take<T>(list: Armed<T>[], command: KernelCommand | number): T | undefined {
   const index = list.findIndex((armed) => armed.command === undefined || armed.command === command)
   const armed = list[index]

@@ -11,13 +11,13 @@ import { Conversation } from './wire/conversation.ts'
 import type { LogEntry } from './wire/log.ts'
 
 /**
- * A kernel in memory for tests: `Ipvs.open({ transport: kernel })`. It answers
- * the bytes that Linux would, and keeps the same table by the same rules, in any
- * JavaScript environment and without privileges.
+ * An in-memory kernel for tests: `Ipvs.open({ transport: kernel })`. It answers
+ * with the bytes that Linux would send, and keeps the same table by the same
+ * rules, in any JavaScript environment and without privileges.
  *
  * Any number of Ipvs may be opened on one kernel, at the same time or one after
- * the other: closing one leaves the kernel as it is. Each sees what the others
- * do, as several programs on one machine do.
+ * the other; closing one leaves the kernel as it is. Each sees the changes of the
+ * others, like several programs on one machine.
  */
 export class MemoryKernel implements Transport {
   readonly #machine: Machine
@@ -37,7 +37,7 @@ export class MemoryKernel implements Transport {
     this.#clients = new Clients(this.#namespace)
   }
 
-  /** Every request that arrived, oldest first, with what became of it. Those of `Ipvs.probe()` are not among them. */
+  /** Every request that arrived, oldest first, with its outcome. Requests of `Ipvs.probe()` are not included. */
   get log(): readonly LogEntry[] {
     return this.#log
   }
@@ -57,7 +57,7 @@ export class MemoryKernel implements Transport {
 
   /**
    * Whether the module ip_vs is loaded. Without it every command fails with
-   * ENOENT, as on a kernel that has no IPVS. What there was is gone after it.
+   * ENOENT, as on a kernel that has no IPVS. Unloading deletes everything.
    */
   get loaded(): boolean {
     return this.#machine.loaded
@@ -73,15 +73,15 @@ export class MemoryKernel implements Transport {
     this.#machine.loaded = loaded
   }
 
-  /** Seconds since the kernel began. Its clock stands still but for `advance()`. */
+  /** Seconds since the kernel began. Only `advance()` moves its clock. */
   get seconds(): number {
     return this.#namespace.now
   }
 
   /**
-   * Lets time pass: connections and clients that persistence remembers time
-   * out, deleted real servers are forgotten, and every two seconds the counters
-   * that are read catch up with what has passed, as those of Linux do.
+   * Lets time pass: connections, and clients that persistence remembers, time out;
+   * deleted real servers are forgotten; and every two seconds the counters that
+   * are read catch up with the traffic, as those of Linux do.
    */
   advance(seconds: number): void {
     if (!Number.isFinite(seconds) || seconds < 0) {
@@ -91,48 +91,49 @@ export class MemoryKernel implements Transport {
   }
 
   /**
-   * A client connects to a virtual service. Its scheduler chooses the server by
-   * the rules of Linux: rr, wrr, lc, wlc, sed, nq, fo, ovf, dh, sh and mh choose
-   * what the real ones would; lblc, lblcr, twos and any other name choose as wlc does.
-   * Persistence (without engines), weight 0 and thresholds count, and of the
-   * sysctls `expire_quiescent_template`, `expire_nodest_conn` and `run_estimation`.
+   * Connects a client to a virtual service. The scheduler chooses the server by the
+   * rules of Linux: rr, wrr, lc, wlc, sed, nq, fo, ovf, dh, sh and mh choose the
+   * server that the real ones would; lblc, lblcr, twos and any other name choose as
+   * wlc does. Persistence (without engines), weight 0 and thresholds have their
+   * effect, and so do the sysctls `expire_quiescent_template`, `expire_nodest_conn`
+   * and `run_estimation`.
    *
-   * What a connection begins and ends with is counted as headers without data.
-   * `activeConnections` and the like show at once, counters after `advance(2)`.
+   * The packets that open and close a connection count as headers without data.
+   * `activeConnections` and the like change at once, counters after `advance(2)`.
    */
   connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
     return this.#clients.connect(service, options)
   }
 
-  /** Connections of many clients, each of which sends and gets so much. */
+  /** Makes connections of many clients, each with the same traffic. */
   traffic(service: ServiceKey, options: TrafficOptions = {}): MemoryConnection[] {
     return this.#clients.traffic(service, options)
   }
 
   /**
-   * Fails the next request, or the next of a command. The kernel does not do
-   * it, unless the errno says that only the answer is lost. Several faults come
-   * in the order they were asked for.
+   * Fails the next request, or the next one of a command. The kernel does not do
+   * it, unless the errno says that only the answer is lost. Several faults happen
+   * in the order in which they were asked for.
    */
   failNext(fault: Fault): void {
     this.#faults.fail(fault)
   }
 
   /**
-   * Runs something just before the next request of a command is done: another
-   * program's change through another Ipvs on this kernel, for example. What it
-   * gives is awaited. In a `snapshot()`, 'getRealServers' comes between the dump
-   * of the services and that of the first one's real servers.
+   * Runs a function just before the next request of a command is done, for example
+   * a change by another program through another Ipvs on this kernel. The function
+   * is awaited. In a `snapshot()`, 'getRealServers' comes between the dump of the
+   * services and that of the first service's real servers.
    */
   beforeNext(command: KernelCommand, run: Hook): void {
     this.#faults.before(command, run)
   }
 
   /**
-   * Runs something in the middle of the next dump of a command, once a first
-   * piece was read: about eleven services, or ten real servers. A list that is
-   * shorter does not come to that point. The kernel only counts how far it is,
-   * so a change in between makes it miss entries, or list some twice.
+   * Runs a function in the middle of the next dump of a command, after the first
+   * piece was read: about eleven services, or ten real servers. A shorter list does
+   * not get to that point. The kernel only counts how far it has got, so a change
+   * in between makes it miss entries or list some twice.
    */
   duringNextDump(command: 'getService' | 'getRealServers', run: Hook): void {
     oneOf(command, 'command', ['getService', 'getRealServers'])
@@ -141,15 +142,15 @@ export class MemoryKernel implements Transport {
 
   /**
    * Marks the next dump as interrupted by a change (NLM_F_DUMP_INTR), which Linux
-   * does not do for IPVS up to 7.1. The list is read again, and is EAGAIN where
-   * eight reads in a row were interrupted: call this as often for that.
+   * does not do for IPVS up to 7.1. The list is read again; after eight interrupted
+   * reads in a row the call fails with EAGAIN. Call this eight times for that.
    */
   interruptNextDump(command?: 'getService' | 'getRealServers' | 'getSyncDaemons'): void {
     if (command !== undefined) oneOf(command, 'command', DUMPS)
     this.#faults.interrupt(command)
   }
 
-  /** Makes the next request, or the next of a command, take so long. */
+  /** Makes the next request, or the next one of a command, take this long. */
   delayNext(delay: { readonly ms: number; readonly command?: KernelCommand }): void {
     known(object(delay, 'a delay'), ['ms', 'command'], [], 'a delay')
     const { command } = delay
@@ -157,12 +158,12 @@ export class MemoryKernel implements Transport {
     this.#faults.before(command, () => new Promise((resolve) => setTimeout(resolve, ms)))
   }
 
-  /** Answers nothing more, like a kernel that is busy, until the function that it gives is called. */
+  /** Stops answering, like a kernel that is busy, until the returned function is called. */
   hold(): () => void {
     return this.#faults.hold()
   }
 
-  /** Forgets the faults that did not come yet. */
+  /** Forgets the faults that have not happened yet. */
   clearFaults(): void {
     this.#faults.clear()
   }
@@ -216,7 +217,7 @@ export class MemoryKernel implements Transport {
 const DUMPS = ['getService', 'getRealServers', 'getSyncDaemons'] as const
 
 /**
- * Makes a kernel in memory, with an empty table.
+ * Creates an in-memory kernel with an empty table.
  *
  * @throws {TypeError} if there is no such option.
  * @throws {RangeError} if a value is out of its range.

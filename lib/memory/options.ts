@@ -2,18 +2,18 @@ import { address, flag, known, object, show, whole } from '../model/check.ts'
 import { type Machine, type MemoryInterface } from './machine/machine.ts'
 import { atLeast, checkVersion, featuresOf, type LinuxVersion } from './machine/versions.ts'
 
-/** What the in-memory kernel is. */
+/** Options of an in-memory kernel. */
 export interface MemoryKernelOptions {
   /**
-   * The version of Linux, from '3.10' to '7.1', default '6.12'. It decides what
-   * the kernel lacks, ignores or does otherwise, as docs/kernels.md lists it.
-   * 6.1 and 6.12 are compared with the real kernels of these versions; what
-   * others have in common is taken from them.
+   * The version of Linux, from '3.10' to '7.1', default '6.12'. It decides what the
+   * kernel lacks, ignores or does differently, as listed in docs/kernels.md. 6.1
+   * and 6.12 are compared with the real kernels of these versions; other versions
+   * take from them what they have in common.
    */
   readonly version?: LinuxVersion
   /**
    * Schedulers that have a module. Default: all that this version has. A name
-   * that no version has schedules as 'wlc' does. 'none' needs no module, but Linux 4.2.
+   * that no version has schedules as 'wlc' does. 'none' needs Linux 4.2 but no module.
    */
   readonly schedulers?: readonly string[]
   /** Persistence engines that have a module. Default ['sip']. */
@@ -21,8 +21,8 @@ export interface MemoryKernelOptions {
   /** Whether IPVS was built with IPv6. Default true. */
   readonly ipv6?: boolean
   /**
-   * The kernel's CONFIG_HZ, 100, 250, 300 or 1000: timeouts have a limit, and
-   * those of persistence wrap, at 2^31 and 2^32 divided by it. Default 250.
+   * The kernel's CONFIG_HZ: 100, 250, 300 or 1000. The limit of timeouts is 2^31
+   * divided by it; timeouts of persistence wrap at 2^32 divided by it. Default 250.
    */
   readonly hz?: number
   /**
@@ -35,9 +35,9 @@ export interface MemoryKernelOptions {
   readonly sysctls?: Readonly<Record<string, string | number>>
   /** Whether callers have CAP_NET_ADMIN. Default true. See {@link MemoryKernel.privileged}. */
   readonly privileged?: boolean
-  /** Whether the module ip_vs is there. Default true. See {@link MemoryKernel.loaded}. */
+  /** Whether the module ip_vs is loaded. Default true. See {@link MemoryKernel.loaded}. */
   readonly loaded?: boolean
-  /** Buckets of the connection table, which `info()` tells. Default 4096. With '7.1' it is 0 while there is no service. */
+  /** Buckets of the connection table, as in `info()`. Default 4096. With '7.1' it is 0 while there is no service. */
   readonly connectionTableSize?: number
   /**
    * Whether 64-bit numbers come with padding (PAD attributes), as on
@@ -45,8 +45,8 @@ export interface MemoryKernelOptions {
    */
   readonly padding?: boolean
   /**
-   * A real kernel lists services in the order of a hash, which it mixes with a
-   * number of each boot and network namespace. 0 to 255, default 0.
+   * A real kernel lists services in the order of a hash, which depends on a number
+   * that differs for each boot and network namespace. 0 to 255, default 0.
    *
    * @internal
    */
@@ -56,7 +56,7 @@ export interface MemoryKernelOptions {
 const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq']
 const LATER_SCHEDULERS = { fo: '3.18', ovf: '4.3', mh: '4.18', twos: '5.12' }
 
-/** The loopback interface, as it is in a namespace where it is up. */
+/** The loopback interface of a namespace where it is up. */
 export const LOOPBACK: MemoryInterface = {
   name: 'lo',
   mtuBytes: 65536,
@@ -142,7 +142,7 @@ function checkNetwork(value: string, field: string): string {
   const [host, length, ...rest] = value.split('/')
   const most = address(host, field).includes(':') ? 128 : 32
   if (rest.length > 0 || (length !== undefined && !(/^\d{1,3}$/.test(length) && Number(length) <= most))) {
-    throw new RangeError(`${field} must end in a length of 0 to ${String(most)}, got ${show(value)}`)
+    throw new RangeError(`${field} must end in a prefix length of 0 to ${String(most)}, got ${show(value)}`)
   }
   return value
 }

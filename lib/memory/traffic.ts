@@ -9,13 +9,13 @@ import type { Connection, Flow } from './machine/connections.ts'
 import type { Namespace } from './machine/namespace.ts'
 import type { ConnectionState, Event } from './machine/states.ts'
 
-/** Clients that a test makes: what they send goes through the in-memory kernel as through a director. */
+/** Clients that a test makes: their packets pass through the in-memory kernel as through a director. */
 
-/** Packets and bytes that pass, each default 0. */
+/** Packets and bytes to pass, each 0 by default. */
 export interface Traffic {
   readonly packetsIn?: number
   readonly bytesIn?: number
-  /** Counted only where the answers pass the director: for masquerade. */
+  /** Counted only if the answers pass through the director: for masquerade. */
   readonly packetsOut?: number
   readonly bytesOut?: number
 }
@@ -27,13 +27,13 @@ export interface ClientOptions {
   /** 1 to 65535. Default: another one for each connection, from 32768 on. */
   readonly clientPort?: number
   /**
-   * False leaves a TCP connection half open: the client's SYN has come, and
-   * nothing more. Default true.
+   * False leaves a TCP connection half open: the client's SYN has arrived and
+   * nothing else. Default true.
    */
   readonly established?: boolean
   /** For a firewall mark: the protocol of the packets that have it. Default 'tcp'. */
   readonly protocol?: 'tcp' | 'udp' | 'sctp'
-  /** For a firewall mark: where these packets go. Default 192.0.2.1 or 2001:db8::1. */
+  /** For a firewall mark: the address that these packets go to. Default 192.0.2.1 or 2001:db8::1. */
   readonly virtualAddress?: string
   /** For a firewall mark, and for a service of port 0: the port they go to, 1 to 65535. Default 80. */
   readonly virtualPort?: number
@@ -58,27 +58,28 @@ export class MemoryConnection {
     this.#connection = connection
   }
 
-  /** The real server that got it. `undefined`: it was refused, since no service takes it or no server may have it. */
+  /** The real server that got it. `undefined`: it was refused, because no service or no server takes it. */
   get realServer(): Required<RealServerKey> | undefined {
     if (this.#connection === undefined) return undefined
     const { family, address, port } = this.#connection.dest.identity
     return { address: addressText(family, address), port }
   }
 
-  /** As /proc/net/ip_vs_conn writes it; 'REFUSED', or 'FORGOTTEN' once the kernel knows it no longer. */
+  /** As /proc/net/ip_vs_conn writes it; 'REFUSED', or 'FORGOTTEN' once the kernel has forgotten it. */
   get state(): ConnectionState | 'REFUSED' | 'FORGOTTEN' {
     if (this.#connection === undefined) return 'REFUSED'
     return this.#connection.alive ? this.#connection.state : 'FORGOTTEN'
   }
 
-  /** Seconds until the kernel forgets it, if nothing more comes. 0 once it has. */
+  /** Seconds until the kernel forgets it, if there is no more traffic. 0 once it has. */
   get expiresInSeconds(): number {
     return this.#connection?.alive === true ? this.#connection.expires - this.#namespace.now : 0
   }
 
   /**
-   * Sends data and gets answers, which starts its time anew. Gives whether it
-   * came through: not after the real server was deleted, nor once the connection is forgotten.
+   * Sends data and gets answers, which restarts its timeout. Returns whether it
+   * got through: not after the real server was deleted, nor once the connection is
+   * forgotten.
    */
   send(traffic: Traffic = { packetsIn: 1 }): boolean {
     known(object(traffic, 'traffic'), TRAFFIC, [], 'traffic')
@@ -86,14 +87,14 @@ export class MemoryConnection {
     return this.#pass('data', traffic)
   }
 
-  /** Closes it from the client's side only: the answer may still come. */
+  /** Closes it from the client's side only: answers may still come. */
   closeHalf(): boolean {
     return this.#pass('clientCloses', this.#packets(1, 1))
   }
 
   /**
-   * Closes it. The kernel remembers that for two minutes; UDP has no end but
-   * its timeout, so nothing happens to it.
+   * Closes it. The kernel remembers it for two more minutes. UDP connections end
+   * only by timeout, so nothing happens to them.
    */
   close(): boolean {
     if (this.#connection?.state === 'UDP') return this.#connection.alive
@@ -129,7 +130,7 @@ export class MemoryConnection {
     return this.#namespace.connections.pass(this.#connection, event, traffic)
   }
 
-  /** Packets that are headers and nothing else. */
+  /** Packets that have only headers. */
   #packets(packetsIn: number, packetsOut: number): Required<Traffic> {
     const { family, protocol } = this.#connection?.flow ?? NO_FLOW
     const bytes = (family === AddressFamily.INET6 ? 40 : 20) + (protocol === IpProtocol.TCP ? 20 : 8)
@@ -141,7 +142,7 @@ const NO_FLOW = { family: AddressFamily.INET, protocol: IpProtocol.TCP }
 
 const TRAFFIC: readonly (keyof Traffic)[] = ['packetsIn', 'bytesIn', 'packetsOut', 'bytesOut']
 const CLIENT: readonly (keyof ClientOptions)[] = ['clientAddress', 'clientPort', 'established']
-/** What a service with an address and port says itself. */
+/** Options that a service with an address and port does not need. */
 const TARGET: readonly (keyof ClientOptions)[] = ['protocol', 'virtualAddress', 'virtualPort']
 
 const FIRST_PORT = 32768
@@ -209,7 +210,7 @@ function targetOf(
   }
   for (const name of TARGET) {
     if (options[name] === undefined || (name === 'virtualPort' && key.port === 0)) continue
-    throw new TypeError(`${name} is for services that have none: this one says it itself`)
+    throw new TypeError(`${name} is only for services without one: this service has its own`)
   }
   return {
     protocol: protocolNumber(key.protocol),
@@ -221,7 +222,7 @@ function targetOf(
 
 function addressIn(family: Family, value: string, field: string): Uint8Array {
   if (familyOfAddress(address(value, field)) !== family) {
-    throw new RangeError(`${field} must be of the family of the service, ${family}, got '${value}'`)
+    throw new RangeError(`${field} must have the address family of the service, ${family}, got '${value}'`)
   }
   return parseAddress(value)
 }
@@ -230,7 +231,7 @@ function addressIn(family: Family, value: string, field: string): Uint8Array {
 function protocolNumber(protocol: string | number): number {
   const number = typeof protocol === 'number' ? protocol : PROTOCOLS[protocol as keyof typeof PROTOCOLS]
   if (!Object.values<number>(PROTOCOLS).includes(number)) {
-    throw new RangeError(`connections are of protocol tcp, udp or sctp, got ${String(protocol)}`)
+    throw new RangeError(`connections must have protocol tcp, udp or sctp, got ${String(protocol)}`)
   }
   return number
 }

@@ -2,7 +2,7 @@ import { Errno, errnoName } from './errno.ts'
 import { endpointName, serviceName } from './keys.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
 
-/** What an IpvsError was about. */
+/** What an IpvsError is about. */
 export interface IpvsErrorDetails {
   /** Linux errno, positive. */
   readonly errno: number
@@ -10,17 +10,17 @@ export interface IpvsErrorDetails {
   readonly command: string
   readonly service?: ServiceKey
   readonly realServer?: RealServerKey
-  /** What the message names: the scheduler and the engine that a service was to have, the interface of a sync daemon. */
+  /** For the message: the scheduler and engine asked for a service, the interface asked for a sync daemon. */
   readonly scheduler?: string | undefined
   readonly persistenceEngine?: string | undefined
   readonly multicastInterface?: string | undefined
-  /** The network namespace that was to be entered, as the caller named it. */
+  /** The network namespace to enter, as the caller named it. */
   readonly netns?: string
   /** System call that failed; absent where the kernel answered a request with the errno. */
   readonly syscall?: string
-  /** The errno is that of the search for IPVS in the kernel. */
+  /** The errno comes from looking up IPVS in the kernel. */
   readonly noFamily?: boolean
-  /** The system call was to open the file of the network namespace. */
+  /** The errno comes from opening the file of the network namespace. */
   readonly noNamespace?: boolean
   /** The kernel's own words, where it sent any. */
   readonly kernelMessage?: string
@@ -29,9 +29,9 @@ export interface IpvsErrorDetails {
 }
 
 /**
- * The kernel, or the way to it, refused. Looks as Node's own system errors do.
- * docs/errors.md has a heading for each `code`. Misuse is no IpvsError but a
- * TypeError or RangeError, thrown before anything is sent.
+ * The kernel refused, or could not be reached. Has the shape of Node's own
+ * system errors. docs/errors.md has a heading for each `code`. Misuse is not an
+ * IpvsError: it throws a TypeError or RangeError before anything is sent.
  */
 export class IpvsError extends Error {
   /** Name of the errno, such as 'ESRCH'. */
@@ -40,13 +40,13 @@ export class IpvsError extends Error {
   readonly errno: number
   /** The method that failed, such as 'deleteService'. */
   readonly command: string
-  /** The virtual service it was about. */
+  /** The virtual service it is about. */
   declare readonly service?: ServiceKey
-  /** The real server it was about. */
+  /** The real server it is about. */
   declare readonly realServer?: RealServerKey
   /** System call that failed; absent where the kernel answered a request with the errno. */
   declare readonly syscall?: string
-  /** True where it is not the table that lacks something: the kernel has no IPVS, or no longer. */
+  /** True if the kernel has no IPVS, or no longer has it, rather than the table lacking an entry. */
   declare readonly noFamily?: boolean
   /** The kernel's own words, where it sent any. */
   declare readonly kernelMessage?: string
@@ -66,7 +66,7 @@ export class IpvsError extends Error {
   }
 }
 
-/** 3 for 'ESRCH'; `undefined` for a name that is not among those that can reach us. */
+/** 3 for 'ESRCH'; `undefined` for a name that is not in the list. */
 export function errnoNumber(name: string): number | undefined {
   return Object.hasOwn(Errno, name) ? Errno[name as keyof typeof Errno] : undefined
 }
@@ -108,14 +108,14 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
       return reasonOfMissing(details)
     case 'ESRCH':
       return command === 'stopSyncDaemon'
-        ? 'no sync daemon of that state is running.'
+        ? 'no sync daemon in that role is running.'
         : 'there is no such virtual service in this network namespace.'
     case 'EEXIST':
       return reasonOfExisting(command)
     case 'EINVAL':
       return reasonOfInvalid(command)
     case 'ERANGE':
-      return 'the kernel refuses a number as out of range: a weight from 2^31 on, or a lowerThreshold above upperThreshold.'
+      return 'the kernel refuses a number as out of range: a weight of 2^31 or more, or a lowerThreshold above upperThreshold.'
     case 'EAFNOSUPPORT':
       return 'the kernel does not know this address family; for IPv6 it must be built with CONFIG_IP_VS_IPV6.'
     case 'ENODEV':
@@ -131,15 +131,15 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     case 'ENOMEM':
       return 'the kernel is out of memory.'
     case 'ENOBUFS':
-      return 'a reply was lost, so whether the request was done is not known; read the table.'
+      return 'a reply was lost, so it is not known whether the request was done; read the table.'
     case 'ETIMEDOUT':
-      return 'no reply within timeoutMs, so whether the request was done is not known; read the table.'
+      return 'no reply within timeoutMs, so it is not known whether the request was done; read the table.'
     case 'EBADMSG':
-      return 'a reply of the kernel cannot be read.'
+      return 'a reply from the kernel could not be read.'
     case 'EBADF':
       return 'this Ipvs is closed; open another with Ipvs.open().'
     case 'ECANCELED':
-      return 'it was not sent, because the socket failed at a request before it.'
+      return 'the request was not sent, because the socket failed at an earlier one.'
     case 'EBUSY':
       return 'the socket is still busy with another dump.'
     case 'EAGAIN':
@@ -149,7 +149,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
   }
 }
 
-/** Files that methods read, and that are there while the module is loaded. */
+/** Files that methods read. They exist while the module is loaded. */
 const PROC_FILES: Readonly<Record<string, string>> = {
   connections: '/proc/net/ip_vs_conn',
   totals: '/proc/net/ip_vs_stats',
@@ -163,7 +163,7 @@ function reasonOfSystemCall(
   const name = netns === undefined ? '' : ` '${netns}'`
   if (syscall === 'setns' || syscall === 'unshare') {
     if (code === 'EPERM') {
-      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, besides CAP_NET_ADMIN.'
+      return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, in addition to CAP_NET_ADMIN.'
     }
     if (code === 'EINVAL') return `the file${name} is not a network namespace.`
     return undefined
@@ -172,13 +172,13 @@ function reasonOfSystemCall(
     const file = PROC_FILES[command]
     return file !== undefined && code === 'ENOENT'
       ? `there is no ${file}: load IPVS with \`modprobe ip_vs\`.`
-      : 'its file below /proc cannot be opened.'
+      : 'its file under /proc could not be opened.'
   }
   if (syscall === 'open') {
     if (code === 'ENOENT')
       return `there is no such network namespace${name}; \`ip netns list\` shows those that have a name.`
-    if (code === 'EACCES') return `the file of the network namespace${name} may not be read by this user.`
-    return `the file of the network namespace${name} cannot be opened.`
+    if (code === 'EACCES') return `this user may not read the file of the network namespace${name}.`
+    return `the file of the network namespace${name} could not be opened.`
   }
   if (syscall === 'socket' && (code === 'EAFNOSUPPORT' || code === 'EPROTONOSUPPORT')) {
     return 'this kernel has no generic netlink.'
@@ -204,7 +204,7 @@ function reasonOfMissing({ command, scheduler, persistenceEngine }: IpvsErrorDet
         things.length > 0
           ? things.join(' or ')
           : 'scheduler (module ip_vs_<scheduler>) or persistence engine (module ip_vs_pe_<engine>)'
-      return `${named} not found: the kernel has neither built it in nor could load it. Ipvs.probe() lists those that load.`
+      return `${named} not found: it is neither built into the kernel nor a module that could be loaded. Ipvs.probe() lists those that load.`
     }
     case 'editRealServer':
     case 'deleteRealServer':
@@ -218,13 +218,13 @@ function reasonOfMissing({ command, scheduler, persistenceEngine }: IpvsErrorDet
 function reasonOfExisting(command: string): string {
   switch (command) {
     case 'addService':
-      return 'the virtual service exists already; change it with editService().'
+      return 'the virtual service already exists; change it with editService().'
     case 'addRealServer':
-      return 'the virtual service has this real server already; change it with editRealServer().'
+      return 'the virtual service already has this real server; change it with editRealServer().'
     case 'startSyncDaemon':
-      return 'a sync daemon of that state is already running; stop it first, there is no edit.'
+      return 'a sync daemon in that role is already running. It cannot be edited: stop it first.'
     default:
-      return 'it exists already.'
+      return 'it already exists.'
   }
 }
 
@@ -232,20 +232,20 @@ function reasonOfInvalid(command: string): string {
   switch (command) {
     case 'addRealServer':
       return (
-        'the kernel refuses the real server. Its address must be unicast where the director is: not 0.0.0.0, ' +
-        'multicast, broadcast or a foreign link-local address, and in a network namespace without any interface up ' +
-        'every address is refused (`ip link set lo up`). A real server of another family than its virtual service ' +
-        'cannot be added while a sync daemon runs.'
+        'the kernel refuses the real server. The director must see its address as unicast: not 0.0.0.0, ' +
+        'multicast, broadcast or a foreign link-local address. In a network namespace without any interface up ' +
+        'every address is refused (`ip link set lo up`). While a sync daemon runs, a real server must have the ' +
+        'address family of its virtual service.'
       )
     case 'editRealServer':
       return (
-        'the kernel refuses the real server: one of another family than its virtual service can only be tunnelled, and ' +
-        'not while a sync daemon runs.'
+        'the kernel refuses the real server. If its address family is not that of its virtual service, its method must ' +
+        'be tunnel, and no sync daemon may be running.'
       )
     case 'startSyncDaemon':
       return (
-        'the kernel refuses the sync daemon: its group must be multicast, and no real server in this network namespace ' +
-        'may have another family than its virtual service.'
+        'the kernel refuses the sync daemon. Its group must be a multicast address, and every real server in this ' +
+        'network namespace must have the address family of its virtual service.'
       )
     case 'setTimeouts':
       return 'a timeout is longer than the kernel can hold: 2147483647 divided by its CONFIG_HZ, in seconds (2147483 at 1000 Hz).'

@@ -4,7 +4,7 @@ export type Family = 'ipv4' | 'ipv6'
 /**
  * Protocol of a virtual service that is an address and a port. A number is the
  * IP protocol number, 0 to 65535: the kernel stores any, and balances only
- * TCP (6), UDP (17) and SCTP (132), which always read as their names.
+ * TCP (6), UDP (17) and SCTP (132), which always read back as their names.
  */
 export type Protocol = 'tcp' | 'udp' | 'sctp' | number
 
@@ -21,7 +21,7 @@ export interface AddressServiceKey {
   readonly port: number
 }
 
-/** Identity of a virtual service that is a firewall mark: it takes whatever the packet filter marked. */
+/** Identity of a virtual service that is a firewall mark: it gets the packets that the packet filter marked. */
 export interface FwmarkServiceKey {
   readonly protocol: 'fwmark'
   /** 1 to 4294967295. */
@@ -34,8 +34,8 @@ export interface FwmarkServiceKey {
 export type ServiceKey = AddressServiceKey | FwmarkServiceKey
 
 /**
- * Scheduler of a virtual service: the kernel loads module `ip_vs_<name>` when
- * it is first used. At most 15 bytes. 'none' is a service that schedules nothing.
+ * Scheduler of a virtual service. The kernel loads module `ip_vs_<name>` when it
+ * is first used. At most 15 bytes. With 'none' the service schedules nothing.
  */
 export type Scheduler =
   | 'rr'
@@ -67,7 +67,7 @@ export type Scheduler =
 export type SchedulerFlag =
   'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port' | number
 
-/** Persistence of a virtual service as it is read: connections of one client, or network, go to one real server. */
+/** Persistence of a virtual service as it is read: all connections of a client, or network, go to one real server. */
 export interface Persistence {
   /** How long a client is remembered after its last connection ended. */
   readonly timeoutSeconds: number
@@ -78,7 +78,7 @@ export interface Persistence {
   readonly netmask: string | number
 }
 
-/** Persistence of a virtual service as it is asked for. */
+/** Persistence to set for a virtual service. */
 export interface PersistenceSpec {
   /**
    * 0 to 4294967 seconds, default 300. The kernel keeps seconds times HZ in 32
@@ -87,8 +87,8 @@ export interface PersistenceSpec {
    */
   readonly timeoutSeconds?: number
   /**
-   * IPv4: a mask such as '255.255.255.0' (any mask goes, as in the kernel), or
-   * a prefix length 0 to 32 that reads back as a mask; default
+   * IPv4: a mask such as '255.255.255.0' (any mask is allowed, as in the kernel),
+   * or a prefix length 0 to 32, which reads back as a mask; default
    * '255.255.255.255'. IPv6: a prefix length, 1 to 128, default 128.
    */
   readonly netmask?: string | number
@@ -165,9 +165,9 @@ export interface RealServerSettings {
   /** Default 'direct'. */
   readonly method?: ForwardingMethod
   /**
-   * Share of new connections, relative to the other real servers of the
-   * virtual service. 0 makes the server quiescent: it keeps what it has and
-   * gets nothing new. 0 to 2147483647, default 1.
+   * Share of new connections, relative to the other real servers of the virtual
+   * service. 0 makes the server quiescent: it keeps its connections and gets no
+   * new ones. 0 to 2147483647, default 1.
    */
   readonly weight?: number
   /**
@@ -177,8 +177,8 @@ export interface RealServerSettings {
    */
   readonly upperThreshold?: number
   /**
-   * After `upperThreshold` was reached, new connections come again below this
-   * many. Default 0: three quarters of `upperThreshold`.
+   * After `upperThreshold` was reached, the server gets new connections again when
+   * it has fewer than this. Default 0: three quarters of `upperThreshold`.
    */
   readonly lowerThreshold?: number
   /** Default IP-in-IP. */
@@ -194,26 +194,26 @@ export type RealServerSpec = RealServerKey & RealServerSettings
  */
 export type RealServerChanges = RealServerSettings
 
-/** Type of a counter: `number`, or `bigint` where a read was asked for it. */
+/** Type of a counter: `number`, or `bigint` if a read asked for it. */
 export type Counter = number | bigint
 
 /**
- * Traffic since the service or server was added, since the director began, or since zero(). The
- * kernel updates these every two seconds, while the numbers of
- * connections beside them (`activeConnections` ...) are those of the moment. From kernels without 64-bit
- * statistics (before 4.1) all but the bytes wrap at 2^32.
+ * Traffic since the service or server was added, the director began, or zero() was
+ * called. The kernel updates these every two seconds, while the numbers of
+ * connections beside them (`activeConnections` ...) are current. On kernels without
+ * 64-bit statistics (before 4.1) all but the bytes wrap at 2^32.
  */
 export interface Stats<N extends Counter = number> {
   /** Connections scheduled. */
   readonly connections: N
   readonly packetsIn: N
-  /** 0 for direct routing and tunnels, whose answers pass the director by. */
+  /** 0 for direct routing and tunnels, whose answers bypass the director. */
   readonly packetsOut: N
   readonly bytesIn: N
   readonly bytesOut: N
 }
 
-/** The kernel's moving averages, brought up to date every two seconds. */
+/** The kernel's moving averages, updated every two seconds. */
 export interface Rates {
   readonly connectionsPerSecond: number
   readonly packetsInPerSecond: number
@@ -224,15 +224,15 @@ export interface Rates {
 
 /**
  * Traffic of a director: all connections of a network namespace together,
- * including those of services that have been deleted. Since the namespace began, the module
- * ip_vs was loaded, or zero() of everything, whichever was last.
+ * including those of services that have been deleted. Counted since the namespace
+ * began, the module ip_vs was loaded, or zero() of everything, whichever was last.
  */
 export interface Totals<N extends Counter = number> {
   readonly stats: Stats<N>
   readonly rates: Rates
 }
 
-/** A virtual service as it was read, without the verbs. */
+/** A virtual service as it was read, without methods. */
 export interface ServiceState<N extends Counter = number> {
   readonly key: ServiceKey
   readonly family: Family
@@ -247,7 +247,7 @@ export interface ServiceState<N extends Counter = number> {
   readonly rates: Rates
 }
 
-/** A real server as it was read, without the verbs. */
+/** A real server as it was read, without methods. */
 export interface RealServerState<N extends Counter = number> {
   readonly address: string
   readonly port: number
@@ -257,13 +257,13 @@ export interface RealServerState<N extends Counter = number> {
   readonly upperThreshold: number
   readonly lowerThreshold: number
   /**
-   * Present for method 'tunnel', and wherever it is not plain IP-in-IP. Absent
-   * from kernels that do not report it.
+   * Present for method 'tunnel', and whenever it is not plain IP-in-IP. Absent on
+   * kernels that do not report it.
    */
   readonly tunnel?: Tunnel
   /** TCP connections that are established or being established, SCTP ones that are established. */
   readonly activeConnections: number
-  /** All others: closing ones, and whatever UDP has. */
+  /** All other connections: closing ones, and all of UDP. */
   readonly inactiveConnections: number
   /** Clients that persistence remembers for this server. */
   readonly persistentConnections: number
@@ -281,7 +281,7 @@ export interface Timeouts {
   readonly udpSeconds: number
 }
 
-/** Half of connection synchronisation: a master tells, a backup listens. A director may run one of each. */
+/** Role in connection synchronisation: a master sends, a backup receives. A director may run one of each. */
 export type SyncDaemonState = 'master' | 'backup'
 
 /** A sync daemon to start. */
@@ -309,12 +309,12 @@ export interface SyncDaemonSpec {
 }
 
 /**
- * A sync daemon that runs. Kernels before 4.3 report only the first three.
+ * A running sync daemon. Kernels before 4.3 report only the first three fields.
  */
 export interface SyncDaemon {
   readonly state: SyncDaemonState
   readonly multicastInterface: string
-  /** The kernel keeps 32 bits of it, though only eight travel. */
+  /** The kernel keeps 32 bits of it, although only eight are sent. */
   readonly syncId: number
   readonly maxLengthBytes?: number
   readonly multicastGroup?: string
@@ -327,21 +327,21 @@ export interface Info {
   /** Version of IPVS, such as '1.2.1'. */
   readonly version: string
   /**
-   * Buckets of the connection table. From Linux 7.1 its size of the moment: 0
-   * while the network namespace has no service.
+   * Buckets of the connection table. From Linux 7.1 on its current size, which is
+   * 0 while the network namespace has no service.
    */
   readonly connectionTableSize: number
 }
 
-/** Abilities of this kernel: the answer of `Ipvs.probe()`. */
+/** What this kernel can do: the result of `Ipvs.probe()`. */
 export interface Capabilities {
-  /** Whether the kernel has IPVS. If not, all else is absent or empty. */
+  /** Whether the kernel has IPVS. If not, everything else is absent or empty. */
   readonly available: boolean
   readonly info?: Info
   readonly ipv6: boolean
-  /** Schedulers that load, of those that are known. */
+  /** The known schedulers that the kernel has or can load. */
   readonly schedulers: readonly Scheduler[]
-  /** Persistence engines that load, of those that are known. */
+  /** The known persistence engines that the kernel has or can load. */
   readonly persistenceEngines: readonly string[]
   /** Whether counters have 64 bits (Linux 4.1). */
   readonly counters64: boolean
@@ -369,12 +369,12 @@ export type StateService = ServiceSpec & {
  * persistent are not in it: the kernel keeps them, and uses them for nothing.
  */
 export interface State {
-  /** Version of this form. Default and only one: 1. */
+  /** Version of this format. 1 is the default and the only one. */
   readonly version?: 1
   /** All there are, or all inside of a scope: an empty list says that there are none. */
   readonly services?: readonly StateService[]
   readonly timeouts?: Partial<Timeouts>
-  /** Those that run; an empty list says that none does. */
+  /** The running sync daemons; an empty list says that none runs. */
   readonly syncDaemons?: readonly SyncDaemonSpec[]
   /** Values of net.ipv4.vs by name, such as `{ conntrack: 1 }`. They are saved as strings. */
   readonly sysctls?: Readonly<Record<string, string | number>>
@@ -387,12 +387,12 @@ export interface SavedState extends State {
 }
 
 /**
- * A connection that the kernel remembers, as /proc/net/ip_vs_conn has it, or
- * what persistence remembers of a client: its template.
+ * A connection that the kernel remembers, as in /proc/net/ip_vs_conn, or a
+ * template: the entry with which persistence remembers a client.
  */
 export interface Connection {
   /**
-   * Of the packets: 'tcp', 'udp', 'sctp', or the number of another protocol. 0
+   * Protocol of the packets: 'tcp', 'udp', 'sctp', or the number of another one. 0
    * in a template of a firewall mark.
    */
   readonly protocol: Protocol
@@ -400,42 +400,42 @@ export interface Connection {
   readonly clientAddress: string
   /** 0 in a template. */
   readonly clientPort: number
-  /** Where the client connected to. In a template of a firewall mark: the mark, written as an address. */
+  /** The address that the client connected to. In a template of a firewall mark: the mark, written as an address. */
   readonly virtualAddress: string
   /** 0 in a template that holds for every port. */
   readonly virtualPort: number
   readonly serverAddress: string
   readonly serverPort: number
   /**
-   * The kernel's word: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template
-   * 'NONE', and 'ASSURED' once a connection under it was established.
+   * The kernel's name for it: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template
+   * 'NONE', or 'ASSURED' once a connection under it was established.
    */
   readonly state: string
-  /** Until it is forgotten, if nothing more comes. */
+  /** Time until the kernel forgets it, if there is no more traffic. */
   readonly expiresSeconds: number
   /** Whether this is a template. */
   readonly template: boolean
-  /** Persistence engine of a template, where it knows the client by data of its own. */
+  /** Persistence engine of a template, if it recognises the client by data of its own. */
   readonly persistenceEngine?: string
   /** That data: for 'sip' the Call-ID. */
   readonly persistenceData?: string
 }
 
-/** Options of every call that asks the kernel. */
+/** Options of every call that sends requests to the kernel. */
 export interface RequestOptions {
   /**
-   * Drops the call, which rejects with the signal's reason, as long as it waits
-   * its turn. Once it is sent the kernel may have done it, so its outcome is
-   * waited for and the signal no longer counts.
+   * Cancels the call while it waits its turn: it rejects with the signal's reason.
+   * Once the call is sent the kernel may have done it, so the call waits for its
+   * outcome and the signal no longer counts.
    */
   readonly signal?: AbortSignal
 }
 
-/** Options of what reads counters. */
+/** Options of calls that read counters. */
 export interface ReadOptions<B extends boolean = boolean> extends RequestOptions {
   /** Counters as `bigint`, exact beyond 2^53. Default false. */
   readonly bigint?: B
 }
 
-/** Type of the counters that a read gives: `bigint` where its options say `bigint: true`. */
+/** Type of the counters that a read returns: `bigint` if its options say `bigint: true`. */
 export type CounterOf<B extends boolean> = B extends true ? bigint : number

@@ -19,9 +19,9 @@ export async function* readConnections(
 }
 
 /**
- * The lines of /proc/net/ip_vs_conn, without the first, which has the names of
- * the columns. Lines that are not as ip_vs_conn_seq_show() writes them are left
- * out: a kernel of another day may add to them, and the last may be cut short.
+ * The lines of /proc/net/ip_vs_conn after the first, which names the columns.
+ * Skips lines that do not look as ip_vs_conn_seq_show() writes them: a future
+ * kernel may add to them, and the last line may be cut off.
  */
 export function* parseConnections(text: Uint8Array): Generator<Connection> {
   const decoder = new TextDecoder()
@@ -37,7 +37,7 @@ export function* parseConnections(text: Uint8Array): Generator<Connection> {
 
 const NEWLINE = 10
 
-/** Protocol, three times address and port, state, seconds; then the engine's name and its data, which may hold blanks. */
+/** Protocol, three times address and port, state, seconds; then the engine and its data, which may contain spaces. */
 const LINE =
   /^(\S+) +([\da-fA-F:]+) ([\dA-F]{4}) ([\da-fA-F:]+) ([\dA-F]{4}) ([\da-fA-F:]+) ([\dA-F]{4}) (\S+) +(\d+)(?: (\S+) (.*))?$/
 

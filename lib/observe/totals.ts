@@ -4,7 +4,7 @@ import type { Counter, CounterOf, ReadOptions, Totals } from '../model/types.ts'
 import { checkReadOptions } from '../session/reads.ts'
 import type { Session } from '../session/session.ts'
 
-/** Reads what passed the director in all. See Ipvs.totals(). */
+/** Reads the totals of the director. See Ipvs.totals(). */
 export async function readTotals<B extends boolean>(
   session: Session,
   options: ReadOptions<B>,
@@ -21,7 +21,7 @@ export async function readTotals<B extends boolean>(
 /**
  * Reads /proc/net/ip_vs_stats as ip_vs_stats_show() writes it: a line of
  * counters and a line of rates, each of five hexadecimal numbers below the names
- * of their columns. `undefined` where it is not so.
+ * of their columns. `undefined` if the file looks different.
  */
 export function parseTotals<N extends Counter>(
   text: string,

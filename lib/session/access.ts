@@ -14,14 +14,14 @@ import { readDaemons, readTable, valuesOf } from './reads.ts'
 import { forCommand, refusal, stepRefusal } from './refusals.ts'
 import { answer, commands, encodeDest, encodeService, queries } from './requests.ts'
 
-/** The kernel, for a task that has it for itself: what a state is made of is read and written. */
+/** The kernel, for a task that has it to itself: reads and writes the parts of a state. */
 export interface Access {
   read(parts: Parts): Promise<Table>
-  /** Runs steps in order, whatever becomes of those before. */
+  /** Runs all steps in order, also after one has failed. */
   write(steps: readonly RunnableStep[]): Promise<readonly (IpvsError | undefined)[]>
 }
 
-/** Failures become errors that name what they are about. */
+/** Turns failures into errors that name what they are about. */
 export function accessOf(transport: Transport, command: string): Access {
   const access = new StateAccess(transport)
   return {
@@ -41,12 +41,12 @@ export function accessOf(transport: Transport, command: string): Access {
   }
 }
 
-/** Reads and writes what a state is made of, in the time that a task has the transport for itself. */
+/** Reads and writes the parts of a state while a task has the transport to itself. */
 class StateAccess {
   readonly #transport: Transport
   /**
-   * What the kernel keeps of services that are not persistent, and a SET would
-   * take away: timeout and netmask of a persistence that they once had.
+   * Services that are not persistent but still have the timeout and netmask of a
+   * persistence that they once had, which a SET would reset.
    */
   readonly #hidden = new Map<string, KernelService>()
 
@@ -94,7 +94,7 @@ class StateAccess {
     }
   }
 
-  /** Runs steps in order, whatever becomes of those before. Gives what became of each. */
+  /** Runs all steps in order, also after one has failed. Returns the outcome of each. */
   async write(steps: readonly RunnableStep[]): Promise<(Failure | undefined)[]> {
     const outcomes: (Failure | undefined)[] = []
     let requests: Request[] = []
@@ -149,5 +149,5 @@ class StateAccess {
   }
 }
 
-/** What the kernel gets for a service of which nothing is named. */
+/** The settings that the kernel gets for a service with all defaults. */
 const PLAIN = { ipv4: kernelServiceOf({}, 'ipv4'), ipv6: kernelServiceOf({}, 'ipv6') }

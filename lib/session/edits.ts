@@ -3,27 +3,27 @@ import type { Failure, Request, Transport } from '../transport/transport.ts'
 import { slices } from '../util/pace.ts'
 
 /**
- * The kernel's SET commands want every field, and an edit names only some. So
- * an edit reads, merges and writes: all edits that travel together read each
- * object once, and write in one batch; those that follow a refused edit of the
- * same object are made and written again. Two edits of one object see each other,
- * so neither undoes the other; a foreign writer between the read and the write
- * is overwritten in the fields that SET cannot leave out.
+ * The kernel's SET commands need every field, and an edit names only some. So an
+ * edit reads, merges and writes. Edits that travel together read each object once
+ * and write in one batch; those that follow a refused edit of the same object are
+ * merged and written again. Two edits of one object see each other, so neither
+ * undoes the other. A foreign write between the read and the write is overwritten
+ * in the fields that SET cannot leave out.
  */
 export interface Edit<Current> {
   /** The same for every edit of the same object. */
   readonly id: string
-  /** The object after the edit. Throws if the result is not one that the kernel takes. */
+  /** The object after the edit. Throws if the kernel would not accept the result. */
   merge(current: Current): Current
   /** The request that makes it so. */
   encode(edited: Current): Request
 }
 
-/** What became of an edit: the object as it is now, why the kernel refused, or what merge() threw. */
+/** The outcome of an edit: the object as it is now, why the kernel refused, or the error that merge() threw. */
 export type EditOutcome<Current> =
   { readonly edited: Current } | { readonly failure: Failure } | { readonly thrown: unknown }
 
-/** Runs edits in order, given the objects that they name as they were read, by `id`. */
+/** Runs edits in order. `read` has the objects that they name, as they were read, by `id`. */
 export async function runEdits<Current>(
   transport: Transport,
   edits: readonly Edit<Current>[],
@@ -37,7 +37,7 @@ export async function runEdits<Current>(
     if (list === undefined) again.set(id, [one])
     else list.push(one)
   }
-  // From here on each object has one edit on its way: nothing is made of one that may be refused.
+  // From here on at most one edit of each object is in flight: none builds on one that may be refused.
   for (let turn = 0; again.size > 0; turn++) {
     const next: Numbered<Current>[] = []
     for (const [id, list] of again) {
@@ -49,7 +49,7 @@ export async function runEdits<Current>(
     for (const [index, { id }] of next) {
       const outcome = run.outcomes[index]
       if (outcome === undefined || !('failure' in outcome) || outcome.failure.syscall === undefined) continue
-      // The socket failed: as in one send, what is behind does not go out either.
+      // The socket failed: as within one batch, later edits are not sent either.
       for (const [behind] of again.get(id)?.slice(turn + 1) ?? [])
         run.outcomes[behind] = { failure: NOT_SENT }
       again.delete(id)
@@ -71,7 +71,7 @@ class Run<Current> {
     this.#objects = new Map(read)
   }
 
-  /** Sends edits together. Gives those that were made of an edit which the kernel refused: their outcome means nothing. */
+  /** Sends edits together. Returns those that built on an edit which the kernel refused: their outcome means nothing. */
   async send(edits: readonly Numbered<Current>[]): Promise<readonly Numbered<Current>[]> {
     const requests: Request[] = []
     /** With `before` those that have a request, in order; without it those that threw. */
@@ -99,7 +99,7 @@ class Run<Current> {
     const replies = requests.length === 0 ? [] : await this.#transport.batch(requests)
 
     const refused = new Set<string>()
-    /** Objects with an edit that was lost, or never sent. */
+    /** Objects with an edit that was lost or never sent. */
     const failed = new Set<string>()
     const again: Numbered<Current>[] = []
     let next = 0
@@ -108,17 +108,17 @@ class Run<Current> {
         const [index, { id }] = one
         const failure = before === undefined ? undefined : replies[next++]?.failure
         if (refused.has(id)) {
-          // Whatever became of it.
+          // Whatever its outcome was.
           again.push(one)
         } else if (before !== undefined && failure !== undefined) {
           this.outcomes[index] = { failure }
-          // What was lost, or never sent, says nothing of the next.
+          // An edit that was lost or never sent says nothing about the next one.
           if (failure.syscall === undefined) {
             refused.add(id)
             this.#objects.set(id, before.object)
           } else failed.add(id)
         } else if (before === undefined && failed.has(id)) {
-          // It fits nothing that is there for certain.
+          // It was merged into a state that may not exist.
           this.outcomes[index] = { failure: NOT_SENT }
         }
       }
@@ -127,10 +127,10 @@ class Run<Current> {
   }
 }
 
-/** As the addon says of what is behind a request at which the socket failed. */
+/** The addon's answer for requests after the one at which the socket failed. */
 const NOT_SENT: Failure = { errno: Errno.ECANCELED, syscall: 'sendmsg' }
 
-/** As the kernel answers SET_DEST. */
+/** The kernel's answer to SET_DEST. */
 const NOT_FOUND: Failure = { errno: Errno.ENOENT }
 
 function isFailure(value: unknown): value is Failure {

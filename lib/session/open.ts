@@ -15,11 +15,11 @@ export interface OpenOptions {
   readonly netns?: string
   /**
    * How long to wait for a reply. 1 to 2147483647 ms, default 5000. The kernel
-   * does its work while a request is sent, and that time does not count: it can
-   * be long only when a module has to be loaded.
+   * does its work while a request is sent, and that time does not count. Only
+   * loading a module can make it long.
    */
   readonly timeoutMs?: number
-  /** Another way to a kernel than the addon. Not together with `netns`. */
+  /** Reaches a kernel by other means than the addon. Not together with `netns`. */
   readonly transport?: Transport
 }
 
@@ -32,7 +32,7 @@ export async function openSession(options: OpenOptions): Promise<Session> {
   return new Session(transport)
 }
 
-/** Runs work in a scratch network namespace, which ends with it; gives it nothing where the kernel has no IPVS. */
+/** Runs work in a scratch network namespace, which ends with it. Passes no session if the kernel has no IPVS. */
 export async function inScratch<T>(
   options: OpenOptions,
   command: string,
@@ -62,14 +62,16 @@ export async function inScratch<T>(
 
 async function connect(options: OpenOptions): Promise<Transport | Failure> {
   if (typeof (options as Partial<Transport> | null)?.batch === 'function') {
-    throw new TypeError('a transport, such as the kernel in memory, is an option: Ipvs.open({ transport })')
+    throw new TypeError(
+      'pass a transport, such as the in-memory kernel, as an option: Ipvs.open({ transport })',
+    )
   }
   checkOptions(options, ['netns', 'timeoutMs', 'transport'])
   const { netns, timeoutMs, transport } = options
   const wait = whole(timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 1, 2147483647)
   if (transport !== undefined) {
     object(transport, 'transport')
-    if (netns !== undefined) throw new TypeError('netns cannot be chosen together with transport')
+    if (netns !== undefined) throw new TypeError('netns cannot be used together with transport')
     return transport
   }
   if (netns === undefined) return openNative({ timeoutMs: wait })

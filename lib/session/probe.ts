@@ -29,7 +29,7 @@ const SCHEDULERS: readonly Scheduler[] = [
 ]
 const PERSISTENCE_ENGINES = ['sip']
 
-/** Tries what a kernel can do. `session` works in a namespace that nobody else uses; absent, the kernel has no IPVS. */
+/** Tries what a kernel can do, in a namespace that nobody else uses. Without a `session` the kernel has no IPVS. */
 export async function probe(session: Session | undefined): Promise<Capabilities> {
   if (session === undefined) {
     return {
@@ -85,7 +85,7 @@ export async function probe(session: Session | undefined): Promise<Capabilities>
   }
 }
 
-/** The names with which the kernel takes a service. */
+/** The names with which the kernel accepts a service. */
 async function accepted<Name extends string>(
   session: Session,
   names: readonly Name[],
@@ -115,7 +115,7 @@ interface ReportedAttributes {
   readonly dest: ReadonlySet<number>
 }
 
-/** Which attributes the kernel sends of the services and real servers that there are. */
+/** The attributes that the kernel sends for existing services and real servers. */
 async function reportedAttributes(transport: Transport): Promise<ReportedAttributes | Failure> {
   const dump = await settled(() => dumpTable(transport))
   if (dump.failure !== undefined) return dump.failure

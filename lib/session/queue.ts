@@ -2,9 +2,9 @@ import type { Reply, Request, Transport } from '../transport/transport.ts'
 import { forgetAbort, onAbort } from '../util/signals.ts'
 
 /**
- * Does what is asked of one transport, in order and one call at a time. Calls
- * of one tick, and those that come while another is in flight, travel together:
- * neighbours with the same handler are handed to it at once.
+ * Queues the work of one transport, in order and one call at a time. Calls of
+ * one tick, and those made while another is in flight, travel together: a handler
+ * gets all its neighbouring items at once.
  */
 export class RequestQueue {
   readonly #transport: Transport
@@ -20,7 +20,7 @@ export class RequestQueue {
     return this.join(sendBatch, request, signal)
   }
 
-  /** Runs a task that needs more than one request. It has the transport for itself. */
+  /** Runs a task that needs more than one request. It has the transport to itself. */
   run<T>(task: (transport: Transport) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.join(async (transport) => [await task(transport)], undefined, signal)
   }
@@ -55,13 +55,13 @@ export class RequestQueue {
     })
   }
 
-  /** Resolves when all that were asked for have their outcome. */
+  /** Resolves when everything in the queue has its outcome. */
   async idle(): Promise<void> {
     await this.#working
   }
 
   async #work(): Promise<void> {
-    // What else this tick asks for joins before anything is sent.
+    // The other calls of this tick join before anything is sent.
     await Promise.resolve()
     for (let group = this.#waiting.shift(); group !== undefined; group = this.#waiting.shift()) {
       await this.#handle(group)
@@ -84,7 +84,7 @@ export class RequestQueue {
   }
 }
 
-/** Does what several items ask for and gives an outcome for each, in order. */
+/** Handles several items and returns an outcome for each, in order. */
 export type Handler<Item, Outcome> = (
   transport: Transport,
   items: readonly Item[],
@@ -104,8 +104,8 @@ interface Group<Item = unknown, Outcome = unknown> {
 }
 
 /**
- * More than this go in several calls, so that handing out the outcomes of one
- * keeps the JS thread only for a few milliseconds.
+ * More items than this go in several calls, so that handing out the outcomes of
+ * one call keeps the JS thread busy for only a few milliseconds.
  */
 const LARGEST_GROUP = 4096
 

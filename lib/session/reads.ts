@@ -24,15 +24,14 @@ import { Pace, slices } from '../util/pace.ts'
 import { encodeService } from './requests.ts'
 
 /**
- * Lists as they are dumped: what was interrupted is read again, nothing is there
- * twice, and others have the JS thread now and then. A refusal comes back as a
- * Failure.
+ * Lists from dumps: an interrupted dump is read again, nothing appears twice, and
+ * others get the JS thread now and then. A refusal comes back as a Failure.
  */
 
-/** So many services are asked for in one batch: no more keep the JS thread at a time. */
+/** Services to ask for in one batch. Limits how long the JS thread is kept. */
 const ASKED_AT_ONCE = 512
 
-/** Reads all services, each as `make` has it. */
+/** Reads all services, each turned into a result by `make`. */
 export async function readServices<N extends Counter, S extends { readonly key: ServiceKey }>(
   transport: Transport,
   kind: CounterKind<N>,
@@ -47,7 +46,7 @@ export async function readServices<N extends Counter, S extends { readonly key: 
   return withoutRepeats(list, (service) => serviceName(service.key))
 }
 
-/** Reads the real servers of one service, each as `make` has it. A service that is not there is ESRCH. */
+/** Reads the real servers of one service, each turned into a result by `make`. A service that does not exist is ESRCH. */
 export async function readDests<N extends Counter, S extends Required<RealServerKey>>(
   transport: Transport,
   key: ServiceKey,
@@ -58,7 +57,7 @@ export async function readDests<N extends Counter, S extends Required<RealServer
   const dump = await settled(() => transport.dump(request))
   if (dump.failure !== undefined) return dump.failure
   if (dump.messages.every((block) => block.length === 0)) {
-    // The kernel lists nothing for a service that is not there (ip_vs_genl_dump_dests).
+    // The kernel lists nothing for a service that does not exist (ip_vs_genl_dump_dests).
     const [service] = await transport.batch([{ ...request, command: Command.GET_SERVICE }])
     return service?.failure ?? []
   }
@@ -71,8 +70,8 @@ export async function readDests<N extends Counter, S extends Required<RealServer
 }
 
 /**
- * Reads all services, each with its real servers, as `makeService` and
- * `makeServer` have them. `idOf` is for those that keep serviceName(key).
+ * Reads all services, each with its real servers, as results of `makeService` and
+ * `makeServer`. `idOf` is for results that already have serviceName(key).
  */
 export async function readTable<
   N extends Counter,
@@ -108,7 +107,7 @@ export async function readTable<
   }
   const once = await withoutRepeats(table, (entry) => idOf(entry.service))
 
-  // The dump of a service that vanished meanwhile is as empty as that of one without servers.
+  // The dump of a service that has vanished is empty, like that of one without servers.
   const empty = once.filter((entry) => entry.realServers.length === 0)
   const gone = new Set<(typeof table)[number]>()
   for (let from = 0; from < empty.length; from += ASKED_AT_ONCE) {
@@ -144,10 +143,10 @@ export function dumpTable(transport: Transport): Promise<Dump> {
   return transport.dumpOfDumps(LIST_SERVICES, Command.GET_DEST, CommandAttribute.SERVICE)
 }
 
-/** How often a dump is read at most that the kernel calls interrupted each time. */
+/** How often to read a dump at most if the kernel reports it as interrupted each time. */
 const DUMP_READS = 8
 
-/** Reads a dump again where the kernel says that its entries moved meanwhile: any of them may be missing. */
+/** Reads a dump again if the kernel says that its entries moved meanwhile: any of them may be missing. */
 export async function settled(read: () => Promise<Dump>): Promise<Dump> {
   for (let reads = 0; reads < DUMP_READS; reads++) {
     const dump = await read()
@@ -157,7 +156,7 @@ export async function settled(read: () => Promise<Dump>): Promise<Dump> {
   return { failure: { errno: Errno.EAGAIN }, messages: [], interrupted: true }
 }
 
-/** Visits every message of a dump, and lets others have the JS thread now and then. */
+/** Visits every message of a dump, and gives others the JS thread now and then. */
 export async function eachMessage(dump: Dump, visit: (message: MessageReader) => void): Promise<void> {
   const pace = new Pace()
   for (const block of dump.messages) {
@@ -170,10 +169,10 @@ export async function eachMessage(dump: Dump, visit: (message: MessageReader) =>
   dump.release?.()
 }
 
-/** So many entries always come in one piece of a dump, which the kernel makes at once: 3.7 kB, 400 bytes each at most. */
+/** This many entries always fit in one piece of a dump, which the kernel makes at once: 3.7 kB, at most 400 bytes each. */
 const ONE_PIECE = 9
 
-/** A list, as long as it was dumped, without what comes twice when a table moves under its dump. */
+/** The list of a dump, without entries that come twice because the table changed during the dump. */
 async function withoutRepeats<T>(list: T[], identify: (entry: T) => string): Promise<T[]> {
   if (list.length <= ONE_PIECE) return list
   const seen = new Set<string>()
@@ -189,7 +188,7 @@ async function withoutRepeats<T>(list: T[], identify: (entry: T) => string): Pro
 
 async function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S[]): Promise<S[]> {
   if (list.length <= ONE_PIECE) return list
-  // Most often each has an address of its own, and then no text need be made for any.
+  // Usually each has a different address, and then no identifying string has to be made.
   const addresses = new Set<string>()
   for await (const some of slices(list)) {
     for (const { address } of some) {
@@ -204,17 +203,17 @@ export function endpointOf({ address, port }: Required<RealServerKey>): string {
 
 const READ_OPTIONS = ['signal', 'bigint']
 
-/** Checks the options of a read, and some more names. */
+/** Checks the options of a read, which may include `more` names. */
 export function checkReadOptions(options: ReadOptions, more: readonly string[] = []): void {
   checkOptions(options, [...READ_OPTIONS, ...more])
 }
 
-/** How the counters of a read are made. */
+/** The type of counters that a read returns. */
 export function kindOf<B extends boolean>({ bigint }: ReadOptions<B>): CounterKind<CounterOf<B>> {
   return (bigint === true ? bigints : numbers) as CounterKind<Counter> as CounterKind<CounterOf<B>>
 }
 
-/** The values of those that the kernel has, by name. */
+/** The values of the sysctls that the kernel has, by name. */
 export async function valuesOf(
   transport: Transport,
   names: readonly string[],

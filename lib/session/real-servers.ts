@@ -22,9 +22,9 @@ import { edited, refusal } from './refusals.ts'
 import { commands, encodeDest } from './requests.ts'
 import type { Session } from './session.ts'
 
-/** Real servers of a virtual service: read, added, edited, deleted. As services.ts. */
+/** Reads, adds, edits and deletes the real servers of a virtual service, as services.ts does services. */
 
-/** Lists the real servers of a service, each as `make` has it. */
+/** Lists the real servers of a service, each turned into a result by `make`. */
 export async function listRealServersAs<S extends Required<RealServerKey>, B extends boolean = false>(
   session: Session,
   service: ServiceKey,
@@ -45,7 +45,7 @@ export async function readRealServer<B extends boolean = false>(
 ): Promise<RealServerState<CounterOf<B>>> {
   checkReadOptions(options)
   const realServer = serverKeyOf(server, service)
-  // The kernel has no read of one.
+  // The kernel cannot read a single real server.
   const list = await listRealServersAs(session, service, options, (state) => state, 'realServer')
   const found = list.find(({ address, port }) => address === realServer.address && port === realServer.port)
   if (found === undefined) throw refusal({ errno: Errno.ENOENT }, 'realServer', { service, realServer })

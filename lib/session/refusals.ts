@@ -6,17 +6,17 @@ import type { Failure } from '../transport/transport.ts'
 import type { EditOutcome } from './edits.ts'
 
 /**
- * What a kernel refused, as errors that name the method and what it was about:
- * a Failure knows neither.
+ * Turns a kernel's refusals into errors that name the method and what it was
+ * about. A Failure knows neither.
  */
 
-/** What a refusal was about. */
+/** What a refusal is about. */
 export type Subject = Pick<
   IpvsErrorDetails,
   'service' | 'realServer' | 'scheduler' | 'persistenceEngine' | 'multicastInterface'
 >
 
-/** A failure as the error that its caller gets. */
+/** The error that the caller gets for a failure. */
 export function refusal(
   { errno, syscall, noFamily, noNamespace, message }: Failure,
   command: string,
@@ -55,14 +55,14 @@ export function stepRefusal(failure: Failure, step: RunnableStep): IpvsError {
   })
 }
 
-/** What a service has that may be a module of the kernel. */
+/** The settings of a service that may need a kernel module. */
 export function modulesOf({ scheduler, persistenceEngine }: ServiceChanges): Subject {
   return { scheduler, persistenceEngine: persistenceEngine ?? undefined }
 }
 
 export function sysctlRefusal(failure: Failure, name: string, value: string): IpvsError {
   const { errno, syscall } = failure
-  // It did not come as far as the sysctl.
+  // It failed before reaching the sysctl.
   if (syscall !== 'open' && syscall !== 'write') return refusal(failure, 'setSysctl')
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
@@ -70,9 +70,10 @@ export function sysctlRefusal(failure: Failure, name: string, value: string): Ip
       name === 'est_cpulist'
         ? 'the kernel refuses the value: it is not a list of CPUs such as 0-3,5.'
         : 'the kernel refuses the value: it is not a number, or out of range.',
-    // Only of a list of CPUs.
+    // Only for a list of CPUs.
     ERANGE: 'the kernel refuses the value: this machine does not have all of these CPUs.',
-    EACCES: 'permission denied: it takes root in the user namespace that owns the network namespace.',
+    EACCES:
+      'permission denied: only root in the user namespace that owns the network namespace may write it.',
   }
   const code = errnoName(errno)
   const reason = reasons[code] ?? 'it could not be written.'
@@ -84,14 +85,14 @@ export function sysctlRefusal(failure: Failure, name: string, value: string): Ip
 export function edited<Current>(outcome: EditOutcome<Current>, command: string, subject: Subject): Current {
   if ('failure' in outcome) throw refusal(outcome.failure, command, subject)
   if ('thrown' in outcome) {
-    // It was made where the edits of many callers are merged; from here its stack shows this one.
+    // It was created where the edits of many callers are merged. Now its stack shows this caller.
     if (outcome.thrown instanceof Error) Error.captureStackTrace(outcome.thrown)
     throw outcome.thrown
   }
   return outcome.edited
 }
 
-/** An error of the codec, which knows what cannot be read, but not what it was read for; any other as it is. */
+/** Adds the command to an error of the codec, which does not know it. Returns any other error as it is. */
 export function forCommand(error: unknown, command: string, subject: Subject = {}): unknown {
   if (!(error instanceof IpvsError) || error.command !== 'decode') return error
   return new IpvsError({ errno: -error.errno, command, ...subject, message: error.message })

@@ -20,11 +20,11 @@ import type {
 import type { Reply, Request } from '../transport/transport.ts'
 
 /**
- * The requests that IPVS understands, and how their answers are read. What they
- * are given has been checked (validate.ts).
+ * The requests that IPVS understands, and how their answers are read. Their
+ * arguments have already been checked (validate.ts).
  */
 
-/** A request that brings one message back, and how to read that. */
+/** A request that is answered with one message, and how to read that message. */
 export interface Query<T> {
   readonly request: Request
   readonly decode: (message: AttributeReader) => T
@@ -39,7 +39,7 @@ export const queries = {
   }),
 }
 
-/** Requests that bring nothing back but success. */
+/** Requests that are answered with success only. */
 export const commands = {
   setTimeouts: (timeouts: Partial<Timeouts>): Request =>
     encode(Command.SET_CONFIG, (writer) => {
@@ -70,12 +70,12 @@ export function answer<T>(query: Query<T>, reply: Reply): T {
 
 const NOTHING = new Uint8Array(0)
 
-/** Every request is written at once and taken, so one writer serves all. */
+/** Each request is written and taken in one go, so one writer serves all. */
 const writer = new AttributeWriter()
 
 function encode(command: number, write?: (writer: AttributeWriter) => void): Request {
   if (write === undefined) return { command, attributes: NOTHING }
-  // What a request left that was never finished, because a getter of the caller's threw.
+  // Discards a request that was never finished because a getter of the caller threw.
   writer.take()
   write(writer)
   return { command, attributes: writer.take() }

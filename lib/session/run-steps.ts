@@ -5,14 +5,14 @@ import { checkedSteps } from '../state/check-steps.ts'
 import type { RunnableStep } from '../state/steps.ts'
 import type { Session } from './session.ts'
 
-/** What became of one step of `runSteps()`. */
+/** The outcome of one step of `runSteps()`. */
 export interface StepOutcome<S extends RunnableStep = RunnableStep> {
   readonly step: S
   /** Why it was not done. Absent: it was done. */
   readonly error?: IpvsError
 }
 
-/** Runs steps in order, whatever becomes of those before. See Ipvs.runSteps(). */
+/** Runs all steps in order, also after one has failed. See Ipvs.runSteps(). */
 export async function runSteps<S extends RunnableStep>(
   session: Session,
   steps: readonly S[],
@@ -21,7 +21,7 @@ export async function runSteps<S extends RunnableStep>(
   checkOptions(options, ['signal'])
   if (!Array.isArray(steps)) throw new TypeError(`steps must be an array, got ${show(steps)}`)
   const given = [...(steps as readonly S[])]
-  // Checked when its turn comes, for it takes its place in the order of calls now.
+  // It takes its place in the order of calls now, and is checked when its turn comes.
   const errors = await session.exclusive(
     'runSteps',
     async (access) => access.write(await checkedSteps(given)),

@@ -29,9 +29,9 @@ import { edited, modulesOf } from './refusals.ts'
 import { answer, commands, encodeService, queries } from './requests.ts'
 import type { Session } from './session.ts'
 
-/** Virtual services: read, added, edited, deleted. Each function checks what the caller gave, and gives plain states. */
+/** Reads, adds, edits and deletes virtual services. Each function checks its arguments and returns plain states. */
 
-/** Lists all services, each as `make` has it. */
+/** Lists all services, each turned into a result by `make`. */
 export async function listServicesAs<S extends { readonly key: ServiceKey }, B extends boolean = false>(
   session: Session,
   options: ReadOptions<B>,

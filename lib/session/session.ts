@@ -10,9 +10,9 @@ import { answer, type Query } from './requests.ts'
 const REQUEST_OPTIONS = ['signal']
 
 /**
- * One conversation with a kernel: requests in the order they are made, tasks
- * that have the kernel for themselves, work that pauses between requests, and
- * the end of it all. Failures become errors that name the method here.
+ * One conversation with a kernel: requests in the order they are made, tasks that
+ * have the kernel to themselves, work that pauses between requests, and closing.
+ * Turns failures into errors that name the method.
  */
 export class Session {
   readonly #queue: RequestQueue
@@ -28,13 +28,13 @@ export class Session {
     this.#queue = queue
   }
 
-  /** Sends a command that brings nothing back. */
+  /** Sends a command that is answered with success only. */
   async tell(command: string, request: Request, options: RequestOptions, subject?: Subject): Promise<void> {
     const { failure } = await this.#send(command, request, options)
     if (failure !== undefined) throw refusal(failure, command, subject)
   }
 
-  /** Sends a command that brings one message back, and reads that. */
+  /** Sends a command that is answered with one message, and reads that message. */
   async ask<T>(command: string, query: Query<T>, options: RequestOptions, subject?: Subject): Promise<T> {
     const reply = await this.#send(command, query.request, options)
     if (reply.failure !== undefined) throw refusal(reply.failure, command, subject)
@@ -45,7 +45,7 @@ export class Session {
     }
   }
 
-  /** Runs a read that takes more than one request. It has the kernel for itself. */
+  /** Runs a read that takes more than one request. It has the kernel to itself. */
   async read<T extends object>(
     command: string,
     read: (transport: Transport) => Promise<T | Failure>,
@@ -79,7 +79,7 @@ export class Session {
     }
   }
 
-  /** Runs a task that has the kernel for itself, and reads and writes what a state is made of. */
+  /** Runs a task that has the kernel to itself and reads and writes the parts of a state. */
   async exclusive<T>(
     command: string,
     task: (access: Access) => Promise<T>,
@@ -90,9 +90,9 @@ export class Session {
   }
 
   /**
-   * Runs work that pauses between its requests. close() raises the signal that
-   * the work is given and waits until it has undone what it did: the session
-   * that it is given stays open that long.
+   * Runs work that pauses between its requests. close() raises the signal that is
+   * passed to the work, and waits until the work has undone what it did. Until
+   * then the session that is passed to the work stays open.
    */
   async background<T>(
     command: string,
@@ -118,13 +118,13 @@ export class Session {
     if (this.#closed) throw refusal({ errno: Errno.EBADF }, command)
   }
 
-  /** Calls back when this is closed. The result takes that back. */
+  /** Calls back when this is closed. The result cancels that. */
   onClose(callback: () => void): () => void {
     this.#onClose.add(callback)
     return () => this.#onClose.delete(callback)
   }
 
-  /** Ends what runs in the background, waits for what was asked for, and closes the transport. May be called again. */
+  /** Ends background work, waits for calls in progress, and closes the transport. May be called again. */
   close(): Promise<void> {
     if (this.#closing === undefined) {
       this.#closed = true

@@ -12,7 +12,7 @@ import { readDaemons } from './reads.ts'
 import { commands, queries } from './requests.ts'
 import type { Session } from './session.ts'
 
-/** What belongs to the whole network namespace: version, timeouts, sync daemons, and the table as one. */
+/** Everything that belongs to a whole network namespace: version, timeouts, sync daemons, flushing the table. */
 
 export async function readInfo(session: Session, options: RequestOptions): Promise<Info> {
   return session.ask('info', queries.info(), options)

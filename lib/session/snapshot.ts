@@ -17,14 +17,14 @@ import type { Session } from './session.ts'
 /** Options of `snapshot()`. */
 export interface SnapshotOptions<B extends boolean = boolean> extends ReadOptions<B> {
   /**
-   * Read until two reads in a row agree on everything but counters, at most
-   * eight times. Default false: one read, in which a change that someone makes
-   * meanwhile may show in part.
+   * Read until two reads in a row agree on everything but counters, at most eight
+   * times. Default false: one read, which may see part of a change that someone
+   * makes meanwhile.
    */
   readonly stable?: boolean
 }
 
-/** A service and its real servers, as some maker has them. */
+/** A service and its real servers, as results of `makeService` and `makeServer`. */
 interface Entry<Service, Server> {
   readonly service: Service
   readonly realServers: readonly Server[]
@@ -32,7 +32,7 @@ interface Entry<Service, Server> {
 
 const STABLE_READS = 8
 
-/** Reads the whole table, each service and real server as it is made. */
+/** Reads the whole table, with each service and real server turned into a result. */
 export async function readSnapshot<
   B extends boolean,
   Service extends ServiceState<Counter>,
@@ -59,7 +59,7 @@ export async function readSnapshot<
 
 type Plain = Entry<ServiceState<Counter>, RealServerState<Counter>>
 
-/** Whether two reads of the table agree on all that can be configured. */
+/** Whether two reads of the table agree on everything that can be configured. */
 async function sameConfiguration(one: readonly Plain[], other: readonly Plain[]): Promise<boolean> {
   if (one.length !== other.length) return false
   let index = 0

@@ -5,7 +5,7 @@ import { valuesOf } from './reads.ts'
 import { sysctlRefusal } from './refusals.ts'
 import type { Session } from './session.ts'
 
-/** The sysctls of net.ipv4.vs, which are files and not netlink. */
+/** The sysctls of net.ipv4.vs. They are files, not netlink. */
 
 export async function readSysctls(
   session: Session,

@@ -1,14 +1,14 @@
 /**
- * What the addon (native/addon.cc) gives to TypeScript. Only native.ts uses it.
+ * The interface of the addon (native/addon.cc). Only native.ts uses it.
  *
- * The addon knows generic netlink and nothing of IPVS. It never throws once a
- * call has started. A promise resolves, with a `failure` where the call as a
- * whole failed; it rejects only where JavaScript cannot make the answer, such as
- * one that is larger than memory.
+ * The addon knows generic netlink and nothing about IPVS. It never throws once a
+ * call has started. A promise resolves, with a `failure` if the call as a whole
+ * failed. It rejects only if JavaScript cannot create the answer, for example one
+ * that does not fit in memory.
  */
 export interface Addon {
   readonly Socket: new (options: SocketOptions) => AddonSocket
-  /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of codec/constants.ts. */
+  /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of model/constants.ts. */
   readonly constants: Readonly<Record<string, number>>
 }
 
@@ -31,16 +31,16 @@ export interface Failure {
   /** Linux errno, positive: 3 is ESRCH. */
   readonly errno: number
   /**
-   * What failed: 'socket', 'setns', 'sendmsg', ..., 'reply' where the kernel
-   * answered with the errno, 'family' where it so answered the search for the
-   * family, or 'netns' where the file of the network namespace could not be opened.
+   * What failed: 'socket', 'setns', 'sendmsg', ..., 'reply' if the kernel answered
+   * with the errno, 'family' if it answered so when the family was looked up, or
+   * 'netns' if the file of the network namespace could not be opened.
    */
   readonly operation: string
   /** The kernel's own words (NLMSGERR_ATTR_MSG), where it sent any. */
   readonly message?: string
 }
 
-/** What became of one request. Neither: done, and the kernel sent nothing but success. */
+/** The outcome of one request. Neither field: done, and the kernel answered with success only. */
 export interface AddonOutcome {
   readonly failure?: Failure
   /** The replies, each a whole netlink message at a multiple of 4. */
@@ -48,7 +48,7 @@ export interface AddonOutcome {
 }
 
 export interface BatchResult {
-  /** The call ended early: what was not sent has ECANCELED as its outcome, what was not answered this failure. */
+  /** The call ended early. Requests that were not sent have ECANCELED as outcome, those without an answer this failure. */
   readonly failure?: Failure
   /** One for each request, in order. `null`: done, nothing sent back. */
   readonly outcomes: readonly (AddonOutcome | null)[]
@@ -62,7 +62,7 @@ export interface DumpResult {
    * multiple of 4. No message crosses from one buffer into the next.
    */
   readonly messages: readonly ArrayBuffer[]
-  /** The kernel set NLM_F_DUMP_INTR: what was dumped changed meanwhile. */
+  /** The kernel set NLM_F_DUMP_INTR: the entries changed during the dump. */
   readonly interrupted: boolean
 }
 
@@ -83,26 +83,26 @@ export interface FileContent {
 export interface AddonSocket {
   /** Opens the socket and looks up the family. Resolves with why it could not; may then be called again. */
   open(): Promise<Failure | undefined>
-  /** Many requests, an outcome each. A failed request does not stop the ones after it. */
+  /** Many requests, each with an outcome. A failed request does not stop the ones after it. */
   batch(requests: Uint8Array, count: number): Promise<BatchResult>
   /** One request, many messages. */
   dump(request: Uint8Array): Promise<DumpResult>
   /**
-   * The dump `outer`; then, for each of its messages in turn, a dump with
+   * The dump `outer`; then, for each of its messages, a dump with
    * `innerCommand` whose only attribute is the top-level `attribute` of that
    * message. `messages` holds each outer message followed by the inner ones.
    */
   dumpOfDumps(outer: Uint8Array, innerCommand: number, attribute: number): Promise<DumpResult>
   /**
    * Gives back the buffers of a dump: they are empty from now on, and the next
-   * dump needs no new memory. Without it that happens when they are collected.
+   * dump needs no new memory. Otherwise garbage collection gives them back.
    */
   release(messages: readonly ArrayBuffer[]): void
   /**
    * Reads a file of at most `maxBytes` (0 to 2^28) as it is inside the socket's
-   * network namespace: a path below /proc/sys/net or /proc/thread-self/net
-   * differs from one to the next. For another namespace than that of the process
-   * it runs on a thread of its own that then ends.
+   * network namespace: paths under /proc/sys/net and /proc/thread-self/net differ
+   * between namespaces. If the namespace is not that of the process, it is read on
+   * a thread of its own, which then ends.
    */
   readFile(path: string, maxBytes: number): Promise<FileContent>
   /** Reads several files in one call, each as `readFile()` does. */

@@ -124,7 +124,7 @@ const DONE: Reply = {}
 
 /** Longest value of a sysctl: a list of CPUs. */
 const SYSCTL_BYTES = 65_536
-/** Longest list of connections: about two and a half millions. */
+/** Longest list of connections: about two and a half million. */
 const CONNECTIONS_BYTES = 2 ** 28
 /** Six lines. */
 const TOTALS_BYTES = 4096
@@ -133,7 +133,7 @@ function sysctlPath(name: string): string {
   return `/proc/sys/net/ipv4/vs/${name}`
 }
 
-/** Puts requests behind one another as AddonSocket takes them. */
+/** Joins requests in the form that AddonSocket takes. */
 function pack(requests: readonly Request[]): Uint8Array {
   let size = 0
   for (const { attributes } of requests) size += (REQUEST_HEADER + attributes.length + 3) & ~3
@@ -181,12 +181,12 @@ function hex(bytes: Uint8Array | undefined): string {
 
 let loaded: Addon | undefined
 
-/** Finds the addon that the installation built, or a prebuilt one, and says what to do where there is none. */
+/** Finds the addon that the installation built, or a prebuilt one. If there is none, the error says what to do. */
 function loadAddon(): Addon {
   if (process.platform !== 'linux') throw platformError(process.platform)
   if (loaded === undefined) {
     const require = createRequire(import.meta.url)
-    // The package lies two folders above this file, and above what this file is built to.
+    // The package is two folders above this file, and above the file that this one is built to.
     const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
     try {
       const find = require('node-gyp-build') as (root: string) => Addon
@@ -198,18 +198,18 @@ function loadAddon(): Addon {
   return loaded
 }
 
-/** The addon is for Linux alone. */
+/** The addon is only for Linux. */
 export function platformError(platform: string): Error {
   const message =
     `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
-    'Run this on Linux, or give Ipvs.open() the kernel in memory of ipvs/testing as its `transport`.'
+    'Run this on Linux, or pass the in-memory kernel of ipvs/testing to Ipvs.open() as `transport`.'
   return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
 }
 
-/** The addon is not there, or does not load. */
+/** The addon does not exist, or does not load. */
 export function addonLoadError(root: string, platform: string, cause: unknown): Error {
   const message =
     `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release. ` +
-    'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts leaves it out.'
+    'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts does not build it.'
   return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
 }

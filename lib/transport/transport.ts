@@ -1,12 +1,12 @@
 /**
  * The seam between the library and a kernel: commands and attribute bytes go
  * in, whole netlink messages come out. native.ts puts the addon behind it.
- * Nothing here throws for what a kernel may answer: a refusal is a `failure`.
+ * No answer of a kernel makes these throw: a refusal is a `failure`.
  */
 export interface Transport {
   /**
-   * Sends requests in order, whatever becomes of those before. Resolves with a
-   * reply for each, in the same order.
+   * Sends all requests in order, also after one has failed. Resolves with a reply
+   * for each, in the same order.
    */
   batch(requests: readonly Request[]): Promise<readonly Reply[]>
   /** One request, many messages. */
@@ -20,7 +20,7 @@ export interface Transport {
   /**
    * Reads sysctls of net.ipv4.vs as they are in the network namespace of this
    * transport, in one call: the value of each, in the same order. `undefined`
-   * where the kernel has none of that name, and nowhere else.
+   * only if the kernel does not have it.
    */
   sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]>
   /** Sets a sysctl of net.ipv4.vs there. Resolves with why it could not. */
@@ -34,7 +34,7 @@ export interface Transport {
    * ends when that transport is closed.
    */
   openScratch(): Promise<Transport | Failure>
-  /** Frees what it holds. Called once, with nothing in flight. */
+  /** Frees its resources. Called once, with nothing in flight. */
   close(): Promise<void>
 }
 
@@ -50,22 +50,22 @@ export interface Failure {
   readonly errno: number
   /** System call that failed; absent where the kernel answered with the errno. */
   readonly syscall?: string
-  /** The errno is that of the search for the IPVS family: ENOENT says that the kernel has no IPVS. */
+  /** The errno comes from looking up the IPVS family: ENOENT says that the kernel has no IPVS. */
   readonly noFamily?: boolean
-  /** The errno is that of opening the file of the network namespace. */
+  /** The errno comes from opening the file of the network namespace. */
   readonly noNamespace?: boolean
   /** The kernel's own words, where it sent any. */
   readonly message?: string
 }
 
-/** What became of one request. */
+/** The outcome of one request. */
 export interface Reply {
   readonly failure?: Failure
   /** The messages that answered, each whole (nlmsghdr, genlmsghdr, attributes) at a multiple of 4. */
   readonly messages?: Uint8Array
 }
 
-/** What a dump brought. */
+/** The result of a dump. */
 export interface Dump {
   readonly failure?: Failure
   /** The messages, each whole at a multiple of 4 of one of the arrays. */
@@ -73,9 +73,8 @@ export interface Dump {
   /** Gives the memory of the messages back once they have been read: they are empty from then on. */
   readonly release?: () => void
   /**
-   * The kernel says that what it dumped changed meanwhile (NLM_F_DUMP_INTR), so
-   * that entries may be missing; requests.ts reads again. IPVS never says so, up
-   * to Linux 7.1.
+   * The kernel says that the entries changed during the dump (NLM_F_DUMP_INTR), so
+   * some may be missing; reads.ts reads it again. Up to Linux 7.1 IPVS never says so.
    */
   readonly interrupted: boolean
 }

@@ -1,17 +1,17 @@
-/** V8 copies a part that is shorter; a longer one refers to the text that it was cut from. */
+/** V8 copies a shorter part; a longer one refers to the string that it was cut from. */
 const SHORTEST_REFERENCE = 13
 
-/** The same text in memory of its own. A part that refers to a long text keeps all of that. */
+/** The same string in memory of its own. A part that refers to a long string keeps all of it in memory. */
 export function ownText(part: string): string {
   return part.length < SHORTEST_REFERENCE ? part : (JSON.parse(JSON.stringify(part)) as string)
 }
 
-/** As many pieces are joined at once as take no time worth speaking of. */
+/** Pieces to join at once: few enough to take no noticeable time. */
 const BLOCK = 2048
 
 /**
- * A long text made of small pieces. What `+=` makes is put together when it is
- * first read, all at once: that is quick for a few long texts, and not for a
+ * A long string made of small pieces. V8 puts the result of `+=` together when it
+ * is first read, all at once: that is quick for a few long strings, but not for a
  * hundred thousand short ones.
  */
 export class Pieces {

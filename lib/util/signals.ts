@@ -1,6 +1,6 @@
 /**
- * Listens to signals, once to each however many listen here: Node warns of a
- * leak from eleven listeners on, and a signal may be that of all work there is.
+ * Adds one listener to each signal, however many callbacks it has here: Node warns
+ * of a leak from eleven listeners on, and a caller may use one signal for all work.
  */
 const heeded = new WeakMap<
   AbortSignal,
@@ -33,8 +33,8 @@ export function forgetAbort(signal: AbortSignal, callback: () => void): void {
 }
 
 /**
- * Works with one signal in place of several, and leaves nothing behind on
- * those: AbortSignal.any() does, on a signal that lives longer.
+ * Runs work with one signal in place of several, and leaves nothing behind on
+ * them. AbortSignal.any() leaves something on a signal that lives longer.
  */
 export async function whileAnyOf<T>(
   signals: readonly (AbortSignal | undefined)[],
@@ -59,9 +59,9 @@ export async function whileAnyOf<T>(
 }
 
 /**
- * A callback as work calls it. What it throws comes through. A promise that it
- * gives is not waited for, since it may wait for the very work that it hears of:
- * what it rejects with becomes the reason of an abort.
+ * Wraps a callback of the caller. Errors that it throws pass through. A promise
+ * that it returns is not waited for, since it may itself wait for the work that
+ * calls it; if that promise rejects, its reason becomes the reason of an abort.
  */
 export function heard<Progress>(
   callback: ((progress: Progress) => unknown) | undefined,

@@ -1,7 +1,7 @@
 /**
- * Waits, by the global setTimeout(): what tests put in its place (fake timers)
- * moves us too, which node:timers/promises would not let it. Rejects with the
- * reason of the signal when that is raised.
+ * Waits with the global setTimeout(), so that fake timers of tests work here too;
+ * node:timers/promises ignores them. Rejects with the reason of the signal when
+ * that is raised.
  */
 export function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {

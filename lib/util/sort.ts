@@ -1,9 +1,9 @@
 import { slices } from './pace.ts'
 
-/** Short enough to be sorted at once. */
+/** Elements that are few enough to sort at once. */
 const RUN = 128
 
-/** Sorts as `sort()` does, in slices: that of a long list keeps the JS thread for a second. */
+/** Sorts like `sort()`, but in slices: `sort()` of a long list keeps the JS thread for a second. */
 export async function sorted<T>(
   list: readonly T[],
   compare: (one: T, other: T) => number,

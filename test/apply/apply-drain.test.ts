@@ -159,8 +159,8 @@ describe('drain', () => {
     await expect(done).rejects.toMatchObject({
       code: 'ERR_IPVS_STALE_PLAN',
       message:
-        'the table has changed since: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added while its service was drained. ' +
-        'Plan again. What had been done (5 steps) was undone.',
+        'the table has changed since the plan was made: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added while its service was drained. ' +
+        'Make a new plan. Undid 5 steps.',
       undone: expect.objectContaining({ length: 5 }) as unknown,
       notUndone: [],
     })

@@ -70,9 +70,7 @@ describe('saveToFile', () => {
   test('takes a format that is named', async () => {
     await ipvs.saveToFile(at('table'), { format: 'ipvsadm' })
     expect(readFileSync(at('table'), 'utf8')).toMatch(/^-A /)
-    await expect(ipvs.saveToFile(at('table'))).rejects.toThrow(
-      'does not tell its format: let it end in .json',
-    )
+    await expect(ipvs.saveToFile(at('table'))).rejects.toThrow('does not say the format: end it in .json')
     await expect(ipvs.saveToFile(at('table'), { format: 'xml' as 'json' })).rejects.toThrow(
       "format must be one of 'json'",
     )

@@ -18,7 +18,7 @@ describe('guards', () => {
   test('refuse more deletions than may be, and count the servers that go with a service', async () => {
     // Two servers of web, and dns with its two.
     expect(await refusal({ maxDeletions: 4 })).toContain(
-      '5 services and real servers would be deleted, 4 may be',
+      '5 services and real servers would be deleted, at most 4 may be',
     )
     const { ipvs } = await start()
     await ipvs.apply(WANTED, { maxDeletions: 5 })
@@ -28,7 +28,9 @@ describe('guards', () => {
     expect(await refusal({ allow: ['edit-server', 'edit-service'], force: true })).toContain(
       '`allow`: set-sysctl',
     )
-    expect(await refusal({ allow: [] })).toContain('`allow` is empty: set-sysctl sysctl conntrack may not be')
+    expect(await refusal({ allow: [] })).toContain(
+      '`allow` is empty, so set-sysctl sysctl conntrack is not allowed',
+    )
   })
 
   test.each<[string, StateService['realServers']]>([
@@ -196,7 +198,7 @@ describe('a plan that was made before', () => {
     kernel.clearLog()
     await expect(ipvs.apply(plan)).rejects.toMatchObject({
       code: 'ERR_IPVS_STALE_PLAN',
-      message: expect.stringContaining('is no longer what it was') as string,
+      message: expect.stringContaining('would now make a different change') as string,
     })
     expect(writes(kernel)).toEqual([])
   })

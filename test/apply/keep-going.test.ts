@@ -23,7 +23,7 @@ function failures({ failed }: ApplyResult): string[] {
 const servers = async (ipvs: Ipvs): Promise<string[]> =>
   (await ipvs.realServers(WEB)).map(({ address, weight }) => `${address} ${String(weight)}`)
 
-const LEFT_OUT = 'left out, because another step of this service failed'
+const LEFT_OUT = 'skipped, because another step of this service failed'
 
 describe('keepGoing', () => {
   test('at boot: one server that the kernel refuses does not mean an empty table', async () => {

@@ -334,7 +334,7 @@ describe('reconcile', () => {
   test.each<[unknown, object, string]>([
     [state(1), { onError: undefined }, 'onError must be a function'],
     [state(1), { intervalMs: 1 }, 'intervalMs must be a whole number 10 to'],
-    [state(1), { dryRun: true }, 'dryRun has no meaning'],
+    [state(1), { dryRun: true }, 'dryRun does not work'],
     [state(1), { prunes: true }, "options has no field 'prunes'"],
     [state(1), { scope: { addresses: ['nowhere'] } }, 'scope.addresses[0] must be an IPv4 or IPv6 address'],
     [state(1), { intervalMS: 100 }, "options has no field 'intervalMS': did you mean 'intervalMs'?"],

@@ -303,7 +303,7 @@ describe('ipvs apply', () => {
     ['--dry-run', 1, ''],
     ['--dry-run --yes', 1, ''],
     ['--dry-run --max-deletions 0', 3, '--max-deletions: 1 services and real servers would be deleted'],
-    ['--yes --max-deletions 0', 3, '--force goes beyond all guards but --allow'],
+    ['--yes --max-deletions 0', 3, '--force overrides every guard except --allow'],
     ['--yes --allow add-server,edit-server', 3, '--allow: delete-server'],
   ])('%s ends with %i and changes nothing', async (options, expected, said) => {
     const args = ['apply', file('less.yaml', LESS), ...options.split(' ')]
@@ -365,7 +365,7 @@ describe('ipvs apply', () => {
       const { status, stderr } = await ipvs(['apply', path, '--yes', '--keep-going'], { kernel })
       expect(status).toBe(8)
       expect(stderr).toContain(
-        'ipvs: delete-server tcp/192.0.2.10:80 -> 10.0.0.8:80: left out, because another step of this service failed\n',
+        'ipvs: delete-server tcp/192.0.2.10:80 -> 10.0.0.8:80: skipped, because another step of this service failed\n',
       )
       expect(await lines()).toBe(LINES)
     })
@@ -756,7 +756,7 @@ describe('ipvs save', () => {
 
   test.each([
     ['in no folder', 'no/such/folder/table.json', 7, 'there is no such file or folder'],
-    ['of a name that tells no form', 'table', 2, 'does not tell its format'],
+    ['of a name that tells no form', 'table', 2, 'does not say the format'],
   ])('does not write a file %s', async (_, name, status, said) => {
     const failed = await ipvs(['save', join(folder, name)], { kernel })
     expect(failed).toMatchObject({ status, stdout: '' })

@@ -327,5 +327,5 @@ test('--netns is the namespace that is opened', async () => {
   // With a transport of one's own there is no namespace to choose: Ipvs.open() says so.
   const { status, stderr } = await ipvs('list --netns blue', { kernel })
   expect(status).toBe(2)
-  expect(stderr).toContain('netns cannot be chosen together with transport')
+  expect(stderr).toContain('netns cannot be used together with transport')
 })

@@ -75,8 +75,8 @@ describe.each(ORDERS)('statistics, %s endian', (order) => {
   })
 
   test('refuses 32 bits where 64 belong', () => {
-    expect(() => decodeStatistics(readerOf(w.u32(4, 1), order), false, numbers)).toThrow(/cannot be read/)
-    expect(() => decodeStatistics(readerOf(w.u32(1, 1), order), true, numbers)).toThrow(/cannot be read/)
-    expect(() => decodeStatistics(readerOf(w.u32(6, 1), order), true, bigints)).toThrow(/cannot be read/)
+    expect(() => decodeStatistics(readerOf(w.u32(4, 1), order), false, numbers)).toThrow(/could not be read/)
+    expect(() => decodeStatistics(readerOf(w.u32(1, 1), order), true, numbers)).toThrow(/could not be read/)
+    expect(() => decodeStatistics(readerOf(w.u32(6, 1), order), true, bigints)).toThrow(/could not be read/)
   })
 })

@@ -105,14 +105,14 @@ kernelTests('errors of the kernel', () => {
       }
     }))
 
-  test('ESRCH: no sync daemon of that state runs', () =>
+  test('ESRCH: no sync daemon in that role runs', () =>
     withNamespace(async ({ ipvs }) => {
       for (const state of ['master', 'backup'] as const) {
         await expectError(ipvs.stopSyncDaemon(state), {
           code: 'ESRCH',
           errno: -3,
           command: 'stopSyncDaemon',
-          message: /no sync daemon of that state/,
+          message: /no sync daemon in that role/,
         })
       }
     }))
@@ -124,7 +124,7 @@ kernelTests('errors of the kernel', () => {
         errno: -17,
         command: 'addService',
         service: TCP,
-        message: /tcp\/10\.0\.0\.1:80.*exists already; change it with editService/,
+        message: /tcp\/10\.0\.0\.1:80.*already exists; change it with editService/,
       })
       await expectError(ipvs.addRealServer(TCP, SERVER), {
         code: 'EEXIST',
@@ -132,7 +132,7 @@ kernelTests('errors of the kernel', () => {
         command: 'addRealServer',
         service: TCP,
         realServer: SERVER,
-        message: /10\.1\.0\.1:80.*already; change it with editRealServer/,
+        message: /10\.1\.0\.1:80.*already has this real server; change it with editRealServer/,
       })
       await netns.run([
         'sh',
@@ -145,7 +145,7 @@ kernelTests('errors of the kernel', () => {
         code: 'EEXIST',
         errno: -17,
         command: 'startSyncDaemon',
-        message: /already running; stop it first/,
+        message: /already running\. It cannot be edited: stop it first/,
       })
     }))
 
@@ -208,7 +208,7 @@ kernelTests('errors of the kernel', () => {
           command: 'addRealServer',
           service,
           realServer: { address, port: 80 },
-          message: /must be unicast/,
+          message: /must see its address as unicast/,
         })
       }
       for (const address of ['127.0.0.1', '0.1.2.3', '240.0.0.1']) await ipvs.addRealServer(TCP, { address })
@@ -249,7 +249,7 @@ kernelTests('errors of the kernel', () => {
         command: 'addRealServer',
         service: TCP,
         realServer: { address: '2001:db8::7', port: 80 },
-        message: /cannot be added while a sync daemon runs/,
+        message: /While a sync daemon runs, a real server must have the address family/,
       })
       await ipvs.stopSyncDaemon('master')
       const server = await ipvs.addRealServer(TCP, mixed)
@@ -257,7 +257,7 @@ kernelTests('errors of the kernel', () => {
         code: 'EINVAL',
         errno: -22,
         command: 'startSyncDaemon',
-        message: /may have another family/,
+        message: /must have the address family of its virtual service/,
       })
       await server.delete()
       await ipvs.startSyncDaemon(daemon)

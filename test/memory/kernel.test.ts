@@ -47,7 +47,7 @@ describe('opening', () => {
     ["a kernel has no field 'schedulrs': did you mean 'schedulers'?", { schedulrs: [] }],
     ['hz must be a whole number 1 to 10000, got 0', { hz: 0 }],
     ['hashSeed must be a whole number 0 to 255, got 256', { hashSeed: 256 }],
-    ["version must be one of Linux from '3.10' to '7.1', such as '5.15', got 6.1", { version: 6.1 }],
+    ["version must be a version of Linux from '3.10' to '7.1', such as '5.15', got 6.1", { version: 6.1 }],
     ["got '6.01'", { version: '6.01' }],
     ["schedulers must be an array, got 'rr'", { schedulers: 'rr' }],
     ['persistenceEngines[1] must be a name, got 5', { persistenceEngines: ['sip', 5] }],
@@ -58,11 +58,11 @@ describe('opening', () => {
     ["interfaces[0] has no field 'address': did you mean 'addresses'?", one({ address: '10.0.0.1/8' })],
     ["interfaces[0].addresses[1] must be an IPv4 or IPv6 address, got 'x'", one({ addresses: ['::1', 'x'] })],
     [
-      "interfaces[0].addresses[0] must end in a length of 0 to 32, got '10.0.0.1/33'",
+      "interfaces[0].addresses[0] must end in a prefix length of 0 to 32, got '10.0.0.1/33'",
       one({ addresses: ['10.0.0.1/33'] }),
     ],
     ['there is no sysctl net.ipv4.vs.nosuch in Linux 6.12', { sysctls: { nosuch: '1' } }],
-    ["sysctl conntrack cannot be 'on': EINVAL in Linux", { sysctls: { conntrack: 'on' } }],
+    ["sysctl conntrack cannot be set to 'on': Linux answers EINVAL", { sysctls: { conntrack: 'on' } }],
     ['sysctl conntrack must be a number or a string, got true', { sysctls: { conntrack: true } }],
   ]
 
@@ -370,7 +370,7 @@ async function rawDests(kernel: ReturnType<typeof createMemoryKernel>, ipvs: Ipv
 describe('what a test says wrongly', () => {
   const MARK = { protocol: 'fwmark', fwmark: 1 }
   const wrong: readonly (readonly [string, keyof MemoryKernel, ...unknown[]])[] = [
-    ["errno must be the name or number of one, such as 'ENOMEM', got 'EX'", 'failNext', { errno: 'EX' }],
+    ["errno must be a name such as 'ENOMEM' or a number, got 'EX'", 'failNext', { errno: 'EX' }],
     ['errno must be a whole number 1 to 4095, got -12', 'failNext', { errno: -12 }],
     ["command must be one of 'addService'", 'failNext', { errno: 'EPERM', command: 'snapshot' }],
     ["a fault has no field 'comand': did you mean 'command'?", 'failNext', { errno: 1, comand: 'flush' }],
@@ -391,14 +391,24 @@ describe('what a test says wrongly', () => {
       { clientAdress: '' },
     ],
     ['clientAddress must be an IPv4 or IPv6 address', 'connect', WEB, { clientAddress: '198.51.100' }],
-    ['clientAddress must be of the family of the service, ipv4', 'connect', WEB, { clientAddress: '::1' }],
+    [
+      'clientAddress must have the address family of the service, ipv4',
+      'connect',
+      WEB,
+      { clientAddress: '::1' },
+    ],
     ['clientPort must be a whole number 1 to 65535', 'connect', WEB, { clientPort: 0 }],
     ['established must be true or false', 'connect', WEB, { established: 'no' }],
-    ['virtualPort is for services that have none', 'connect', WEB, { virtualPort: 443 }],
-    ['protocol is for services that have none', 'connect', WEB, { protocol: 'udp' }],
+    ['virtualPort is only for services without one', 'connect', WEB, { virtualPort: 443 }],
+    ['protocol is only for services without one', 'connect', WEB, { protocol: 'udp' }],
     ["protocol must be one of 'tcp', 'udp', 'sctp', got 'icmp'", 'connect', MARK, { protocol: 'icmp' }],
     ['virtualPort must be a whole number 1 to 65535', 'connect', MARK, { virtualPort: 65536 }],
-    ['virtualAddress must be of the family of the service', 'connect', MARK, { virtualAddress: '::1' }],
+    [
+      'virtualAddress must have the address family of the service',
+      'connect',
+      MARK,
+      { virtualAddress: '::1' },
+    ],
     ["traffic has no field 'conections': did you mean 'connections'?", 'traffic', WEB, { conections: 9 }],
     ['connections must be a whole number', 'traffic', WEB, { connections: -1 }],
     ['close must be true or false', 'traffic', WEB, { close: 1 }],

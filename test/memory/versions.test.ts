@@ -277,7 +277,7 @@ describe('Linux 7.1', () => {
 describe('a version', () => {
   test.each(['2.6.32', '3.9', '7.2', '6', 'six', '6.1.2', ''])('cannot be %j', (version) => {
     expect(() => createMemoryKernel({ version: version as Version })).toThrow(
-      `version must be one of Linux from '3.10' to '7.1', such as '5.15', got '${version}'`,
+      `version must be a version of Linux from '3.10' to '7.1', such as '5.15', got '${version}'`,
     )
   })
 

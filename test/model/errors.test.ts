@@ -73,7 +73,7 @@ describe('IpvsError', () => {
     ['flush', 105, 'ENOBUFS', /not known/],
     ['flush', 9, 'EBADF', /Ipvs\.open\(\)/],
     ['snapshot', 11, 'EAGAIN', /kept changing/],
-    ['services', 74, 'EBADMSG', /cannot be read/],
+    ['services', 74, 'EBADMSG', /could not be read/],
     ['flush', 12345, 'ERRNO_12345', /failed/],
   ])('%s: errno %i is %s and says what to do', (command, errno, code, message) => {
     const error = new IpvsError({ errno, command })
@@ -98,7 +98,7 @@ describe('IpvsError', () => {
   test.each([
     ['open', 'setns', 1, /CAP_SYS_ADMIN/],
     ['open', 'open', 2, /no such network namespace/],
-    ['open', 'open', 13, /may not be read/],
+    ['open', 'open', 13, /may not read/],
     ['open', 'setns', 22, /not a network namespace/],
     ['open', 'socket', 97, /no generic netlink/],
     ['probe', 'unshare', 1, /CAP_SYS_ADMIN/],
@@ -116,8 +116,8 @@ describe('IpvsError', () => {
       2,
       "ENOENT: open: there is no such network namespace 'blue'; `ip netns list` shows those that have a name.",
     ],
-    ['open', 13, "EACCES: open: the file of the network namespace 'blue' may not be read by this user."],
-    ['open', 40, "ELOOP: open: the file of the network namespace 'blue' cannot be opened."],
+    ['open', 13, "EACCES: open: this user may not read the file of the network namespace 'blue'."],
+    ['open', 40, "ELOOP: open: the file of the network namespace 'blue' could not be opened."],
     ['setns', 22, "EINVAL: open: the file 'blue' is not a network namespace."],
   ])('at %s with errno %i: the network namespace is named', (syscall, errno, message) => {
     const noNamespace = syscall === 'open'
@@ -128,7 +128,7 @@ describe('IpvsError', () => {
   test('a file of the kernel that cannot be opened is no network namespace', () => {
     const why = (command: string, errno: number): string =>
       new IpvsError({ errno, command, syscall: 'open' }).message
-    expect(why('sysctls', 24)).toBe('EMFILE: sysctls: its file below /proc cannot be opened.')
+    expect(why('sysctls', 24)).toBe('EMFILE: sysctls: its file under /proc could not be opened.')
     expect(why('connections', 2)).toMatch(
       /^ENOENT: connections: there is no \/proc\/net\/ip_vs_conn: load IPVS/,
     )

@@ -739,7 +739,7 @@ describe('Ipvs.open', () => {
       'two ways at once',
       { netns: 'x', transport: new ScriptedTransport() },
       TypeError,
-      'netns cannot be chosen together with transport',
+      'netns cannot be used together with transport',
     ],
     ['a transport that is none', { transport: null }, TypeError, 'transport must be an object, got null'],
   ])('refuses %s', async (_, options, kind, message) => {

@@ -78,7 +78,7 @@ describe('sysctls', () => {
       message: expect.stringContaining(said) as string,
     })
     expect(await ipvs.sysctl('est_cpulist')).toBe('1')
-    expect(() => createMemoryKernel({ sysctls: { est_cpulist: written } })).toThrow(`${code} in Linux`)
+    expect(() => createMemoryKernel({ sysctls: { est_cpulist: written } })).toThrow(`Linux answers ${code}`)
   })
 
   test('that cannot be set say why', async () => {

@@ -3,18 +3,18 @@ import { parseAddress } from '../../model/address.ts'
 import { AddressFamily } from '../../model/constants.ts'
 import type { MemoryInterface } from './machine.ts'
 
-/** Addresses as the kernel has them: 16 bytes, of which IPv4 has the first four and zeros. */
+/** Addresses as the kernel has them: 16 bytes. IPv4 uses the first four; the others are 0. */
 
 export const IPV4_BYTES = 4
 
-/** A copy without what lies behind an IPv4 address (ip_vs_addr_copy()). */
+/** A copy with zeros after an IPv4 address (ip_vs_addr_copy()). */
 export function addressOf(family: number, bytes: Uint8Array): Uint8Array {
   const address = new Uint8Array(16)
   address.set(family === AddressFamily.INET ? bytes.subarray(0, IPV4_BYTES) : bytes.subarray(0, 16))
   return address
 }
 
-/** A text that is the same for the same address. */
+/** A string that is the same for the same address. */
 export function addressKey(address: Uint8Array): string {
   return String.fromCharCode(...address)
 }
@@ -35,7 +35,7 @@ export function fold(address: Uint8Array): number {
   )
 }
 
-/** What remains of an address under a mask (IPv4) or prefix length (IPv6). */
+/** The bits of an address under a mask (IPv4) or prefix length (IPv6). */
 export function maskAddress(family: number, address: Uint8Array, netmask: number): Uint8Array {
   const masked = address.slice()
   for (let index = 0; index < (family === AddressFamily.INET ? IPV4_BYTES : 16); index++) {
@@ -48,7 +48,7 @@ export function maskAddress(family: number, address: Uint8Array, netmask: number
   return masked
 }
 
-/** Whether the kernel takes an address for a real server (ip_vs_new_dest()). */
+/** Whether the kernel accepts an address for a real server (ip_vs_new_dest()). */
 export function isUsable(
   family: number,
   address: Uint8Array,
@@ -64,7 +64,7 @@ interface OwnAddress {
   readonly prefix: number
 }
 
-/** Reads '10.0.0.1/24'. Without a length the address stands alone. */
+/** Reads '10.0.0.1/24'. Without a length it is a single address. */
 function parsePrefix(text: string): OwnAddress {
   const [address = '', length] = text.split('/')
   const family = address.includes(':') ? AddressFamily.INET6 : AddressFamily.INET

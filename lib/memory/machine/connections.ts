@@ -7,7 +7,7 @@ import { type ConnectionState, type Event, isActive, nextState, secondsIn } from
 import { type Dest, type ServiceIdentity, type ServiceTable, type VirtualService } from './table.ts'
 import type { Timeouts } from './timeouts.ts'
 
-/** Packets of a client: where they come from and go to. */
+/** Source and destination of a client's packets. */
 export interface Flow {
   readonly family: number
   readonly protocol: number
@@ -19,15 +19,15 @@ export interface Flow {
   readonly fwmark: number
 }
 
-/** What the kernel remembers (struct ip_vs_conn): a connection, or a template of persistence. */
+/** An entry that the kernel remembers (struct ip_vs_conn): a connection, or a template of persistence. */
 class Entry {
   readonly dest: Dest
   readonly template: boolean
-  /** The template that decided for this connection, which it keeps alive. */
+  /** The template that chose the server of this connection. The connection keeps it alive. */
   readonly control: Entry | undefined
   controlled = 0
   expires = 0
-  /** Whether the table still has it. */
+  /** Whether it is still in the table. */
   alive = true
 
   constructor(dest: Dest, template: boolean, control?: Entry) {
@@ -37,7 +37,7 @@ class Entry {
   }
 }
 
-/** Who a template is for: clients of a network, and where they connect to. */
+/** Whom a template is for: clients of a network, and the destination that they connect to. */
 export interface TemplateClient {
   readonly family: number
   /** IP (0) for a firewall mark. */
@@ -53,9 +53,9 @@ export interface TemplateClient {
 export class Template extends Entry {
   declare readonly template: true
   readonly client: TemplateClient
-  /** How long it lives from its last new connection on. */
+  /** How long it lives after its last new connection. */
   seconds: number
-  /** Whether clients still find it: one of a server that is gone lives on until its time is over. */
+  /** Whether clients still find it. The template of a deleted server lives on until its time is over. */
   found = true
   /** IP_VS_CTPL_S_ASSURED. */
   assured = false
@@ -101,12 +101,12 @@ export class Connection extends Entry {
 }
 
 const FTP_PORT = 21
-/** What a template gets whose time is over while connections depend on it (ip_vs_conn_expire()). */
+/** How long a template lives on whose time is over while connections depend on it (ip_vs_conn_expire()). */
 const CONTROLLING_SECONDS = 60
-/** IPPROTO_IP: what the template of a firewall mark has for its protocol. */
+/** IPPROTO_IP: the protocol of a template of a firewall mark. */
 const IP_PROTOCOL = 0
 
-/** What connections need of their network namespace. */
+/** The part of a network namespace that connections need. */
 export interface NetnsState {
   readonly machine: Machine
   readonly services: ServiceTable
@@ -115,7 +115,7 @@ export interface NetnsState {
   readonly timeouts: Timeouts
   /** Seconds since the kernel began. */
   readonly now: number
-  /** Counts what passes to or from a real server. */
+  /** Counts traffic to or from a real server. */
   count(dest: Dest, more: Partial<Counts>): void
 }
 
@@ -124,14 +124,14 @@ export class Connections {
   readonly #namespace: NetnsState
   readonly #connections = new Map<string, Connection>()
   readonly #templates = new Map<string, Template>()
-  /** All that has a time to end. A template that is no longer valid is only here. */
+  /** Everything that will time out. A template that is no longer valid is only here. */
   readonly #entries = new Set<Connection | Template>()
 
   constructor(namespace: NetnsState) {
     this.#namespace = namespace
   }
 
-  /** When the next of them ends. */
+  /** When the next of them times out. */
   get due(): number {
     let due = Infinity
     for (const { expires } of this.#entries) due = Math.min(due, expires)
@@ -147,7 +147,7 @@ export class Connections {
     return [...this.#connections.values()]
   }
 
-  /** A packet that opens a connection. Gives undefined where no service or no server takes it. */
+  /** Handles a packet that opens a connection. Returns undefined if no service or no server takes it. */
   open(flow: Flow): Connection | undefined {
     const key = flowKey(flow)
     const existing = this.#connections.get(key)
@@ -183,7 +183,7 @@ export class Connections {
     for (const entry of [...this.#entries]) this.#remove(entry)
   }
 
-  /** Packets of a connection, and what they do to it. Gives whether they came through. */
+  /** Handles packets of a connection. Returns whether they got through. */
   pass(connection: Connection, event: Event, counts: Partial<Counts>): boolean {
     const { dest } = connection
     if (!dest.available) {
@@ -195,7 +195,7 @@ export class Connections {
     const outside = connection.bothWays ? counts : { ...counts, packetsOut: 0, bytesOut: 0 }
     this.#namespace.count(dest, outside)
     if (connection.onePacket) {
-      // Of one packet nothing is remembered.
+      // One-packet scheduling remembers nothing.
       connection.alive = false
       this.#unbind(connection)
       return true
@@ -234,7 +234,7 @@ export class Connections {
     this.#namespace.overload.unbound(dest)
   }
 
-  /** Brings a connection into a state, and starts its time anew. */
+  /** Puts a connection in a state, and restarts its timeout. */
   #enter(connection: Connection, state: ConnectionState): void {
     const { dest, flow } = connection
     const active = isActive(state)
@@ -320,7 +320,7 @@ export class Connections {
   }
 }
 
-/** ip_vs_control_assure_ct(): by a handshake, or by an answer that passes the director. */
+/** ip_vs_control_assure_ct(): by a handshake, or by an answer that passes through the director. */
 function assureTemplate({ control }: Connection): void {
   if (control instanceof Template) control.assured = true
 }
@@ -330,7 +330,7 @@ interface Chosen {
   readonly template?: Template
 }
 
-/** The scheduler's choice; a service of port 0 has none without persistence. */
+/** The scheduler's choice. Without persistence a service of port 0 has none. */
 function schedule(service: VirtualService, flow: Flow): Chosen | undefined {
   const { identity } = service
   if (!service.persistent && identity.fwmark === 0 && flow.virtualPort !== identity.port) return undefined
@@ -342,7 +342,7 @@ function schedule(service: VirtualService, flow: Flow): Chosen | undefined {
   return dest && { dest }
 }
 
-/** A firewall mark where an address stands, in its first word (ip_vs_sched_persist()). */
+/** A firewall mark in place of an address, in its first word (ip_vs_sched_persist()). */
 function markAddress({ fwmark }: ServiceIdentity): Uint8Array {
   const address = new Uint8Array(16)
   new DataView(address.buffer).setUint32(0, fwmark, false)

@@ -13,7 +13,7 @@ function zeros(): Counts {
   return { connections: 0, packetsIn: 0, packetsOut: 0, bytesIn: 0, bytesOut: 0 }
 }
 
-/** The estimator looks this often. */
+/** The estimator runs this often. */
 export const ESTIMATOR_SECONDS = 2
 
 /** Binary digits behind the point that the estimator's averages have: 10 for packets, 5 for bytes. */
@@ -26,12 +26,12 @@ const FRACTION: Readonly<Record<keyof Counts, number>> = {
 }
 
 /**
- * Counters and rates of one service or server. What passes is counted at once,
- * and seen when the estimator has looked (ip_vs_read_cpu_stats()).
+ * Counters and rates of one service or server. Traffic is counted at once, and
+ * shows after the estimator has run (ip_vs_read_cpu_stats()).
  */
 export class Counters {
   readonly #now = zeros()
-  /** What the estimator saw last. */
+  /** The counts that the estimator saw last. */
   readonly #seen = zeros()
   /** What #seen was when the counters were set to zero (ip_vs_zero_stats()): they are never reset. */
   readonly #baseline = zeros()
@@ -43,8 +43,8 @@ export class Counters {
   }
 
   /**
-   * What the estimator does every two seconds: a moving average, a quarter new
-   * (ip_vs_est.c). Gives whether it will find something to do the next time too.
+   * The estimator's work every two seconds: a moving average, a quarter of it new
+   * (ip_vs_est.c). Returns whether there will be something to do the next time too.
    */
   estimate(): boolean {
     let moves = false

@@ -3,7 +3,7 @@ import { Errno } from '../../model/errno.ts'
 import type { MemoryInterface } from './machine.ts'
 import { refuse } from './refusal.ts'
 
-/** A sync daemon as it runs. */
+/** A running sync daemon. */
 export interface Daemon {
   readonly state: number
   readonly interfaceName: string
@@ -16,7 +16,7 @@ export interface Daemon {
   readonly group: Uint8Array
 }
 
-/** What a daemon was asked to be: 0 is the default, no group is 224.0.0.81. */
+/** The requested settings of a daemon: 0 is the default, no group is 224.0.0.81. */
 export type DaemonRequest = Omit<Daemon, 'family' | 'group'> & Partial<Pick<Daemon, 'family' | 'group'>>
 
 const DEFAULT_GROUP = Uint8Array.of(224, 0, 0, 81, ...new Uint8Array(12))
@@ -69,7 +69,7 @@ export class Daemons {
   }
 }
 
-/** The length of a daemon's messages: what was asked for within bounds, or what the interface takes. */
+/** The length of a daemon's messages: the requested one within bounds, or the largest for the interface. */
 function lengthOf(state: number, asked: number, mtu: number, family: number): number {
   const headers = family === AddressFamily.INET6 ? HEADERS_IPV6 : HEADERS_IPV4
   const backup = state === DaemonState.BACKUP

@@ -1,11 +1,11 @@
-/** The kernel's hash functions, and one that stands for others. */
+/** The kernel's hash functions, and a substitute for others. */
 
 /** hash_32() of <linux/hash.h>: the upper bits of a product with the golden ratio. */
 export function hash32(value: number, bits: number): number {
   return Math.imul(value, 0x61c88647) >>> (32 - bits)
 }
 
-/** FNV-1a with a seed: stands for the keyed hashes of Linux 7.1, whose keys nobody knows. */
+/** FNV-1a with a seed: a substitute for the keyed hashes of Linux 7.1, whose keys nobody knows. */
 export function textHash(text: string, seed: number): number {
   let hash = 0x811c9dc5 ^ seed
   for (let index = 0; index < text.length; index++)

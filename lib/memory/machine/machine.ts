@@ -8,13 +8,13 @@ export interface MemoryInterface {
   /** Its addresses with their prefix lengths: '10.0.0.1/24', 'fd00::1/64'. Default none. */
   readonly addresses?: readonly string[]
   /**
-   * Whether it is up. The addresses of one that is not count for nothing, and a
-   * master sync daemon does not start on it (ENETUNREACH). Default true.
+   * Whether it is up. If not, its addresses do not count, and a master sync daemon
+   * does not start on it (ENETUNREACH). Default true.
    */
   readonly up?: boolean
 }
 
-/** What every network namespace of one in-memory kernel shares. */
+/** Shared by all network namespaces of one in-memory kernel. */
 export interface Machine {
   readonly version: LinuxVersion
   readonly features: ReadonlySet<Feature>

@@ -49,7 +49,7 @@ function isUsable({ settings, overloaded }: Dest): boolean {
   return settings.weight > 0 && !overloaded
 }
 
-/** Lets the servers take free slots in turn, each along a path of its own, as many at a time as its weight says. */
+/** The servers take turns in filling free slots, each along a path of its own, as many at a time as its weight. */
 function populate(dests: readonly Dest[]): readonly Dest[] {
   const weights = dests.map(({ lastWeight }) => lastWeight)
   const unit = weights.reduce(gcd, 0)

@@ -29,7 +29,7 @@ export class Namespace {
   readonly daemons: Daemons = new Daemons()
   readonly timeouts: Timeouts = new Timeouts()
   readonly connections: Connections = new Connections(this)
-  /** What passed in all (ipvs->tot_stats). */
+  /** The totals (ipvs->tot_stats). */
   readonly totals: Counters = new Counters()
   readonly overload: OverloadRules
   /** net.ipv4.vs, by name. */
@@ -45,10 +45,10 @@ export class Namespace {
     this.sysctls = sysctlsOf(machine.version, machine.sysctls)
   }
 
-  /** Lets time pass: what ends ends, and counters are looked at every two seconds. */
+  /** Lets time pass: entries time out, and the estimator runs every two seconds. */
   advance(seconds: number): void {
     const end = this.now + seconds
-    // Nothing is counted meanwhile: when every average has come to rest the estimator need not look again.
+    // Nothing is counted meanwhile, so once every average is stable the estimator need not run again.
     let moves = true
     for (;;) {
       const estimate = (Math.floor(this.now / ESTIMATOR_SECONDS) + 1) * ESTIMATOR_SECONDS
@@ -61,12 +61,12 @@ export class Namespace {
     }
   }
 
-  /** Counts what passes to or from a real server: for itself, for its service, and in all. */
+  /** Counts traffic to or from a real server: for the server, its service and the totals. */
   count({ counters, service }: Dest, more: Partial<Counts>): void {
     for (const each of [counters, service.counters, this.totals]) each.count(more)
   }
 
-  /** Gives whether something is to be done the next time too. */
+  /** Returns whether there will be something to do the next time too. */
   #estimate(): boolean {
     if (this.sysctls.get('run_estimation') === '0') return false
     let moves = this.totals.estimate()
@@ -96,11 +96,11 @@ export class Namespace {
   editService(service: VirtualService, settings: ServiceSettings): void {
     const rebind = settings.scheduler !== service.settings.scheduler
     Object.assign(service.settings, settings, { flags: (settings.flags | ServiceFlag.HASHED) >>> 0 })
-    // With the same scheduler all that it knows stays.
+    // The same scheduler keeps its state.
     if (rebind) this.#bind(service)
   }
 
-  /** Loads the scheduler's module, which stays. */
+  /** Loads the scheduler's module, which then stays loaded. */
   #bind(service: VirtualService): void {
     const { scheduler } = service.settings
     loadSysctls(scheduler, this.sysctls)
@@ -112,7 +112,7 @@ export class Namespace {
     for (const dest of [...service.dests]) this.#unlink(dest)
   }
 
-  /** Takes it back from the trash if it is there, or makes a new one if the address will do. */
+  /** Takes it back from the trash if it is there, or makes a new one if the address is accepted. */
   addDest(service: VirtualService, identity: DestIdentity, settings: DestSettings): void {
     let dest = this.trash.take(identity, service.identity)
     const old = dest?.settings

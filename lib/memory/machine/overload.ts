@@ -2,16 +2,16 @@ import type { Dest, DestSettings } from './table.ts'
 import type { Feature } from './versions.ts'
 
 /**
- * When a server has too many connections for new ones: it begins at the upper
- * threshold, and ends below the lower one. Linux 6.1 and the later patches of
- * 6.12 differ in when they look, and in what an edit does.
+ * When a server has too many connections to get new ones: from the upper threshold
+ * on, until it is below the lower one. Linux 6.1 and the later patches of 6.12
+ * differ in when they check, and in what an edit does.
  */
 export interface OverloadRules {
   /** A connection or template was added (ip_vs_bind_dest()). */
   bound(dest: Dest): void
   /** One has ended (ip_vs_unbind_dest()). */
   unbound(dest: Dest): void
-  /** The server has new settings (__ip_vs_update_dest()); before it had `old`. */
+  /** The server has new settings (__ip_vs_update_dest()); `old` are those before. */
   edited(dest: Dest, old: DestSettings | undefined): void
 }
 
@@ -37,7 +37,7 @@ const OLDER: OverloadRules = {
       dest.overloaded = false
     }
   },
-  // It never sets the state, so that one connection more gets in.
+  // It never sets the state, so one more connection gets in.
   edited(dest, old) {
     const { upperThreshold } = dest.settings
     if (upperThreshold === 0 || upperThreshold > (old?.upperThreshold ?? 0)) dest.overloaded = false
@@ -57,7 +57,7 @@ const NEWER: OverloadRules = {
   },
 }
 
-/** Between the thresholds it stays as it was. */
+/** Between the thresholds the state does not change. */
 function judge(dest: Dest): void {
   const { upperThreshold, lowerThreshold } = dest.settings
   const count = total(dest)

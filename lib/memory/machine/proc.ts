@@ -3,7 +3,7 @@ import type { Connection, Template } from './connections.ts'
 import type { Counts } from './counters.ts'
 import type { Namespace } from './namespace.ts'
 
-/** /proc/net/ip_vs_conn as ip_vs_conn_seq_show() writes it, but for the order, which there is that of a hash. */
+/** /proc/net/ip_vs_conn as ip_vs_conn_seq_show() writes it, except that the kernel's order is that of a hash. */
 export function connectionsText({ connections, now }: Namespace): string {
   const lines = [HEADER]
   for (const entry of connections.entries) {
@@ -66,7 +66,7 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
   132: 'SCTP',
 }
 
-/** Ports of a template that ip_vs_check_template() hid from clients. */
+/** Ports of a template that ip_vs_check_template() has hidden from clients. */
 const NOT_FOUND = 0xffff
 
 interface Line {

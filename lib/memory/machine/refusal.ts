@@ -1,7 +1,7 @@
-/** Ends the handling of one request: what the kernel's function would have returned. */
+/** Ends the handling of one request with the errno that the kernel's function would return. */
 export class Refusal extends Error {
   readonly errno: number
-  /** What the kernel says beside the errno (NLMSGERR_ATTR_MSG). */
+  /** The kernel's words beside the errno (NLMSGERR_ATTR_MSG). */
   readonly text: string | undefined
 
   constructor(errno: number, text?: string) {

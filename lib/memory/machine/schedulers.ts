@@ -30,7 +30,7 @@ const SCHEDULERS: ReadonlyMap<string, Bind> = new Map<string, Bind>([
   ['dh', (service): SchedulerState => new DestinationHash(service)],
   ['sh', (service, features): SchedulerState => new SourceHash(service, features)],
   ['mh', (service): SchedulerState => new Maglev(service)],
-  // Those of locality and of two random choices have no cache and no chance here.
+  // Simplified: the locality schedulers have no cache here, and twos makes no random choice.
   ['lblc', wlc],
   ['lblcr', wlc],
   ['twos', wlc],
@@ -71,7 +71,7 @@ function wlc(service: VirtualService): SchedulerState {
   return { schedule: () => best(service, lighter(load)) }
 }
 
-/** With the connection that is to come. */
+/** Including the new connection. */
 const expected = ({ active }: Dest): number => active + 1
 
 function sed(service: VirtualService): SchedulerState {
@@ -97,7 +97,7 @@ function ovf(service: VirtualService): SchedulerState {
   }
 }
 
-/** Where a round is: at a server, or undefined at the head of the list. */
+/** The position of a round: at a server, or undefined at the head of the list. */
 class Round {
   readonly #service: VirtualService
   last: Dest | undefined
@@ -135,7 +135,7 @@ class RoundRobin implements SchedulerState {
   }
 }
 
-/** Goes round with a required weight that sinks from the highest, in steps of what divides all. */
+/** Goes round with a required weight that falls from the highest in steps of the greatest common divisor. */
 class WeightedRoundRobin implements SchedulerState {
   readonly #service: VirtualService
   readonly #round: Round
@@ -161,7 +161,7 @@ class WeightedRoundRobin implements SchedulerState {
     if (this.#highest === 0) return undefined
     const { dests } = this.#service
     const last = this.#round.place
-    // Every server is looked at once with each required weight, and once more up to where it began.
+    // Looks at every server once for each required weight, and once more up to the start.
     const passes = Math.ceil(this.#highest / this.#step) + 1
     let from = last + 1
     for (let pass = 0; pass <= passes; pass++) {
@@ -199,7 +199,7 @@ class DestinationHash implements SchedulerState {
 
   schedule({ virtualAddress }: Client): Dest | undefined {
     const { dests } = this.#service
-    // The table of the kernel has the servers in turn.
+    // The kernel's table has the servers in rotation.
     const dest = dests[hash32(fold(virtualAddress), TABLE_BITS) % dests.length]
     return dest !== undefined && isUsable(dest) ? dest : undefined
   }

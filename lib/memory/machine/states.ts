@@ -1,13 +1,13 @@
 import { IpProtocol } from '../../model/constants.ts'
 import type { Timeouts } from './timeouts.ts'
 
-/** States of connections, and how long the kernel remembers an idle one in each. */
+/** States of connections, and how long the kernel remembers an idle connection in each. */
 
 /** As /proc/net/ip_vs_conn writes them. */
 export type ConnectionState =
   'SYN_RECV' | 'ESTABLISHED' | 'FIN_WAIT' | 'CLOSE_WAIT' | 'TIME_WAIT' | 'CLOSE' | 'CLOSED' | 'UDP'
 
-/** What happens to a connection, as the director sees it. */
+/** An event of a connection, as the director sees it. */
 export type Event = 'open' | 'data' | 'clientCloses' | 'bothClose' | 'reset'
 
 /** Whether a connection counts as active (tcp_state_active_table, sctp_state_active_table). */
@@ -15,7 +15,7 @@ export function isActive(state: ConnectionState): boolean {
   return state === 'ESTABLISHED' || state === 'SYN_RECV'
 }
 
-/** `bothWays`: the answers pass the director too, so that it sees both sides. */
+/** `bothWays`: the answers pass through the director too, so it sees both sides. */
 export function nextState(
   protocol: number,
   state: ConnectionState,

@@ -3,7 +3,7 @@ import { Errno, errnoName } from '../../model/errno.ts'
 import { checkSysctlValue, readCpuList } from '../../model/sysctls.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
-/** The sysctls of net.ipv4.vs with the values that a new namespace has. */
+/** The sysctls of net.ipv4.vs with their values in a new namespace. */
 export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   am_droprate: '10',
   amemthresh: '1024',
@@ -38,7 +38,7 @@ export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   sync_version: '1',
 }
 
-/** What came with which version; the others are older than all. */
+/** Sysctls that came with a later version; all versions have the others. */
 const SINCE: Readonly<Record<string, string>> = {
   sloppy_sctp: '3.11',
   sloppy_tcp: '3.11',
@@ -68,20 +68,20 @@ export function sysctlsOf(
     const text = checkSysctlValue(name, value)
     const written = writtenSysctl(name, text, current)
     if (typeof written === 'number')
-      throw new RangeError(`sysctl ${name} cannot be '${text}': ${errnoName(written)} in Linux`)
+      throw new RangeError(`sysctl ${name} cannot be set to '${text}': Linux answers ${errnoName(written)}`)
     known.set(name, written)
   }
   return known
 }
 
-/** A scheduler's module brings its sysctl along, which stays as long as the module does. */
+/** A scheduler's module adds its sysctl, which stays as long as the module does. */
 export function loadSysctls(scheduler: string, sysctls: Map<string, string>): void {
   if (scheduler !== 'lblc' && scheduler !== 'lblcr') return
   const name = `${scheduler}_expiration`
   if (!sysctls.has(name)) sysctls.set(name, '86400')
 }
 
-/** Least and greatest value; others take any 32-bit number. */
+/** Least and greatest values. Sysctls that are not listed take any 32-bit number. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   conn_lfactor: [-8, 8],
   drop_entry: [0, 3],
@@ -93,7 +93,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   sync_version: [0, 1],
 }
 
-/** What a sysctl reads after `text` was written to it, or the errno with which the kernel refuses it. */
+/** The value of a sysctl after `text` was written to it, or the errno with which the kernel refuses it. */
 export function writtenSysctl(name: string, text: string, current: string): string | number {
   if (name === 'est_cpulist') {
     const { errno, printed } = readCpuList(text)
@@ -109,7 +109,7 @@ export function writtenSysctl(name: string, text: string, current: string): stri
   const [least, most] = RANGES[name] ?? [-2147483648, 2147483647]
   if (value === undefined || value < least || value > most) return Errno.EINVAL
   if (name === 'sync_ports' && (value < 1 || (value & (value - 1)) !== 0)) return Errno.EINVAL
-  // Automatic modes read as their standby while memory is not short.
+  // The automatic modes read as standby while there is enough memory.
   if ((name === 'drop_entry' || name === 'drop_packet') && value === 2) return '1'
   return String(value)
 }

@@ -5,7 +5,7 @@ import { textHash } from './hash.ts'
 
 /** Virtual services and real servers as the kernel keeps them (struct ip_vs_service, struct ip_vs_dest). */
 
-/** What identifies a service within a namespace. A firewall mark has protocol TCP, and no address and port. */
+/** Identity of a service within a namespace. A firewall mark has protocol TCP, and neither address nor port. */
 export interface ServiceIdentity {
   readonly family: number
   readonly protocol: number
@@ -60,7 +60,7 @@ export class VirtualService {
   }
 }
 
-/** What identifies a real server within its service. */
+/** Identity of a real server within its service. */
 export interface DestIdentity {
   readonly family: number
   readonly address: Uint8Array
@@ -90,7 +90,7 @@ export class Dest {
   active = 0
   inactive = 0
   persistent = 0
-  /** Too many connections: no new ones (IP_VS_DEST_F_OVERLOAD). */
+  /** It has too many connections to get new ones (IP_VS_DEST_F_OVERLOAD). */
   overloaded = false
   /** Whether its service has it: not deleted (IP_VS_DEST_F_AVAILABLE). */
   available = false
@@ -109,8 +109,8 @@ const LEAST_BUCKETS = 16
 
 /**
  * The services of one namespace: in 256 buckets for addresses and 256 for
- * firewall marks; from Linux 7.1 on in one table that grows with them, whose
- * order here is as arbitrary as there, and another one.
+ * firewall marks; from Linux 7.1 on in one table that grows with them. Its order
+ * is arbitrary here as in Linux, but not the same.
  */
 export class ServiceTable {
   readonly #seed: number
@@ -118,7 +118,7 @@ export class ServiceTable {
   #buckets: VirtualService[][]
   readonly #byKey = new Map<string, VirtualService>()
 
-  /** `seed`: what the kernel mixes into its hash (ip_vs_svc_hashkey()). */
+  /** `seed`: a number that the kernel mixes into its hash (ip_vs_svc_hashkey()). */
   constructor(seed: number, grows: boolean) {
     this.#seed = seed
     this.#grows = grows
@@ -177,7 +177,7 @@ export function fwmarkIdentity(family: number, fwmark: number): ServiceIdentity 
   return { family, protocol: IpProtocol.TCP, address: new Uint8Array(16), port: 0, fwmark }
 }
 
-/** A text that is the same for the same service. */
+/** A string that is the same for the same service. */
 export function serviceKey({ family, protocol, address, port, fwmark }: ServiceIdentity): string {
   const af = family === AddressFamily.INET6 ? 6 : 4
   return fwmark === 0 ? `${af} ${protocol} ${port} ${addressKey(address)}` : `${af} ${fwmark}`
@@ -187,21 +187,21 @@ export function destKey({ family, address, port }: DestIdentity): string {
   return `${family} ${port} ${addressKey(address)}`
 }
 
-/** The schedulers of ip_vs (net/netfilter/ipvs/ip_vs_<name>.c): which server gets a new connection. */
+/** The schedulers of ip_vs (net/netfilter/ipvs/ip_vs_<name>.c) choose the server for a new connection. */
 
-/** What a scheduler knows of a new connection. */
+/** What a scheduler knows about a new connection. */
 export interface Client {
   /** 16 bytes, of which IPv4 has the first four. */
   readonly address: Uint8Array
   readonly port: number
-  /** Where the connection goes: what dh looks at. */
+  /** The destination of the connection, which dh looks at. */
   readonly virtualAddress: Uint8Array
 }
 
 /** A scheduler bound to a service (struct ip_vs_scheduler and sched_data). */
 export interface SchedulerState {
-  /** A server was added or edited, or was deleted from a place in the list. */
+  /** A server was added or edited, or was deleted from a position in the list. */
   changed?(deleted?: { readonly dest: Dest; readonly place: number }): void
-  /** The server for a new connection, or undefined if none may have it. */
+  /** The server for a new connection, or undefined if none may get it. */
   schedule(client: Client): Dest | undefined
 }

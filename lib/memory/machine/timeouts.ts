@@ -1,7 +1,7 @@
 import { Errno } from '../../model/errno.ts'
 import { refuse } from './refusal.ts'
 
-/** How long idle connections are remembered, in seconds: what SET_CONFIG sets. */
+/** How long idle connections are remembered, in seconds. SET_CONFIG sets these. */
 export class Timeouts {
   tcp = 900
   tcpFin = 120

@@ -7,25 +7,25 @@ const LOOK_SECONDS = 60
 
 interface Deleted {
   readonly dest: Dest
-  /** When it was first seen without connections. */
+  /** The time when it was first seen without connections. */
   idleSince?: number
 }
 
 /**
- * Deleted real servers. The kernel keeps them while connections refer to them
- * and two to three minutes more; one that is added again meanwhile is the same
+ * Deleted real servers. The kernel keeps them while connections refer to them, and
+ * two to three minutes longer. A server that is added again meanwhile is the same
  * object, with its counters and connections.
  */
 export class Trash {
   #deleted: Deleted[] = []
-  /** When the kernel looks next; undefined while there is nothing. */
+  /** When the kernel looks next; undefined while the trash is empty. */
   #nextLook: number | undefined
 
   get size(): number {
     return this.#deleted.length
   }
 
-  /** When time has something to do here. */
+  /** When something will happen here as time passes. */
   get due(): number {
     return this.#nextLook ?? Infinity
   }
@@ -35,13 +35,13 @@ export class Trash {
     this.#deleted.unshift({ dest })
   }
 
-  /** Takes a server out that was deleted from such a service (ip_vs_trash_get_dest()). */
+  /** Takes out a server that was deleted from such a service (ip_vs_trash_get_dest()). */
   take(identity: DestIdentity, service: ServiceIdentity): Dest | undefined {
     const index = this.#deleted.findIndex(({ dest }) => isSame(dest, identity, service))
     return index < 0 ? undefined : this.#deleted.splice(index, 1)[0]?.dest
   }
 
-  /** What the kernel's timer does (ip_vs_dest_trash_expire()). */
+  /** The work of the kernel's timer (ip_vs_dest_trash_expire()). */
   look(now: number): void {
     this.#deleted = this.#deleted.filter((deleted) => {
       const { active, inactive, persistent } = deleted.dest

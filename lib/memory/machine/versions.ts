@@ -1,8 +1,9 @@
 import { show } from '../../model/check.ts'
 
 /**
- * What came with which version of Linux, as far as IPVS shows it to a program.
- * docs/kernels.md says what that means to users of the library.
+ * The features of IPVS by the version of Linux that brought them, as far as a
+ * program can see them. docs/kernels.md says what they mean for users of the
+ * library.
  */
 const SINCE = {
   /** Schedulers look at a service's flags SCHED1 to SCHED3, which every kernel stores. */
@@ -15,7 +16,7 @@ const SINCE = {
   noScheduler: '4.2',
   /** A sync daemon's length, group, port and TTL. */
   daemonSettings: '4.3',
-  /** PAD in front of 64-bit numbers, where the architecture wants it. */
+  /** PAD in front of 64-bit numbers, if the architecture needs it. */
   padding: '4.7',
   /** TUN_TYPE and TUN_PORT. */
   tunnelTypes: '5.2',
@@ -23,7 +24,7 @@ const SINCE = {
   tunnelFlags: '5.3',
   /** Thresholds below 2^31, which an edit applies at once. A patch of 6.12. */
   newThresholds: '6.12',
-  /** One table for all services of a namespace, which grows; that of connections goes when there is no service. */
+  /** One growing table for all services of a namespace; the table of connections is freed when there is no service. */
   growingTables: '7.1',
 } as const
 
@@ -32,7 +33,7 @@ export type Feature = keyof typeof SINCE
 /** A version such as '5.15'. */
 export type LinuxVersion = `${number}.${number}`
 
-/** The first that lacks all of the above, and the last that they were read in. */
+/** A version that lacks all of the above, and the last one whose source was read for them. */
 const OLDEST = '3.10'
 const NEWEST = '7.1'
 
@@ -42,12 +43,12 @@ function ordinal(version: string): number {
   return Number(major) * 1000 + Number(minor)
 }
 
-/** Whether a version has what came with another one. */
+/** Whether a version has what another version brought. */
 export function atLeast(version: LinuxVersion, since: string): boolean {
   return ordinal(version) >= ordinal(since)
 }
 
-/** What a version has; padding only if the architecture wants it. */
+/** The features of a version; padding only if the architecture needs it. */
 export function featuresOf(version: LinuxVersion, padding: boolean): ReadonlySet<Feature> {
   const features = Object.keys(SINCE) as Feature[]
   return new Set(
@@ -57,10 +58,10 @@ export function featuresOf(version: LinuxVersion, padding: boolean): ReadonlySet
 
 /** @throws {RangeError} */
 export function checkVersion(version: LinuxVersion): void {
-  // Callers without types may say anything, NaN compares with nothing.
+  // Callers without types may pass anything, and every comparison with NaN is false.
   if (typeof version !== 'string' || !(atLeast(version, OLDEST) && atLeast(NEWEST, version))) {
     throw new RangeError(
-      `version must be one of Linux from '${OLDEST}' to '${NEWEST}', such as '5.15', got ${show(version)}`,
+      `version must be a version of Linux from '${OLDEST}' to '${NEWEST}', such as '5.15', got ${show(version)}`,
     )
   }
 }

@@ -4,20 +4,20 @@ import { refuse } from '../machine/refusal.ts'
 
 /**
  * Reads the attributes of a request as the kernel does (__nla_validate_parse()
- * with NL_VALIDATE_LIBERAL): of two with one number the last holds, numbers
- * without a rule and bytes behind the last attribute are passed over, and what
- * is longer than it need be is cut.
+ * with NL_VALIDATE_LIBERAL): of two with the same number the last counts, numbers
+ * without a rule and bytes after the last attribute are skipped, and a payload
+ * that is too long is cut.
  */
 
-/** What the kernel's policy (struct nla_policy) says of one attribute. */
+/** The rule of the kernel's policy (struct nla_policy) for one attribute. */
 export type Rule =
-  /** A number of so many bytes: shorter is refused. */
+  /** A number of this many bytes: a shorter one is refused. */
   | { readonly kind: 'number'; readonly bytes: number }
-  /** At most so many bytes. */
+  /** At most this many bytes. */
   | { readonly kind: 'binary'; readonly most: number }
-  /** At least so many bytes. */
+  /** At least this many bytes. */
   | { readonly kind: 'least'; readonly least: number }
-  /** Text with a NUL, at most so many bytes without it. */
+  /** Text with a NUL, at most this many bytes without it. */
   | { readonly kind: 'text'; readonly most: number }
   | { readonly kind: 'nest' }
 
@@ -26,7 +26,7 @@ export type Policy = ReadonlyMap<number, Rule>
 
 /** The payloads of a request's attributes, by number. */
 export class Attributes {
-  /** Whether bytes were left that are no attribute: the kernel says so, and goes on. */
+  /** Whether bytes were left that are not an attribute: the kernel says so and goes on. */
   readonly leftover: boolean
   readonly #payloads: ReadonlyMap<number, Uint8Array>
 
@@ -86,12 +86,12 @@ const HEADER = 4
 /** The two highest bits of a type are flags that the kernel masks off. */
 const TYPE_MASK = 0x3fff
 
-/** Said beside the errno where an attribute breaks its rule. */
+/** The kernel's words beside the errno if an attribute breaks its rule. */
 export const POLICY_TEXT = 'Attribute failed policy validation'
-/** Said beside any errno where bytes were left. */
+/** The kernel's words beside any errno if bytes were left. */
 export const LEFTOVER_TEXT = 'bytes leftover after parsing attributes'
 
-/** Takes attributes apart. Refuses with the errno of the first rule that is broken. */
+/** Parses attributes. Refuses with the errno of the first rule that is broken. */
 export function parseAttributes(bytes: Uint8Array, policy: Policy): Attributes {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const payloads = new Map<number, Uint8Array>()

@@ -26,21 +26,21 @@ import { servicePolicy, topPolicy } from './policies.ts'
 import type { ReplyWriter } from './replies.ts'
 
 /**
- * The commands of ip_vs (ip_vs_genl_ops): what is read from a request, in the
- * kernel's order of checks, and what is done with it. All refuse by throwing.
+ * The commands of ip_vs (ip_vs_genl_ops): they read a request, check it in the
+ * kernel's order, and do it. All refuse by throwing.
  */
 
-/** What a command works on. */
+/** The objects that a command works on. */
 export interface Context {
-  /** What the kernel checks attributes by. */
+  /** The kernel's policies for attributes. */
   readonly policies: Policies
   readonly namespace: Namespace
   readonly writer: ReplyWriter
-  /** What the kernel would say beside an errno (NLMSGERR_ATTR_MSG). */
+  /** The kernel's words beside an errno (NLMSGERR_ATTR_MSG). */
   remark?: string
 }
 
-/** A request that is done in one go. Gives the message that answers it, if one does. */
+/** A request that is done in one go. Returns the message that answers it, if there is one. */
 type Do = (context: Context, request: Attributes) => Uint8Array | undefined
 
 /** Commands in the mode "do", by number. */
@@ -61,10 +61,10 @@ const DO: ReadonlyMap<number, Do> = new Map<number, Do>([
   [Command.FLUSH, flush],
 ])
 
-/** What a dump lists at the moment, each as what writes its message. */
+/** The entries that a dump lists at the moment, each as a function that writes its message. */
 export type DumpList = readonly (() => Uint8Array)[]
 
-/** Looks what there is to list: once for each piece of a dump. */
+/** Lists the current entries: once for each piece of a dump. */
 type Look = () => DumpList
 
 /** Commands in the mode "dump", by number: each starts a dump. */
@@ -149,7 +149,7 @@ interface ParsedService {
   readonly nest: Attributes
 }
 
-/** What identifies a service (ip_vs_genl_parse_service()). */
+/** The identity of a service (ip_vs_genl_parse_service()). */
 function parseService({ machine }: Namespace, request: Attributes): ParsedService {
   const nest = parseNest(request, CommandAttribute.SERVICE, servicePolicy)
   const { AF, PROTOCOL, ADDR, PORT, FWMARK } = ServiceAttribute
@@ -188,7 +188,7 @@ function parseServiceSettings(
   }
 }
 
-/** What ip_vs_add_service() and ip_vs_edit_service() check. */
+/** The checks of ip_vs_add_service() and ip_vs_edit_service(). */
 function checkServiceSettings(
   { machine }: Namespace,
   { family }: ServiceIdentity,
@@ -235,7 +235,7 @@ function deleteDest(context: Context, request: Attributes): undefined {
   namespace.deleteDest(service.dest(identity) ?? refuse(Errno.ENOENT))
 }
 
-/** What identifies a real server (ip_vs_genl_parse_dest()). */
+/** The identity of a real server (ip_vs_genl_parse_dest()). */
 function parseDest(
   { namespace: { machine }, policies }: Context,
   service: VirtualService,
@@ -255,7 +255,7 @@ function parseDest(
   }
 }
 
-/** Only tunnels lead to another family, and not while a sync daemon runs. */
+/** Only tunnels can lead to another family, and only while no sync daemon runs. */
 function checkFamilies(
   { daemons }: Namespace,
   service: VirtualService,
@@ -285,7 +285,7 @@ function destSettings(nest: Attributes): DestSettings {
 
 const GUE = 1
 
-/** What ip_vs_add_dest() and ip_vs_edit_dest() check. */
+/** The checks of ip_vs_add_dest() and ip_vs_edit_dest(). */
 function checkDestSettings({ machine }: Namespace, settings: DestSettings): void {
   const { weight, upperThreshold, lowerThreshold, tunnelType, tunnelPort } = settings
   if (weight < 0 || lowerThreshold > upperThreshold) refuse(Errno.ERANGE)
@@ -293,7 +293,7 @@ function checkDestSettings({ machine }: Namespace, settings: DestSettings): void
   if (tunnelType === GUE && tunnelPort === 0) refuse(Errno.EINVAL)
 }
 
-/** A service that cannot be found, or is not named properly, has no real servers: no error (ip_vs_genl_dump_dests()). */
+/** A service that is not found, or not named properly, lists no real servers without an error (ip_vs_genl_dump_dests()). */
 function dumpDests({ namespace, writer }: Context, attributes: Uint8Array): Look {
   let identity: ServiceIdentity
   try {
@@ -307,7 +307,7 @@ function dumpDests({ namespace, writer }: Context, attributes: Uint8Array): Look
 
 // Sync daemons
 
-/** The kernel has words for what is wrong here, unlike in services and real servers. */
+/** Here the kernel says in words what is wrong, unlike for services and real servers. */
 function parseDaemon(context: Context, request: Attributes): Attributes {
   const { policies } = context
   const nest = parseNest(request, CommandAttribute.DAEMON, policies.daemon, POLICY_TEXT)
@@ -375,7 +375,7 @@ function setConfig({ namespace }: Context, request: Attributes): undefined {
   )
 }
 
-/** A nest of the request. One that is missing or broken is EINVAL, whatever breaks it. */
+/** A nest of the request. If it is missing or broken in any way, that is EINVAL. */
 function parseNest(
   request: Attributes,
   type: number,

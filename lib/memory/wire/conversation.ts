@@ -12,7 +12,7 @@ import { type LogEntry, logEntry } from './log.ts'
 import { policiesOf } from './policies.ts'
 import { ReplyWriter } from './replies.ts'
 
-/** What a test listens to and interferes with. */
+/** How a test listens and interferes. */
 export interface Supervision {
   readonly faults: Faults
   readonly log: LogEntry[]
@@ -29,8 +29,8 @@ const NO_FAMILY: Failure = { errno: Errno.ENOENT, noFamily: true }
 
 /**
  * The conversations of a transport with one namespace. Several may go on at the
- * same time: what a request does, it does at once, and between two requests
- * anything may happen, as with several sockets to a real kernel.
+ * same time: each request takes effect at once, and anything may happen between
+ * two requests, as with several sockets to a real kernel.
  */
 export class Conversation implements Transport {
   #context: Context
@@ -94,7 +94,7 @@ export class Conversation implements Transport {
     const { sysctls, machine } = this.#context.namespace
     const current = machine.loaded ? sysctls.get(name) : undefined
     if (current === undefined) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
-    // The file belongs to root; the capability is not asked for.
+    // The file belongs to root; the capability is not checked.
     if (!machine.privileged) return Promise.resolve({ errno: Errno.EACCES, syscall: 'open' })
     const written = writtenSysctl(name, value, current)
     if (typeof written === 'number') return Promise.resolve({ errno: written, syscall: 'write' })
@@ -121,12 +121,12 @@ export class Conversation implements Transport {
     return Promise.resolve(this.#scratch())
   }
 
-  /** The kernel outlives those who talk to it. */
+  /** The kernel outlives its users. */
   close(): Promise<void> {
     return Promise.resolve()
   }
 
-  /** Does a request, or fails it as a test asked for. */
+  /** Does a request, or fails it as a test has asked. */
   #do({ command, attributes }: Request): Reply {
     const fault = this.#supervision?.faults.takeFailure(commandName(command))
     if (fault !== undefined && !fault.executed) return { failure: fault.failure }
@@ -140,7 +140,7 @@ export class Conversation implements Transport {
     }
   }
 
-  /** Runs a dump to its end. The place in the list is a mere number, as in the kernel: see FIRST_CHUNK_BYTES. */
+  /** Runs a dump to its end. The position in the list is just a number, as in the kernel: see FIRST_CHUNK_BYTES. */
   async #dump(
     request: Request,
     call: number,
@@ -199,7 +199,7 @@ function failureOf(error: unknown): Failure {
   return { errno: error.errno, ...(error.text !== undefined && { message: error.text }) }
 }
 
-/** One top-level attribute of a message, with its header: what a dump of dumps asks the inner ones with. */
+/** One top-level attribute of a message, with its header. A dump of dumps makes the inner requests with it. */
 function echo(message: Uint8Array, type: number): Uint8Array {
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength)
   const reader = new AttributeReader(view).seek(HEADERS, message.length)

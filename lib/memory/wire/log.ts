@@ -17,19 +17,19 @@ import { destPolicy, servicePolicy, topPolicy } from './policies.ts'
 
 /** A request that reached the in-memory kernel. */
 export interface LogEntry {
-  /** What was asked; a number where the kernel has no such command. */
+  /** The command of the request; a number if the kernel has no such command. */
   readonly command: KernelCommand | number
-  /** The number of the call it came with: requests with the same number travelled together. */
+  /** The number of the call that sent it: requests with the same number travelled together. */
   readonly call: number
   /** The virtual service it named, if it named one. */
   readonly service?: ServiceKey
   /** The real server it named, if it named one. */
   readonly realServer?: Required<RealServerKey>
-  /** Name of the errno that it was answered with, such as 'ESRCH'. Absent: it succeeded. */
+  /** Name of the errno in the answer, such as 'ESRCH'. Absent: it succeeded. */
   readonly code?: string
 }
 
-/** Describes a request and what became of it. */
+/** Describes a request and its outcome. */
 export function logEntry(request: Request, call: number, errno: number | undefined): LogEntry {
   const { service, realServer } = subjectOf(request)
   return {

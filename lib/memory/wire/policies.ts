@@ -72,7 +72,7 @@ export interface Policies {
   readonly daemon: Policy
 }
 
-/** Attributes that not every kernel knows, and what they came with. One that a kernel does not know it passes over. */
+/** Attributes that not every kernel knows, and the features that brought them. A kernel skips unknown attributes. */
 const LATER: Readonly<Record<keyof Policies, ReadonlyMap<number, Feature>>> = {
   dest: new Map<number, Feature>([
     [DestAttribute.ADDR_FAMILY, 'mixedFamilies'],

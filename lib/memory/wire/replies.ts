@@ -17,11 +17,10 @@ import type { Timeouts } from '../machine/timeouts.ts'
 import type { Feature } from '../machine/versions.ts'
 
 /**
- * Writes what answers: whole messages, with the attributes in the kernel's
- * order.
+ * Writes the answers: whole messages, with the attributes in the kernel's order.
  */
 
-/** The netlink type of IPVS: any number of 19 and more would do. */
+/** The netlink type of IPVS: any number from 19 on would do. */
 const FAMILY_TYPE = 0x22
 const GENL_VERSION = 1
 const NLM_F_MULTI = 2
@@ -149,7 +148,7 @@ export class ReplyWriter {
     })
   }
 
-  /** Where padding is wanted, a number of 64 bits lies at a multiple of 8 of the message (nla_align_64bit()). */
+  /** With padding, a 64-bit number starts at a multiple of 8 in the message (nla_align_64bit()). */
   #long(type: number, value: number): void {
     const writer = this.#writer
     const aligned = (HEADERS + writer.length) % 8 === 0
