@@ -5,7 +5,7 @@ import { fileSystemError, namingFile } from './file-error.ts'
 import { sleep } from './sleep.ts'
 
 /** The longest file that is read, about a million real servers as JSON: what never ends must not fill the memory. */
-export const LONGEST_FILE_BYTES = 2 ** 28
+export const LONGEST_FILE_BYTES: number = 2 ** 28
 
 /** Files that somebody writes to are read again, so often at most. */
 const READS = 5
