@@ -1,5 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -178,6 +180,36 @@ describe('the bundle', () => {
     expect(readdirSync(place)).toEqual(['a.json'])
     expect(readFileSync(join(place, 'a.json'), 'utf8')).toMatch(/^\{/)
     rmSync(place, { recursive: true })
+  })
+
+  test('of another user saves where that user may write, even where it may not look', ({ skip }) => {
+    const place = mkdtempSync(join(tmpdir(), 'ipvs-user-'))
+    try {
+      chmodSync(place, 0o755)
+      writeFileSync(join(place, 'table.json'), readFileSync(join(folder, 'table.json')), { mode: 0o644 })
+      const asUser = (...args: readonly string[]): { status: number | null; stderr: string } =>
+        spawnSync('setpriv', ['--reuid=4321', '--regid=4321', '--clear-groups', 'ipvs', ...args], {
+          cwd: place,
+          env: { ...env, IPVS_MEMORY: join(place, 'table.json') },
+          encoding: 'utf8',
+        })
+      const { status, stderr } = asUser('list')
+      if (status !== 0) {
+        console.error(`\n*** SKIPPED: a save by another user. It takes root, and setpriv: ${stderr}\n`)
+        skip()
+      }
+      mkdirSync(join(place, 'blind'))
+      chownSync(join(place, 'blind'), 4321, 4321)
+      chmodSync(join(place, 'blind'), 0o300)
+      expect(asUser('save', 'blind/a.json')).toMatchObject({ status: 0 })
+      expect(statSync(join(place, 'blind/a.json'))).toMatchObject({ uid: 4321 })
+      const refused = asUser('save', 'a.json')
+      expect(refused.status).toBe(7)
+      expect(refused.stderr).toContain('cannot write a.json: permission denied')
+      expect(readdirSync(place).sort()).toEqual(['blind', 'table.json'])
+    } finally {
+      rmSync(place, { recursive: true })
+    }
   })
 
   test('runs ipvs adm on the same table', () => {

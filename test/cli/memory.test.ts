@@ -214,7 +214,9 @@ describe('--memory', () => {
       if (name === path && (opened += 1) === 2) writeFileSync(path, `# theirs\n${STATE}`)
       return open(name, ...args)
     })
-    await expect(openMemory(path)).rejects.toThrow('has been changed by something else while it was read; try again')
+    await expect(openMemory(path)).rejects.toThrow(
+      'has been changed by something else while it was read; try again',
+    )
   })
 
   test('waits for no FIFO', async () => {
