@@ -34,7 +34,11 @@ export async function whyNotTrusted(folder, { named = false } = {}) {
   if (process.geteuid?.() !== 0) return undefined
   const owners = new Set([0])
   // Whoever may change these programs need not change others.
-  for (const above of foldersAbove(here)) owners.add((await stat(above)).uid)
+  for (const above of foldersAbove(here)) {
+    const { uid, mode } = await stat(above)
+    if ((mode & (WRITABLE_BY_ANYONE | STICKY)) === WRITABLE_BY_ANYONE) return undefined
+    owners.add(uid)
+  }
   for (const each of foldersAbove(await existing(folder))) {
     if (within(each, here)) return undefined
     const { uid, gid, mode } = await stat(each)

@@ -18,7 +18,7 @@ import { availableParallelism, tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { GUEST, guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
 import { patient } from '../helpers/patience.mjs'
@@ -545,6 +545,9 @@ describe.runIf(isRoot)('guest by root', () => {
     rmSync(folder, { recursive: true })
   })
 
+  const trust = async (): Promise<typeof import('../../guest/trust.mjs')> =>
+    (await import(pathToFileURL(at('node_modules/ipvs/guest/trust.mjs')).href)) as never
+
   /** Looks whether all is there, which it is. Nothing is fetched, nor run: there are no programs. */
   function fetch(environment: Record<string, string | undefined>): string {
     const cache = environment.IPVS_GUEST_CACHE ?? path.join(environment.HOME ?? '', '.cache/ipvs-guest')
@@ -584,6 +587,14 @@ describe.runIf(isRoot)('guest by root', () => {
       'eve belongs to user 4321',
     ],
     ['a home that anyone may write to', () => ({ HOME: make('all', 0, 0o777) }), 'anyone may write to'],
+    [
+      'a home of somebody else, where anyone may change the guest itself',
+      () => {
+        make('node_modules/ipvs/guest', 0, 0o777)
+        return { HOME: make('eve', EVE) }
+      },
+      'ready',
+    ],
     ['a folder like /tmp', () => ({ HOME: make('tmp', 0, 0o1777) }), 'ready'],
     ['a folder that was named', () => ({ IPVS_GUEST_CACHE: make('eve', EVE) }), 'ready'],
     [
@@ -609,7 +620,7 @@ describe.runIf(isRoot)('guest by root', () => {
   })
 
   it('takes no folder for its home that we only happen to be in', async () => {
-    const { home } = await import('../../guest/trust.mjs')
+    const { home } = await trust()
     for (const told of ['', 'eve', './eve']) {
       vi.stubEnv('HOME', told)
       expect(home()).toBe(userInfo().homedir)
@@ -618,7 +629,7 @@ describe.runIf(isRoot)('guest by root', () => {
   })
 
   it('makes no temporary folder in one of somebody else', async () => {
-    const { temporaryFolder } = await import('../../guest/trust.mjs')
+    const { temporaryFolder } = await trust()
     const own = make('own', 0, 0o700)
     const shared = make('shared', 0, 0o1777)
     for (const [told, used] of [
