@@ -169,6 +169,26 @@ describe('a save', () => {
     expect(textOf('other')).toBe('old')
   })
 
+  test('gives nobody the rights that a folder has for its new files', async ({ skip }) => {
+    // user::rwx user:4321:rwx group::rwx mask::rwx other::rwx
+    const program = `
+import os, struct, sys
+entries = [(1, 7, 2**32 - 1), (2, 7, 4321), (4, 7, 2**32 - 1), (16, 7, 2**32 - 1), (32, 7, 2**32 - 1)]
+acl = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)
+os.setxattr(sys.argv[1], 'system.posix_acl_default', acl)`
+    try {
+      execFileSync('python3', ['-c', program, folder], { stdio: 'pipe' })
+    } catch (error) {
+      console.error(`\n*** SKIPPED: a folder with access control lists. ${(error as Error).message}\n`)
+      skip()
+    }
+    await ipvs.saveToFile(at('a.rules'))
+    // The middle three are the mask: what anyone else has at most.
+    expect(lstatSync(at('a.rules')).mode & 0o777).toBe(0o600)
+    writeFileSync(at('other'), '')
+    expect(lstatSync(at('other')).mode & 0o777).toBe(0o666)
+  })
+
   test.each<[string, (path: string) => void]>([
     ['a FIFO', (path) => execFileSync('mkfifo', [path])],
     ['a folder', mkdirSync],
