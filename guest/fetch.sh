@@ -12,6 +12,7 @@
 # that are missing or stale are fetched into CACHE; /etc/apt and /var/lib are only read.
 set -eu -o pipefail
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+umask go-w # these are programs that root runs
 
 cache=$1
 shift

@@ -5,11 +5,11 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { EXTRAS, GuestError, KERNELS, LINES, fetchParts, folderOf, quote } from './machines.mjs'
+import { temporaryFolder } from './trust.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -160,7 +160,8 @@ async function run(options) {
     if (!found?.isDirectory()) throw new GuestError(`--share ${share}: no such folder`)
   }
   // Its path is part of a kernel command line, where it can have no spaces, and of a socket's address, which is short.
-  const work = await mkdtemp(path.join(/^[\w/.-]{1,60}$/.test(tmpdir()) ? tmpdir() : '/tmp', 'ipvs-guest-'))
+  const folder = await temporaryFolder()
+  const work = await mkdtemp(path.join(/^[\w/.-]{1,60}$/.test(folder) ? folder : '/tmp', 'ipvs-guest-'))
   cleanUps.push(() => rm(work, { recursive: true, force: true }))
   const kernel = /** @type {(typeof KERNELS)[string]} */ (KERNELS[options.kernel])
   const machine = await kernel.machine({ ...options, work })

@@ -2,9 +2,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access, constants, mkdir, readFile, readdir, statfs, symlink } from 'node:fs/promises'
-import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { home, temporaryFolder, whyNotTrusted } from './trust.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -62,7 +62,8 @@ function cacheRoot() {
   if (told) return path.resolve(told)
   // Within the project; installed as a dependency, within the user's cache, for node_modules come and go.
   if (!here.includes('/node_modules/')) return path.resolve(here, '../.cache/guest')
-  return path.join(process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'), 'ipvs-guest')
+  const caches = process.env['XDG_CACHE_HOME'] ?? ''
+  return path.join(path.isAbsolute(caches) ? caches : path.join(home(), '.cache'), 'ipvs-guest')
 }
 
 /** @type {Record<string, { parts: string[], machine: (options: MachineOptions) => Promise<Machine> }>} */
@@ -145,7 +146,7 @@ async function folderForMemory(memory) {
     const { bavail, bsize } = await statfs('/dev/shm')
     if (bavail * bsize > bytes) return '/dev/shm'
   }
-  return tmpdir()
+  return await temporaryFolder()
 }
 
 /**
@@ -242,6 +243,19 @@ async function checkPrograms(programs, remedy) {
   if (missing.length > 0) throw new GuestError(`missing on this machine: ${missing.join(', ')}. ${remedy}`)
 }
 
+/** Root runs what is in the cache. It must not be what somebody else has put there. @param {readonly string[]} parts */
+async function refuseForeign(parts) {
+  const named = Boolean(process.env['IPVS_GUEST_CACHE'])
+  for (const folder of [cacheFolder(), ...parts.map(folderOf)]) {
+    const reason = await whyNotTrusted(folder, { named })
+    if (reason === undefined) continue
+    throw new GuestError(
+      `root does not run programs from ${folder}: ${reason}, so others could have changed them. ` +
+        'Set IPVS_GUEST_CACHE to a folder that only root can write to',
+    )
+  }
+}
+
 /** What can be fetched besides, for `--with`. */
 export const EXTRAS = ['ldirectord']
 
@@ -258,6 +272,7 @@ export function folderOf(part) {
  */
 export async function fetchParts(parts, onStart) {
   const cache = cacheFolder()
+  await refuseForeign(parts)
   const present = await Promise.all(
     parts.map((part) =>
       access(path.join(cache, part)).then(
@@ -276,7 +291,8 @@ export async function fetchParts(parts, onStart) {
     'The guest is made of Debian packages, which these fetch: it takes Debian, such as a machine or a container with ' +
       `Debian 12. Or copy the folder ${cacheRoot()} from a machine where --fetch has filled it`,
   )
-  await mkdir(cache, { recursive: true })
+  await mkdir(cache, { recursive: true, mode: 0o755 })
+  await refuseForeign(parts)
   const fetch = ['bash', path.join(here, 'fetch.sh'), cache, ...parts]
   const child = spawn('flock', [path.join(cache, 'lock'), ...fetch], {
     stdio: ['ignore', 2, 2],

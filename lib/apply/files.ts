@@ -1,8 +1,4 @@
-// Not from node:fs/promises or node:crypto: this is in every start of the command, and those load at once, and half of
-// Node with them.
-import { constants, promises as fs } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
-import { dirname, extname, join } from 'node:path'
+import { extname } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
@@ -11,6 +7,8 @@ import { checkParseOptions, parseState, type ParseStateOptions } from '../text/p
 import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
 import { decodeUtf8 } from '../text/utf8.ts'
+import { readBytes } from '../util/read-file.ts'
+import { replaceFile } from '../util/replace-file.ts'
 import { apply } from './apply.ts'
 import { type ApplyResult } from './options.ts'
 import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
@@ -32,9 +30,6 @@ const FORMATS: Readonly<Record<string, StateFormat>> = {
   '.ipvs': 'ipvsadm',
   '.save': 'ipvsadm',
 }
-
-/** Only the owner may read and write: a table reveals a lot about a network. */
-const MODE = 0o600
 
 /** See Ipvs.saveToFile(). */
 export async function saveToFile(session: Session, path: string, options: SaveToFileOptions): Promise<State> {
@@ -91,87 +86,6 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
     // The reason of the caller's signal is passed on as it is.
     if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
     throw error.in(path)
-  }
-}
-
-/** Reads a file. Node's errors after the opening, such as EISDIR, do not name it; these do. */
-async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  signal?.throwIfAborted()
-  try {
-    return await fs.readFile(path, { ...(signal !== undefined && { signal }) })
-  } catch (error) {
-    signal?.throwIfAborted()
-    const { message, code, errno, syscall, path: named } = error as NodeJS.ErrnoException
-    if (code === undefined || named !== undefined) throw error
-    throw Object.assign(new Error(`${message} '${path}'`, { cause: error }), { code, errno, syscall, path })
-  }
-}
-
-/**
- * Replaces a file, completely or not at all: a reader sees the old text or the
- * new one, and one of the two is there after a loss of power.
- */
-async function replaceFile(path: string, text: string): Promise<void> {
-  const folder = dirname(path)
-  const { mode, owner } = await inheritance(path, folder)
-  // Without the file's own name, which may be as long as a name can be.
-  const temporary = join(folder, `.ipvs-${crypto.randomUUID().slice(0, 8)}.tmp`)
-  // O_EXCL: never opens a file or link that someone else put there.
-  const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
-  try {
-    try {
-      await file.writeFile(text)
-      if (owner !== undefined) await file.chown(owner.uid, owner.gid)
-      await file.chmod(mode)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await fs.rename(temporary, path)
-  } catch (error) {
-    await fs.unlink(temporary).catch(() => undefined)
-    throw error
-  }
-  await syncFolder(folder)
-}
-
-/** What a new file takes over from the file that it replaces. */
-async function inheritance(
-  path: string,
-  folder: string,
-): Promise<{ readonly mode: number; readonly owner?: { readonly uid: number; readonly gid: number } }> {
-  const old = await fs.lstat(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  })
-  if (old === undefined) return { mode: MODE }
-  if (old.isSymbolicLink()) {
-    const message = `ELOOP: ${path} is a symbolic link to ${await fs.readlink(path)}: name the file itself, or delete the link`
-    throw Object.assign(new Error(message), { code: 'ELOOP', path })
-  }
-  if (!old.isFile()) {
-    const message = `EINVAL: ${path} is not a regular file and was not replaced`
-    throw Object.assign(new Error(message), { code: 'EINVAL', path })
-  }
-  const mode = old.mode & MODE
-  const { uid, gid } = old
-  // Root that saves for a service leaves the service its file. But only where the whole folder is that user's: in one
-  // that is open to all, such as /tmp, anyone may have put a file there. A link leads to it where a service of systemd
-  // has DynamicUser=yes.
-  if (uid === 0 || process.geteuid?.() !== 0 || (await fs.stat(folder)).uid !== uid) return { mode }
-  return { mode, owner: { uid, gid } }
-}
-
-/** The name has to reach the disk too. Some file systems cannot do that and answer EINVAL. */
-async function syncFolder(folder: string): Promise<void> {
-  let handle: FileHandle | undefined
-  try {
-    handle = await fs.open(folder, constants.O_RDONLY | constants.O_DIRECTORY)
-    await handle.sync()
-  } catch (error) {
-    if (!['EINVAL', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
-  } finally {
-    await handle?.close()
   }
 }
 

@@ -1,13 +1,15 @@
-import { readFile } from 'node:fs/promises'
 import {
   detectStateFormat,
+  formatState,
   Ipvs,
   planStates,
-  type SaveToFileOptions,
+  type SaveOptions,
   type State,
   type StateFormat,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
+import { readBytes } from '../util/read-file.ts'
+import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
 import { fileError, readStateOf } from './state-file.ts'
 
@@ -24,6 +26,8 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   const text = await readText(file)
   const blank = text.trim() === ''
   const state = blank ? { services: [] } : await readStateOf(file, process.stdin)
+  // Or what something else has written between the two would be lost.
+  await refuseChanged(file, text, 'while it was read; try again')
   const kernel = createMemoryKernel({ interfaces: interfacesFor(state) })
   const open = (): Promise<Ipvs> => Ipvs.open({ transport: kernel })
   const ours = await open()
@@ -47,14 +51,11 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       if (sameSettings && !kernel.log.some(isChange)) return
       const after = await ours.save({ sysctls: true })
       if (sameSettings && (await sameServices(state, after))) return
-      if ((await readText(file)) !== text) {
-        throw new FileError(`${file} has been changed by something else meanwhile and was not written`)
-      }
+      const refuse = (): Promise<void> => refuseChanged(file, text, 'meanwhile and was not written')
+      await refuse()
       try {
-        await ours.saveToFile(file, {
-          ...partsOf(after, fresh, state),
-          ...(format !== undefined && { format }),
-        })
+        const saved = await ours.save(partsOf(after, fresh, state))
+        await replaceFile(file, await formatState(saved, { format }), refuse)
       } catch (error) {
         if (error instanceof TypeError) throw new FileError(`${file} cannot be written: ${error.message}`)
         throw fileError('write', file, error)
@@ -68,9 +69,14 @@ export function memoryNote(file: string): string {
   return `ipvs: in-memory kernel with the table of ${file}; no real kernel is touched`
 }
 
+async function refuseChanged(file: string, text: string, when: string): Promise<void> {
+  if ((await readText(file)) === text) return
+  throw new FileError(`${file} has been changed by something else ${when}`)
+}
+
 async function readText(file: string): Promise<string> {
   try {
-    return await readFile(file, 'utf8')
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await readBytes(file))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
     throw fileError('read', file, error)
@@ -91,7 +97,7 @@ async function sameServices(one: State, other: State): Promise<boolean> {
 }
 
 /** The parts to write: those that the file has, and those that differ from a kernel that has just started. */
-function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
+function partsOf(now: State, fresh: State, file: State): SaveOptions {
   const { timeouts, syncDaemons = [], sysctls = {} } = now
   const names = Object.keys(sysctls).filter(
     // A sysctl that came with a scheduler's module starts as one day.
@@ -104,9 +110,10 @@ function partsOf(now: State, fresh: State, file: State): SaveToFileOptions {
   }
 }
 
-/** The format of a new file, unless its extension tells saveToFile(). */
-function formatOfNew(file: string): StateFormat | undefined {
-  return /\.(json|ya?ml|rules|ipvs|save)$/i.test(file) ? undefined : 'json'
+/** The format of a new file, by its extension. */
+function formatOfNew(file: string): StateFormat {
+  if (/\.ya?ml$/i.test(file)) return 'yaml'
+  return /\.(rules|ipvs|save)$/i.test(file) ? 'ipvsadm' : 'json'
 }
 
 /** The interfaces that a table needs: one for each sync daemon. */

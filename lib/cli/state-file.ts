@@ -8,6 +8,7 @@ import {
   type StateFormat,
   StateSyntaxError,
 } from '../index.ts'
+import { LONGEST_FILE_BYTES } from '../util/read-file.ts'
 import { FileError } from './exit-status.ts'
 import { Names } from './names.ts'
 import type { Input } from './terminal/surroundings.ts'
@@ -75,9 +76,15 @@ export function readError(file: string, error: unknown): unknown {
 async function readText(stdin: Input): Promise<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let text = ''
+  let length = 0
   try {
     for await (const piece of stdin) {
-      text += decoder.decode(typeof piece === 'string' ? Buffer.from(piece) : piece, { stream: true })
+      const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece
+      length += bytes.length
+      if (length > LONGEST_FILE_BYTES) {
+        throw new FileError(`standard input is longer than ${String(LONGEST_FILE_BYTES)} bytes`)
+      }
+      text += decoder.decode(bytes, { stream: true })
     }
     return text + decoder.decode()
   } catch (error) {

@@ -192,7 +192,14 @@ function loadAddon(): Addon {
       const find = require('node-gyp-build') as (root: string) => Addon
       loaded = find(root)
     } catch (cause) {
-      throw addonLoadError(root, `${process.platform}-${process.arch}, Node ${process.versions.node}`, cause)
+      // node-gyp-build obeys this variable, whatever the package has.
+      const { IPVS_PREBUILD: told = '' } = process.env
+      const folder = told === '' ? root : told
+      throw addonLoadError(
+        folder,
+        `${process.platform}-${process.arch}, Node ${process.versions.node}`,
+        cause,
+      )
     }
   }
   return loaded
@@ -209,7 +216,8 @@ export function platformError(platform: string): Error {
 /** The addon does not exist, or does not load. */
 export function addonLoadError(root: string, platform: string, cause: unknown): Error {
   const message =
-    `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release. ` +
+    `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release` +
+    `${process.env.IPVS_PREBUILD === root ? ', which IPVS_PREBUILD names' : ''}. ` +
     'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts does not build it.'
   return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
 }

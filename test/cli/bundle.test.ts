@@ -1,5 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { isBuiltin } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -112,6 +124,92 @@ describe('the bundle', () => {
     const { stdout } = spawnSync(process.execPath, ['-e', program], options)
     expect(stdout).toMatch(/^NativeModule fs$/m)
     expect(stdout.match(/^NativeModule (crypto|stream|net|child_process|fs\/promises)$/gm)).toBe(null)
+  })
+
+  test('loads nothing from the folder that it is in, nor from the home', () => {
+    const foreign = mkdtempSync(join(tmpdir(), 'ipvs-foreign-'))
+    const loaded = join(foreign, 'loaded')
+    const code = `require('node:fs').appendFileSync(${JSON.stringify(loaded)}, __filename + '\\n')`
+    for (const name of ['yaml', 'commander', 'node-gyp-build', 'node-addon-api']) {
+      for (const modules of ['node_modules', '.node_modules', '.node_libraries']) {
+        mkdirSync(join(foreign, modules, name), { recursive: true })
+        writeFileSync(join(foreign, modules, name, 'index.js'), code)
+      }
+    }
+    for (const place of ['build/Release', 'prebuilds/linux-x64']) {
+      mkdirSync(join(foreign, place), { recursive: true })
+      writeFileSync(join(foreign, place, 'ipvs.node'), 'not an addon')
+    }
+    writeFileSync(join(foreign, 'package.json'), '{ "name": "ipvs", "type": "commonjs" }')
+    writeFileSync(
+      join(foreign, 'table.yaml'),
+      'services: [{ protocol: tcp, address: 192.0.2.1, port: 80 }]\n',
+    )
+    const options = { cwd: foreign, env: { ...command.env, HOME: foreign }, encoding: 'utf8' } as const
+    expect(spawnSync('ipvs', ['list', '--memory', 'table.yaml'], options)).toMatchObject({ status: 0 })
+    // Of the kernel it tells what there is, or why not: either by its own addon.
+    const { stdout, stderr } = spawnSync('ipvs', ['info'], options)
+    expect(stdout + stderr).not.toBe('')
+    expect(stdout + stderr).not.toContain('addon')
+    expect(existsSync(loaded)).toBe(false)
+    rmSync(foreign, { recursive: true })
+  })
+
+  test('that is killed before a file is replaced leaves the old one, and what is cleaned up later', () => {
+    const place = mkdtempSync(join(tmpdir(), 'ipvs-killed-'))
+    writeFileSync(join(place, 'a.json'), 'old')
+    const preload = join(place, 'kill.cjs')
+    writeFileSync(
+      preload,
+      "require('node:fs').promises.rename = async () => process.kill(process.pid, 'SIGKILL')\n",
+    )
+    const save = (variables: Readonly<Record<string, string>> = {}): NodeJS.Signals | null =>
+      spawnSync('ipvs', ['save', 'a.json'], { cwd: place, env: { ...env, ...variables } }).signal
+    expect(save({ NODE_OPTIONS: `--require=${preload}` })).toBe('SIGKILL')
+    rmSync(preload)
+    expect(readFileSync(join(place, 'a.json'), 'utf8')).toBe('old')
+    const left = readdirSync(place).filter((name) => name !== 'a.json')
+    expect(left).toEqual([expect.stringMatching(/^\.ipvs-[0-9a-f]{8}\.tmp$/)])
+    const [name = ''] = left
+    expect(statSync(join(place, name)).mode & 0o777).toBe(0o600)
+    // It may be another's that is still at work.
+    expect(save()).toBe(null)
+    expect(readdirSync(place).sort()).toEqual([name, 'a.json'].sort())
+    utimesSync(join(place, name), 0, 0)
+    expect(save()).toBe(null)
+    expect(readdirSync(place)).toEqual(['a.json'])
+    expect(readFileSync(join(place, 'a.json'), 'utf8')).toMatch(/^\{/)
+    rmSync(place, { recursive: true })
+  })
+
+  test('of another user saves where that user may write, even where it may not look', ({ skip }) => {
+    const place = mkdtempSync(join(tmpdir(), 'ipvs-user-'))
+    try {
+      chmodSync(place, 0o755)
+      writeFileSync(join(place, 'table.json'), readFileSync(join(folder, 'table.json')), { mode: 0o644 })
+      const asUser = (...args: readonly string[]): { status: number | null; stderr: string } =>
+        spawnSync('setpriv', ['--reuid=4321', '--regid=4321', '--clear-groups', 'ipvs', ...args], {
+          cwd: place,
+          env: { ...env, IPVS_MEMORY: join(place, 'table.json') },
+          encoding: 'utf8',
+        })
+      const { status, stderr } = asUser('list')
+      if (status !== 0) {
+        console.error(`\n*** SKIPPED: a save by another user. It takes root, and setpriv: ${stderr}\n`)
+        skip()
+      }
+      mkdirSync(join(place, 'blind'))
+      chownSync(join(place, 'blind'), 4321, 4321)
+      chmodSync(join(place, 'blind'), 0o300)
+      expect(asUser('save', 'blind/a.json')).toMatchObject({ status: 0 })
+      expect(statSync(join(place, 'blind/a.json'))).toMatchObject({ uid: 4321 })
+      const refused = asUser('save', 'a.json')
+      expect(refused.status).toBe(7)
+      expect(refused.stderr).toContain('cannot write a.json: permission denied')
+      expect(readdirSync(place).sort()).toEqual(['blind', 'table.json'])
+    } finally {
+      rmSync(place, { recursive: true })
+    }
   })
 
   test('runs ipvs adm on the same table', () => {

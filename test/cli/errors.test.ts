@@ -227,6 +227,16 @@ describe('exit status', () => {
   })
 })
 
+test('standard input that never ends is left where it is too long', async () => {
+  const piece = Buffer.alloc(2 ** 23, '#')
+  const stdin = Array.from({ length: 40 }, () => piece)
+  const { status, stderr } = await ipvs('apply -', { stdin, kernel: createMemoryKernel() })
+  expect({ status, stderr }).toEqual({
+    status: 7,
+    stderr: 'ipvs: standard input is longer than 268435456 bytes\n',
+  })
+})
+
 describe('an error', () => {
   test('is red on a terminal', async () => {
     const { stderr } = await ipvs('show tcp/192.0.2.10:80', { kernel, columns: 80 })

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process'
 import {
   existsSync,
   mkdtempSync,
+  promises,
   readdirSync,
   readFileSync,
   rmSync,
@@ -9,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openMemory } from '../../lib/cli/memory.ts'
 import { ipvs, type Said } from './terminal.ts'
 
@@ -19,6 +21,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'ipvs-memory-'))
 })
 afterEach(() => {
+  vi.restoreAllMocks()
   rmSync(folder, { recursive: true })
 })
 
@@ -187,6 +190,41 @@ describe('--memory', () => {
     const link = await run(['apply', wanted, '--memory', file('link.json')])
     expect(link.status).toBe(7)
     expect(link.stderr).toContain('symbolic link')
+  })
+
+  test('does not write over what something else writes just before it does', async () => {
+    const path = file('table.yaml', STATE)
+    const { open } = promises
+    vi.spyOn(promises, 'open').mockImplementation(async (name, ...args) => {
+      if (String(name).endsWith('.tmp')) writeFileSync(path, `# theirs\n${STATE}`)
+      return open(name, ...args)
+    })
+    const { status, stderr } = await run(['drain', 'tcp/192.0.2.10:80', '10.0.0.7', '--memory', path])
+    expect(status).not.toBe(0)
+    expect(stderr).toContain(`${path} has been changed by something else meanwhile and was not written`)
+    expect(readFileSync(path, 'utf8')).toBe(`# theirs\n${STATE}`)
+    expect(readdirSync(folder)).toEqual(['table.yaml'])
+  })
+
+  test('does not take two states of a file for one', async () => {
+    const path = file('table.yaml', STATE)
+    const { open } = promises
+    let opened = 0
+    vi.spyOn(promises, 'open').mockImplementation(async (name, ...args) => {
+      if (name === path && (opened += 1) === 2) writeFileSync(path, `# theirs\n${STATE}`)
+      return open(name, ...args)
+    })
+    await expect(openMemory(path)).rejects.toThrow(
+      'has been changed by something else while it was read; try again',
+    )
+  })
+
+  test('waits for no FIFO', async () => {
+    const path = file('fifo')
+    execFileSync('mkfifo', [path])
+    const { status, stderr } = await run(['list', '--memory', path])
+    expect(status).toBe(7)
+    expect(stderr).toContain(`cannot read ${path}: EINVAL: ${path} is a FIFO`)
   })
 
   test('does not write over what something else has written meanwhile', async () => {

@@ -1,13 +1,25 @@
 // What the guest promises to whoever runs tests in it. Runs on the machine, not in the guest.
 import { type ChildProcess, type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { availableParallelism, tmpdir, userInfo } from 'node:os'
 import path from 'node:path'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { GUEST, guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
 import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
@@ -441,7 +453,10 @@ describe.concurrent('guest', () => {
   })
 
   /** Fetches a part with programs that are only played; the download succeeds from that time on. */
-  function fetchPart(succeedsAt: number): {
+  function fetchPart(
+    succeedsAt: number,
+    before: (cache: string) => void = () => undefined,
+  ): {
     status: number | null
     log: string
     pauses: string
@@ -451,6 +466,7 @@ describe.concurrent('guest', () => {
     const [bin, cache] = [path.join(folder, 'bin'), path.join(folder, 'cache')]
     mkdirSync(bin)
     mkdirSync(cache)
+    before(cache)
     const program = (name: string, text: string): void => {
       writeFileSync(path.join(bin, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
     }
@@ -493,5 +509,140 @@ describe.concurrent('guest', () => {
     expect(pauses).toMatch(/^[1-9]\d*\n[1-9]\d*\n$/)
     expect(readdirSync(cache)).toEqual(['fetch-ldirectord.log'])
     expect(status).toBe(125)
+  })
+
+  it('takes nothing that a fetch has left that was killed', () => {
+    const { status, cache } = fetchPart(1, (cache) => {
+      mkdirSync(path.join(cache, 'new/part/usr/sbin'), { recursive: true })
+      writeFileSync(path.join(cache, 'new/part/usr/sbin/half'), '')
+    })
+    expect(status).toBe(0)
+    expect(readdirSync(path.join(cache, 'ldirectord/usr/sbin'))).toEqual(['ldirectord'])
+    expect(readdirSync(cache)).toEqual(['fetch-ldirectord.log', 'ldirectord'])
+  })
+})
+
+const EVE = 4321
+const isRoot = process.geteuid?.() === 0
+if (!isRoot) console.error("\n*** SKIPPED: root and another user's folders. That takes root.\n")
+
+describe.runIf(isRoot)('guest by root', () => {
+  let folder = ''
+  const at = (name: string): string => path.join(folder, name)
+  const make = (name: string, uid = 0, mode = 0o755): string => {
+    mkdirSync(at(name), { recursive: true })
+    chmodSync(at(name), mode)
+    chownSync(at(name), uid, uid)
+    return at(name)
+  }
+
+  beforeEach(() => {
+    folder = ownFolder()
+    // As it is installed: its cache is in the home then.
+    cpSync(path.dirname(GUEST), at('node_modules/ipvs/guest'), { recursive: true })
+  })
+  afterEach(() => {
+    rmSync(folder, { recursive: true })
+  })
+
+  const trust = async (): Promise<typeof import('../../guest/trust.mjs')> =>
+    (await import(pathToFileURL(at('node_modules/ipvs/guest/trust.mjs')).href)) as never
+
+  /** Looks whether all is there, which it is. Nothing is fetched, nor run: there are no programs. */
+  function fetch(environment: Record<string, string | undefined>): string {
+    const cache = environment.IPVS_GUEST_CACHE ?? path.join(environment.HOME ?? '', '.cache/ipvs-guest')
+    for (const part of ['tools', '6.1']) mkdirSync(path.join(cache, '1', part), { recursive: true })
+    const args = [at('node_modules/ipvs/guest/guest.mjs'), '--fetch']
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      env: {
+        ...process.env,
+        XDG_CACHE_HOME: undefined,
+        IPVS_GUEST_CACHE: undefined,
+        ...environment,
+      },
+      cwd: folder,
+      encoding: 'utf8',
+    })
+    return status === 0 ? 'ready' : stderr
+  }
+
+  it.each<[string, () => Record<string, string>, string]>([
+    ['its home', () => ({ HOME: make('root') }), 'ready'],
+    ['a home of somebody else', () => ({ HOME: make('eve', EVE) }), 'eve belongs to user 4321'],
+    [
+      'a home below a folder of somebody else',
+      () => {
+        make('eve', EVE)
+        return { HOME: make('eve/root') }
+      },
+      'eve belongs to user 4321',
+    ],
+    [
+      'a home behind a link of somebody else',
+      () => {
+        make('eve', EVE)
+        symlinkSync(make('eve/real'), at('link'))
+        return { HOME: at('link') }
+      },
+      'eve belongs to user 4321',
+    ],
+    ['a home that anyone may write to', () => ({ HOME: make('all', 0, 0o777) }), 'anyone may write to'],
+    [
+      'a home of somebody else, where anyone may change the guest itself',
+      () => {
+        make('node_modules/ipvs/guest', 0, 0o777)
+        return { HOME: make('eve', EVE) }
+      },
+      'ready',
+    ],
+    ['a folder like /tmp', () => ({ HOME: make('tmp', 0, 0o1777) }), 'ready'],
+    ['a folder that was named', () => ({ IPVS_GUEST_CACHE: make('eve', EVE) }), 'ready'],
+    [
+      'a folder that somebody has made where anyone may',
+      () => {
+        make('tmp', 0, 0o1777)
+        return { IPVS_GUEST_CACHE: make('tmp/guest', EVE) }
+      },
+      'tmp/guest belongs to user 4321',
+    ],
+    [
+      'a part of somebody else',
+      () => {
+        make('root/.cache/ipvs-guest/1/tools', EVE)
+        return { HOME: at('root') }
+      },
+      '1/tools belongs to user 4321',
+    ],
+  ])('runs programs only from where no other could put them: %s', (_, environment, said) => {
+    const answer = fetch(environment())
+    expect(answer).toContain(said)
+    if (said !== 'ready') expect(answer).toContain('guest: root does not run programs from ')
+  })
+
+  it('takes no folder for its home that we only happen to be in', async () => {
+    const { home } = await trust()
+    for (const told of ['', 'eve', './eve']) {
+      vi.stubEnv('HOME', told)
+      expect(home()).toBe(userInfo().homedir)
+    }
+    vi.unstubAllEnvs()
+  })
+
+  it('makes no temporary folder in one of somebody else', async () => {
+    const { temporaryFolder } = await trust()
+    const own = make('own', 0, 0o700)
+    const shared = make('shared', 0, 0o1777)
+    for (const [told, used] of [
+      [own, own],
+      [shared, shared],
+      [path.join(own, 'gone'), path.join(own, 'gone')],
+      [make('eve', EVE), '/tmp'],
+      [make('all', 0, 0o777), '/tmp'],
+      ['relative', '/tmp'],
+    ] as const) {
+      vi.stubEnv('TMPDIR', told)
+      expect(await temporaryFolder(), told).toBe(used)
+    }
+    vi.unstubAllEnvs()
   })
 })

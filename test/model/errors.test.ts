@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { IpvsError } from '../../lib/model/errors.ts'
 import { addonLoadError, platformError } from '../../lib/transport/native.ts'
 import { errnoName } from '../../lib/model/errno.ts'
@@ -182,6 +182,13 @@ describe('an addon that does not load', () => {
     const error = addonLoadError('/somewhere', 'linux-x64, Node 20.20.2', cause)
     expect(error).toMatchObject({ code: 'ERR_IPVS_ADDON', cause })
     expect(error.message).toMatch(/linux-x64.*\/somewhere\/build\/Release.*npm rebuild ipvs/)
+  })
+
+  test('says which variable named the folder where it was looked for', () => {
+    vi.stubEnv('IPVS_PREBUILD', '/elsewhere')
+    const error = addonLoadError('/elsewhere', 'linux-x64', new Error('no such file'))
+    vi.unstubAllEnvs()
+    expect(error.message).toContain('/elsewhere/build/Release, which IPVS_PREBUILD names')
   })
 
   test('is another error where this is not Linux', () => {

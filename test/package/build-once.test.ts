@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -113,4 +114,21 @@ test('what nobody used for hours goes with the next build, and what is used stay
   write('lib/index.ts', 'three')
   const last = build()
   expect(kept()).toEqual([basename(used), basename(last)].sort())
+})
+
+test('what a build has left that was killed is not taken for one, and goes', () => {
+  const place = builder.placeOf('package')
+  const left = join(root, '.cache/built/making-abcdef')
+  mkdirSync(join(left, 'dist'), { recursive: true })
+  utimesSync(left, 0, 0)
+  expect(built(build())).toBe('one')
+  expect(kept()).toEqual([basename(place)])
+})
+
+test('an addon is where its variable names it, from wherever one looks', async () => {
+  const { stdout } = await run(process.execPath, ['scripts/build-once.mjs', 'package'], {
+    cwd: root,
+    env: { ...process.env, IPVS_ADDON: 'own.node' },
+  })
+  expect(readlinkSync(join(stdout.trim(), 'build/Release/ipvs.node'))).toBe(join(root, 'own.node'))
 })

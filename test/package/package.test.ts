@@ -183,7 +183,9 @@ describe('the package', () => {
       ...native,
       'scripts/install.mjs',
       'state.schema.json',
-      ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs'].map((name) => `guest/${name}`),
+      ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs', 'trust.mjs'].map(
+        (name) => `guest/${name}`,
+      ),
     ]
     expect(files.sort()).toEqual(expected.sort())
   })
