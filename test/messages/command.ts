@@ -1,0 +1,363 @@
+import { writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { Ipvs, type OpenOptions } from '../../lib/index.ts'
+import { fileError } from '../../lib/cli/state-file.ts'
+import type { MemoryKernel } from '../../lib/testing.ts'
+import { platformError } from '../../lib/transport/native.ts'
+import { type Around, ipvs } from '../cli/terminal.ts'
+import { beside, type Case, type Files, type Room, shown, usualKernel } from './room.ts'
+
+interface Surroundings extends Omit<Around, 'kernel'> {
+  readonly kernel?: (kernel: MemoryKernel) => unknown
+  readonly files?: Files
+  /** What the line does not show. */
+  readonly note?: string
+  /** What someone else does to the files once something is written. */
+  readonly meanwhile?: (folder: string) => void
+}
+
+/** A command line: what it writes, and its exit status. */
+function command(
+  line: string,
+  { kernel: prepare, files = {}, note, meanwhile, ...around }: Surroundings = {},
+): Case {
+  const { stdin } = around
+  return {
+    input: [
+      `ipvs ${line}${note === undefined ? '' : `  # ${note}`}`,
+      ...(typeof stdin === 'string' ? ['standard input:', stdin.trimEnd()] : []),
+      ...shown(files),
+    ].join('\n'),
+    message: () =>
+      beside(files, async (folder) => {
+        const kernel = await usualKernel()
+        await prepare?.(kernel)
+        const words = line
+          .split(' ')
+          .map((word) => (/^[\w./-]+\.(json|ya?ml|rules|gone|dir)$/.test(word) ? join(folder, word) : word))
+        const { status, stdout, stderr } = await ipvs(words, {
+          kernel,
+          ...(meanwhile !== undefined && {
+            onStderr: () => {
+              meanwhile(folder)
+            },
+          }),
+          ...around,
+          env: { NO_COLOR: '1', ...around.env },
+        })
+        // A line of progress takes the place of the one before it, and may come late.
+        const text = `${stderr}${stdout}`
+          .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
+          .replaceAll(/\n+/g, '\n')
+          .replaceAll(/after \d+ s/g, 'after 0 s')
+        return `${text.trimStart()}exit status ${String(status)}`
+      }),
+  }
+}
+
+const EMPTY = '{"services": []}\n'
+const WEB = JSON.stringify({
+  services: [
+    {
+      protocol: 'tcp',
+      address: '192.0.2.10',
+      port: 80,
+      scheduler: 'rr',
+      realServers: [{ address: '10.0.0.7', port: 8080, method: 'masquerade' }],
+    },
+  ],
+})
+const NO_SERVERS = JSON.stringify({
+  services: [{ protocol: 'tcp', address: '192.0.2.10', port: 80, scheduler: 'rr' }],
+})
+
+async function withTable(kernel: MemoryKernel, work: (ipvs: Ipvs) => Promise<unknown>): Promise<void> {
+  const ipvs = await Ipvs.open({ transport: kernel } satisfies OpenOptions)
+  await work(ipvs)
+  await ipvs.close()
+}
+
+function fileSystemError(code: string): Error {
+  return Object.assign(new Error(`${code}: open`), { code, syscall: 'open' })
+}
+
+const usage: Room = {
+  title: 'The command line',
+  about: 'What is wrong with it is exit status 2.',
+  cases: [
+    command('lst'),
+    command('list --jsno'),
+    command('help lst'),
+    command('--netns blue list'),
+    command('show'),
+    command('list all'),
+    command('list --json extra'),
+    command('show 192.0.2.10:80'),
+    command('show tcp/192.0.2.10:http'),
+    command('drain tcp/192.0.2.10:80 web1'),
+    command('drain tcp/192.0.2.10:80 10.0.0.7 --timeout soon'),
+    command('drain tcp/192.0.2.10:80 10.0.0.7 --interval 0'),
+    command('drain tcp/192.0.2.10:80 10.0.0.7 --at-timeout stop'),
+    command('apply web.json --allow ,', { files: { 'web.json': WEB } }),
+    command('apply web.json --allow add', { files: { 'web.json': WEB } }),
+    command('apply web.json --max-deletions few', { files: { 'web.json': WEB } }),
+    command('apply web.json --scope web', { files: { 'web.json': WEB } }),
+    command('apply web.json --scope 192.0.2', { files: { 'web.json': WEB } }),
+    command('apply web.json --scope 192.0.2.0/33', { files: { 'web.json': WEB } }),
+    command('list --netns='),
+    command('list --netns blue --memory table.json'),
+    command('save --json --format yaml'),
+    command('save --sysctl conntrac'),
+    command('save --format ipvsadm', {
+      kernel: (kernel) =>
+        withTable(kernel, (ipvs) => ipvs.addService({ protocol: 50, address: '192.0.2.11', port: 80 })),
+    }),
+    command('diff live live'),
+    command('diff - -'),
+    command('reconcile - --yes'),
+    command('reconcile web.yaml'),
+    command('list --jsno --json', { note: 'errors too are JSON' }),
+    command('list --netns blue', { env: { IPVS_MEMORY: 'table.json' }, note: 'IPVS_MEMORY=table.json' }),
+  ],
+}
+
+const files: Room = {
+  title: 'Files of the command',
+  about: 'Exit status 7.',
+  cases: [
+    command('plan web.json'),
+    command('plan .', {}),
+    command('plan web.json/web.json', { files: { 'web.json': WEB } }),
+    command('plan web.json', { files: { 'web.json': '{"services": [' } }),
+    command('plan -', { stdin: 'services: [' }),
+    command('plan -', { stdin: 'services: [\n' }),
+    command('plan -', { stdin: Buffer.from([0x7b, 0xff]), note: 'a byte that is not UTF-8' }),
+    command('save gone/table.json'),
+    command('list', {
+      outputFails: Object.assign(new Error('write ENOSPC'), {
+        code: 'ENOSPC',
+        errno: -constants.errno.ENOSPC,
+      }),
+      note: 'the disk is full',
+    }),
+    command('list --memory table.json', { files: { 'table.json': '{"services": 5}' } }),
+    command('list --memory table.json', {
+      files: { 'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5, "scheduler": "nosuch"}]}' },
+    }),
+    command('apply empty.json --memory table.json --yes', {
+      files: { 'empty.json': EMPTY, 'table.json': WEB },
+      meanwhile: (folder) => {
+        writeFileSync(join(folder, 'table.json'), EMPTY)
+      },
+      note: 'another program writes table.json meanwhile',
+    }),
+    command('apply esp.json --memory table.rules', {
+      files: {
+        'esp.json': '{"services": [{"protocol": 50, "address": "192.0.2.10", "port": 80}]}\n',
+        'table.rules': '-C\n',
+      },
+    }),
+    ...(['EROFS', 'ENOSPC', 'EACCES'] as const).map((code): Case => ({
+      input: `ipvs save table.json  # the system answers ${code}`,
+      message: () =>
+        Promise.resolve((fileError('write', 'table.json', fileSystemError(code)) as Error).message),
+    })),
+    command('plan empty.json --memory table.json', { files: { 'empty.json': EMPTY, 'table.json': EMPTY } }),
+  ],
+}
+
+const changes: Room = {
+  title: 'Changes',
+  about: 'Questions, refusals and results.',
+  cases: [
+    command('plan empty.json', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json', { files: { 'empty.json': EMPTY }, columns: 80, stdin: 'n\n' }),
+    command('apply empty.json --yes', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json --yes --max-deletions 1', { files: { 'empty.json': EMPTY } }),
+    command('apply web.json --yes --allow add-server', { files: { 'web.json': WEB } }),
+    command('apply web.json --yes', { files: { 'web.json': NO_SERVERS } }),
+    command('apply web.json --yes --keep-going', {
+      files: { 'web.json': WEB },
+      kernel: (kernel) => {
+        kernel.failNext({ command: 'deleteRealServer', errno: 'EPERM' })
+      },
+      note: 'the kernel answers EPERM to delete-server',
+    }),
+    command('apply empty.json --yes --keep-going', {
+      files: { 'empty.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}' },
+      kernel: (kernel) => {
+        kernel.failNext({ command: 'addService', errno: 'ENOMEM' })
+      },
+      note: 'the kernel answers ENOMEM to add-service',
+    }),
+    command('apply web.json', {
+      files: { 'web.json': JSON.stringify({ ...JSON.parse(WEB), services: [], syncDaemons: [] }) },
+      kernel: (kernel) =>
+        withTable(kernel, async (ipvs) => {
+          await ipvs.flush()
+          await ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'eth0' })
+        }),
+    }),
+    command('diff live web.json', {
+      files: { 'web.json': JSON.stringify({ ...JSON.parse(WEB), sysctls: { conntrac: '1' } }) },
+    }),
+    command('diff web.json other.json', {
+      files: { 'web.json': '{"services": []}', 'other.json': '{"timeouts": {"tcpSeconds": 60}}' },
+    }),
+    command('diff live web.json --scope 192.0.2.0/24', {
+      files: { 'web.json': JSON.stringify({ ...JSON.parse(WEB), timeouts: { tcpSeconds: 60 } }) },
+    }),
+    command('diff web.json other.json', {
+      files: {
+        'web.json': WEB,
+        'other.json': JSON.stringify({ ...JSON.parse(WEB), timeouts: { tcpSeconds: 60 } }),
+      },
+    }),
+    command('save --format ipvsadm --lossy', {
+      kernel: (kernel) =>
+        withTable(kernel, (ipvs) => ipvs.addService({ protocol: 50, address: '192.0.2.11', port: 80 })),
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080'),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --timeout 0', { kernel: busy }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --interval 0.01', {
+      kernel: (kernel) => {
+        busy(kernel)
+        whenDrained(kernel, (ipvs) => ipvs.deleteRealServer(KEY, SERVER))
+      },
+      note: 'another program deletes it',
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --interval 0.01', {
+      kernel: (kernel) => {
+        busy(kernel)
+        whenDrained(kernel, (ipvs) => ipvs.editRealServer(KEY, SERVER, { weight: 5 }))
+      },
+      note: 'another program gives it a weight',
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080', {
+      kernel: busy,
+      columns: 200,
+      onStderr: interruptOnce('active'),
+      note: 'Ctrl-C',
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080', {
+      kernel: (kernel) => {
+        for (const connection of busy(kernel)) connection.close()
+      },
+      columns: 200,
+      onStderr: interruptOnce('inactive'),
+      note: 'its connections are closed; Ctrl-C',
+    }),
+  ],
+}
+
+const KEY = { protocol: 'tcp', address: '192.0.2.10', port: 80 } as const
+const SERVER = { address: '10.0.0.7', port: 8080 }
+
+/** Each of the two real servers has a connection. */
+function busy(kernel: MemoryKernel): ReturnType<MemoryKernel['traffic']> {
+  return kernel.traffic(KEY, { connections: 2 })
+}
+
+/** Someone else does something once the server has lost its weight. */
+function whenDrained(kernel: MemoryKernel, work: (ipvs: Ipvs) => Promise<unknown>): void {
+  kernel.beforeNext('editRealServer', () => {
+    kernel.beforeNext('getRealServers', () => withTable(kernel, work))
+  })
+}
+
+function interruptOnce(word: string): NonNullable<Around['onStderr']> {
+  let sent = false
+  return (text, signal) => {
+    if (sent || !text.includes(word)) return
+    sent = true
+    signal('SIGINT')
+  }
+}
+
+const kernels: Room = {
+  title: 'Exit statuses of what the kernel refuses',
+  about: '`ipvs --help` has them all.',
+  cases: [
+    command('show tcp/192.0.2.11:80'),
+    command('drain tcp/192.0.2.10:80 10.0.0.9'),
+    command('list', {
+      kernel: (kernel) => {
+        kernel.privileged = false
+      },
+      note: 'not root',
+    }),
+    command('list', {
+      kernel: (kernel) => {
+        kernel.loaded = false
+      },
+      note: 'no IPVS in the kernel',
+    }),
+    command('list --json', {
+      kernel: (kernel) => {
+        kernel.failNext({ errno: 'ENOMEM' })
+      },
+      note: 'the kernel answers ENOMEM',
+    }),
+    command('list', {
+      kernel: (kernel) => {
+        Object.defineProperty(kernel, 'dump', { value: () => Promise.reject(platformError('darwin')) })
+        Object.defineProperty(kernel, 'batch', { value: () => Promise.reject(platformError('darwin')) })
+        Object.defineProperty(kernel, 'dumpOfDumps', { value: () => Promise.reject(platformError('darwin')) })
+      },
+      note: 'on macOS',
+    }),
+  ],
+}
+
+const outputs: Room = {
+  title: 'What the command prints',
+  about: 'Tables of what there is.',
+  cases: [
+    command('list'),
+    command('list --stats'),
+    command('list', {
+      kernel: (kernel) => withTable(kernel, (ipvs) => ipvs.flush()),
+      columns: 80,
+      note: 'an empty table, on a terminal',
+    }),
+    command('list', {
+      kernel: (kernel) =>
+        withTable(kernel, (ipvs) => ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80 })),
+      columns: 80,
+      note: 'a service without real servers, on a terminal',
+    }),
+    command('show tcp/192.0.2.10:80'),
+    command('show udp/192.0.2.11:53', {
+      kernel: (kernel) =>
+        withTable(kernel, (ipvs) =>
+          ipvs.addService({
+            protocol: 'udp',
+            address: '192.0.2.11',
+            port: 53,
+            onePacket: true,
+            persistence: { timeoutSeconds: 300 },
+            persistenceEngine: 'sip',
+          }),
+        ),
+    }),
+    command('info', {
+      kernel: (kernel) =>
+        withTable(kernel, (ipvs) => ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'eth0' })),
+    }),
+  ],
+}
+
+const helps: Room = {
+  title: 'Help',
+  about: 'Of the command, and of each of its commands.',
+  cases: [
+    command('--help'),
+    ...'list show info save restore plan apply reconcile diff drain completion'
+      .split(' ')
+      .map((name) => command(`${name} --help`)),
+  ],
+}
+
+export const commandRooms: readonly Room[] = [usage, files, changes, kernels, outputs, helps]
