@@ -356,7 +356,7 @@ export class Ipvs {
    * @throws {StateSyntaxError} with line, column and reason if the text is not a state.
    * @throws as `apply()` does.
    */
-  async restore(saved: State | string, options: RestoreOptions = {}): Promise<ApplyResult> {
+  async restore(saved: State | string | Uint8Array, options: RestoreOptions = {}): Promise<ApplyResult> {
     return restore(this.#session, saved, options)
   }
 

@@ -1,8 +1,10 @@
 import * as check from '../model/check.ts'
 import type { RequestOptions, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
+import { checkNamesOf } from '../state/check-steps.ts'
 import { goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
 import { compare, type Plan, planOf } from '../state/plan.ts'
+import { CheckedState } from '../state/table.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
@@ -17,13 +19,15 @@ export async function plan(
   check.checkOptions(options, [...PLAN_OPTIONS, 'signal'])
   const { wanted: goal, comparison, parts } = await goalOf(wanted, options)
   const actual = await session.exclusive('plan', (access) => access.read(parts), options.signal)
-  return planOf(await compare(actual, goal, comparison), goal, options)
+  const found = await compare(actual, goal, comparison)
+  await checkNamesOf(found.steps)
+  return planOf(found, goal, options)
 }
 
 /** See Ipvs.apply(). */
 export async function apply(
   session: Session,
-  target: State | Plan,
+  target: State | CheckedState | Plan,
   options: ApplyOptions,
 ): Promise<ApplyResult> {
   checkApplyOptions(options)
@@ -37,7 +41,7 @@ export async function apply(
 
 async function applyWhileOpen(
   session: Session,
-  target: State | Plan,
+  target: State | CheckedState | Plan,
   options: ApplyOptions,
   ending: AbortSignal,
 ): Promise<ApplyResult> {
@@ -60,6 +64,7 @@ async function applyWhileOpen(
     'apply',
     async (access) => {
       const found = await compare(await access.read(parts), goal, comparison)
+      await checkNamesOf(found.steps)
       if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
       await guard(found)
       signal?.throwIfAborted()
@@ -85,7 +90,7 @@ async function applyWhileOpen(
   return { ...differences, applied: transaction !== undefined, failed: transaction?.failed ?? [] }
 }
 
-function isPlan(target: State | Plan): target is Plan {
+function isPlan(target: State | CheckedState | Plan): target is Plan {
   // Callers without types may pass anything; goalOf() says what is wrong with it.
   const given = target as unknown
   return typeof given === 'object' && given !== null && 'steps' in target && Array.isArray(target.steps)

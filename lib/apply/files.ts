@@ -2,8 +2,9 @@ import { extname } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
+import type { CheckedState } from '../state/table.ts'
 import { formatState, type FormatStateOptions } from '../text/format.ts'
-import { checkParseOptions, parseState, type ParseStateOptions } from '../text/parse.ts'
+import { checkParseOptions, parseCheckedState, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
 import { decodeUtf8 } from '../text/utf8.ts'
@@ -62,7 +63,7 @@ export async function restoreFromFile(
   options: RestoreOptions,
 ): Promise<ApplyResult> {
   const { reading, applying } = splitOptions(options)
-  return apply(session, await readState(path, reading), applying)
+  return apply(session, await readCheckedState(path, reading), applying)
 }
 
 /**
@@ -72,6 +73,19 @@ export async function restoreFromFile(
  * @throws {StateSyntaxError} if it is not a state, or seems to be cut off; errors of the file system.
  */
 export async function readState(path: string, options: ParseStateOptions = {}): Promise<State> {
+  return read(path, options, parseState)
+}
+
+/** Reads a state as readState() does, and completes it in the same pass. */
+export function readCheckedState(path: string, options: ParseStateOptions): Promise<CheckedState> {
+  return read(path, options, parseCheckedState)
+}
+
+async function read<T>(
+  path: string,
+  options: ParseStateOptions,
+  parse: (text: string, options: ParseStateOptions) => Promise<T>,
+): Promise<T> {
   checkPath(path)
   checkParseOptions(options)
   const { signal } = options
@@ -81,7 +95,7 @@ export async function readState(path: string, options: ParseStateOptions = {}): 
     // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
-    return await parseState(text, { whole: false, ...options, ...(format !== undefined && { format }) })
+    return await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
   } catch (error) {
     // The reason of the caller's signal is passed on as it is.
     if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error

@@ -1,10 +1,10 @@
-import type { FailedStep } from './errors.ts'
 import * as check from '../model/check.ts'
 import { type RequestOptions } from '../model/types.ts'
 import { PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
 import type { Differences } from '../state/plan.ts'
 import { STEP_KINDS, type StepKind } from '../state/steps.ts'
 import { checkDrainOptions, type DrainOptions } from './drain.ts'
+import type { FailedStep } from './errors.ts'
 
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {

@@ -7,12 +7,13 @@ import { IpvsError } from '../model/errors.ts'
 import type { State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { comparisonOf } from '../state/goal.ts'
+import type { CheckedState } from '../state/table.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState } from '../text/parse.ts'
 import { type StateFormat } from '../text/syntax-error.ts'
 import { sleep } from '../util/sleep.ts'
 import { apply } from './apply.ts'
 import { ApplyError } from './errors.ts'
-import { readState } from './files.ts'
+import { readCheckedState } from './files.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
 
 /**
@@ -150,7 +151,7 @@ function settle(calls: readonly Waiting[], why?: unknown): void {
 
 class Loop implements Reconciler {
   readonly #session: Session
-  readonly #read: (signal: AbortSignal) => Promise<State>
+  readonly #read: (signal: AbortSignal) => Promise<State | CheckedState>
   readonly #options: LoopOptions
   readonly #ended: Promise<void>
   readonly #watched: string | undefined
@@ -284,7 +285,7 @@ class Loop implements Reconciler {
   }
 
   /** The wanted state. A file counts only if nobody wrote to it meanwhile: half a file would delete the other half. */
-  async #wanted(): Promise<State> {
+  async #wanted(): Promise<State | CheckedState> {
     const { signal } = this.#reading
     if (this.#watched === undefined) return unlessAborted(signal, this.#read)
     for (let reads = 1; ; reads++) {
@@ -404,7 +405,7 @@ async function unlessAborted<T>(signal: AbortSignal, task: (signal: AbortSignal)
 }
 
 function reader(source: ReconcileSource): {
-  readonly read: (signal: AbortSignal) => Promise<State>
+  readonly read: (signal: AbortSignal) => Promise<State | CheckedState>
   readonly file?: string
 } {
   if (typeof source === 'function') {
@@ -421,5 +422,5 @@ function reader(source: ReconcileSource): {
   const { file, ...options } = source as FileSource
   if (typeof file !== 'string' || file === '') throw new TypeError(`file must be a path, got ${show(file)}`)
   checkParseOptions(options)
-  return { file, read: (signal) => readState(file, { ...options, signal }) }
+  return { file, read: (signal) => readCheckedState(file, { ...options, signal }) }
 }

@@ -9,7 +9,12 @@ import type { Session } from '../session/session.ts'
 import { compare } from '../state/plan.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from '../state/scope.ts'
 import { type Entry, stateOf, type Table } from '../state/table.ts'
-import { checkParseOptions, FORMAT_OPTIONS, parseState, type ParseStateOptions } from '../text/parse.ts'
+import {
+  checkParseOptions,
+  FORMAT_OPTIONS,
+  parseCheckedState,
+  type ParseStateOptions,
+} from '../text/parse.ts'
 import { slices } from '../util/pace.ts'
 import { apply } from './apply.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './options.ts'
@@ -37,11 +42,12 @@ export interface RestoreOptions
 /** See Ipvs.restore(). */
 export async function restore(
   session: Session,
-  saved: State | string,
+  saved: State | string | Uint8Array,
   options: RestoreOptions,
 ): Promise<ApplyResult> {
   const { reading, applying } = splitOptions(options)
-  return apply(session, typeof saved === 'string' ? await parseState(saved, reading) : saved, applying)
+  const text = typeof saved === 'string' || ArrayBuffer.isView(saved)
+  return apply(session, text ? await parseCheckedState(saved, reading) : saved, applying)
 }
 
 /** Checks the options of a restore before anything is read, and splits them into reading and applying. */

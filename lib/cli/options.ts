@@ -16,7 +16,8 @@ import type { ReadOptions } from './state-file.ts'
 /** Arguments and options that several commands have, and how their values are read. */
 
 export const SERVICE = 'tcp/192.0.2.10:80, tcp/[2001:db8::1]:443, fwmark/5, or fwmark6/5 for IPv6'
-export const SCOPE = 'an address, a network such as 192.0.2.0/24, or fwmark/5; may be repeated'
+export const SCOPE =
+  'an address, a network such as 192.0.2.0/24, fwmark/5 (both families), fwmark6/5, or a service; may be repeated'
 export const STATE_FILE = 'a state: JSON, YAML or lines of ipvsadm; - is standard input'
 export const FORMATS = ['json', 'yaml', 'ipvsadm'] as const
 
@@ -138,18 +139,24 @@ export function serverOf(text: string, service: ServiceKey): Required<RealServer
   return { address, port: port ?? (service.protocol === 'fwmark' ? 0 : service.port) }
 }
 
-/** Addresses and networks, and firewall marks as `fwmark/5`. */
+/** Addresses and networks; `fwmark/5`, which means both families; `fwmark6/5` and services. */
 export function scopeOf(words: readonly string[]): Scope {
+  // A mark of both families, a network, or a single service.
   const mark = /^fwmark\/(\d+)$/
-  const strange = words.find((word) => !mark.test(word) && !/^[\d.a-f:]+(\/\d+)?$/i.test(word))
+  const network = /^[\d.a-f:]+(\/\d+)?$/i
+  const service = /^(tcp|udp|sctp|\d+|fwmark6)\/./
+  const strange = words.find((word) => ![mark, network, service].some((form) => form.test(word)))
   if (strange !== undefined) {
     throw new UsageError(
-      `--scope must be an address, a network such as 192.0.2.0/24, or fwmark/5; got '${strange}'`,
+      `--scope must be an address, a network such as 192.0.2.0/24, a mark such as fwmark/5 (both families) or fwmark6/5, ` +
+        `or a service such as tcp/192.0.2.1:80; got '${strange}'`,
     )
   }
+  const of = (form: RegExp): string[] => words.filter((word) => form.test(word))
   return {
-    addresses: words.filter((word) => !mark.test(word)),
-    fwmarks: words.flatMap((word) => mark.exec(word)?.[1] ?? []).map(Number),
+    addresses: of(network),
+    fwmarks: of(mark).map((word) => Number(mark.exec(word)?.[1])),
+    services: of(service),
   }
 }
 

@@ -59,7 +59,7 @@ export async function readStateOf(file: string, stdin: Input, how: ReadOptions =
   const options = parseOptions(how)
   try {
     if (file !== STDIN) return await readState(file, options)
-    return await parseState(await readText(stdin), { whole: false, ...options })
+    return await parseState(await readBytes(stdin), { whole: false, ...options })
   } catch (error) {
     throw readError(file, error)
   }
@@ -73,24 +73,18 @@ export function readError(file: string, error: unknown): unknown {
   return new FileError(file === STDIN ? `standard input: ${message}` : message)
 }
 
-async function readText(stdin: Input): Promise<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true })
-  let text = ''
+async function readBytes(stdin: Input): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = []
   let length = 0
-  try {
-    for await (const piece of stdin) {
-      const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece
-      length += bytes.length
-      if (length > LONGEST_FILE_BYTES) {
-        throw new FileError(`standard input is longer than ${String(LONGEST_FILE_BYTES)} bytes`)
-      }
-      text += decoder.decode(bytes, { stream: true })
+  for await (const piece of stdin) {
+    const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece
+    length += bytes.length
+    if (length > LONGEST_FILE_BYTES) {
+      throw new FileError(`standard input is longer than ${String(LONGEST_FILE_BYTES)} bytes`)
     }
-    return text + decoder.decode()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_ENCODING_INVALID_ENCODED_DATA') throw error
-    throw new FileError('standard input is not UTF-8 text')
+    pieces.push(bytes)
   }
+  return Buffer.concat(pieces)
 }
 
 /** An error of the file system, in words; any other as it is. */

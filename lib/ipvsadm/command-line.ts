@@ -1,4 +1,5 @@
 import { canonicalAddress, formatIPv4, isIPv4, isIPv6, isMulticast } from '../model/address.ts'
+import { MODULE_NAME } from '../model/ranges.ts'
 import type {
   Family,
   RealServerKey,
@@ -515,4 +516,9 @@ function cut(text: string, bytes: number): string {
     kept += letter
   }
   return kept
+}
+
+/** Whether a service's scheduler and engine can be names of kernel modules. */
+export function hasModuleNames({ scheduler, persistenceEngine }: ServiceSettings): boolean {
+  return [scheduler, persistenceEngine].every((name) => name === undefined || MODULE_NAME.test(name))
 }

@@ -49,6 +49,11 @@ export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']
 export const SYSCTL_NAME = '^[a-z][a-z0-9_]*$'
 export const SYSCTL_VALUE = '^[\\t -~]*$'
 
+/** Names of schedulers and engines, which become names of kernel modules that root loads. */
+export const MODULE_NAME = /^[A-Za-z0-9_-]+$/
+/** Names of network interfaces, as dev_valid_name() has them. */
+export const INTERFACE_NAME = /^(?!\.{1,2}$)[^\s/:]+$/
+
 /** The limits that are not the same for everybody. */
 export interface Limits {
   /** Of `persistence.timeoutSeconds`. */
@@ -60,6 +65,8 @@ export interface Limits {
   /** Of `upperThreshold` and `lowerThreshold`. */
   readonly threshold: Range
   readonly syncId: Range
+  /** Whether names may be anything: those of a state are checked when they are written. */
+  readonly anyName: boolean
 }
 
 /** Limits of a caller's spec: values that work on every kernel. */
@@ -69,6 +76,7 @@ export const SPEC_LIMITS: Limits = {
   unnamedFlags: false,
   threshold: INT,
   syncId: [0, 255],
+  anyName: false,
 }
 
 /** Limits of a state, which may say everything that some kernel can hold. */
@@ -81,6 +89,7 @@ export const STATE_LIMITS: Limits = {
   threshold: [0, 0xffffffff],
   /** Eight of its bits travel. */
   syncId: [0, 0xffffffff],
+  anyName: true,
 }
 
 /** Bits of a service's flags that have no name in <linux/ip_vs.h>, those above IP_VS_SVC_F_SCHED3: multiples of the least. */

@@ -26,8 +26,10 @@ import {
   FAMILIES,
   FWMARK,
   INT,
+  INTERFACE_NAME,
   type Limits,
   METHODS,
+  MODULE_NAME,
   MULTICAST_PAYLOAD_BYTES,
   MULTICAST_PORT,
   MULTICAST_TTL,
@@ -299,11 +301,12 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
 }
 
 /** Checks a sync daemon to start. */
-export function checkDaemonSpec(spec: unknown, { syncId }: Limits = SPEC_LIMITS): SyncDaemonSpec {
+export function checkDaemonSpec(spec: unknown, { anyName, syncId }: Limits = SPEC_LIMITS): SyncDaemonSpec {
   const fields = object(spec, 'a sync daemon')
   known(fields, DAEMON_FIELDS, [], 'a sync daemon')
   checkDaemonState(fields.state)
   name(fields.multicastInterface, 'multicastInterface', NAME_MAX_BYTES)
+  if (!anyName) checkInterfaceName(fields.multicastInterface as string)
   optional(fields, 'syncId', (value) => inRange(value, 'syncId', syncId))
   optional(fields, 'maxLengthBytes', (value) => inRange(value, 'maxLengthBytes', MULTICAST_PAYLOAD_BYTES))
   optional(fields, 'multicastPort', (value) => inRange(value, 'multicastPort', MULTICAST_PORT))
@@ -349,6 +352,7 @@ function checkProtocol(protocol: unknown): Protocol {
 function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): void {
   optional(fields, 'scheduler', (value) => {
     name(value, 'scheduler', NAME_MAX_BYTES)
+    if (!limits.anyName) checkModuleName(value as string, 'scheduler')
   })
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
@@ -368,7 +372,27 @@ function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): 
   })
   optional(fields, 'persistenceEngine', (value) => {
     name(value, 'persistenceEngine', ENGINE_NAME_MAX_BYTES)
+    if (!limits.anyName) checkModuleName(value as string, 'persistenceEngine')
   })
+}
+
+/** The kernel loads module ip_vs_<scheduler> or ip_vs_pe_<engine>, as root. */
+export function checkModuleName(name: string, field: 'scheduler' | 'persistenceEngine'): void {
+  if (MODULE_NAME.test(name)) return
+  throw about(
+    field,
+    new RangeError(
+      `${field} must consist of letters, digits, '-' and '_', as a kernel module's name; got ${show(name)}`,
+    ),
+  )
+}
+
+export function checkInterfaceName(name: string): void {
+  if (INTERFACE_NAME.test(name)) return
+  throw about(
+    'multicastInterface',
+    new RangeError(`multicastInterface must be the name of a network interface, got ${show(name)}`),
+  )
 }
 
 /** Bits that have no name in <linux/ip_vs.h>: those above IP_VS_SVC_F_SCHED3. */

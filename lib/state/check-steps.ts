@@ -1,8 +1,11 @@
 import { about, fieldOf, object, oneOf } from '../model/check.ts'
+import { STATE_LIMITS } from '../model/ranges.ts'
 import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import {
   checkDaemonSpec,
   checkDaemonState,
+  checkInterfaceName,
+  checkModuleName,
   checkServerKey,
   checkServerSpec,
   checkServiceKey,
@@ -10,7 +13,7 @@ import {
   checkTimeouts,
 } from '../model/validate.ts'
 import { slices } from '../util/pace.ts'
-import { type RunnableStep, STEP_KINDS } from './steps.ts'
+import { type RunnableStep, type Step, STEP_KINDS, subjectOf } from './steps.ts'
 
 /**
  * Checks steps that a caller made, and copies each in the instant in which it is
@@ -23,7 +26,11 @@ export async function checkedSteps(steps: readonly RunnableStep[]): Promise<read
   for await (const some of slices(steps)) {
     for (const step of some) {
       try {
-        checked.push(checkedStep(step))
+        const one = checkedStep(step)
+        inAfter(() => {
+          checkNames(one)
+        })
+        checked.push(one)
       } catch (error) {
         throw at(checked.length, error as Error)
       }
@@ -40,7 +47,7 @@ function checkedStep(step: RunnableStep): RunnableStep {
     case 'edit-service': {
       const { kind, after } = step
       const service = checkServiceKey(step.service)
-      const { schedulerFlags, persistence } = inAfter(() => checkServiceSpec(after, service))
+      const { schedulerFlags, persistence } = inAfter(() => checkServiceSpec(after, service, STATE_LIMITS))
       return {
         kind,
         service,
@@ -58,7 +65,7 @@ function checkedStep(step: RunnableStep): RunnableStep {
       const { kind, after } = step
       const service = checkServiceKey(step.service)
       const server = checkServerKey(step.server, service)
-      const { tunnel } = inAfter(() => checkServerSpec(after, server, service))
+      const { tunnel } = inAfter(() => checkServerSpec(after, server, service, STATE_LIMITS))
       return {
         kind,
         service,
@@ -73,7 +80,7 @@ function checkedStep(step: RunnableStep): RunnableStep {
     case 'set-timeouts':
       return { kind: step.kind, after: { ...inAfter(() => checkTimeouts(step.after)) } }
     case 'start-daemon': {
-      const after = { ...inAfter(() => checkDaemonSpec(step.after)) }
+      const after = { ...inAfter(() => checkDaemonSpec(step.after, STATE_LIMITS)) }
       return { kind: step.kind, state: after.state, after }
     }
     case 'stop-daemon':
@@ -112,4 +119,39 @@ function renamed(error: Error, field: string, name: string): Error {
 
 function kindOf(error: Error): typeof TypeError | typeof RangeError {
   return error instanceof RangeError ? RangeError : TypeError
+}
+
+/**
+ * Names that a step writes must be ones that the kernel's own could be: it loads
+ * modules by them. A name that is there already may be anything.
+ */
+export function checkNames(step: RunnableStep | Step): void {
+  switch (step.kind) {
+    case 'add-service':
+    case 'edit-service': {
+      const before = 'before' in step ? step.before : undefined
+      const { scheduler, persistenceEngine } = step.after
+      if (scheduler !== undefined && scheduler !== before?.scheduler) checkModuleName(scheduler, 'scheduler')
+      if (persistenceEngine !== undefined && persistenceEngine !== before?.persistenceEngine) {
+        checkModuleName(persistenceEngine, 'persistenceEngine')
+      }
+      return
+    }
+    case 'start-daemon':
+      checkInterfaceName(step.after.multicastInterface)
+  }
+}
+
+/** Refuses a plan that would write a name which cannot be one of the kernel's. */
+export async function checkNamesOf(steps: readonly Step[]): Promise<void> {
+  for await (const some of slices(steps)) {
+    for (const step of some) {
+      try {
+        checkNames(step)
+      } catch (error) {
+        const { message } = error as Error
+        throw new RangeError(`${subjectOf(step)}: ${message}`, { cause: error })
+      }
+    }
+  }
 }

@@ -2,7 +2,7 @@ import * as check from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { slices } from '../util/pace.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
-import { type Parts, tableOf, type Wanted } from './table.ts'
+import { CheckedState, type Parts, tableOf, type Wanted } from './table.ts'
 
 /** Options of a comparison, and of the steps that it leads to. */
 export interface PlanOptions {
@@ -46,9 +46,9 @@ export interface Goal {
  *
  * @throws {TypeError | RangeError} naming the field, or the service that is outside of the scope.
  */
-export async function goalOf(state: State, options: PlanOptions): Promise<Goal> {
+export async function goalOf(state: State | CheckedState, options: PlanOptions): Promise<Goal> {
   const comparison = comparisonOf(options)
-  const wanted = await tableOf(state)
+  const wanted = state instanceof CheckedState ? state.wanted : await tableOf(state)
   if (comparison.scope !== undefined) await checkWithin(wanted, comparison.scope)
   return { wanted, comparison, parts: partsOf(wanted) }
 }

@@ -115,6 +115,15 @@ export async function checkState(state: unknown, options: CheckOptions = {}): Pr
   return state as State
 }
 
+/** A state that has been checked and completed, for example one that was read from a text. */
+export class CheckedState {
+  readonly wanted: Wanted
+
+  constructor(wanted: Wanted) {
+    this.wanted = wanted
+  }
+}
+
 /** The identities of the services of a state, which is checked. */
 export async function serviceKeysOf(state: unknown): Promise<readonly ServiceKey[]> {
   const keys: ServiceKey[] = []

@@ -1,3 +1,4 @@
+import { printable } from '../model/printable.ts'
 import type { RealServerSpec, State, StateService } from '../model/types.ts'
 import {
   ADDRESS_KEY_FIELDS,
@@ -120,6 +121,8 @@ function sorted(sysctls: Readonly<Record<string, string | number>>): [string, st
 /** A value on one line, its fields in this order. */
 function json(value: unknown, order: readonly string[] = PART_FIELDS): string {
   if (Array.isArray(value)) return `[${value.map((item) => json(item)).join(', ')}]`
+  // Where JSON leaves DEL and C1 as they are, a terminal and YAML would not.
+  if (typeof value === 'string') return printable(JSON.stringify(value))
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   let text = ''
   for (const name of order) {
@@ -148,5 +151,5 @@ const PLAIN = /^(?:[a-z][a-z\d_-]*|\d+\.\d+\.\d+\.\d+)$/
 const RESERVED = /^(?:true|false|yes|no|on|off|y|n|null)$/
 
 function yamlText(text: string): string {
-  return PLAIN.test(text) && !RESERVED.test(text) ? text : JSON.stringify(text)
+  return PLAIN.test(text) && !RESERVED.test(text) ? text : printable(JSON.stringify(text))
 }

@@ -3,13 +3,14 @@ import { parseLines } from '../ipvsadm/parse-state.ts'
 import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { describeAt, formatStatePath, type StatePath } from '../state/path.ts'
-import { checkState } from '../state/table.ts'
+import { CheckedState, type CheckOptions, checkState, tableOf } from '../state/table.ts'
 import { nextTurn } from '../util/pace.ts'
 import { foreign } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
 import { recognise, refuseBinary, refuseOther } from './recognise.ts'
 import { placeOf, STATE_FORMATS, type StateFormat, StateSyntaxError } from './syntax-error.ts'
+import { decodeUtf8 } from './utf8.ts'
 
 /** How a text is read. */
 export interface ParseStateOptions extends Lookups {
@@ -46,7 +47,8 @@ export function checkParseOptions(options: ParseStateOptions): void {
 }
 
 /**
- * Reads a state from JSON, YAML or ipvsadm lines. Nothing is returned before
+ * Reads a state from JSON, YAML or ipvsadm lines, given as a string or as bytes in
+ * UTF-8. Nothing is returned before
  * the whole text has been read and checked. JSON and ipvsadm lines are read in
  * slices of a few milliseconds; YAML keeps the JS thread until it is done.
  *
@@ -55,17 +57,39 @@ export function checkParseOptions(options: ParseStateOptions): void {
  *
  * @throws {StateSyntaxError} with line, column and reason.
  */
-export async function parseState(text: string, options: ParseStateOptions = {}): Promise<State> {
+export async function parseState(text: string | Uint8Array, options: ParseStateOptions = {}): Promise<State> {
+  return parse(text, options, async (value, how) => {
+    const state = await checkState(value, how)
+    // The object was made here.
+    delete (state as { $schema?: unknown }).$schema
+    return state
+  })
+}
+
+/** Reads a state as parseState() does, and completes it in the same pass. */
+export async function parseCheckedState(
+  text: string | Uint8Array,
+  options: ParseStateOptions,
+): Promise<CheckedState> {
+  return parse(text, options, async (value, how) => new CheckedState(await tableOf(value, how)))
+}
+
+/** Checks a value that was read. */
+type Check<T> = (value: unknown, how: CheckOptions) => Promise<T>
+
+async function parse<T>(given: string | Uint8Array, options: ParseStateOptions, check: Check<T>): Promise<T> {
   checkParseOptions(options)
-  if (typeof text !== 'string') throw wrong('text', text, 'a string')
+  if (typeof given !== 'string' && !ArrayBuffer.isView(given))
+    throw wrong('text', given, 'a string, or bytes in UTF-8')
   options.signal?.throwIfAborted()
+  const text = typeof given === 'string' ? given : decodeUtf8(given)
   const body = text.startsWith('\uFEFF') ? text.slice(1) : text
   if (body.length > LONG) {
     await nextTurn()
     options.signal?.throwIfAborted()
   }
   try {
-    return await parseBody(body, options)
+    return await parseBody(body, options, check)
   } catch (error) {
     // The signal's reason is the caller's, whatever it is.
     if (!(error instanceof StateSyntaxError) || error === options.signal?.reason) throw error
@@ -76,23 +100,28 @@ export async function parseState(text: string, options: ParseStateOptions = {}):
   }
 }
 
-async function parseBody(text: string, options: ParseStateOptions): Promise<State> {
+async function parseBody<T>(text: string, options: ParseStateOptions, check: Check<T>): Promise<T> {
   const { format = recognise(text), whole = true } = options
   refuseBinary(text)
   refuseOther(text, format)
-  const state = await parseAs(format, text, options)
+  const state = await parseAs(format, text, options, check)
   if (!whole) refuseCutOff(text, format)
   return state
 }
 
-function parseAs(format: StateFormat, text: string, options: ParseStateOptions): Promise<State> {
+function parseAs<T>(
+  format: StateFormat,
+  text: string,
+  options: ParseStateOptions,
+  check: Check<T>,
+): Promise<T> {
   switch (format) {
     case 'json':
-      return parseJsonState(text, options.signal)
+      return parseJsonState(text, options.signal, check)
     case 'yaml':
-      return parseYamlState(text, options.signal)
+      return parseYamlState(text, options.signal, check)
     case 'ipvsadm':
-      return parseIpvsadmState(text, options)
+      return parseIpvsadmState(text, options, check)
   }
 }
 
@@ -107,7 +136,7 @@ function refuseCutOff(text: string, format: StateFormat): void {
   })
 }
 
-async function parseJsonState(text: string, signal: AbortSignal | undefined): Promise<State> {
+async function parseJsonState<T>(text: string, signal: AbortSignal | undefined, check: Check<T>): Promise<T> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
@@ -123,10 +152,12 @@ async function parseJsonState(text: string, signal: AbortSignal | undefined): Pr
     if (!(error instanceof JsonError)) throw error
     throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
   }
-  return checked('json', value, signal, async (path) => placeOf(text, await locateInJson(text, path, signal)))
+  return checked('json', value, signal, check, async (path) =>
+    placeOf(text, await locateInJson(text, path, signal)),
+  )
 }
 
-async function parseYamlState(text: string, signal: AbortSignal | undefined): Promise<State> {
+async function parseYamlState<T>(text: string, signal: AbortSignal | undefined, check: Check<T>): Promise<T> {
   let parsed
   try {
     parsed = await parseYaml(text)
@@ -142,10 +173,10 @@ async function parseYamlState(text: string, signal: AbortSignal | undefined): Pr
       reason: 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
     })
   }
-  return checked('yaml', value, signal, (path) => placeOf(text, locate(path)))
+  return checked('yaml', value, signal, check, (path) => placeOf(text, locate(path)))
 }
 
-async function parseIpvsadmState(text: string, options: ParseStateOptions): Promise<State> {
+async function parseIpvsadmState<T>(text: string, options: ParseStateOptions, check: Check<T>): Promise<T> {
   refuseLongLines(text)
   const { state, placeOf } = await parseLines(
     text,
@@ -162,7 +193,7 @@ async function parseIpvsadmState(text: string, options: ParseStateOptions): Prom
       }),
   )
   // parseLines() refuses almost everything in its own words; this is for the rest.
-  return checked('ipvsadm', state, options.signal, placeOf)
+  return checked('ipvsadm', state, options.signal, check, placeOf)
 }
 
 /** No ipvsadm line is nearly as long; its words take much more memory than it has characters. */
@@ -201,20 +232,15 @@ type Locate = (
 ) => { line: number; column: number } | Promise<{ line: number; column: number }>
 
 /** Checks what was read. */
-async function checked(
+async function checked<T>(
   format: StateFormat,
   value: unknown,
   signal: AbortSignal | undefined,
+  check: Check<T>,
   locate: Locate,
-): Promise<State> {
+): Promise<T> {
   try {
-    const state = await checkState(value, {
-      signal,
-      refuse: (error, path) => new Refusal(error, path),
-    })
-    // The object was made here.
-    delete (state as { $schema?: unknown }).$schema
-    return state
+    return await check(value, { signal, refuse: (error, path) => new Refusal(error, path) })
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     const { refused, path } = error

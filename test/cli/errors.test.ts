@@ -104,10 +104,10 @@ describe('exit status', () => {
       said: /scope\.addresses\[0\].*, got 33\n$/,
     },
     {
-      title: 'a service as a scope',
-      line: 'save --scope fwmark/5,tcp/192.0.2.10:80',
+      title: 'a host as a scope',
+      line: 'save --scope fwmark/5,web1',
       status: 2,
-      said: /^ipvs: --scope must be an address, a network such as .*; got 'tcp\/192\.0\.2\.10:80'\n$/,
+      said: /^ipvs: --scope must be an address, a network such as .*; got 'web1'\n$/,
     },
     {
       title: 'a shell that is unknown',

@@ -271,7 +271,7 @@ kernelTests('errors that validation prevents', () => {
         realServer: SERVER,
       })
       expect(error.message).toMatch(
-        /^ERANGE: addRealServer tcp\/10\.0\.0\.1:80 -> 10\.1\.0\.1:80: .*weight from 2\^31/,
+        /^ERANGE: addRealServer tcp\/10\.0\.0\.1:80 -> 10\.1\.0\.1:80: .*weight of 2\^31/,
       )
       expect(new IpvsError({ errno: EAFNOSUPPORT, command: 'addService' }).message).toMatch(
         /CONFIG_IP_VS_IPV6/,

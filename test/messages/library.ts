@@ -194,6 +194,9 @@ const states: Room = {
     js(
       `planStates({ services: [] }, { services: [], timeouts: { tcpSeconds: 900 } }, { scope: { addresses: ['198.51.100.0/24'] } })`,
     ),
+    js(`ipvs.apply({ services: [{ ...WEB, scheduler: 'my rr' }] })`),
+    js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: '../x' })`),
+    js(`ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'a/b' })`),
     js(`restrictState({ services: [] }, 5)`),
     js(`restrictState({ timeouts: { tcpSeconds: 60 } }, { addresses: ['192.0.2.0/24'] })`),
     js(`planStates({ services: [] }, { services: [{ ...WEB, schedulerFlags: [65] }] })`),

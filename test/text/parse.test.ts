@@ -610,8 +610,10 @@ describe('a refusal', () => {
   })
 
   test('of what the caller passes is no syntax error', async () => {
-    await expect(parseState(1 as never)).rejects.toThrow('text must be a string, got 1')
-    await expect(parseState(new Uint8Array(1) as never)).rejects.toThrow('text must be a string, got bytes')
+    await expect(parseState(1 as never)).rejects.toThrow('text must be a string, or bytes in UTF-8, got 1')
+    await expect(parseState(null as never)).rejects.toThrow(
+      'text must be a string, or bytes in UTF-8, got null',
+    )
     await expect(parseState('', { form: 'json' } as never)).rejects.toThrow(
       "no field 'form': did you mean 'format'?",
     )

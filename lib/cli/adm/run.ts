@@ -8,7 +8,13 @@ import {
   type ServiceKey,
   type SnapshotEntry,
 } from '../../index.ts'
-import { type Action, type LineOptions, readLine, Refusal } from '../../ipvsadm/command-line.ts'
+import {
+  type Action,
+  hasModuleNames,
+  type LineOptions,
+  readLine,
+  Refusal,
+} from '../../ipvsadm/command-line.ts'
 import type { CommandName, Key } from '../../ipvsadm/options.ts'
 import { HostWanted, type Names } from '../names.ts'
 import * as list from './listing.ts'
@@ -56,6 +62,9 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
     return
   }
   switch (action.command) {
+    case 'add-service':
+    case 'edit-service':
+      return refuseModule(ipvs, action)
     case 'add-server':
     case 'edit-server':
       return refuseThresholds(ipvs, action.key)
@@ -75,7 +84,13 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
       return
     }
     case 'start-daemon':
-      await ipvs.startSyncDaemon(action.daemon)
+      try {
+        await ipvs.startSyncDaemon(action.daemon)
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error
+        // No interface can have such a name.
+        throw new IpvsError({ errno: constants.errno.ENODEV, command: 'startSyncDaemon' })
+      }
       return
     case 'stop-daemon':
       await ipvs.stopSyncDaemon(action.state)
@@ -85,12 +100,13 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
 /**
  * What is written to the table, where that is all that a line does. It is
  * complete: of what an edit does not name nothing is kept, so nothing is read.
- * `undefined` too for thresholds that cannot be.
+ * `undefined` too for thresholds and names of modules that cannot be.
  */
 export function writeOf(action: Action): RunnableStep | undefined {
   switch (action.command) {
     case 'add-service':
     case 'edit-service':
+      if (!hasModuleNames(action.service)) return undefined
       return { kind: action.command, service: action.key, after: { ...action.key, ...action.service } }
     case 'delete-service':
       return { kind: action.command, service: action.key }
@@ -107,6 +123,34 @@ export function writeOf(action: Action): RunnableStep | undefined {
     default:
       return undefined
   }
+}
+
+/** The library does not send such names. The kernel looks for the service first, then for the module. */
+async function refuseModule(
+  ipvs: Ipvs,
+  {
+    command,
+    key,
+    service: { scheduler },
+  }: Extract<Change, { readonly command: 'add-service' | 'edit-service' }>,
+): Promise<never> {
+  const refusal = (errno: number): IpvsError =>
+    new IpvsError({
+      errno,
+      command: command === 'add-service' ? 'addService' : 'editService',
+      service: key,
+      scheduler,
+    })
+  await ipvs.service(key).then(
+    () => {
+      if (command === 'add-service') throw refusal(constants.errno.EEXIST)
+    },
+    (error: unknown) => {
+      const missing = error instanceof IpvsError && error.code === 'ESRCH'
+      if (!missing || command === 'edit-service') throw error
+    },
+  )
+  throw refusal(constants.errno.ENOENT)
 }
 
 /** The library does not send such thresholds. The kernel looks for the service first, then at the thresholds. */
