@@ -1,8 +1,8 @@
 import { isProgram } from '../ipvsadm/parse-state.ts'
 
 /**
- * Files that people give in place of a state. A text is looked at only after it
- * was refused as a state, so nothing here can refuse a valid one.
+ * Files that people give in place of a state. But for scripts, a text is looked at
+ * only after it was refused as a state, so nothing else here can refuse a valid one.
  */
 
 /** What a text is instead of a state and what to do, and the offset where that shows. */
@@ -15,6 +15,8 @@ export interface Foreign {
 const LOOK_AT = 1 << 16
 
 const SAVE = 'save the running table with `ipvs save`'
+
+const SCRIPT = `this is a shell script, not a state: run it, then ${SAVE}`
 
 const KINDS: readonly (readonly [string, (text: string) => number])[] = [
   [
@@ -43,8 +45,16 @@ const KINDS: readonly (readonly [string, (text: string) => number])[] = [
     `this is what iptables-save prints, not a state: load it with \`iptables-restore\`; ${SAVE}`,
     find(/^(?:\*(?:filter|nat|mangle|raw|security)[ \t]*$|-[AI] [A-Z][\w-]* (?:[^\n]* )?-j [A-Z])/m),
   ],
-  [`this is a shell script, not a state: run it, then ${SAVE}`, findScript],
+  [SCRIPT, findScript],
 ]
+
+/**
+ * What to say of a text whose first line names a shell. Its lines may all be ones
+ * of ipvsadm, but a script adds to a table, and a state replaces one.
+ */
+export function scriptOf(text: string): string | undefined {
+  return SHELL.test(text) ? SCRIPT : undefined
+}
 
 /** Tells what a text is that is not a state, if it is one of the files that people mistake for one. */
 export function foreign(text: string): Foreign | undefined {

@@ -5,7 +5,7 @@ import type { State } from '../model/types.ts'
 import { describeAt, formatStatePath, type StatePath } from '../state/path.ts'
 import { CheckedState, type CheckOptions, checkState, tableOf } from '../state/table.ts'
 import { nextTurn } from '../util/pace.ts'
-import { foreign } from './foreign.ts'
+import { foreign, scriptOf } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
 import { recognise, refuseBinary, refuseOther } from './recognise.ts'
@@ -101,6 +101,8 @@ async function parse<T>(given: string | Uint8Array, options: ParseStateOptions, 
 }
 
 async function parseBody<T>(text: string, options: ParseStateOptions, check: Check<T>): Promise<T> {
+  const script = options.format === undefined ? scriptOf(text) : undefined
+  if (script !== undefined) throw new StateSyntaxError({ line: 1, column: 1, reason: script })
   const { format = recognise(text), whole = true } = options
   refuseBinary(text)
   refuseOther(text, format)

@@ -263,7 +263,11 @@ describe('a state with a fault', () => {
     ['lines', '-A -t 192.0.2.1:99999\n', /99999/],
     ['lines with the program', 'ipvsadm -A -t 192.0.2.1:80 -s\n', /-s/],
     ['lines of a chain', '-A INPUT\n', /./],
-    ['lines below a first line of a shell', '#!/bin/sh\nipvsadm -A -t 192.0.2.1:99999\n', /99999/],
+    [
+      'lines below a first line of a program',
+      '#!/sbin/ipvsadm-restore\nipvsadm -A -t 192.0.2.1:99999\n',
+      /99999/,
+    ],
     ['lines of a pipe', '-A -t 192.0.2.1:80 | cat\n', /'\|'/],
     ['lines with a variable', '-A -t $VIP:80 -s rr\n', /\$VIP/],
     ['words', 'services', /neither JSON, nor YAML, nor ipvsadm lines/],
@@ -285,7 +289,18 @@ describe('a state with a fault', () => {
   })
 
   test('is read with comments of any kind', async () => {
-    const script = '#!/bin/sh\n# VIP=192.0.2.1\nipvsadm -A -t 192.0.2.1:80 -s rr\n'
+    const script = '#!/sbin/ipvsadm-restore\n# VIP=192.0.2.1\nipvsadm -A -t 192.0.2.1:80 -s rr\n'
     expect((await parseState(script)).services).toHaveLength(1)
   })
+})
+
+test('a script whose lines are all of ipvsadm is a script, unless the format is named', async () => {
+  const script = '#!/bin/sh\nipvsadm -A -t 192.0.2.10:80 -s rr\n'
+  await expect(parseState(script)).rejects.toThrow(
+    'line 1, column 1: this is a shell script, not a state: run it',
+  )
+  expect(await parseState(script, { format: 'ipvsadm' })).toMatchObject({ services: [{ scheduler: 'rr' }] })
+  // A file for ipvsadm-restore may have its program in the first line.
+  const rules = '#!/sbin/ipvsadm-restore\n-A -t 192.0.2.10:80 -s rr\n'
+  expect(await parseState(rules)).toMatchObject({ services: [{ scheduler: 'rr' }] })
 })
