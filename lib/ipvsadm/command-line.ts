@@ -1,5 +1,5 @@
 import { canonicalAddress, formatIPv4, isIPv4, isIPv6, isMulticast } from '../model/address.ts'
-import { MODULE_NAME } from '../model/ranges.ts'
+import { isModuleName } from '../model/validate.ts'
 import type {
   Family,
   RealServerKey,
@@ -520,5 +520,5 @@ function cut(text: string, bytes: number): string {
 
 /** Whether a service's scheduler and engine can be names of kernel modules. */
 export function hasModuleNames({ scheduler, persistenceEngine }: ServiceSettings): boolean {
-  return [scheduler, persistenceEngine].every((name) => name === undefined || MODULE_NAME.test(name))
+  return [scheduler, persistenceEngine].every((name) => name === undefined || isModuleName(name))
 }

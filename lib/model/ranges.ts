@@ -50,9 +50,9 @@ export const SYSCTL_NAME = '^[a-z][a-z0-9_]*$'
 export const SYSCTL_VALUE = '^[\\t -~]*$'
 
 /** Names of schedulers and engines, which become names of kernel modules that root loads. */
-export const MODULE_NAME: RegExp = /^[A-Za-z0-9_-]+$/
+export const MODULE_NAME = '^[A-Za-z0-9_-]+$'
 /** Names of network interfaces, as dev_valid_name() has them. */
-export const INTERFACE_NAME: RegExp = /^(?!\.{1,2}$)[^\s/:]+$/
+export const INTERFACE_NAME = '^(?!\\.{1,2}$)[^\\s/:]+$'
 
 /** The limits that are not the same for everybody. */
 export interface Limits {

@@ -376,9 +376,17 @@ function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): 
   })
 }
 
+const NAME_OF_MODULE = new RegExp(MODULE_NAME)
+const NAME_OF_INTERFACE = new RegExp(INTERFACE_NAME)
+
+/** Whether a name can be that of a kernel module. */
+export function isModuleName(name: string): boolean {
+  return NAME_OF_MODULE.test(name)
+}
+
 /** The kernel loads module ip_vs_<scheduler> or ip_vs_pe_<engine>, as root. */
 export function checkModuleName(name: string, field: 'scheduler' | 'persistenceEngine'): void {
-  if (MODULE_NAME.test(name)) return
+  if (isModuleName(name)) return
   throw about(
     field,
     new RangeError(
@@ -388,7 +396,7 @@ export function checkModuleName(name: string, field: 'scheduler' | 'persistenceE
 }
 
 export function checkInterfaceName(name: string): void {
-  if (INTERFACE_NAME.test(name)) return
+  if (NAME_OF_INTERFACE.test(name)) return
   throw about(
     'multicastInterface',
     new RangeError(`multicastInterface must be the name of a network interface, got ${show(name)}`),
