@@ -15,6 +15,7 @@ const tool = (name, ...args) => ({ name, argv: [`node_modules/.bin/${name}`, ...
 const JOBS = [
   tool('eslint', '.'),
   tool('tsc'),
+  { ...tool('tsc', '-p', 'tsconfig.build.json', '--noEmit'), name: 'published types' },
   { ...tool('vitest', 'run', '--project', 'unit', '--maxWorkers', '1'), name: 'unit tests' },
   tool('prettier', '--check', '.'),
 ]
