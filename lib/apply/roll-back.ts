@@ -6,7 +6,7 @@ import { slices } from '../util/pace.ts'
 import type { FailedStep } from './errors.ts'
 
 /** A step that undoes another. */
-export interface Inverse {
+interface Inverse {
   readonly step: Step
   readonly of: Step
 }

@@ -14,7 +14,7 @@ import { FileError } from './exit-status.ts'
 import { fileError, readStateOf } from './state-file.ts'
 
 /** The in-memory kernel with the table of a file. */
-export interface MemoryTable {
+interface MemoryTable {
   /** Opens the table; closing it leaves the kernel as it is. */
   open(): Promise<Ipvs>
   /** Writes the table to the file, whole or not at all, if it is no longer what it was. */

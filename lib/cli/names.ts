@@ -20,7 +20,7 @@ const AT_ONCE = 32
 const SILENT_ANSWERS = 64
 
 /** Where names come from. */
-export interface NameSources {
+interface NameSources {
   /** A text as /etc/services has it. */
   readonly services: () => string
   /** The address of a host in a family. Rejects or gives `undefined` if it has none. */

@@ -70,7 +70,7 @@ export class Refusal extends Error {
 }
 
 /** Looks up the names in lines. */
-export interface NameReader {
+interface NameReader {
   /** The IPv4 address of a host; `undefined` if it has none. May throw if it has to find out first: read the line again then. */
   addressOf(host: string): string | undefined
   /** The port of a service. */

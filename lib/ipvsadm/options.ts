@@ -20,7 +20,7 @@ export type CommandName =
   | 'version'
 
 /** Options by the names that messages use, in the order in which they are checked against the command. */
-export const KEYS = [
+const KEYS = [
   'numeric',
   'connection',
   'service-address',
@@ -286,7 +286,7 @@ export const TUNNEL_OPTIONS: readonly Key[] = TUNNEL
 /** A bit that a name of -b stands for, as every scheduler's name of it. */
 export type FlagBit = 'flag-1' | 'flag-2' | 'flag-3'
 
-export interface SchedulerFlagName {
+interface SchedulerFlagName {
   /** The scheduler that the name is for; absent for any. */
   readonly scheduler?: string
   readonly bit: FlagBit

@@ -37,7 +37,7 @@ import { splitQuotedWords, type Word } from './words.ts'
  */
 
 /** The state that lines describe, and where each part of it comes from. */
-export interface ParsedLines {
+interface ParsedLines {
   readonly state: State
   /** Line and column of the value at a path, or of the nearest value around it. */
   readonly placeOf: (path: StatePath) => Place

@@ -35,7 +35,7 @@ interface Armed<T> {
 }
 
 /** A failure that is due now. */
-export interface TakenFault {
+interface TakenFault {
   readonly failure: Failure
   readonly executed: boolean
 }

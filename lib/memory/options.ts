@@ -57,7 +57,7 @@ const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed'
 const LATER_SCHEDULERS = { fo: '3.18', ovf: '4.3', mh: '4.18', twos: '5.12' }
 
 /** The loopback interface of a namespace where it is up. */
-export const LOOPBACK: MemoryInterface = {
+const LOOPBACK: MemoryInterface = {
   name: 'lo',
   mtuBytes: 65536,
   addresses: ['127.0.0.1/8', '::1/128'],

@@ -16,8 +16,6 @@ export const PERSISTENCE_MAX_SECONDS = 4294967
 export const PREFIX_IPV4: Range = [0, 32]
 export const PREFIX_IPV6: Range = [1, 128]
 export const TUNNEL_TYPE: Range = [0, 255]
-/** IP_VS_CONN_F_TUNNEL_TYPE_GUE alone needs a port. */
-export const GUE_PORT: Range = [1, 65535]
 export const CHECKSUM: Range = [0, 65535]
 /** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
 export const TIMEOUT_SECONDS: Range = [1, 21474836]

@@ -71,7 +71,7 @@ function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
 }
 
 /** Settings as they are read back. */
-export function reportedSettings(settings: CompleteSettings): CompleteSettings {
+function reportedSettings(settings: CompleteSettings): CompleteSettings {
   const tunnel = reportedTunnel(settings)
   if (tunnel === settings.tunnel) return settings
   const { tunnel: _, ...plain } = settings

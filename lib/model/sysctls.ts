@@ -96,7 +96,7 @@ export function checkSysctlValue(name: string, value: unknown): string {
 const MOST_CPUS = 65536
 
 /** How the kernel takes a list of CPUs. With neither field that depends on the machine (`all`, `N`). */
-export interface CpuList {
+interface CpuList {
   /** As it is read back. */
   readonly printed?: string
   /** The errno that refuses it. */

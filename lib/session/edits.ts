@@ -10,7 +10,7 @@ import { slices } from '../util/pace.ts'
  * undoes the other. A foreign write between the read and the write is overwritten
  * in the fields that SET cannot leave out.
  */
-export interface Edit<Current> {
+interface Edit<Current> {
   /** The same for every edit of the same object. */
   readonly id: string
   /** The object after the edit. Throws if the kernel would not accept the result. */

@@ -125,7 +125,7 @@ function kindOf(error: Error): typeof TypeError | typeof RangeError {
  * Names that a step writes must be ones that the kernel's own could be: it loads
  * modules by them. A name that is there already may be anything.
  */
-export function checkNames(step: RunnableStep | Step): void {
+function checkNames(step: RunnableStep | Step): void {
   switch (step.kind) {
     case 'add-service':
     case 'edit-service': {

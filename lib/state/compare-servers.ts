@@ -9,7 +9,7 @@ import { addition, type Step } from './steps.ts'
 import type { Entry } from './table.ts'
 
 /** How the real servers of a service differ from those that are wanted. */
-export interface ServerDifferences {
+interface ServerDifferences {
   readonly steps: readonly Step[]
   /** Whether the service has a server with a weight above 0, and would have none. */
   readonly starved: boolean

@@ -34,7 +34,7 @@ export interface Comparison {
 }
 
 /** A state that is wanted: checked, complete and inside of its scope. */
-export interface Goal {
+interface Goal {
   readonly wanted: Wanted
   readonly comparison: Comparison
   /** The parts of a director that are read to compare it with this. */

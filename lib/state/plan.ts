@@ -24,12 +24,12 @@ export interface Differences {
 }
 
 /** The differences, and their steps by phase. */
-export interface Found extends Differences {
+interface Found extends Differences {
   readonly phases: Phases
 }
 
 /** The steps by how much they take from traffic. One after the other they are all. */
-export interface Phases {
+interface Phases {
   /** Additions and edits, and daemons that stop for good. */
   readonly gentle: readonly Step[]
   /** Weights that become 0: they take nothing but new connections from real servers. */

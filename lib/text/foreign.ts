@@ -6,7 +6,7 @@ import { isProgram } from '../ipvsadm/parse-state.ts'
  */
 
 /** What a text is instead of a state and what to do, and the offset where that shows. */
-export interface Foreign {
+interface Foreign {
   readonly reason: string
   readonly offset: number
 }

@@ -26,7 +26,7 @@ const MOST_ALIASES = 10_000
 const MOST_ALIASED = 100_000
 
 /** A value, and the offsets of its parts in the text. */
-export interface ParsedYaml {
+interface ParsedYaml {
   readonly value: unknown
   readonly locate: (path: StatePath) => number
 }

@@ -41,13 +41,13 @@ export interface Failure {
 }
 
 /** The outcome of one request. Neither field: done, and the kernel answered with success only. */
-export interface AddonOutcome {
+interface AddonOutcome {
   readonly failure?: Failure
   /** The replies, each a whole netlink message at a multiple of 4. */
   readonly data?: ArrayBuffer
 }
 
-export interface BatchResult {
+interface BatchResult {
   /** The call ended early. Requests that were not sent have ECANCELED as outcome, those without an answer this failure. */
   readonly failure?: Failure
   /** One for each request, in order. `null`: done, nothing sent back. */

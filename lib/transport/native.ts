@@ -15,7 +15,7 @@ const REQUEST_HEADER = 8
 
 const debug = debuglog('ipvs')
 
-export interface NativeOptions {
+interface NativeOptions {
   /** Path of a network namespace. Default: that of the process. */
   readonly netns?: string
   /** A new network namespace, with `lo` up. */

@@ -25,7 +25,7 @@ import type { Names } from '../names.ts'
 /** The text of ipvsadm's listings and of its save. */
 
 /** Writes an address with a port, by name or by number. */
-export type EndpointWriter = (address: string, port: number, protocol?: string) => string
+type EndpointWriter = (address: string, port: number, protocol?: string) => string
 
 /** No address is longer than this, with names or without. */
 const ENDPOINT_MAX = 59

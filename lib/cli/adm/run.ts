@@ -45,7 +45,7 @@ export async function readWithHosts(
 }
 
 /** An action that returns nothing. */
-export type Change = Exclude<Action, { readonly command: Other }>
+type Change = Exclude<Action, { readonly command: Other }>
 
 type Other = 'list' | 'save' | 'restore' | 'help' | 'version'
 

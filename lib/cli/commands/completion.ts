@@ -103,7 +103,7 @@ complete -c ipvs -f -a '(__ipvs_complete)'
 `
 
 /** A word that the last one may become, and what it is. */
-export type Candidate = readonly [word: string, description?: string]
+type Candidate = readonly [word: string, description?: string]
 
 /** Runs something on the table. */
 type WithTable = <T>(options: TableOptions, body: (ipvs: Ipvs) => Promise<T>) => Promise<T>

@@ -38,7 +38,7 @@ class Entry {
 }
 
 /** Whom a template is for: clients of a network, and the destination that they connect to. */
-export interface TemplateClient {
+interface TemplateClient {
   readonly family: number
   /** IP (0) for a firewall mark. */
   readonly protocol: number
@@ -107,7 +107,7 @@ const CONTROLLING_SECONDS = 60
 const IP_PROTOCOL = 0
 
 /** The part of a network namespace that connections need. */
-export interface NetnsState {
+interface NetnsState {
   readonly machine: Machine
   readonly services: ServiceTable
   readonly overload: OverloadRules

@@ -4,7 +4,7 @@ import { checkSysctlValue, readCpuList } from '../../model/sysctls.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with their values in a new namespace. */
-export const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
+const SYSCTL_DEFAULTS: Readonly<Record<string, string>> = {
   am_droprate: '10',
   amemthresh: '1024',
   backup_only: '0',

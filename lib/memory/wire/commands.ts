@@ -62,7 +62,7 @@ const DO: ReadonlyMap<number, Do> = new Map<number, Do>([
 ])
 
 /** The entries that a dump lists at the moment, each as a function that writes its message. */
-export type DumpList = readonly (() => Uint8Array)[]
+type DumpList = readonly (() => Uint8Array)[]
 
 /** Lists the current entries: once for each piece of a dump. */
 type Look = () => DumpList

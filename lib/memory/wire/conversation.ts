@@ -13,7 +13,7 @@ import { policiesOf } from './policies.ts'
 import { ReplyWriter } from './replies.ts'
 
 /** How a test listens and interferes. */
-export interface Supervision {
+interface Supervision {
   readonly faults: Faults
   readonly log: LogEntry[]
 }

@@ -56,7 +56,7 @@ export const destPolicy: Policy = new Map<number, Rule>([
   [DestAttribute.TUN_FLAGS, u16],
 ])
 
-export const daemonPolicy: Policy = new Map<number, Rule>([
+const daemonPolicy: Policy = new Map<number, Rule>([
   [DaemonAttribute.STATE, u32],
   [DaemonAttribute.MCAST_IFN, { kind: 'text', most: INTERFACE_BYTES }],
   [DaemonAttribute.SYNC_ID, u32],
