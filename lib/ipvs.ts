@@ -371,7 +371,7 @@ export class Ipvs {
    *   ipvsadm lines cannot express something and there is no `onLoss`.
    * @throws {IpvsError} as `save()` does.
    */
-  async saveToFile(path: string, options: SaveToFileOptions = {}): Promise<State> {
+  async saveToFile(path: string, options: SaveToFileOptions = {}): Promise<SavedState> {
     return saveToFile(this.#session, path, options)
   }
 

@@ -106,8 +106,8 @@ const TABLE: Readonly<Record<string, Row>> = {
   'lib/session': { may: ['lib/codec', 'lib/transport', 'lib/state', ...VALUES] },
   'lib/memory/machine': { may: ['lib/codec', 'lib/model'] },
   'lib/memory/wire': {
-    may: ['lib/memory', 'lib/memory/machine', 'lib/codec', 'lib/model'],
-    types: ['lib/transport/transport.ts'],
+    may: ['lib/memory/command-names.ts', 'lib/memory/machine', 'lib/codec', 'lib/model'],
+    types: ['lib/transport/transport.ts', 'lib/memory/faults.ts'],
   },
   'lib/memory': {
     may: ['lib/memory/wire', 'lib/memory/machine', 'lib/codec', 'lib/model'],

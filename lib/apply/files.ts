@@ -1,6 +1,6 @@
 import { extname } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
-import type { State } from '../model/types.ts'
+import type { SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import type { CheckedState } from '../state/table.ts'
 import { formatState, type FormatStateOptions } from '../text/format.ts'
@@ -33,7 +33,11 @@ const FORMATS: Readonly<Record<string, StateFormat>> = {
 }
 
 /** See Ipvs.saveToFile(). */
-export async function saveToFile(session: Session, path: string, options: SaveToFileOptions): Promise<State> {
+export async function saveToFile(
+  session: Session,
+  path: string,
+  options: SaveToFileOptions,
+): Promise<SavedState> {
   checkPath(path)
   checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
   const { format, onLoss, ...saving } = options

@@ -148,7 +148,7 @@ export class Transaction {
       waitForAll(session, leaving, { ...options, signal: joined.signal }, ({ service, server }, outcome) => {
         if (outcome === 'overruled') {
           throw stale(
-            `${serverSubject(serviceName(service), server)} got a weight again while it was drained`,
+            `${serverSubject(serviceName(service), server)} was given a weight again during the drain`,
           )
         }
         done += 1

@@ -1,5 +1,5 @@
 import { canonicalAddress, formatIPv4, isIPv4, isIPv6, isMulticast } from '../model/address.ts'
-import { isModuleName } from '../model/validate.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import type {
   Family,
   RealServerKey,
@@ -10,6 +10,7 @@ import type {
   SyncDaemonState,
   Tunnel,
 } from '../model/types.ts'
+import { isModuleName } from '../model/validate.ts'
 import { readLooseInteger, readLooseIPv4, readNumber } from './numbers.ts'
 import {
   type CommandName,
@@ -406,7 +407,7 @@ class Line {
   }
 
   #schedulerName(): string {
-    return this.#scheduler === '' ? 'wlc' : this.#scheduler
+    return this.#scheduler === '' ? DEFAULT_SCHEDULER : this.#scheduler
   }
 
   #service(flags: readonly FlagBit[]): ServiceSettings {

@@ -43,7 +43,7 @@ export async function formatLines(
   if (state.services === undefined) {
     writer.loseAt(
       ['services'],
-      'lines say which services there are, and this leaves them alone: none are written',
+      'ipvsadm lines always describe all services, and this state has no `services`: none are written',
     )
   }
   let index = 0

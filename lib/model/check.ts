@@ -131,7 +131,7 @@ export function known(
     throw about(
       `${inside}${field}`,
       new TypeError(
-        `${what} has no field ${show(field)}` +
+        `${what} ${/^(changes|timeouts|options)\b/.test(what) ? 'have' : 'has'} no field ${show(field)}` +
           (meant === undefined ? `, only ${list(names)}` : `: did you mean '${meant}'?`),
       ),
     )
@@ -147,6 +147,16 @@ export function misspelt(fields: Fields, name: string, what: string): void {
   for (const field in fields) {
     if (field !== name && resembles(name, field)) {
       throw about(field, new TypeError(`${what} has no field ${show(field)}: did you mean '${name}'?`))
+    }
+  }
+}
+
+/** The same for a field that must be there. Else, the first field that nothing has may be what was meant. */
+export function missing(fields: Fields, name: string, what: string, names: readonly string[]): void {
+  misspelt(fields, name, what)
+  for (const field in fields) {
+    if (!names.includes(field)) {
+      throw about(field, new TypeError(`${what} has no field ${show(field)}, and '${name}' is missing`))
     }
   }
 }

@@ -6,6 +6,7 @@ import {
   type Fields,
   known,
   list,
+  missing,
   misspelt,
   name,
   named,
@@ -129,20 +130,23 @@ export const DAEMON_FIELDS: readonly string[] = namesOf<SyncDaemonSpec>({
 
 const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
 
+const ALL_SERVICE_FIELDS = [...ADDRESS_KEY_FIELDS, ...FWMARK_KEY_FIELDS, ...SERVICE_FIELDS, 'realServers']
+const ALL_SERVER_FIELDS = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
+
 /** Checks the identity of a virtual service and gives its plain, complete form. */
 export function checkServiceKey(key: unknown): ServiceKey {
   const fields = object(key, 'a virtual service')
   const { protocol } = fields
-  if (protocol === undefined) misspelt(fields, 'protocol', 'a virtual service')
+  if (protocol === undefined) missing(fields, 'protocol', 'a virtual service', ALL_SERVICE_FIELDS)
   if (protocol === 'fwmark') {
-    if (fields.fwmark === undefined) misspelt(fields, 'fwmark', 'a virtual service')
+    if (fields.fwmark === undefined) missing(fields, 'fwmark', 'a virtual service', ALL_SERVICE_FIELDS)
     const fwmark = inRange(fields.fwmark, 'fwmark', FWMARK)
     if (fields.family === undefined) misspelt(fields, 'family', 'a virtual service')
     const family = fields.family === undefined ? 'ipv4' : oneOf(fields.family, 'family', FAMILIES)
     return { protocol, fwmark, family }
   }
-  if (fields.address === undefined) misspelt(fields, 'address', 'a virtual service')
-  if (fields.port === undefined) misspelt(fields, 'port', 'a virtual service')
+  if (fields.address === undefined) missing(fields, 'address', 'a virtual service', ALL_SERVICE_FIELDS)
+  if (fields.port === undefined) missing(fields, 'port', 'a virtual service', ALL_SERVICE_FIELDS)
   return {
     protocol: checkProtocol(protocol),
     address: address(fields.address, 'address'),
@@ -216,7 +220,7 @@ export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, sched
 /** Checks the identity of a real server and gives its plain form; a port that is absent is that of the service. */
 export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
   const fields = object(key, 'a real server')
-  if (fields.address === undefined) misspelt(fields, 'address', 'a real server')
+  if (fields.address === undefined) missing(fields, 'address', 'a real server', ALL_SERVER_FIELDS)
   if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
   const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {

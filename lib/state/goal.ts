@@ -76,7 +76,7 @@ async function checkWithin({ services = [], ...others }: Wanted, scope: ScopeTes
   for (const part of ['timeouts', 'syncDaemons', 'sysctls'] as const) {
     if (others[part] === undefined) continue
     throw new TypeError(
-      `${part} belong to the whole director, and so to no scope: leave them out of the state, or the scope`,
+      `${part} belong to the whole director and cannot be combined with a scope: leave out one of the two`,
     )
   }
 }

@@ -14,7 +14,7 @@ export async function restrictState(state: State, scope: Scope): Promise<State> 
   const test = scopeTest(scope)
   const keys = await serviceKeysOf(state)
   const { services } = state
-  if (services === undefined) throw new TypeError('a state without services has nothing inside a scope')
+  if (services === undefined) throw new TypeError('a state without services cannot be restricted to a scope')
   const inside: StateService[] = []
   let index = 0
   for await (const some of slices(keys)) {

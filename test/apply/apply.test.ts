@@ -284,7 +284,7 @@ describe('options', () => {
   })
 
   test.each<[object, string]>([
-    [{ keepWeight: true }, "options has no field 'keepWeight': did you mean 'keepWeights'?"],
+    [{ keepWeight: true }, "options have no field 'keepWeight': did you mean 'keepWeights'?"],
     [{ prune: 'yes' }, "prune must be true or false, got 'yes'"],
     [{ allow: ['edit-server', 'add-servers'] }, "allow[1] must be one of 'add-service'"],
     [{ maxDeletions: -1 }, 'maxDeletions must be a whole number 0 to'],

@@ -78,9 +78,9 @@ describe('saveToFile', () => {
 
   test.each<[object | null, string]>([
     [null, 'options must be an object, got null'],
-    [{ fromat: 'json' }, "options has no field 'fromat': did you mean 'format'?"],
-    [{ loss: 1 }, "options has no field 'loss': did you mean 'onLoss'?"],
-    [{ other: 1 }, "options has no field 'other', only 'format', 'onLoss', 'timeouts'"],
+    [{ fromat: 'json' }, "options have no field 'fromat': did you mean 'format'?"],
+    [{ loss: 1 }, "options have no field 'loss': did you mean 'onLoss'?"],
+    [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'timeouts'"],
     [{ onLoss: true }, 'onLoss must be a function, got true'],
   ])('refuses options %j', async (options, message) => {
     await expect(ipvs.saveToFile(at('a.json'), options as object)).rejects.toThrow(message)
@@ -263,7 +263,7 @@ describe('restoreFromFile', () => {
 
   test.each<[string, object | null, string]>([
     ['nothing', null, 'options must be an object, got null'],
-    ['a name misspelt', { formt: 'json' }, "options has no field 'formt': did you mean 'format'?"],
+    ['a name misspelt', { formt: 'json' }, "options have no field 'formt': did you mean 'format'?"],
     ['another format', { format: 'bogus' }, "format must be one of 'json', 'yaml', 'ipvsadm', got 'bogus'"],
     ['a service', { lookupService: 5 }, 'lookupService must be a function, got 5'],
     ['a host', { lookupHost: {} }, 'lookupHost must be a function, got an object'],

@@ -84,7 +84,7 @@ function fileSystemError(code: string): Error {
 
 const usage: Room = {
   title: 'The command line',
-  about: 'What is wrong with it is exit status 2.',
+  about: 'A wrong command line ends with exit status 2.',
   cases: [
     command('lst'),
     command('list --jsno'),
@@ -313,7 +313,7 @@ const kernels: Room = {
 
 const outputs: Room = {
   title: 'What the command prints',
-  about: 'Tables of what there is.',
+  about: 'Listings.',
   cases: [
     command('list'),
     command('list --stats'),

@@ -35,7 +35,7 @@ function message(...nests: readonly Uint8Array[]): Uint8Array {
 
 const options: Room = {
   title: 'Services, real servers and their options',
-  about: 'What is wrong with an argument is told before anything is sent.',
+  about: 'Arguments are checked before anything is sent.',
   cases: [
     js(`ipvs.addService('tcp/192.0.2.10:80')`),
     js(`ipvs.addService([])`),
@@ -148,7 +148,7 @@ const steps: Room = {
 
 const states: Room = {
   title: 'States',
-  about: 'What is wrong with a state is told with its place in it.',
+  about: 'Errors in a state name the place.',
   cases: [
     js(`ipvs.apply('services: []')`),
     js(`ipvs.apply([])`),
@@ -468,7 +468,7 @@ const replies: Room = {
 
 const reconciling: Room = {
   title: 'Reconciling',
-  about: 'What waiting does not help against ends in `onError`.',
+  about: 'Errors that retrying cannot cure go to `onError`.',
   cases: [
     js(`ipvs.reconcile({ services: [] }, { dryRun: true, onError() {} })`),
     js(`ipvs.reconcile({ services: [] }, {})`),
@@ -487,7 +487,7 @@ const reconciling: Room = {
 
 const files: Room = {
   title: 'Files',
-  about: 'What goes wrong in a file is told with its name.',
+  about: 'Errors in a file name the file.',
   cases: [
     js(`ipvs.saveToFile(5)`),
     js(`ipvs.saveToFile('table')`),

@@ -79,13 +79,13 @@ describe.each(Object.entries(OBJECTS))('a field of %s', (what, [names, make]) =>
     'that is misspelt is told what it may mean: %s for %s',
     async (wrong, name) => {
       const message = await checkState(make({ [wrong]: 1 })).then(() => 'it was taken', messageOf)
-      expect(message).toContain(`${called} has no field '${wrong}': did you mean '${name}'?`)
+      expect(message).toContain(`${called} ${have(called)} no field '${wrong}': did you mean '${name}'?`)
     },
   )
 
   test('that is unknown is told all there are', async () => {
     const message = await checkState(make({ xyz: 1 })).then(() => 'it was taken', messageOf)
-    expect(message).toContain(`${called} has no field 'xyz', only '`)
+    expect(message).toContain(`${called} ${have(called)} no field 'xyz', only '`)
     const list = message.slice(message.indexOf('only '))
     for (const name of names) expect(list).toContain(`'${name}'`)
   })
@@ -208,16 +208,18 @@ describe.each(Object.entries(CALLS))('an option of %s', (_, [names, call]) => {
   test.each(names.flatMap((name) => misspellings(name).map((wrong): [string, string] => [wrong, name])))(
     'that is misspelt is told what it may mean: %s for %s',
     async (wrong, name) => {
-      expect(await refusal({ [wrong]: 1 })).toContain(`has no field '${wrong}': did you mean '${name}'?`)
+      expect(await refusal({ [wrong]: 1 })).toContain(` no field '${wrong}': did you mean '${name}'?`)
     },
   )
 
   test('that is unknown is told all there are', async () => {
     const message = await refusal({ xyz: 1 })
-    const list = message.slice(message.indexOf("has no field 'xyz', only '"))
+    const list = message.slice(message.indexOf(" no field 'xyz', only '"))
     for (const name of names) expect(list).toContain(`'${name}'`)
   })
 })
+
+const have = (called: string): string => (called === 'timeouts' ? 'have' : 'has')
 
 describe('a value in a message', () => {
   test.each<[unknown, string]>([

@@ -530,17 +530,17 @@ describe('objects', () => {
     [
       'the start of a longer name',
       inTimeouts('tcp', 5),
-      "timeouts has no field 'tcp': did you mean 'tcpSeconds'?",
+      "timeouts have no field 'tcp': did you mean 'tcpSeconds'?",
     ],
     [
       'the option of a read',
       inOptions('bigInt', true),
-      "options has no field 'bigInt': did you mean 'bigint'?",
+      "options have no field 'bigInt': did you mean 'bigint'?",
     ],
     [
       'the option of a snapshot',
       (ipvs) => ipvs.snapshot({ stabel: true }),
-      "options has no field 'stabel': did you mean 'stable'?",
+      "options have no field 'stabel': did you mean 'stable'?",
     ],
     [
       'a key whose family would be the default',
@@ -570,7 +570,7 @@ describe('objects', () => {
     [
       'an edit',
       (ipvs) => ipvs.editRealServer(TCP, SERVER, { weigth: 0 }),
-      "changes of a real server has no field 'weigth': did you mean 'weight'?",
+      "changes of a real server have no field 'weigth': did you mean 'weight'?",
     ],
     ['a daemon', inDaemon('syncID', 0), "a sync daemon has no field 'syncID': did you mean 'syncId'?"],
     ['a tunnel', inTunnel('checksums', 'csum'), "tunnel has no field 'checksums': did you mean 'checksum'?"],
@@ -583,7 +583,7 @@ describe('objects', () => {
   test('a field without any likeness is told all there are', async () => {
     const error = await refused(inTimeouts('icmp', 5))
     expect(error.message).toBe(
-      "timeouts has no field 'icmp', only 'tcpSeconds', 'tcpFinSeconds', 'udpSeconds'",
+      "timeouts have no field 'icmp', only 'tcpSeconds', 'tcpFinSeconds', 'udpSeconds'",
     )
     expect((await refused(inOptions('stable', true))).message).toContain("no field 'stable'")
     expect((await refused(inMark('port', 80))).message).toContain("no field 'port'")
@@ -712,7 +712,7 @@ describe('Ipvs.open', () => {
       'a misspelt option',
       { timeout: 5 },
       TypeError,
-      "options has no field 'timeout': did you mean 'timeoutMs'?",
+      "options have no field 'timeout': did you mean 'timeoutMs'?",
     ],
     ['timeoutMs 0', { timeoutMs: 0 }, RangeError, 'timeoutMs must be a whole number 1 to 2147483647, got 0'],
     [
@@ -757,7 +757,7 @@ describe('drain', () => {
     ['waitFor', { waitFor: 'none' }, /^waitFor must be one of 'all', 'active', got 'none'$/],
     ['onProgress', { onProgress: 'log' }, /^onProgress must be a function, got 'log'$/],
     ['signal', { signal: {} }, /^signal must be an AbortSignal, got an object$/],
-    ['a misspelt option', { timeout: 5 }, /^options has no field 'timeout': did you mean 'timeoutMs'\?$/],
+    ['a misspelt option', { timeout: 5 }, /^options have no field 'timeout': did you mean 'timeoutMs'\?$/],
   ])('refuses %s', async (_, options, message) => {
     const transport = new ScriptedTransport()
     const ipvs = await Ipvs.open({ transport })

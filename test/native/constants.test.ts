@@ -34,7 +34,7 @@ const LEFT_OUT: readonly RegExp[] = [
   /^IP_VS_STATE_NONE$/,
   // Second names of SCHED1 and SCHED2.
   /^IP_VS_SVC_F_SCHED_SH_(FALLBACK|PORT)$/,
-  // Lengths, which validate.ts has, and the version that native.ts sends.
+  // Lengths, which ranges.ts has, and the version that native.ts sends.
   /_MAXLEN$/,
   /^IPVS_GENL_VERSION$/,
   // Which header it was.
@@ -78,7 +78,7 @@ describe('numbers of the header', () => {
     expect(header.IP_VS_SVC_F_SCHED_SH_PORT).toBe(ours.ServiceFlag.SCHED2)
   })
 
-  test('lengths and version are those that validate.ts and native.ts have', () => {
+  test('lengths and version are those that ranges.ts and native.ts have', () => {
     expect(header).toMatchObject({
       IP_VS_SCHEDNAME_MAXLEN: 16,
       IP_VS_IFNAME_MAXLEN: 16,

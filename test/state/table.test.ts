@@ -74,7 +74,7 @@ describe('a state without services', () => {
     )
     expect((await planStates(timeouts, timeouts)).steps).toEqual([])
     await expect(restrictState(timeouts, { fwmarks: [1] })).rejects.toThrow(
-      'a state without services has nothing inside a scope',
+      'a state without services cannot be restricted to a scope',
     )
   })
 

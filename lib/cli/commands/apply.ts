@@ -35,7 +35,7 @@ export function withKeepGoing(command: Command): Command {
 
 export const apply: CommandDefinition = {
   name: 'apply',
-  description: 'Make the table equal to a state. If a step fails, all of them are undone.',
+  description: 'Make the table equal to a state. If a step fails, everything is undone.',
   examples: [
     'ipvs apply web.yaml',
     'ipvs apply web.yaml --yes --max-deletions 2',
@@ -133,7 +133,7 @@ function reportFailed(run: Run, { steps, failed }: ApplyResult): void {
   const done = steps.length - failed.length
   run.complain({
     status: STATUS.failed,
-    message: `${String(failed.length)} of ${String(steps.length)} steps failed; ${done === 1 ? '1 was' : `${String(done)} were`} done`,
+    message: `${String(done)} of ${String(steps.length)} steps done, ${String(failed.length)} failed or skipped`,
   })
 }
 

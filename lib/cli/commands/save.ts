@@ -64,7 +64,9 @@ export const save: CommandDefinition = {
         else await ipvs.saveToFile(file, { ...parts, ...how })
       } catch (error) {
         if (error instanceof TypeError && format === 'ipvsadm')
-          throw new UsageError(`${error.message} Or give --lossy.`)
+          throw new UsageError(
+            error.message.replace('or give onLoss to write the rest', 'or give --lossy to leave it out'),
+          )
         throw fileError('write', file ?? '', asUsage(error))
       }
     })
