@@ -64,6 +64,8 @@ import type { PlanOptions } from './state/goal.ts'
 import type { Plan } from './state/plan.ts'
 import type { RunnableStep } from './state/steps.ts'
 
+/** The face of the library. Long for its documentation: each method is a line or two. */
+
 /** A virtual service with its real servers. */
 export interface SnapshotEntry<N extends Counter = number> {
   readonly service: Service<N>

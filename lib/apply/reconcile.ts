@@ -16,6 +16,8 @@ import { ApplyError } from './errors.ts'
 import { readCheckedState } from './files.ts'
 import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
 
+/** A loop that keeps a table as a state wants it. One file: its source, its timing and its end depend on one another. */
+
 /**
  * Where the wanted state comes from: a state; a function that is called before
  * each run and returns a state or its text; or a file that is read before each

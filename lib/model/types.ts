@@ -1,3 +1,8 @@
+/**
+ * The library's data: keys, specs, changes, states. One file, because the types
+ * refer to one another, and a reader looks all of them up in one place.
+ */
+
 /** Address family of a virtual service or a real server. */
 export type Family = 'ipv4' | 'ipv6'
 

@@ -69,11 +69,13 @@ import type {
 } from './types.ts'
 
 /**
- * Misuse becomes TypeError or RangeError here, before a byte is made: the field,
- * the value and what it may be. What passes needs no further check.
+ * Misuse becomes TypeError or RangeError here, before a byte is made: the error
+ * names the field, the value and its range. A value that passes needs no further
+ * check. Values are checked without trust in types: callers may be JavaScript,
+ * and specs are often read from files.
  *
- * Values are checked as if TypeScript had not been there: callers may be
- * JavaScript, and specs are often read from files.
+ * One file, because a service, its real servers and its daemons are checked by
+ * the same few rules, and by the two sets of limits.
  */
 
 export const SERVICE_FIELDS: readonly string[] = namesOf<ServiceSettings>({
