@@ -53,7 +53,7 @@ export function withGuards(command: Command): Command {
       'refuse to delete more services and real servers than this',
       wholeNumber,
     )
-    .option('--force', 'override --max-deletions, and allow a service to be left without real servers')
+    .option('--force', 'override --max-deletions, and allow a service to lose its last live real server')
     .option(
       '--drain <seconds>',
       'give the connections of real servers that are removed this long to end',

@@ -65,9 +65,8 @@ export type Scheduler =
  * 'sh-port' are flags 1 and 2 of scheduler sh, 'mh-fallback' and 'mh-port'
  * those of mh; with every other scheduler, and for flag 3, the plain names hold.
  *
- * A number is all flags of the service that have no name, a multiple of 64 up
- * to 4294967232: they are read, and a state may have them, but nothing else that
- * is written.
+ * A number holds all flags without a name: a multiple of 64 up to 4294967232.
+ * Reads return it, and only a state may write it.
  */
 export type SchedulerFlag =
   'flag-1' | 'flag-2' | 'flag-3' | 'sh-fallback' | 'sh-port' | 'mh-fallback' | 'mh-port' | number
@@ -364,8 +363,8 @@ export type StateService = ServiceSpec & {
 
 /**
  * A table as plain data: `save()` gives one, and `restore()`, `plan()` and
- * `apply()` take one. A part that is absent is left as it is; at least one is
- * there.
+ * `apply()` take one. A part that is absent is left as it is; at least one must
+ * be present.
  *
  * A state may say all that a kernel can hold, for it may have been read from one
  * that other programs wrote to: service port 0 without persistence, persistence
@@ -376,7 +375,7 @@ export type StateService = ServiceSpec & {
 export interface State {
   /** Version of this format. 1 is the default and the only one. */
   readonly version?: 1
-  /** All there are, or all inside of a scope: an empty list says that there are none. */
+  /** All services, or all inside the scope; an empty list means none. */
   readonly services?: readonly StateService[]
   readonly timeouts?: Partial<Timeouts>
   /** The running sync daemons; an empty list says that none runs. */
@@ -385,7 +384,7 @@ export interface State {
   readonly sysctls?: Readonly<Record<string, string | number>>
 }
 
-/** A state that was read of a director: it has services, and strings for sysctls. */
+/** A state that was read from a director: it has services, and strings for sysctls. */
 export interface SavedState extends State {
   readonly services: readonly StateService[]
   readonly sysctls?: Readonly<Record<string, string>>

@@ -59,7 +59,7 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
   const fields = check.object(plan, 'a plan')
   for (const name of ['steps', 'starved', 'reordered']) {
     if (Array.isArray(fields[name])) continue
-    throw new TypeError(`a plan has ${name}; this has none: give all that plan() gave, and await it first`)
+    throw new TypeError(`this is not a complete plan: ${name} is missing. Pass the result of plan(), awaited`)
   }
   const color = check.flag(options.color ?? false, 'color')
   const groups = new Map<string, Group>()
@@ -214,7 +214,7 @@ function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): s
   }
 }
 
-/** A field's name as prose has it, and its value; '' where it is as by default. */
+/** A field's name as prose has it, and its value; '' if it has its default. */
 type Field = readonly [name: string, value: string]
 
 function field([name, value]: readonly [string, number | string]): Field {
@@ -260,7 +260,7 @@ function daemonFields({ state: _, ...rest }: SyncDaemonSpec): readonly Field[] {
   return Object.entries(rest).map(field)
 }
 
-/** What is not as by default: 'scheduler wrr, onePacket yes'. */
+/** The fields that do not have their default: 'scheduler wrr, onePacket yes'. */
 function present(fields: readonly Field[]): string {
   return fields
     .filter(([, value]) => value !== '')

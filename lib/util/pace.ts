@@ -1,6 +1,7 @@
 /**
- * Long work on the JS thread in slices: `if (pace.due()) await pace.rest()`
- * after each small step lets timers and sockets have their turn.
+ * Long work on the JS thread in slices, for loops that are not over a list:
+ * `if (pace.due()) await pace.rest()` after each step lets timers and sockets
+ * have their turn. For a list, `slices()` does it.
  */
 export class Pace {
   /** When the slice began. 0: short work never looks at the clock. */

@@ -53,7 +53,7 @@ function refuseSpecial(stats: Stats, path: string): void {
   throw fileSystemError(
     'EINVAL',
     path,
-    `is ${kind}, not a regular file, and was not read; what a pipe brings can be given as /dev/stdin`,
+    `is ${kind}, not a regular file, and was not read; to read from a pipe, use /dev/stdin`,
   )
 }
 

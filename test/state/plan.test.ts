@@ -539,14 +539,16 @@ describe('formatPlan', () => {
 
   test('refuses half a plan', async () => {
     await expect(formatPlan({ steps: [] } as never)).rejects.toThrow(
-      'a plan has starved; this has none: give all that plan() gave, and await it first',
+      'this is not a complete plan: starved is missing. Pass the result of plan(), awaited',
     )
   })
 
   test.each([undefined, web(real(1)), Promise.resolve({ steps: [] })])(
     'refuses what is no plan',
     async (plan) => {
-      await expect(formatPlan(plan as never)).rejects.toThrow(/^a plan (has steps|must be an object)/)
+      await expect(formatPlan(plan as never)).rejects.toThrow(
+        /^(this is not a complete plan: steps is missing|a plan must be an object)/,
+      )
     },
   )
 
