@@ -502,11 +502,14 @@ export class Ipvs {
 
   /**
    * Lists the connections that the kernel remembers, including the templates of
-   * persistence, in the kernel's order. Reads them when the loop begins, up to
-   * 256 MiB of text (about two and a half million connections). Not a snapshot:
-   * the kernel goes on meanwhile. Needs no capability.
+   * persistence, in the kernel's order. Reads them while the loop runs, about a
+   * thousand at a time, so a list of any length needs little memory. Not a snapshot:
+   * connections come and go meanwhile. Other calls are not held up. Leaving the loop
+   * frees what it holds; `close()` ends it with EBADF. Needs no capability.
    *
-   * @throws {IpvsError} EFBIG if there are more connections than that.
+   * Before Linux 6.14 the kernel walks through its whole table for each 4 KB of the
+   * list: the time grows with the square of the number of connections, and where
+   * connections end meanwhile, some others are skipped.
    */
   connections(options: RequestOptions = {}): AsyncGenerator<Connection, void, undefined> {
     return readConnections(this.#session, options)

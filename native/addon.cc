@@ -14,6 +14,7 @@
 
 #include "genl_socket.h"
 #include "header_constants.h"
+#include "netns.h"
 
 namespace ipvs {
 namespace {
@@ -24,8 +25,8 @@ constexpr size_t kMinExternalBytes = 32 << 10;
 
 constexpr size_t kMaxFamilyLength = 15;  // GENL_NAMSIZ - 1
 constexpr double kMaxTimeoutMs = 2147483647;
-// Longest file that readFile() takes: 2^28.
-constexpr double kMaxFileBytes = 268435456;
+// Most bytes that one read of a file asks for: 2^20.
+constexpr double kMaxReadBytes = 1048576;
 constexpr uint32_t kMaxAttribute = 0x3fff;
 
 // ---- Node-API. The rest of the file calls it only through this part.
@@ -68,8 +69,8 @@ class Js {
   }
 
   // An ArrayBuffer of the bytes of `owner`, which moving it does not move. Many
-  // bytes are not copied (a list of connections may be hundreds of megabytes): the
-  // owner then lives until the ArrayBuffer is detached or collected.
+  // bytes are not copied: the owner then lives until the ArrayBuffer is detached or
+  // collected.
   template <typename Owner>
   Value ArrayBuffer(uint8_t* bytes, size_t size, Owner owner) const;
 
@@ -121,6 +122,19 @@ class Js {
     return Made(napi_get_named_property, object, name);
   }
   Value Get(Value array, uint32_t index) const { return Made(napi_get_element, array, index); }
+
+  // The T behind an instance of its class. nullptr if it is not one.
+  template <typename T>
+  T* Unwrap(Value instance) const {
+    bool is_one = false;
+    void* object;
+    if (!IsObject(instance) ||
+        napi_check_object_type_tag(env_, instance, &T::kTypeTag, &is_one) != napi_ok || !is_one ||
+        napi_unwrap(env_, instance, &object) != napi_ok) {
+      return nullptr;
+    }
+    return static_cast<T*>(object);
+  }
 
   // Takes an ArrayBuffer's bytes from JavaScript. False if it is not one.
   bool Detach(Value buffer) const {
@@ -270,7 +284,8 @@ class Call : public Js {
   template <typename T, Value (T::*method)(const Call&)>
   static napi_value Invoke(napi_env env, napi_callback_info info) {
     const Call call(env, info);
-    T* const object = call.Unwrap<T>();
+    // V8 lets only instances of the class call its methods.
+    T* const object = call.Unwrap<T>(call.this_);
     return call.ValueOrThrow(object != nullptr ? (object->*method)(call) : nullptr);
   }
 
@@ -280,15 +295,7 @@ class Call : public Js {
     const auto finalize = [](napi_env, void* data, void*) { delete static_cast<T*>(data); };
     if (napi_wrap(env_, this_, object.get(), finalize, nullptr, nullptr) != napi_ok) return nullptr;
     object.release();
-    return this_;
-  }
-
-  // V8 lets only instances of the class call its methods.
-  template <typename T>
-  T* Unwrap() const {
-    void* object;
-    if (napi_unwrap(env_, this_, &object) != napi_ok) return nullptr;
-    return static_cast<T*>(object);
+    return napi_type_tag_object(env_, this_, &T::kTypeTag) == napi_ok ? this_ : nullptr;
   }
 
   Value arguments_[kArguments] = {};
@@ -481,6 +488,10 @@ std::optional<std::string> ToPath(Js js, Value value, const char* message) {
   return path;
 }
 
+std::optional<double> ToReadBytes(Js js, Value value) {
+  return ToWhole(js, value, 0, kMaxReadBytes, "maxBytes must be a whole number from 0 to 1048576");
+}
+
 std::optional<GenlSocket::Options> ToOptions(Js js, Value value) {
   if (!js.IsObject(value)) return js.ThrowTypeError("options must be an object");
   const Value family = js.Get(value, "family");
@@ -547,21 +558,74 @@ class Requests {
 
 // ---- Work on libuv's pool threads.
 
-// Shared by a Socket and its task: the task may outlive the Socket, which is
-// collected when JavaScript has dropped it. `busy` and `closed` are for the JS
-// thread alone. `genl` is the task's while `busy` is set, else the JS thread's;
-// queueing a task and finishing it order the two.
+// Shared by an object of JavaScript and its task: the task may outlive the object,
+// which is collected when JavaScript has dropped it. `busy` and `closed` are for the
+// JS thread alone. `genl` or `file` is the task's while `busy` is set, else the JS
+// thread's; queueing a task and finishing it order the two.
 struct SocketState {
+  static constexpr char kBusy[] = "the socket has a call in flight";
+  static constexpr char kClosed[] = "the socket is closed";
+  static constexpr char kNotOpen[] = "the socket is not open";
+
+  bool is_open() const { return genl != nullptr; }
+  void Free() { genl.reset(); }
+
   GenlSocket::Options options;
   std::unique_ptr<GenlSocket> genl;
   bool busy = false;
   bool closed = false;
 };
 
-template <typename Work>
-class SocketTask final : public Task {
+struct FileState {
+  static constexpr char kBusy[] = "the file has a call in flight";
+  static constexpr char kClosed[] = "the file is closed";
+  static constexpr char kNotOpen[] = "the file is not open";
+
+  bool is_open() const { return static_cast<bool>(file); }
+  void Free() { file.Reset(); }
+
+  std::string path;
+  std::shared_ptr<const UniqueFd> netns;
+  UniqueFd file;
+  bool busy = false;
+  bool closed = false;
+};
+
+// Each of these two is false after it has thrown.
+template <typename State>
+bool CheckIdle(Js js, const State& state) {
+  if (state.closed) {
+    js.ThrowError(State::kClosed);
+    return false;
+  }
+  if (state.busy) {
+    js.ThrowError(State::kBusy);
+    return false;
+  }
+  return true;
+}
+
+template <typename State>
+bool CheckOpen(Js js, const State& state) {
+  if (!CheckIdle(js, state)) return false;
+  if (!state.is_open()) {
+    js.ThrowError(State::kNotOpen);
+    return false;
+  }
+  return true;
+}
+
+// A task in flight frees it when it is done.
+template <typename State>
+void Close(State* state) {
+  state->closed = true;
+  if (!state->busy) state->Free();
+}
+
+template <typename State, typename Work>
+class StateTask final : public Task {
  public:
-  SocketTask(std::shared_ptr<SocketState> state, Work work)
+  StateTask(std::shared_ptr<State> state, Work work)
       : state_(std::move(state)), work_(std::move(work)) {}
 
  private:
@@ -569,22 +633,22 @@ class SocketTask final : public Task {
 
   Value Finish(Js js) override {
     state_->busy = false;
-    if (state_->closed) state_->genl.reset();
+    if (state_->closed) state_->Free();
     return ToValue(js, std::move(*result_));
   }
 
-  const std::shared_ptr<SocketState> state_;
+  const std::shared_ptr<State> state_;
   const Work work_;
   std::optional<std::invoke_result_t<const Work&>> result_;
 };
 
 // Calls `work()` on a pool thread. Returns a promise of ToValue() of its result.
-// `work` owns everything that it reads, and touches no JavaScript. `state` is that
-// of the socket, which is busy meanwhile.
-template <typename Work>
-Value RunOnPool(Js js, const char* name, const std::shared_ptr<SocketState>& state, Work work) {
+// `work` owns everything that it reads, and touches no JavaScript. `state` is busy
+// meanwhile.
+template <typename State, typename Work>
+Value RunOnPool(Js js, const char* name, const std::shared_ptr<State>& state, Work work) {
   const Value promise =
-      Task::Start(js, name, std::make_unique<SocketTask<Work>>(state, std::move(work)));
+      Task::Start(js, name, std::make_unique<StateTask<State, Work>>(state, std::move(work)));
   // The task finishes on this thread, so not yet.
   if (promise != nullptr) state->busy = true;
   return promise;
@@ -594,6 +658,8 @@ Value RunOnPool(Js js, const char* name, const std::shared_ptr<SocketState>& sta
 
 class Socket {
  public:
+  static constexpr napi_type_tag kTypeTag = {0x0e0c6f5d2b9f4a31, 0x9d54c1a7e8b3620f};
+
   static Value Define(Js js) {
     return Call::Class<Socket>(js, "Socket",
                                {Call::Method<Socket, &Socket::Open>("open"),
@@ -601,7 +667,6 @@ class Socket {
                                 Call::Method<Socket, &Socket::Dump>("dump"),
                                 Call::Method<Socket, &Socket::DumpOfDumps>("dumpOfDumps"),
                                 Call::Method<Socket, &Socket::Release>("release"),
-                                Call::Method<Socket, &Socket::ReadFile>("readFile"),
                                 Call::Method<Socket, &Socket::ReadFiles>("readFiles"),
                                 Call::Method<Socket, &Socket::WriteFile>("writeFile"),
                                 Call::Method<Socket, &Socket::Close>("close")});
@@ -612,14 +677,16 @@ class Socket {
     return options ? std::unique_ptr<Socket>(new Socket(std::move(*options))) : nullptr;
   }
 
+  const SocketState& state() const { return *state_; }
+
  private:
   explicit Socket(GenlSocket::Options options) : state_(std::make_shared<SocketState>()) {
     state_->options = std::move(options);
   }
 
   Value Open(const Call& call) {
-    if (!CheckIdle(call)) return nullptr;
-    if (state_->genl) {
+    if (!CheckIdle(call, *state_)) return nullptr;
+    if (state_->is_open()) {
       call.ThrowError("the socket is open already");
       return nullptr;
     }
@@ -632,7 +699,7 @@ class Socket {
   }
 
   Value Batch(const Call& call) {
-    if (!CheckOpen(call)) return nullptr;
+    if (!CheckOpen(call, *state_)) return nullptr;
     const std::optional<double> count =
         ToWhole(call, call[1], 0, UINT32_MAX, "count must be a whole number from 0 to 4294967295");
     if (!count) return nullptr;
@@ -645,7 +712,7 @@ class Socket {
   }
 
   Value Dump(const Call& call) {
-    if (!CheckOpen(call)) return nullptr;
+    if (!CheckOpen(call, *state_)) return nullptr;
     std::optional<Requests> request = Requests::From(call, call[0], 1);
     if (!request) return nullptr;
     return RunOnPool(call, "ipvs.dump", state_, [state = state_, request = std::move(*request)] {
@@ -654,7 +721,7 @@ class Socket {
   }
 
   Value DumpOfDumps(const Call& call) {
-    if (!CheckOpen(call)) return nullptr;
+    if (!CheckOpen(call, *state_)) return nullptr;
     std::optional<Requests> outer = Requests::From(call, call[0], 1);
     if (!outer) return nullptr;
     const std::optional<double> command = ToWhole(
@@ -683,21 +750,6 @@ class Socket {
     return call.Undefined();
   }
 
-  Value ReadFile(const Call& call) {
-    if (!CheckOpen(call)) return nullptr;
-    std::optional<std::string> path = ToPath(call, call[0], "path must be a path");
-    if (!path) return nullptr;
-    const std::optional<double> max_bytes =
-        ToWhole(call, call[1], 0, kMaxFileBytes,
-                "maxBytes must be a whole number from 0 to 268435456");
-    if (!max_bytes) return nullptr;
-    return RunOnPool(
-        call, "ipvs.readFile", state_,
-        [state = state_, path = std::move(*path), max_bytes = static_cast<size_t>(*max_bytes)] {
-          return state->genl->ReadFile(path, max_bytes);
-        });
-  }
-
   Value ReadFiles(const Call& call) {
     const std::optional<uint32_t> count = call.ArrayLength(call[0]);
     if (!count) {
@@ -711,12 +763,10 @@ class Socket {
       if (!path) return nullptr;
       paths.push_back(std::move(*path));
     }
-    const std::optional<double> max_bytes =
-        ToWhole(call, call[1], 0, kMaxFileBytes,
-                "maxBytes must be a whole number from 0 to 268435456");
+    const std::optional<double> max_bytes = ToReadBytes(call, call[1]);
     if (!max_bytes) return nullptr;
     // Last: a getter of the array may have closed this, or begun another call.
-    if (!CheckOpen(call)) return nullptr;
+    if (!CheckOpen(call, *state_)) return nullptr;
     return RunOnPool(
         call, "ipvs.readFiles", state_,
         [state = state_, paths = std::move(paths), max_bytes = static_cast<size_t>(*max_bytes)] {
@@ -725,7 +775,7 @@ class Socket {
   }
 
   Value WriteFile(const Call& call) {
-    if (!CheckOpen(call)) return nullptr;
+    if (!CheckOpen(call, *state_)) return nullptr;
     std::optional<std::string> path = ToPath(call, call[0], "path must be a path");
     if (!path) return nullptr;
     std::optional<std::string> content = call.AsString(call[1]);
@@ -740,34 +790,71 @@ class Socket {
   }
 
   Value Close(const Call& call) {
-    state_->closed = true;
-    // Otherwise the task does it when it is done.
-    if (!state_->busy) state_->genl.reset();
+    ipvs::Close(state_.get());
     return call.Undefined();
   }
 
-  bool CheckIdle(Js js) {
-    if (state_->closed) {
-      js.ThrowError("the socket is closed");
-      return false;
-    }
-    if (state_->busy) {
-      js.ThrowError("the socket has a call in flight");
-      return false;
-    }
-    return true;
-  }
-
-  bool CheckOpen(Js js) {
-    if (!CheckIdle(js)) return false;
-    if (!state_->genl) {
-      js.ThrowError("the socket is not open");
-      return false;
-    }
-    return true;
-  }
-
   const std::shared_ptr<SocketState> state_;
+};
+
+class File {
+ public:
+  static constexpr napi_type_tag kTypeTag = {0x5b7d10c94e6a4f28, 0x8a3f92d6071bce54};
+
+  static Value Define(Js js) {
+    return Call::Class<File>(js, "File",
+                             {Call::Method<File, &File::Open>("open"),
+                              Call::Method<File, &File::Read>("read"),
+                              Call::Method<File, &File::Close>("close")});
+  }
+
+  static std::unique_ptr<File> New(const Call& call) {
+    const Socket* const socket = call.Unwrap<Socket>(call[0]);
+    if (socket == nullptr) {
+      call.ThrowTypeError("socket must be a Socket");
+      return nullptr;
+    }
+    std::optional<std::string> path = ToPath(call, call[1], "path must be a path");
+    if (!path || !CheckOpen(call, socket->state())) return nullptr;
+    return std::unique_ptr<File>(new File(std::move(*path), socket->state().genl->netns()));
+  }
+
+ private:
+  File(std::string path, std::shared_ptr<const UniqueFd> netns)
+      : state_(std::make_shared<FileState>()) {
+    state_->path = std::move(path);
+    state_->netns = std::move(netns);
+  }
+
+  Value Open(const Call& call) {
+    if (!CheckIdle(call, *state_)) return nullptr;
+    if (state_->is_open()) {
+      call.ThrowError("the file is open already");
+      return nullptr;
+    }
+    return RunOnPool(call, "ipvs.openFile", state_, [state = state_]() -> Status {
+      Result<UniqueFd> file = OpenFile(state->path, *state->netns);
+      if (!file.ok()) return file.TakeFailure();
+      state->file = std::move(file.value());
+      return {};
+    });
+  }
+
+  Value Read(const Call& call) {
+    const std::optional<double> max_bytes = ToReadBytes(call, call[0]);
+    if (!max_bytes || !CheckOpen(call, *state_)) return nullptr;
+    return RunOnPool(call, "ipvs.readFile", state_,
+                     [state = state_, max_bytes = static_cast<size_t>(*max_bytes)] {
+                       return ReadPiece(state->file, max_bytes);
+                     });
+  }
+
+  Value Close(const Call& call) {
+    ipvs::Close(state_.get());
+    return call.Undefined();
+  }
+
+  const std::shared_ptr<FileState> state_;
 };
 
 Value Fill(Js js, Value exports) {
@@ -777,6 +864,7 @@ Value Fill(Js js, Value exports) {
   }
   Object addon(js, exports);
   addon.Set("Socket", Socket::Define(js));
+  addon.Set("File", File::Define(js));
   addon.Set("constants", constants.value());
   return addon.value();
 }
@@ -784,7 +872,7 @@ Value Fill(Js js, Value exports) {
 }  // namespace
 
 // Each environment that loads the addon, such as a worker, has its own instance:
-// there is no state except that of sockets.
+// there is no state except that of sockets and files.
 NAPI_MODULE_INIT() {
   const Js js(env);
   return js.ValueOrThrow(Fill(js, exports));

@@ -123,7 +123,7 @@ Result<std::unique_ptr<GenlSocket>> GenlSocket::Open(const Options& options) {
   if (!socket.ok()) return socket.TakeFailure();
   auto genl = std::make_unique<GenlSocket>(std::move(socket.value()), options.family,
                                            options.timeout_ms);
-  genl->netns_ = std::move(opened.value().netns);
+  genl->netns_ = std::make_shared<const UniqueFd>(std::move(opened.value().netns));
   Status status = genl->ResolveFamily();
   if (!status.ok()) return status.TakeFailure();
   return genl;
@@ -166,17 +166,13 @@ void GenlSocket::DrainLeftovers() {
   } while (deadline.RemainingMs() > 0);
 }
 
-Result<std::vector<uint8_t>> GenlSocket::ReadFile(const std::string& path, size_t max_bytes) const {
-  return ipvs::ReadFile(path, netns_, max_bytes);
-}
-
 std::vector<Result<std::vector<uint8_t>>> GenlSocket::ReadFiles(
     const std::vector<std::string>& paths, size_t max_bytes) const {
-  return ipvs::ReadFiles(paths, netns_, max_bytes);
+  return ipvs::ReadFiles(paths, *netns_, max_bytes);
 }
 
 Status GenlSocket::WriteFile(const std::string& path, const std::string& content) const {
-  return ipvs::WriteFile(path, netns_, content);
+  return ipvs::WriteFile(path, *netns_, content);
 }
 
 Status GenlSocket::ResolveFamily() {

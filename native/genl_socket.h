@@ -84,9 +84,11 @@ class GenlSocket {
   // that fails ends the call.
   DumpResult DumpOfDumps(Bytes outer, uint8_t inner_command, uint16_t attribute);
 
+  // The namespace of the socket. No file: that of the process.
+  const std::shared_ptr<const UniqueFd>& netns() const { return netns_; }
+
   // Reads files of at most `max_bytes` each, or writes one, in the socket's
   // network namespace: see netns.h.
-  Result<std::vector<uint8_t>> ReadFile(const std::string& path, size_t max_bytes) const;
   std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
                                                       size_t max_bytes) const;
   Status WriteFile(const std::string& path, const std::string& content) const;
@@ -135,8 +137,8 @@ class GenlSocket {
   DumpResult DumpWithRetry(Run run);
 
   NetlinkSocket socket_;
-  // The namespace of the socket. None: that of the process.
-  UniqueFd netns_;
+  // Shared with the files that were opened in it, which may outlive the socket.
+  std::shared_ptr<const UniqueFd> netns_ = std::make_shared<UniqueFd>();
   std::string family_;
   int timeout_ms_;
   uint16_t family_id_ = 0;

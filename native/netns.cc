@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstring>
 #include <functional>
 
@@ -18,8 +17,6 @@
 
 namespace ipvs {
 namespace {
-
-constexpr size_t kFirstReadBytes = 64 * 1024;
 
 extern "C" void* RunWork(void* work) {
   (*static_cast<std::function<void()>*>(work))();
@@ -84,29 +81,20 @@ Result<SocketInNamespace> OpenInNewNamespace() {
   return SocketInNamespace{std::move(socket.value()), std::move(netns)};
 }
 
-Result<std::vector<uint8_t>> ReadHere(const std::string& path, size_t max_bytes) {
+// O_NONBLOCK: the path may be that of a FIFO, and opening that waits for its other
+// end.
+Result<UniqueFd> OpenHere(const std::string& path) {
   UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!file) return Failure{errno, "open", {}};
-  // In one read if the file gives everything at once: many files of /proc change
-  // from read to read.
-  std::vector<uint8_t> bytes(std::min(max_bytes + 1, kFirstReadBytes));
-  size_t size = 0;
-  for (;;) {
-    if (size == bytes.size()) {
-      // One byte more than is allowed, to see that there is more.
-      if (size > max_bytes) return Failure{EFBIG, "read", {}};
-      bytes.resize(std::min(max_bytes + 1, 2 * size));
-    }
-    const ssize_t got = read(file.get(), bytes.data() + size, bytes.size() - size);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return Failure{errno, "read", {}};
-    }
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
-  }
-  if (size > max_bytes) return Failure{EFBIG, "read", {}};
-  bytes.resize(size);
+  return file;
+}
+
+Result<std::vector<uint8_t>> ReadHere(const std::string& path, size_t max_bytes) {
+  const Result<UniqueFd> file = OpenHere(path);
+  if (!file.ok()) return file.failure();
+  // One byte more than is allowed, to see that there is more.
+  Result<std::vector<uint8_t>> bytes = ReadPiece(file.value(), max_bytes + 1);
+  if (bytes.ok() && bytes.value().size() > max_bytes) return Failure{EFBIG, "read", {}};
   return bytes;
 }
 
@@ -124,11 +112,10 @@ Status WriteHere(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-// O_NONBLOCK: the path may be that of a FIFO, and opening that waits for its other
-// end.
 Result<SocketInNamespace> OpenInNamespace(const std::string& path) {
-  UniqueFd netns(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!netns) return Failure{errno, kNetnsOperation, {}};
+  Result<UniqueFd> file = OpenHere(path);
+  if (!file.ok()) return Failure{file.failure().error, kNetnsOperation, {}};
+  UniqueFd netns = std::move(file.value());
   Result<UniqueFd> socket = UniqueFd();
   Status status = RunInNamespace(netns, [&] { socket = OpenGenericNetlink(); });
   if (!status.ok()) return status.TakeFailure();
@@ -143,9 +130,27 @@ Result<SocketInNamespace> OpenInScratchNamespace() {
   return result;
 }
 
-Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
-                                      size_t max_bytes) {
-  return std::move(ReadFiles({path}, netns, max_bytes)[0]);
+Result<UniqueFd> OpenFile(const std::string& path, const UniqueFd& netns) {
+  Result<UniqueFd> file = UniqueFd();
+  Status status = RunInNamespace(netns, [&] { file = OpenHere(path); });
+  if (!status.ok()) return status.TakeFailure();
+  return file;
+}
+
+Result<std::vector<uint8_t>> ReadPiece(const UniqueFd& file, size_t max_bytes) {
+  std::vector<uint8_t> bytes(max_bytes);
+  size_t size = 0;
+  while (size < max_bytes) {
+    const ssize_t got = read(file.get(), bytes.data() + size, max_bytes - size);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return Failure{errno, "read", {}};
+    }
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  bytes.resize(size);
+  return bytes;
 }
 
 std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,

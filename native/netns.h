@@ -28,14 +28,17 @@ Result<SocketInNamespace> OpenInNamespace(const std::string& path);
 // accepts no address as unicast. The namespace ends when both files are closed.
 Result<SocketInNamespace> OpenInScratchNamespace();
 
-// The content of a file as a thread in the network namespace `netns` sees it, or
-// the calling thread if that is empty. EFBIG above `max_bytes`. A path under
-// /proc/net always shows the namespace of the process's main thread;
+// Opens a file for reading, as a thread in the network namespace `netns` sees it, or
+// the calling thread if that is empty. The file stays that of the namespace. A path
+// under /proc/net always shows the namespace of the process's main thread;
 // /proc/thread-self/net shows the thread's own.
-Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
-                                      size_t max_bytes);
+Result<UniqueFd> OpenFile(const std::string& path, const UniqueFd& netns);
+
+// The next `max_bytes` of an open file. Fewer: it ends there.
+Result<std::vector<uint8_t>> ReadPiece(const UniqueFd& file, size_t max_bytes);
 
 // The contents of several files, in order: the namespace is entered once for all.
+// EFBIG for one of more than `max_bytes`.
 std::vector<Result<std::vector<uint8_t>>> ReadFiles(const std::vector<std::string>& paths,
                                                     const UniqueFd& netns, size_t max_bytes);
 

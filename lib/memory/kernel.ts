@@ -1,6 +1,6 @@
 import { flag, known, object, oneOf, show, whole } from '../model/check.ts'
 import type { ServiceKey } from '../model/types.ts'
-import type { Dump, Failure, Reply, Request, Transport } from '../transport/transport.ts'
+import type { Dump, Failure, OpenFile, Reply, Request, Transport } from '../transport/transport.ts'
 import type { KernelCommand } from './command-names.ts'
 import { type Fault, Faults, type Hook } from './faults.ts'
 import { type Machine } from './machine/machine.ts'
@@ -194,13 +194,8 @@ export class MemoryKernel implements Transport {
   }
 
   /** @hidden */
-  connections(): Promise<Uint8Array | Failure> {
-    return this.#conversation.connections()
-  }
-
-  /** @hidden */
-  totals(): Promise<Uint8Array | Failure> {
-    return this.#conversation.totals()
+  openProcNet(name: string): Promise<OpenFile | Failure> {
+    return this.#conversation.openProcNet(name)
   }
 
   /** @hidden */

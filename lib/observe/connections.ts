@@ -1,6 +1,7 @@
 import { canonicalAddress, formatIPv4 } from '../model/address.ts'
 import { checkOptions } from '../model/check.ts'
 import type { Connection, Protocol, RequestOptions } from '../model/types.ts'
+import { readProcNet } from '../session/proc-net.ts'
 import type { Session } from '../session/session.ts'
 import { Pace } from '../util/pace.ts'
 
@@ -10,32 +11,33 @@ export async function* readConnections(
   options: RequestOptions,
 ): AsyncGenerator<Connection, void, undefined> {
   checkOptions(options, ['signal'])
-  const text = await session.read('connections', (transport) => transport.connections(), options)
+  const parser = new ConnectionParser()
   const pace = new Pace()
-  for (const connection of parseConnections(text)) {
-    yield connection
-    if (pace.due()) await pace.rest()
+  for await (const piece of readProcNet(session, 'connections', 'ip_vs_conn', options)) {
+    for (const connection of parser.parse(piece)) {
+      yield connection
+      if (pace.due()) await pace.rest()
+    }
   }
 }
 
-/**
- * The lines of /proc/net/ip_vs_conn after the first, which names the columns.
- * Skips lines that do not look as ip_vs_conn_seq_show() writes them: a future
- * kernel may add to them, and the last line may be cut off.
- */
-export function* parseConnections(text: Uint8Array): Generator<Connection> {
-  const decoder = new TextDecoder()
-  let start = text.indexOf(NEWLINE) + 1
-  while (start > 0) {
-    const end = text.indexOf(NEWLINE, start)
-    if (end < 0) return
-    const connection = parseLine(decoder.decode(text.subarray(start, end)))
-    if (connection !== undefined) yield connection
-    start = end + 1
+/** Reads the text of /proc/net/ip_vs_conn in pieces, which may end inside a line. */
+export class ConnectionParser {
+  readonly #decoder = new TextDecoder()
+  /** The line that the last piece has not ended. */
+  #rest = ''
+
+  /**
+   * The connections of the lines that end in this piece. Skips lines that do not look
+   * as ip_vs_conn_seq_show() writes them: the first, which names the columns, and those
+   * to which a future kernel adds.
+   */
+  parse(piece: Uint8Array): Connection[] {
+    const lines = (this.#rest + this.#decoder.decode(piece, { stream: true })).split('\n')
+    this.#rest = lines.pop() as string
+    return lines.map(parseLine).filter((connection) => connection !== undefined)
   }
 }
-
-const NEWLINE = 10
 
 /** Protocol, three times address and port, state, seconds; then the engine and its data, which may contain spaces. */
 const LINE =

@@ -1,6 +1,7 @@
 import { Errno } from '../model/errno.ts'
 import { IpvsError } from '../model/errors.ts'
 import type { Counter, CounterOf, ReadOptions, Totals } from '../model/types.ts'
+import { readShortProcNet } from '../session/proc-net.ts'
 import { checkReadOptions } from '../session/reads.ts'
 import type { Session } from '../session/session.ts'
 
@@ -10,8 +11,8 @@ export async function readTotals<B extends boolean>(
   options: ReadOptions<B>,
 ): Promise<Totals<CounterOf<B>>> {
   checkReadOptions(options)
-  const file = await session.read('totals', (transport) => transport.totals(), options)
-  const totals = parseTotals<Counter>(new TextDecoder().decode(file), (digits) =>
+  const text = await readShortProcNet(session, 'totals', 'ip_vs_stats', options)
+  const totals = parseTotals<Counter>(text, (digits) =>
     options.bigint === true ? BigInt(`0x${digits}`) : parseInt(digits, 16),
   )
   if (totals === undefined) throw new IpvsError({ errno: Errno.EBADMSG, command: 'totals' })

@@ -20,7 +20,7 @@ export class Session {
   #closed = false
   #closing: Promise<void> | undefined
   readonly #onClose = new Set<() => void>()
-  /** Operations that pause between requests. close() waits for them. */
+  /** Work outside the queue: operations that pause between requests, and reads of files. close() waits for it. */
   readonly #background = new Set<Promise<unknown>>()
 
   constructor(transport: Transport, queue: RequestQueue = new RequestQueue(transport)) {
@@ -103,13 +103,20 @@ export class Session {
     const forget = this.onClose(() => {
       ending.abort(refusal({ errno: Errno.EBADF }, command))
     })
-    const running = work(new Session(this.#transport, this.#queue), ending.signal)
-    this.#background.add(running)
     try {
-      return await running
+      return await this.inProgress(work(new Session(this.#transport, this.#queue), ending.signal))
     } finally {
-      this.#background.delete(running)
       forget()
+    }
+  }
+
+  /** Waits for work that is not in the queue, as close() then does too. */
+  async inProgress<T>(work: Promise<T>): Promise<T> {
+    this.#background.add(work)
+    try {
+      return await work
+    } finally {
+      this.#background.delete(work)
     }
   }
 

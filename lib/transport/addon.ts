@@ -8,6 +8,12 @@
  */
 export interface Addon {
   readonly Socket: new (options: SocketOptions) => AddonSocket
+  /**
+   * A file as it is inside the network namespace of the socket, which is open and has
+   * no call in flight: paths under /proc/sys/net and /proc/thread-self/net differ
+   * between namespaces. The file may outlive the socket.
+   */
+  readonly File: new (socket: AddonSocket, path: string) => AddonFile
   /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of model/constants.ts. */
   readonly constants: Readonly<Record<string, number>>
 }
@@ -99,16 +105,23 @@ export interface AddonSocket {
    */
   release(messages: readonly ArrayBuffer[]): void
   /**
-   * Reads a file of at most `maxBytes` (0 to 2^28) as it is inside the socket's
-   * network namespace: paths under /proc/sys/net and /proc/thread-self/net differ
-   * between namespaces. If the namespace is not that of the process, it is read on
-   * a thread of its own, which then ends.
+   * Reads several whole files of at most `maxBytes` each (0 to 2^20) in one call, as
+   * they are inside the socket's network namespace. If that is not the namespace of
+   * the process, they are read on a thread of their own, which then ends.
    */
-  readFile(path: string, maxBytes: number): Promise<FileContent>
-  /** Reads several files in one call, each as `readFile()` does. */
   readFiles(paths: readonly string[], maxBytes: number): Promise<readonly FileContent[]>
   /** Writes to a file that exists, in one write(2). Resolves with why it could not. */
   writeFile(path: string, content: string): Promise<Failure | undefined>
   /** Closes the socket, once a call in flight has ended. May be called again. */
+  close(): void
+}
+
+/** A file that is read piece by piece. One call is in flight at a time: a second one throws. */
+export interface AddonFile {
+  /** Opens the file. Resolves with why it could not; may then be called again. */
+  open(): Promise<Failure | undefined>
+  /** The next `maxBytes` of the file (0 to 2^20). Fewer: it ends there. */
+  read(maxBytes: number): Promise<FileContent>
+  /** Closes the file, once a call in flight has ended. May be called again. */
   close(): void
 }

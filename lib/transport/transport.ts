@@ -25,10 +25,8 @@ export interface Transport {
   sysctls(names: readonly string[]): Promise<readonly (string | undefined | Failure)[]>
   /** Sets a sysctl of net.ipv4.vs there. Resolves with why it could not. */
   setSysctl(name: string, value: string): Promise<Failure | undefined>
-  /** The text of /proc/net/ip_vs_conn as it is there. */
-  connections(): Promise<Uint8Array | Failure>
-  /** The text of /proc/net/ip_vs_stats as it is there. */
-  totals(): Promise<Uint8Array | Failure>
+  /** Opens a file of /proc/net as it is there, such as 'ip_vs_conn'. */
+  openProcNet(name: string): Promise<OpenFile | Failure>
   /**
    * A transport to the same kernel in a new, empty network namespace, which
    * ends when that transport is closed.
@@ -36,6 +34,17 @@ export interface Transport {
   openScratch(): Promise<Transport | Failure>
   /** Frees its resources. Called once, with nothing in flight. */
   close(): Promise<void>
+}
+
+/**
+ * An open file, independent of the transport that opened it: it is read while other
+ * calls are in flight, and may outlive the transport.
+ */
+export interface OpenFile {
+  /** The next piece, some thousand lines; empty at the end. One call at a time. */
+  read(): Promise<Uint8Array | Failure>
+  /** Frees the file. May be called again, and while it is read. */
+  close(): void
 }
 
 /** A generic netlink request: the IPVS_CMD_* number and its attributes. */

@@ -42,6 +42,12 @@ class TemporaryDirectory {
   std::vector<std::string> files_;
 };
 
+// The whole of one file, of at most so many bytes.
+Result<std::vector<uint8_t>> ReadFile(const std::string& path, const UniqueFd& netns,
+                                      size_t max_bytes) {
+  return std::move(ReadFiles({path}, netns, max_bytes)[0]);
+}
+
 TEST("a network namespace that is none is an error of open or setns") {
   Result<SocketInNamespace> missing = OpenInNamespace("/run/netns/no such namespace");
   REQUIRE(!missing.ok());
@@ -61,6 +67,7 @@ TEST("a FIFO for a network namespace does not hang") {
   // Nor one for a file.
   const Result<std::vector<uint8_t>> read = ReadFile(fifo, {}, 1);
   CHECK(!read.ok() || read.value().empty());
+  CHECK(OpenFile(fifo, {}).ok());
 }
 
 TEST("a scratch namespace is new, has lo up, and leaves the caller where it was") {
@@ -129,6 +136,35 @@ TEST("a file as long as is allowed is read whole, one byte more is EFBIG") {
       CHECK(size == 0 || read.value().back() == 'x');
     }
   }
+}
+
+TEST("a file is read in pieces, which are whole but for the last") {
+  TemporaryDirectory directory;
+  const std::string path = directory.File("file");
+  std::ofstream(path) << "0123456789";
+  const Result<UniqueFd> file = OpenFile(path, {});
+  REQUIRE(file.ok());
+  for (const char* piece : {"0123", "4567", "89", "", ""}) {
+    const Result<std::vector<uint8_t>> read = ReadPiece(file.value(), 4);
+    REQUIRE(read.ok());
+    CHECK_EQ(std::string(read.value().begin(), read.value().end()), std::string(piece));
+  }
+  const Result<UniqueFd> missing = OpenFile(directory.File("missing"), {});
+  REQUIRE(!missing.ok());
+  CHECK_EQ(missing.failure().error, ENOENT);
+}
+
+TEST("a file that is open stays that of its namespace") {
+  if (geteuid() != 0) SKIP("root");
+  Result<SocketInNamespace> fd = OpenInScratchNamespace();
+  if (!fd.ok() && fd.failure().error == EPERM) SKIP("CAP_SYS_ADMIN");
+  REQUIRE(fd.ok());
+  const char* const path = "/proc/thread-self/net/netlink";
+  const Result<UniqueFd> file = OpenFile(path, fd.value().netns);
+  REQUIRE(file.ok());
+  const std::vector<uint8_t> inside = ReadFile(path, fd.value().netns, 65'536).value();
+  CHECK(ReadPiece(file.value(), 65'536).value() == inside);
+  CHECK(ReadFile(path, {}, 1 << 20).value() != inside);
 }
 
 TEST("a file that cannot be read has the errno of open or read") {

@@ -303,15 +303,13 @@ const NAMES: readonly (readonly [string, string])[] = [
 class OddKernel implements Transport {
   readonly #kernel: MemoryKernel
   readonly setSysctl: Transport['setSysctl']
-  readonly connections: Transport['connections']
-  readonly totals: Transport['totals']
+  readonly openProcNet: Transport['openProcNet']
   readonly openScratch: Transport['openScratch']
 
   constructor(kernel: MemoryKernel) {
     this.#kernel = kernel
     this.setSysctl = (name, value) => kernel.setSysctl(name, value)
-    this.connections = () => kernel.connections()
-    this.totals = () => kernel.totals()
+    this.openProcNet = (name) => kernel.openProcNet(name)
     this.openScratch = () => kernel.openScratch()
   }
 

@@ -1,4 +1,4 @@
-import type { Dump, Failure, Reply, Request, Transport } from '../../lib/transport/transport.ts'
+import type { Dump, Failure, OpenFile, Reply, Request, Transport } from '../../lib/transport/transport.ts'
 import { COMMANDS } from './commands.ts'
 
 /** Commands of the kernel that change nothing. */
@@ -77,12 +77,8 @@ export class FailingTransport implements Transport {
     return this.#kernel.sysctls(names)
   }
 
-  connections(): Promise<Uint8Array | Failure> {
-    return this.#kernel.connections()
-  }
-
-  totals(): Promise<Uint8Array | Failure> {
-    return this.#kernel.totals()
+  openProcNet(name: string): Promise<OpenFile | Failure> {
+    return this.#kernel.openProcNet(name)
   }
 
   openScratch(): Promise<Transport | Failure> {

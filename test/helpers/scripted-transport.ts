@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Dump, Failure, Reply, Request, Transport } from '../../lib/transport/transport.ts'
+import type { Dump, Failure, OpenFile, Reply, Request, Transport } from '../../lib/transport/transport.ts'
 import { MACHINE, writer, type Writer } from './bytes.ts'
 
 /**
@@ -19,8 +19,7 @@ export type Call =
     }
   | { readonly kind: 'sysctls'; readonly names: readonly string[] }
   | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
-  | { readonly kind: 'connections' }
-  | { readonly kind: 'totals' }
+  | { readonly kind: 'openProcNet'; readonly name: string }
   | { readonly kind: 'openScratch' }
   | { readonly kind: 'close' }
 
@@ -33,8 +32,10 @@ export class ScriptedTransport implements Transport {
   readonly #standing = new Map<number, Answer>()
   readonly values: Map<string, string | Failure> = new Map<string, string | Failure>()
   scratch: Transport | Failure = { errno: 1 }
-  connectionsText: Uint8Array | Failure = new Uint8Array(0)
-  totalsText: Uint8Array | Failure = new Uint8Array(0)
+  /** The pieces of the files of /proc/net; a failure here is one of opening them. */
+  pieces: readonly (Uint8Array | Failure)[] | Failure = []
+  /** How many of these files were opened and are not closed. */
+  openFiles = 0
   #gate: Promise<void> | undefined
   #open: (() => void) | undefined
   #inFlight = 0
@@ -86,6 +87,8 @@ export class ScriptedTransport implements Transport {
           return ['sysctls', ...call.names].join(' ')
         case 'setSysctl':
           return `setSysctl ${call.name} ${call.value}`
+        case 'openProcNet':
+          return `openProcNet ${call.name}`
         default:
           return call.kind
       }
@@ -124,12 +127,26 @@ export class ScriptedTransport implements Transport {
     })
   }
 
-  connections(): Promise<Uint8Array | Failure> {
-    return this.#cross({ kind: 'connections' }, () => this.connectionsText)
+  openProcNet(name: string): Promise<OpenFile | Failure> {
+    return this.#cross({ kind: 'openProcNet', name }, () =>
+      'errno' in this.pieces ? this.pieces : this.#file([...this.pieces]),
+    )
   }
 
-  totals(): Promise<Uint8Array | Failure> {
-    return this.#cross({ kind: 'totals' }, () => this.totalsText)
+  #file(pieces: (Uint8Array | Failure)[]): OpenFile {
+    let open = true
+    this.openFiles += 1
+    return {
+      read: async () => {
+        if (!open) throw new Error('read after close')
+        await (this.#gate ?? setImmediate())
+        return pieces.shift() ?? new Uint8Array(0)
+      },
+      close: () => {
+        if (open) this.openFiles -= 1
+        open = false
+      },
+    }
   }
 
   openScratch(): Promise<Transport | Failure> {

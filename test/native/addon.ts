@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { describe } from 'vitest'
-import type { Addon, AddonSocket, SocketOptions } from '../../lib/transport/addon.ts'
+import type { Addon, AddonSocket, FileContent, SocketOptions } from '../../lib/transport/addon.ts'
 import { concat, MACHINE, number, writer } from '../helpers/bytes.ts'
 
 /**
@@ -25,6 +25,7 @@ export const FAMILY_NAME = 2
 
 export const EPERM = 1
 export const ENOENT = 2
+export const EISDIR = 21
 export const EINVAL = 22
 export const EFBIG = 27
 export const EMSGSIZE = 90
@@ -104,6 +105,18 @@ export async function withSocket<T>(
     return await use(socket)
   } finally {
     socket.close()
+  }
+}
+
+/** A whole file, read in one piece. */
+export async function readFile(socket: AddonSocket, path: string): Promise<FileContent> {
+  const file = new addon.File(socket, path)
+  const failure = await file.open()
+  if (failure !== undefined) return { failure }
+  try {
+    return await file.read(1 << 20)
+  } finally {
+    file.close()
   }
 }
 

@@ -13,6 +13,7 @@ import {
   getFamily,
   GETFAMILY,
   openFiles,
+  readFile,
   request,
   rootTests,
   withSocket,
@@ -62,7 +63,7 @@ describe('open', () => {
       // The pool threads that ran it read the process's namespace as ever.
       const files = await Promise.all(
         Array.from({ length: 8 }, () =>
-          withSocket((socket) => socket.readFile('/proc/thread-self/net/dev', 1 << 20)),
+          withSocket((socket) => readFile(socket, '/proc/thread-self/net/dev')),
         ),
       )
       const seen = new Set(files.map(({ bytes }) => interfaces(new TextDecoder().decode(bytes))))
@@ -83,7 +84,8 @@ describe('one call at a time', () => {
       expect(() => socket.batch(many, 5000)).toThrow('in flight')
       expect(() => socket.dump(request(GETFAMILY))).toThrow('in flight')
       expect(() => socket.dumpOfDumps(request(GETFAMILY), GETFAMILY, FAMILY_NAME)).toThrow('in flight')
-      expect(() => socket.readFile('/proc/version', 100)).toThrow('in flight')
+      expect(() => socket.readFiles(['/proc/version'], 100)).toThrow('in flight')
+      expect(() => new addon.File(socket, '/proc/version')).toThrow('in flight')
       expect(() => socket.writeFile('/dev/null', '')).toThrow('in flight')
       expect(() => socket.open()).toThrow('in flight')
       expect((await first).outcomes).toHaveLength(5000)
@@ -94,11 +96,13 @@ describe('one call at a time', () => {
   test('calls before open and after close throw', async () => {
     const socket = new addon.Socket({ family: 'nlctrl', timeoutMs: 1000 })
     expect(() => socket.dump(request(GETFAMILY))).toThrow('not open')
+    expect(() => new addon.File(socket, '/proc/version')).toThrow('not open')
     await socket.open()
     expect(() => socket.open()).toThrow('open already')
     socket.close()
     expect(() => socket.dump(request(GETFAMILY))).toThrow('closed')
-    expect(() => socket.readFile('/proc/version', 100)).toThrow('closed')
+    expect(() => socket.readFiles(['/proc/version'], 100)).toThrow('closed')
+    expect(() => new addon.File(socket, '/proc/version')).toThrow('closed')
     expect(() => socket.writeFile('/dev/null', '')).toThrow('closed')
     expect(() => socket.open()).toThrow('closed')
   })

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
-import { parseConnections } from '../../lib/observe/connections.ts'
+import { ConnectionParser } from '../../lib/observe/connections.ts'
 
 const HEADER = 'Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n'
 
+const encode = (text: string): Uint8Array => new TextEncoder().encode(text)
+
 function parse(...lines: string[]): unknown[] {
-  return [...parseConnections(new TextEncoder().encode(HEADER + lines.map((line) => `${line}\n`).join('')))]
+  return new ConnectionParser().parse(encode(HEADER + lines.map((line) => `${line}\n`).join('')))
 }
 
 /** As Linux 6.12 writes them. */
@@ -86,9 +88,22 @@ test('leaves out what it cannot read, and a last line that is cut short', () => 
   expect(parse('', 'nonsense', 'XYZ 0A0A0002 8630 0A0A0064 0050 0A140003 1F90 NONE 1')).toEqual([])
   const whole = HEADER + `${line}\n`
   for (let length = 0; length < whole.length; length++) {
-    expect([...parseConnections(new TextEncoder().encode(whole.slice(0, length)))], String(length)).toEqual(
-      [],
-    )
+    expect(new ConnectionParser().parse(encode(whole.slice(0, length))), String(length)).toEqual([])
   }
   expect(parse(line)).toHaveLength(1)
+})
+
+test('a piece may end anywhere, also inside a character', () => {
+  const line = 'UDP 0A0A0002 0000 0A0A0064 13C4 0A140002 13C4 ASSURED          54 sip '
+  const bytes = encode(`${HEADER}${line}grün\n${line}größer\n`)
+  const whole = new ConnectionParser().parse(bytes)
+  expect(whole.map(({ persistenceData }) => persistenceData)).toEqual(['grün', 'größer'])
+  for (let at = 0; at <= bytes.length; at++) {
+    const parser = new ConnectionParser()
+    const pieces = [bytes.subarray(0, at), bytes.subarray(at)]
+    expect(
+      pieces.flatMap((piece) => parser.parse(piece)),
+      String(at),
+    ).toEqual(whole)
+  }
 })

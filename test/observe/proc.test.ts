@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
@@ -190,6 +191,105 @@ describe('connections', () => {
   })
 })
 
+describe('a list of connections', () => {
+  const line = (port: number): string =>
+    `TCP C6336407 ${port.toString(16).toUpperCase().padStart(4, '0')} 0A000001 0050 0A010001 1F90 ESTABLISHED     894\n`
+  const piece = (from: number, to: number): Uint8Array =>
+    new TextEncoder().encode(Array.from({ length: to - from }, (_, index) => line(from + index)).join(''))
+  const ports = (connections: readonly Connection[]): number[] =>
+    connections.map(({ clientPort }) => clientPort)
+
+  test('is read a piece at a time, while other calls go on', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    transport.pieces = [piece(1, 101), piece(101, 201)]
+    const seen: Connection[] = []
+    for await (const connection of ipvs.connections()) {
+      if (connection.clientPort === 50) expect(await ipvs.sysctl('conntrack')).toBeUndefined()
+      seen.push(connection)
+    }
+    expect(ports(seen)).toEqual(Array.from({ length: 200 }, (_, index) => index + 1))
+    expect(transport.openFiles).toBe(0)
+    expect(transport.log).toEqual(['openProcNet ip_vs_conn', 'sysctls conntrack'])
+  })
+
+  test('takes no more memory than a piece: what is not asked for is not read', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    transport.pieces = [piece(1, 11), { errno: 5, syscall: 'read' }]
+    for await (const { clientPort } of ipvs.connections()) if (clientPort === 10) break
+    expect(transport.openFiles).toBe(0)
+    const seen: Connection[] = []
+    await expect(
+      (async () => {
+        for await (const connection of ipvs.connections()) seen.push(connection)
+      })(),
+    ).rejects.toMatchObject({ code: 'EIO', syscall: 'read', command: 'connections' })
+    expect(seen).toHaveLength(10)
+    expect(transport.openFiles).toBe(0)
+  })
+
+  test.each<[string, object, (ipvs: Ipvs, controller: AbortController) => unknown]>([
+    ['close()', { code: 'EBADF', command: 'connections' }, (ipvs) => ipvs.close()],
+    [
+      'its signal',
+      { message: 'enough' },
+      (_, controller) => {
+        controller.abort(new Error('enough'))
+      },
+    ],
+  ])('ends by %s, between two pieces and while one is read', async (_, error, end) => {
+    for (const during of [false, true]) {
+      const transport = new ScriptedTransport()
+      const ipvs = await Ipvs.open({ transport })
+      transport.pieces = [piece(1, 3), piece(3, 5)]
+      const controller = new AbortController()
+      const connections = ipvs.connections({ signal: controller.signal })
+      expect((await connections.next()).value).toMatchObject({ clientPort: 1 })
+      let ended: unknown
+      if (during) {
+        transport.hold()
+        await connections.next()
+        const next = connections.next()
+        ended = end(ipvs, controller)
+        expect(transport.openFiles).toBe(1 - Number(ended !== undefined))
+        transport.release()
+        await expect(next).rejects.toMatchObject(error)
+      } else {
+        ended = end(ipvs, controller)
+        // What was read before is still given.
+        expect((await connections.next()).value).toMatchObject({ clientPort: 2 })
+        await expect(connections.next()).rejects.toMatchObject(error)
+      }
+      await ended
+      expect(transport.openFiles).toBe(0)
+      expect(await connections.next()).toEqual({ done: true, value: undefined })
+    }
+  })
+
+  test('holds up close() for a read, and not for a loop that nobody goes on with', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    transport.pieces = [piece(1, 2)]
+    await ipvs.connections().next()
+    expect(transport.openFiles).toBe(1)
+    const reading = ipvs.connections()
+    await reading.next()
+    transport.hold()
+    const next = expect(reading.next()).rejects.toMatchObject({ code: 'EBADF' })
+    let closed = false
+    const closing = ipvs.close().then(() => {
+      closed = true
+    })
+    await turn()
+    expect(closed).toBe(false)
+    transport.release()
+    await closing
+    await next
+    expect(transport.openFiles).toBe(0)
+  })
+})
+
 describe('totals', () => {
   const DNS = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const
 
@@ -228,7 +328,7 @@ describe('totals', () => {
     const transport = new ScriptedTransport()
     const ipvs = await Ipvs.open({ transport })
     await expect(ipvs.totals()).rejects.toMatchObject({ code: 'EBADMSG', command: 'totals' })
-    transport.totalsText = { errno: 24, syscall: 'open' }
+    transport.pieces = { errno: 24, syscall: 'open' }
     await expect(ipvs.totals()).rejects.toMatchObject({ code: 'EMFILE', command: 'totals' })
     await expect(ipvs.totals({ signal: AbortSignal.abort(new Error('before')) })).rejects.toThrow('before')
     await expect(ipvs.totals({ big: true } as never)).rejects.toThrow("no field 'big'")

@@ -9,6 +9,7 @@ describe.concurrent('open files left behind', () => {
     'close while opening 200 times',
     'drop 200 open sockets without closing them',
     'drop 50 sockets with a request under way',
+    'drop 200 open files without closing them',
     'never open 1,000 sockets',
   ])('%s: none', async (name) => {
     expect(await runWell('leaks', [name], { flags: ['--expose-gc'] })).toBe('none\n')

@@ -64,7 +64,8 @@ describe.concurrent('workers', () => {
       'answers open(): 1',
       'answers batch(): 1',
       'answers dump(): 1',
-      'answers readFile(): 1',
+      'reads a path: 1',
+      'answers read(): 1',
       'releases a dump: 1',
       ...Array.from({ length: 5 }, () => 'ERR_SCRIPT_EXECUTION_TIMEOUT'),
     ])

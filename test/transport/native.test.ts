@@ -1,6 +1,13 @@
 import { createRequire, Module } from 'node:module'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { Addon, AddonSocket, DumpResult, Failure, FileContent } from '../../lib/transport/addon.ts'
+import type {
+  Addon,
+  AddonFile,
+  AddonSocket,
+  DumpResult,
+  Failure,
+  FileContent,
+} from '../../lib/transport/addon.ts'
 import { concat } from '../helpers/bytes.ts'
 import { destMessage, serviceMessage, WEB } from '../session/replies.ts'
 
@@ -15,7 +22,6 @@ class FakeSocket implements AddonSocket {
   batch = () => Promise.resolve({ outcomes: [] })
   dump = (): Promise<DumpResult> => Promise.resolve(dump)
   dumpOfDumps = (): Promise<DumpResult> => Promise.resolve(dump)
-  readFile = (): Promise<FileContent> => Promise.resolve(file)
   readFiles = (paths: readonly string[]): Promise<FileContent[]> => Promise.resolve(paths.map(() => file))
   writeFile = () => Promise.resolve(undefined)
   close = (): void => undefined
@@ -27,10 +33,16 @@ class FakeSocket implements AddonSocket {
   }
 }
 
+class FakeFile implements AddonFile {
+  open = (): Promise<Failure | undefined> => Promise.resolve(file.failure)
+  read = (): Promise<FileContent> => Promise.resolve({})
+  close = (): void => undefined
+}
+
 const { cache, resolve } = createRequire(import.meta.url)
 const finder = resolve('node-gyp-build')
 const real = cache[finder]
-const addon: Addon = { Socket: FakeSocket, constants: {} }
+const addon: Addon = { Socket: FakeSocket, File: FakeFile, constants: {} }
 let Ipvs: typeof import('../../lib/ipvs.ts').Ipvs
 // native.ts looks for the addon once, so this library is loaded anew, and so is that of the tests after these.
 beforeAll(async () => {

@@ -3,8 +3,14 @@ import type { Connection, Template } from './connections.ts'
 import type { Counts } from './counters.ts'
 import type { Namespace } from './namespace.ts'
 
+/** The files of /proc/net, and how each is written. */
+export const PROC_NET: ReadonlyMap<string, (namespace: Namespace) => string> = new Map([
+  ['ip_vs_conn', connectionsText],
+  ['ip_vs_stats', totalsText],
+])
+
 /** /proc/net/ip_vs_conn as ip_vs_conn_seq_show() writes it, except that the kernel's order is that of a hash. */
-export function connectionsText({ connections, now }: Namespace): string {
+function connectionsText({ connections, now }: Namespace): string {
   const lines = [HEADER]
   for (const entry of connections.entries) {
     const { protocol, client, clientPort, virtual, virtualPort, serverPort, state } = lineOf(entry)
@@ -28,7 +34,7 @@ export function connectionsText({ connections, now }: Namespace): string {
 }
 
 /** /proc/net/ip_vs_stats as ip_vs_stats_show() writes it. */
-export function totalsText({ totals, machine }: Namespace): string {
+function totalsText({ totals, machine }: Namespace): string {
   // Older kernels have 32 bits for all but bytes.
   const wide = machine.features.has('counters64')
   const line = (numbers: Readonly<Counts>): string =>

@@ -1,10 +1,10 @@
 import { AttributeReader } from '../../codec/attributes.ts'
 import { Errno } from '../../model/errno.ts'
-import type { Dump, Failure, Reply, Request, Transport } from '../../transport/transport.ts'
+import type { Dump, Failure, OpenFile, Reply, Request, Transport } from '../../transport/transport.ts'
 import { commandName } from '../command-names.ts'
 import type { Faults } from '../faults.ts'
 import type { Namespace } from '../machine/namespace.ts'
-import { connectionsText, totalsText } from '../machine/proc.ts'
+import { PROC_NET } from '../machine/proc.ts'
 import { Refusal } from '../machine/refusal.ts'
 import { writtenSysctl } from '../machine/sysctls.ts'
 import { type Context, execute, startDump } from './commands.ts'
@@ -102,16 +102,11 @@ export class Conversation implements Transport {
     return Promise.resolve(undefined)
   }
 
-  connections(): Promise<Uint8Array | Failure> {
+  openProcNet(name: string): Promise<OpenFile | Failure> {
     const { namespace } = this.#context
-    if (!namespace.machine.loaded) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
-    return Promise.resolve(new TextEncoder().encode(connectionsText(namespace)))
-  }
-
-  totals(): Promise<Uint8Array | Failure> {
-    const { namespace } = this.#context
-    if (!namespace.machine.loaded) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
-    return Promise.resolve(new TextEncoder().encode(totalsText(namespace)))
+    const text = namespace.machine.loaded ? PROC_NET.get(name) : undefined
+    if (text === undefined) return Promise.resolve({ errno: Errno.ENOENT, syscall: 'open' })
+    return Promise.resolve(fileOf(new TextEncoder().encode(text(namespace))))
   }
 
   openScratch(): Promise<Transport | Failure> {
@@ -193,6 +188,17 @@ export class Conversation implements Transport {
     this.#supervision?.log.push(logEntry(request, call, failure?.errno))
   }
 }
+
+/** Bytes of a file, in pieces that end inside lines. */
+function fileOf(bytes: Uint8Array): OpenFile {
+  let at = 0
+  return {
+    read: () => Promise.resolve(bytes.slice(at, (at += PIECE_BYTES))),
+    close: () => undefined,
+  }
+}
+
+const PIECE_BYTES = 65_536
 
 function failureOf(error: unknown): Failure {
   if (!(error instanceof Refusal)) throw error

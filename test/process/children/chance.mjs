@@ -93,7 +93,7 @@ async function libraryAct(name) {
  */
 async function addonAct(name) {
   const path = /** @type {string} */ (process.env.IPVS_ADDON)
-  const { addon, listFamilies, newSocket, openSocket, requests } = await import('./nlctrl.mjs')
+  const { addon, listFamilies, newSocket, openFile, openSocket, requests } = await import('./nlctrl.mjs')
   const options = { family: 'nlctrl', timeoutMs: 5000 }
   const GETFAMILY = 3
   const FAMILY_ID = 1
@@ -146,11 +146,17 @@ async function addonAct(name) {
       }
     }
     case 'read files': {
-      const one = await openSocket()
       const two = await openSocket({ netns: '/proc/self/ns/net' })
+      const three = await openSocket()
       return () =>
         // The second is long enough for an ArrayBuffer over memory of the addon.
-        Promise.all([two.readFile('/proc/sys/net/ipv4/ip_forward', 100), one.readFile(path, 2 ** 28)])
+        Promise.all([
+          two.readFiles(['/proc/sys/net/ipv4/ip_forward'], 100),
+          openFile(three, path).then(async (file) => {
+            await file.read(2 ** 20)
+            file.close()
+          }),
+        ])
     }
     case 'close in mid-request':
       return async () => {
@@ -172,7 +178,7 @@ async function addonAct(name) {
         Promise.all([
           one.batch(some, 10),
           two.dump(list),
-          three.readFile('/proc/self/stat', 100_000),
+          three.readFiles(['/proc/self/stat'], 100_000),
           four.writeFile('/dev/null', 'nothing'),
         ])
     }

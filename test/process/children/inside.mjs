@@ -59,11 +59,16 @@ const PLACES = {
     neverEndSetting('messages')
     await socket.dump(listFamilies())
   },
-  'answers readFile()': async () => {
+  'reads a path': async () => {
     const { openSocket } = await import('./nlctrl.mjs')
     const socket = await openSocket()
+    await socket.readFiles(Object.defineProperty([path], 0, { get: neverEnd }), 2 ** 20)
+  },
+  'answers read()': async () => {
+    const { openFile, openSocket } = await import('./nlctrl.mjs')
+    const file = await openFile(await openSocket(), path)
     neverEndSetting('bytes')
-    await socket.readFile(path, 2 ** 28)
+    await file.read(2 ** 20)
   },
   'releases a dump': async () => {
     const { listFamilies, openSocket } = await import('./nlctrl.mjs')

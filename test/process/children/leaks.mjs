@@ -1,7 +1,7 @@
 // Says how many files are open before and after sockets in great number: leaks.mjs CASE
 import process from 'node:process'
 import { openFiles, until } from './files.mjs'
-import { begin, listFamilies, newSocket, openSocket, requests } from './nlctrl.mjs'
+import { begin, listFamilies, newSocket, openFile, openSocket, requests } from './nlctrl.mjs'
 
 /** @type {Readonly<Record<string, () => Promise<void>>>} */
 const CASES = {
@@ -31,6 +31,11 @@ const CASES = {
   },
   async 'drop 50 sockets with a request under way'() {
     for (let round = 0; round < 50; round++) void (await openSocket()).dump(listFamilies())
+  },
+  async 'drop 200 open files without closing them'() {
+    const socket = await openSocket()
+    for (let round = 0; round < 200; round++) void (await openFile(socket, '/proc/version')).read(10)
+    socket.close()
   },
   async 'never open 1,000 sockets'() {
     for (let round = 0; round < 1000; round++) newSocket()

@@ -56,8 +56,7 @@ const CASES = {
       dumpOfDumps: () => Promise.resolve({ messages: [], interrupted: false }),
       sysctls: (names) => Promise.resolve(names.map(() => undefined)),
       setSysctl: () => Promise.resolve(undefined),
-      connections: () => Promise.resolve(new Uint8Array(0)),
-      totals: () => Promise.resolve(new Uint8Array(0)),
+      openProcNet: () => Promise.resolve({ errno: 2 }),
       openScratch: () => Promise.resolve({ errno: 1 }),
       close() {
         calls.push('close')

@@ -27,6 +27,17 @@ export async function openSocket(more) {
 }
 
 /**
+ * @param {import('../../../lib/transport/addon.ts').AddonSocket} socket
+ * @param {string} path
+ */
+export async function openFile(socket, path) {
+  const file = new addon.File(socket, path)
+  const failure = await file.open()
+  if (failure !== undefined) throw new Error(JSON.stringify(failure))
+  return file
+}
+
+/**
  * So many requests for the family with an id, as AddonSocket takes them.
  *
  * @param {number} count
@@ -100,11 +111,23 @@ export const STAGES = {
   },
   'reading a file': async () => {
     const socket = await openSocket()
-    return [socket.readFile('/proc/sys/net/ipv4/ip_forward', 100)]
+    return [socket.readFiles(['/proc/sys/net/ipv4/ip_forward'], 100)]
+  },
+  'opening a file': async () => {
+    const socket = await openSocket()
+    return [new addon.File(socket, '/proc/thread-self/net/dev').open()]
+  },
+  'reading a piece of a file': async () => {
+    const socket = await openSocket()
+    const file = await openFile(socket, '/proc/thread-self/net/dev')
+    socket.close()
+    const read = file.read(65_536)
+    file.close()
+    return [read]
   },
   'reading a file in a namespace': async () => {
     const socket = await openSocket({ netns: '/proc/self/ns/net' })
-    const read = socket.readFile('/proc/sys/net/ipv4/ip_forward', 100)
+    const read = socket.readFiles(['/proc/sys/net/ipv4/ip_forward'], 100)
     socket.close()
     return [read]
   },
