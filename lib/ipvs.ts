@@ -508,8 +508,9 @@ export class Ipvs {
    * frees what it holds; `close()` ends it with EBADF. Needs no capability.
    *
    * Before Linux 6.14 the kernel walks through its whole table for each 4 KB of the
-   * list: the time grows with the square of the number of connections, and where
-   * connections end meanwhile, some others are skipped.
+   * list: the time grows with the square of the number of connections. It goes on by
+   * position, so connections that end or begin meanwhile make it skip others or list
+   * them twice.
    */
   connections(options: RequestOptions = {}): AsyncGenerator<Connection, void, undefined> {
     return readConnections(this.#session, options)

@@ -560,7 +560,7 @@ class Requests {
 
 // Shared by an object of JavaScript and its task: the task may outlive the object,
 // which is collected when JavaScript has dropped it. `busy` and `closed` are for the
-// JS thread alone. `genl` or `file` is the task's while `busy` is set, else the JS
+// JS thread alone. The rest is the task's while `busy` is set, else the JS
 // thread's; queueing a task and finishing it order the two.
 struct SocketState {
   static constexpr char kBusy[] = "the socket has a call in flight";
@@ -582,9 +582,13 @@ struct FileState {
   static constexpr char kNotOpen[] = "the file is not open";
 
   bool is_open() const { return static_cast<bool>(file); }
-  void Free() { file.Reset(); }
+  void Free() {
+    file.Reset();
+    netns.reset();
+  }
 
   std::string path;
+  // Until it is open.
   std::shared_ptr<const UniqueFd> netns;
   UniqueFd file;
   bool busy = false;
@@ -836,6 +840,7 @@ class File {
       Result<UniqueFd> file = OpenFile(state->path, *state->netns);
       if (!file.ok()) return file.TakeFailure();
       state->file = std::move(file.value());
+      state->netns.reset();
       return {};
     });
   }

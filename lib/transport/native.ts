@@ -125,7 +125,7 @@ class NativeFile implements OpenFile {
     const { failure, bytes } = await this.#file.read(PIECE_BYTES)
     if (failure !== undefined) return failureOf(failure)
     const piece = new Uint8Array(bytes ?? new ArrayBuffer(0))
-    if (debug.enabled) debug('%s: %s', this.#name, new TextDecoder().decode(piece))
+    if (debug.enabled) debug('%s: %j', this.#name, new TextDecoder().decode(piece))
     return piece
   }
 

@@ -1,12 +1,25 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { Connection } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
+import type { OpenFile } from '../../lib/transport/transport.ts'
 import { ScriptedTransport } from '../helpers/scripted-transport.ts'
 import { SPELLINGS } from '../helpers/sysctl-spellings.ts'
+import { until } from '../helpers/until.ts'
 
 /** Readers of what netlink does not carry, on the in-memory kernel. */
+
+/** As Linux writes it. */
+const STATISTICS = `   Total Incoming Outgoing         Incoming         Outgoing
+   Conns  Packets  Packets            Bytes            Bytes
+       8       14        0              2D8                0
+
+ Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+       0        0        0                0                0
+`
 
 const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
 
@@ -252,7 +265,7 @@ describe('a list of connections', () => {
         await connections.next()
         const next = connections.next()
         ended = end(ipvs, controller)
-        expect(transport.openFiles).toBe(1 - Number(ended !== undefined))
+        expect(transport.openFiles).toBe(0)
         transport.release()
         await expect(next).rejects.toMatchObject(error)
       } else {
@@ -265,6 +278,34 @@ describe('a list of connections', () => {
       expect(transport.openFiles).toBe(0)
       expect(await connections.next()).toEqual({ done: true, value: undefined })
     }
+  })
+
+  test('is closed with the signal, and when nobody holds its loop any more', async () => {
+    const transport = new ScriptedTransport()
+    const ipvs = await Ipvs.open({ transport })
+    transport.pieces = [piece(1, 3)]
+    const controller = new AbortController()
+    const connections = ipvs.connections({ signal: controller.signal })
+    await connections.next()
+    controller.abort(new Error('enough'))
+    expect(transport.openFiles).toBe(0)
+    setFlagsFromString('--expose-gc')
+    const collectGarbage = runInNewContext('gc') as () => void
+    // The session holds no loop: its file can be collected, which closes that of the addon.
+    const dropped: WeakRef<OpenFile>[] = []
+    const open = transport.openProcNet.bind(transport)
+    transport.openProcNet = async (name) => {
+      const file = await open(name)
+      if (!('errno' in file)) dropped.push(new WeakRef(file))
+      return file
+    }
+    for (let round = 0; round < 20; round++) await ipvs.connections().next()
+    await until('files are collected', async () => {
+      await turn()
+      collectGarbage()
+      return dropped.filter((held) => held.deref() !== undefined).length < 2
+    })
+    expect(dropped).toHaveLength(20)
   })
 
   test('holds up close() for a read, and not for a loop that nobody goes on with', async () => {
@@ -292,6 +333,22 @@ describe('a list of connections', () => {
 
 describe('totals', () => {
   const DNS = { protocol: 'udp', address: '10.0.0.1', port: 53 } as const
+
+  test('are read in the order of the calls, and close() waits for them', async () => {
+    const transport = new ScriptedTransport()
+    const text = new TextEncoder().encode(STATISTICS)
+    transport.pieces = [text.subarray(0, 100), text.subarray(100)]
+    const ipvs = await Ipvs.open({ transport })
+    const steps: string[] = []
+    const totals = ipvs.totals().then(({ stats }) => steps.push(`totals ${String(stats.connections)}`))
+    const zero = ipvs.zero().then(() => steps.push('zero'))
+    await Promise.all([totals, zero])
+    expect(steps).toEqual(['totals 8', 'zero'])
+    const last = ipvs.totals()
+    await ipvs.close()
+    expect((await last).stats.connections).toBe(8)
+    expect(transport.openFiles).toBe(0)
+  })
 
   test('are of all services, those that are gone too, until all is set to zero', async () => {
     const kernel = createMemoryKernel()

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { rootTests } from '../native/addon.ts'
 import { runWell } from './run.ts'
 
 describe.concurrent('open files left behind', () => {
@@ -13,5 +14,11 @@ describe.concurrent('open files left behind', () => {
     'never open 1,000 sockets',
   ])('%s: none', async (name) => {
     expect(await runWell('leaks', [name], { flags: ['--expose-gc'] })).toBe('none\n')
+  })
+
+  rootTests('with the right to enter namespaces', () => {
+    test('close 50 files of a namespace, and their sockets: none', async () => {
+      expect(await runWell('leaks', ['close 50 files of a namespace, and their sockets'])).toBe('none\n')
+    })
   })
 })

@@ -1,7 +1,7 @@
 // Says how many files are open before and after sockets in great number: leaks.mjs CASE
 import process from 'node:process'
 import { openFiles, until } from './files.mjs'
-import { begin, listFamilies, newSocket, openFile, openSocket, requests } from './nlctrl.mjs'
+import { addon, begin, listFamilies, newSocket, openFile, openSocket, requests } from './nlctrl.mjs'
 
 /** @type {Readonly<Record<string, () => Promise<void>>>} */
 const CASES = {
@@ -36,6 +36,18 @@ const CASES = {
     const socket = await openSocket()
     for (let round = 0; round < 200; round++) void (await openFile(socket, '/proc/version')).read(10)
     socket.close()
+  },
+  async 'close 50 files of a namespace, and their sockets'() {
+    const before = openFiles()
+    for (let round = 0; round < 50; round++) {
+      const socket = await openSocket({ netns: '/proc/self/ns/net' })
+      const [open, never] = [await openFile(socket, '/proc/version'), new addon.File(socket, '/proc/version')]
+      socket.close()
+      open.close()
+      never.close()
+    }
+    // Without garbage collection.
+    if (openFiles() > before) throw new Error('closing keeps the namespace open')
   },
   async 'never open 1,000 sockets'() {
     for (let round = 0; round < 1000; round++) newSocket()
