@@ -401,8 +401,13 @@ export function checkModuleName(name: string, field: 'scheduler' | 'persistenceE
   )
 }
 
+/** Whether a name can be that of a network interface. */
+export function isInterfaceName(name: string): boolean {
+  return NAME_OF_INTERFACE.test(name)
+}
+
 export function checkInterfaceName(name: string): void {
-  if (NAME_OF_INTERFACE.test(name)) return
+  if (isInterfaceName(name)) return
   throw about(
     'multicastInterface',
     new RangeError(`multicastInterface must be the name of a network interface, got ${show(name)}`),

@@ -217,7 +217,7 @@ describe('planStates', () => {
 
     test('is refused where nothing loads it, and the error says what would', async () => {
       await expect(planStates(none, lblc('60', 'lblcr'))).rejects.toThrow(
-        "sysctls.lblc_expiration: the current state does not include this, so it cannot be compared; the module ip_vs_lblc has it, which a service with the scheduler 'lblc' loads, or `modprobe ip_vs_lblc`",
+        "sysctls.lblc_expiration: the current state has no such sysctl; it belongs to the module ip_vs_lblc, which is loaded by a service with the scheduler 'lblc' or by `modprobe ip_vs_lblc`",
       )
     })
   })
@@ -345,9 +345,13 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { conntrack: '1' } },
       {},
-      'sysctls.conntrack: the current state does not include this, so it cannot be compared; sysctls() lists those that a kernel has',
+      'sysctls.conntrack: the current state has no such sysctl; sysctls() lists those that a kernel has',
     ],
-    [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be compared; did you mean 'conntrack'?"],
+    [
+      { services: [], sysctls: { conntrak: '1' } },
+      {},
+      "the current state has no such sysctl; did you mean 'conntrack'?",
+    ],
     [
       { services: [], timeouts: { tcpSeconds: 1 } },
       {},
@@ -356,7 +360,7 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { constructor: '1' } },
       {},
-      'sysctls.constructor: the current state does not include this',
+      'sysctls.constructor: the current state has no such sysctl',
     ],
     [
       '-A -f 1' as never,
@@ -373,7 +377,7 @@ describe('planStates', () => {
       {},
       'services[0].realServers[1].weight must be a whole number 0 to 2147483647, got -1',
     ],
-    [web(real(1), real(1)), {}, 'comes twice'],
+    [web(real(1), real(1)), {}, 'appears twice'],
     [{ services: [], sysctls: { '../../kernel/panic': '1' } }, {}, 'sysctls'],
     [
       two,

@@ -112,7 +112,7 @@ describe('JSON', () => {
         else read += 1
         // Two members of the same name are refused by ours alone.
         if (expected !== 'refused' && result === 'refused') {
-          await expect(parseJson(changed, undefined)).rejects.toThrow('comes twice')
+          await expect(parseJson(changed, undefined)).rejects.toThrow('appears twice')
         } else expect(result).toEqual(expected)
       }),
       { seed: chooseSeed('JSON of which one character is another'), numRuns: cases(1000, 10_000) },
@@ -125,7 +125,7 @@ describe('JSON', () => {
     const read = (await parseJson('{"__proto__": {"admin": true}}', undefined)) as object
     expect(Object.keys(read)).toEqual(['__proto__'])
     expect(Object.getPrototypeOf(read)).toBe(Object.prototype)
-    await expect(parseJson('{"__proto__": 1, "__proto__": 2}', undefined)).rejects.toThrow('comes twice')
+    await expect(parseJson('{"__proto__": 1, "__proto__": 2}', undefined)).rejects.toThrow('appears twice')
   })
 
   test.each<[string, string, number, string]>([
@@ -171,10 +171,13 @@ describe('JSON', () => {
 
 test('a path is found in JSON, and what is not there in what it would be part of', async () => {
   const text = ' {"a": [1, {"b": 2}], "c": 3}'
-  const at = (path: (string | number)[]): Promise<number> => locateInJson(text, path, undefined)
+  const at = async (path: (string | number)[]): Promise<number | undefined> =>
+    (await locateInJson(text, [path], undefined))[0]
   expect(await at([])).toBe(1)
   expect(await at(['c'])).toBe(text.indexOf('"c"'))
   expect(await at(['a', 1, 'b'])).toBe(text.indexOf('"b"'))
   expect(await at(['a', 1, 'x', 'y'])).toBe(text.indexOf('{"b"'))
   expect(await at(['a', 7])).toBe(text.indexOf('"a"'))
+  const both = [['c'], ['a', 1, 'b']]
+  expect(await locateInJson(text, both, undefined)).toEqual([text.indexOf('"c"'), text.indexOf('"b"')])
 })
