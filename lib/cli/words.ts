@@ -5,7 +5,7 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/name the format/g, 'give --format'],
   [/Choose format 'json' or 'yaml', or give onLoss/g, 'Give --format json or --format yaml, or --lossy'],
   [/scope\.(?:addresses|fwmarks|services)\[\d+\]/g, '--scope'],
-  [/outside of the scope/g, 'outside of --scope'],
+  [/outside the scope/g, 'outside --scope'],
   [/combined with a scope/g, 'combined with --scope'],
   [/^netns(?= )/, '--netns'],
   [/^sysctls?(?=: this kernel has no| must be)/, '--sysctl'],

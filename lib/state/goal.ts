@@ -48,7 +48,7 @@ export interface Goal {
 /**
  * Checks a state that is wanted, and what it is wanted with.
  *
- * @throws {TypeError | RangeError} naming the field, or the service that is outside of the scope.
+ * @throws {TypeError | RangeError} naming the field, or the service that is outside the scope.
  */
 export async function goalOf(state: State | CheckedState, options: PlanOptions): Promise<Goal> {
   const comparison = comparisonOf(options)
@@ -72,7 +72,7 @@ async function checkWithin({ services = [], ...others }: Wanted, scope: ScopeTes
   for await (const some of slices(services)) {
     for (const { id, key } of some) {
       if (!inScope(scope, key)) {
-        throw new RangeError(`services[${String(index)}]: ${id} is outside of the scope`)
+        throw new RangeError(`services[${String(index)}]: ${id} is outside the scope`)
       }
       index += 1
     }

@@ -27,7 +27,7 @@ export async function parseJson(
   text: string,
   signal: AbortSignal | undefined,
   visit?: Visit,
-  deepest = DEEPEST,
+  deepest: number = DEEPEST,
 ): Promise<unknown> {
   const { createScanner } = await import('jsonc-parser/lib/umd/impl/scanner.js')
   const builder = new Builder(text, visit, deepest)
@@ -129,7 +129,7 @@ class Builder {
     const what = kind === STRING ? 'string' : 'number'
     return new JsonError(
       offset,
-      `a ${what} of more than ${String(LONGEST_TOKEN)} characters: a state has none`,
+      `a ${what} of more than ${String(LONGEST_TOKEN)} characters: too much for a state`,
     )
   }
 
@@ -207,7 +207,10 @@ class Builder {
     if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} appears twice`)
     owner.members += 1
     if (owner.members > MOST_MEMBERS) {
-      throw new JsonError(offset, `an object of more than ${String(MOST_MEMBERS)} members: a state has none`)
+      throw new JsonError(
+        offset,
+        `an object of more than ${String(MOST_MEMBERS)} members: too much for a state`,
+      )
     }
     owner.at = name
     this.#tell(offset)
@@ -240,12 +243,12 @@ class Builder {
     const end = offset + scanner.getTokenLength()
     if (error === END_OF_STRING) {
       throw end < this.#text.length
-        ? new JsonError(end, 'a line break within a string: write \\n')
+        ? new JsonError(end, 'a line break inside a string: write it as \\n')
         : new JsonError(offset, 'this string has no end: the text is cut off')
     }
     if (error === INVALID_CHARACTER) {
       const at = this.#text.slice(offset, end).search(/[\x00-\x1f]/)
-      throw new JsonError(offset + at, 'a control character within a string: write it as an escape')
+      throw new JsonError(offset + at, 'a control character inside a string: write it as an escape')
     }
     throw new JsonError(offset, 'a string with an escape that JSON does not have')
   }

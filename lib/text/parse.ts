@@ -150,7 +150,7 @@ function refuseCutOff(text: string, format: StateFormat): void {
     format,
     ...placeOf(text, text.length),
     reason:
-      'the last line has no end, so the text may be cut off; if it is whole, end the line, or give `whole`',
+      'the last line does not end in a newline, so the text may be cut off; if it is complete, add the newline, or give `whole`',
   })
 }
 
@@ -247,7 +247,7 @@ function refuseLongLines(text: string): void {
         format: 'ipvsadm',
         line,
         column: LONGEST_LINE + 1,
-        reason: `a line of more than ${String(LONGEST_LINE)} characters: a state has none`,
+        reason: `a line of more than ${String(LONGEST_LINE)} characters: too much for a state`,
       })
     }
     start = end + 1

@@ -601,7 +601,7 @@ describe('ipvs reconcile', () => {
   })
 
   test.each([
-    ['without --yes or --no-prune', [], 3, 'asks nobody: give --yes'],
+    ['without --yes or --no-prune', [], 3, 'without asking: give --yes'],
     ['from standard input', ['--yes'], 2, 'cannot be standard input'],
   ])('does not begin %s', async (_, more, status, said) => {
     const name = status === 2 ? '-' : file('less.yaml', LESS)
@@ -671,7 +671,7 @@ describe('ipvs restore', () => {
       'lines that end within one',
       LINES.trimEnd(),
       '--yes',
-      /^ipvs: standard input: line 3, column 43: the last line has no end, .* end the line, or give --whole\n$/,
+      /^ipvs: standard input: line 3, column 43: the last line does not end in a newline, .* add the newline, or give --whole\n$/,
     ],
     ['nothing', '', '--yes', /the text is empty/],
   ])('changes nothing for %s', async (_, stdin, option, said) => {

@@ -64,7 +64,7 @@ describe('exit status', () => {
       title: 'a service without its port',
       line: 'show tcp/192.0.2.10',
       status: 2,
-      said: /the port is missing, 0 for all of them\n$/,
+      said: /the port is missing; 0 means every port\n$/,
     },
     {
       title: 'a service whose port is a name',
@@ -76,7 +76,7 @@ describe('exit status', () => {
       title: 'an IPv6 address without brackets',
       line: 'show tcp/2001:db8::1:80',
       status: 2,
-      said: /the port is missing, 0 for all of them; an IPv6 address with a port has brackets\n$/,
+      said: /the port is missing; 0 means every port; an IPv6 address with a port needs brackets\n$/,
     },
     { title: 'a mark that is none', line: 'show fwmark/0', status: 2, said: /fwmark/ },
     {

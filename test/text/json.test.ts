@@ -129,14 +129,24 @@ describe('JSON', () => {
   })
 
   test.each<[string, string, number, string]>([
-    ['a string', `["${'x'.repeat(20_000)}"]`, 1, 'a string of more than 16384 characters: a state has none'],
+    [
+      'a string',
+      `["${'x'.repeat(20_000)}"]`,
+      1,
+      'a string of more than 16384 characters: too much for a state',
+    ],
     [
       'a string without an end',
       `["${'x'.repeat(50_000)}`,
       1,
-      'a string of more than 16384 characters: a state has none',
+      'a string of more than 16384 characters: too much for a state',
     ],
-    ['a number', `[${'1'.repeat(20_000)}]`, 1, 'a number of more than 16384 characters: a state has none'],
+    [
+      'a number',
+      `[${'1'.repeat(20_000)}]`,
+      1,
+      'a number of more than 16384 characters: too much for a state',
+    ],
     ['a word', `[${'x'.repeat(50_000)}]`, 1, `expected a value, got "${'x'.repeat(40)}"`],
     ['a comment', `[/*${'x'.repeat(50_000)}*/]`, 1, 'expected a value, got "/"'],
     ['depth', '['.repeat(100_000), 100, 'objects and arrays are nested more than 100 levels deep'],
@@ -144,7 +154,7 @@ describe('JSON', () => {
       'members',
       `{${Array.from({ length: 2000 }, (_, index) => `"${String(index)}":0`).join()}}`,
       7891,
-      'an object of more than 1000 members: a state has none',
+      'an object of more than 1000 members: too much for a state',
     ],
   ])('has a limit to %s', async (_, text, offset, message) => {
     const error: unknown = await parseJson(text, undefined).then(

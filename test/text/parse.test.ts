@@ -407,7 +407,7 @@ describe('a refusal', () => {
       '# mine\n%YAML 1.1\n---\nservices: []\n',
       2,
       1,
-      /^YAML 1\.1 is not read, only 1\.2/,
+      /^YAML 1\.1 is not supported, only 1\.2/,
       undefined,
     ],
     ['YAML of another version', '%YAML 1.3\n---\nservices: []\n', 1, 7, /YAML version 1\.3/, undefined],
@@ -542,7 +542,7 @@ describe('a refusal', () => {
     ['a number with a zero', '{"services": [01]}', 1, 15, /expected a value, got "01"/, undefined],
     ['single quotes', "{'services': []}", 1, 2, /a name in double quotes, got "'"/, undefined],
     ['an escape', '{"services": ["\\q"]}', 1, 15, /an escape that JSON does not have/, undefined],
-    ['a string over two lines', '{"serv\nices": []}', 1, 7, /a line break within a string/, undefined],
+    ['a string over two lines', '{"serv\nices": []}', 1, 7, /a line break inside a string/, undefined],
     ['more after it', '{"services": []}\n{}', 2, 1, /expected the end of the text, got "{"/, undefined],
     [
       'a text that is cut off',
@@ -556,7 +556,7 @@ describe('a refusal', () => {
     ['YAML that is cut off', 'services: [', 1, 12, /sequence/, undefined],
     ['YAML with a key twice', 'services: []\nservices: []\n', 2, 1, /unique/, undefined],
     ['YAML with a tag', 'services: !!js/function x\n', 1, 11, /tag/, undefined],
-    ['YAML of two documents', 'services: []\n---\nservices: []\n', 2, 1, /a second document/, undefined],
+    ['YAML of two documents', 'services: []\n---\nservices: []\n', 2, 1, /a second YAML document/, undefined],
     ['YAML that merges what is no map', 'services: []\n<<: 5\n', 1, 1, /merge/i, undefined],
     [
       'JSON that is very deep',
