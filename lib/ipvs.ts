@@ -406,6 +406,7 @@ export class Ipvs {
    * Compares the table with a state, and returns what `apply()` would do. Changes nothing.
    *
    * @throws {TypeError | RangeError} naming the field if it is not a state: `services[3].realServers[0].weight`.
+   * @throws {StateSyntaxError} with the place in the text, if the state was read from one and does not fit this kernel.
    */
   async plan(wanted: State, options: PlanOptions & RequestOptions = {}): Promise<Plan> {
     return plan(this.#session, wanted, options)
@@ -421,6 +422,7 @@ export class Ipvs {
    * Other calls of this object wait meanwhile, except during a `drain`.
    *
    * @throws {TypeError | RangeError} naming the field if it is not a state. Nothing was sent.
+   * @throws {StateSyntaxError} as `plan()` does. Nothing was sent.
    * @throws {ApplyError} ERR_IPVS_GUARD if a guard refuses the plan, and
    *   ERR_IPVS_STALE_PLAN if the table has changed since it was made; nothing was
    *   changed. ERR_IPVS_APPLY if a step failed; it says what was undone. So does

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize, relative } from 'node:path'
+import { basename, dirname, join, normalize, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
@@ -75,82 +75,45 @@ const from = (pattern: RegExp): Import[] => imports.filter(({ file }) => pattern
 /** Imports as a reader wants to see them. */
 const lines = (list: readonly Import[]): string[] => list.map(({ file, target }) => `${file} -> ${target}`)
 
-const DOORS = ['lib/index.ts', 'lib/testing.ts', 'lib/text.ts']
+const page = readFileSync(join(root, 'docs/architecture.md'), 'utf8')
 
-/**
- * What each room may import: the table of docs/architecture.md. A row is a
- * folder, or a file that stands beside the folders. Types count too. `types`
- * names files of which a room may import types alone.
- */
+/** What a room may import: a row of the table of docs/architecture.md. Types count too. */
 interface Row {
   readonly may: readonly string[]
-  readonly types?: readonly string[]
-  readonly packages?: readonly string[]
+  /** Files of which it may import types alone. */
+  readonly types: readonly string[]
+  readonly packages: readonly string[]
 }
 
-const VALUES = ['lib/model', 'lib/util']
-const TABLE: Readonly<Record<string, Row>> = {
-  'lib/util': { may: [], packages: ['node:fs', 'node:fs/promises', 'node:path'] },
-  'lib/model': { may: [] },
-  'lib/codec': { may: ['lib/model'] },
-  'lib/transport': {
-    may: ['lib/model/errno.ts'],
-    packages: ['node-gyp-build', 'node:module', 'node:path', 'node:url', 'node:util'],
-  },
-  'lib/state': { may: VALUES, packages: ['node:util'] },
-  'lib/ipvsadm': { may: ['lib/state', ...VALUES] },
-  'lib/text': {
-    may: ['lib/ipvsadm', 'lib/state', ...VALUES],
-    packages: ['jsonc-parser', 'jsonc-parser/lib/umd/impl/scanner.js', 'yaml'],
-  },
-  'lib/session': { may: ['lib/codec', 'lib/transport', 'lib/state', ...VALUES] },
-  'lib/memory/machine': { may: ['lib/codec', 'lib/model'] },
-  'lib/memory/wire': {
-    may: ['lib/memory/command-names.ts', 'lib/memory/machine', 'lib/codec', 'lib/model'],
-    types: ['lib/transport/transport.ts', 'lib/memory/faults.ts'],
-  },
-  'lib/memory': {
-    may: ['lib/memory/wire', 'lib/memory/machine', 'lib/codec', 'lib/model'],
-    types: ['lib/transport/transport.ts'],
-  },
-  'lib/apply': {
-    types: ['lib/ipvsadm/endpoints.ts'],
-    may: ['lib/session', 'lib/state', 'lib/text', ...VALUES],
-    packages: ['node:fs', 'node:path'],
-  },
-  'lib/observe': { may: ['lib/session', 'lib/state', ...VALUES] },
-  'lib/service.ts': { may: ['lib/session', 'lib/apply/drain.ts', 'lib/model'] },
-  'lib/ipvs.ts': {
-    may: [
-      'lib/service.ts',
-      'lib/apply',
-      'lib/observe',
-      'lib/session',
-      'lib/state',
-      'lib/transport',
-      ...VALUES,
-    ],
-  },
-  'lib/text.ts': { may: ['lib/text', 'lib/ipvsadm', 'lib/model'] },
-  'lib/testing.ts': { may: ['lib/memory'] },
-  'lib/index.ts': {
-    may: [
-      'lib/ipvs.ts',
-      'lib/service.ts',
-      'lib/text.ts',
-      'lib/apply',
-      'lib/session',
-      'lib/state',
-      'lib/transport',
-      'lib/model',
-    ],
-  },
-  'lib/cli/adm': { may: ['lib/cli', 'lib/ipvsadm', ...DOORS], packages: ['node:*'] },
-  'lib/cli': {
-    // Its own file, of the table in memory, is read and written with the same care.
-    may: [...DOORS, 'lib/cli/adm', 'lib/util/read-file.ts', 'lib/util/replace-file.ts'],
-    packages: ['node:*', 'commander'],
-  },
+/** The table by the room, which is a folder, or a file beside the folders. */
+function tableOf(text: string): Readonly<Record<string, Row>> {
+  const [, rows = ''] = /^\| Room \|.*\n\|[-|]+\|\n((?:\|.*\n)+)/m.exec(text) ?? []
+  const names = (cell = ''): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name as string)
+  const files = (cell?: string): string[] => names(cell).map((name) => `lib/${name.replace(/\/$/, '')}`)
+  return Object.fromEntries(
+    rows
+      .trimEnd()
+      .split('\n')
+      .map((row) => {
+        const [, room, may, types, packages] = row.split('|')
+        return [files(room)[0] ?? '', { may: files(may), types: files(types), packages: names(packages) }]
+      }),
+  )
+}
+
+const TABLE = tableOf(page)
+
+/** The files that the page names, by their rooms. */
+function roomsOf(text: string): Readonly<Record<string, readonly string[]>> {
+  const [, block = ''] = /^lib\/ .*\n((?: {2}.*\n)+)/m.exec(text) ?? []
+  const entries = [...block.matchAll(/^ {2}([\w/-]+)\/ +(.*\n(?: {10,}.*\n)*)/gm)]
+  return Object.fromEntries(
+    entries.map(([, room = '', words = '']) => {
+      const plain = words.replaceAll(/\([^)]*\)/g, '').replace(/^[^:]*:/, '')
+      const names = plain.split(/,|\sand\s/).map((name) => name.trim())
+      return [`lib/${room}`, names.sort()]
+    }),
+  )
 }
 
 /** The row of a file: the longest that it is in. */
@@ -162,7 +125,7 @@ function rowOf(file: string): string {
 /** Whether the table allows an import. */
 function isAllowed({ file, target, typeOnly }: Import): boolean {
   const row = rowOf(file)
-  const { may, types = [], packages = [] } = TABLE[row] ?? { may: [] }
+  const { may, types, packages } = TABLE[row] ?? { may: [], types: [], packages: [] }
   if (!target.startsWith('lib/')) {
     return packages.includes(target) || (packages.includes('node:*') && target.startsWith('node:'))
   }
@@ -207,6 +170,26 @@ describe('lib', () => {
   test('every file is in a room', () => {
     expect(lib.filter((file) => rowOf(file) === '')).toEqual([])
     expect(imports.length).toBeGreaterThan(400)
+    expect(Object.keys(TABLE).length).toBeGreaterThan(18)
+  })
+
+  test('every file is named in docs/architecture.md under its room, and no other', () => {
+    const rooms: Record<string, string[]> = {}
+    for (const file of lib.filter((file) => dirname(file) !== 'lib')) {
+      const room = (rooms[dirname(file)] ??= [])
+      room.push(basename(file).replace(/(\.d)?\.ts$/, ''))
+    }
+    for (const names of Object.values(rooms)) names.sort()
+    expect(roomsOf(page)).toEqual(rooms)
+    const beside = [...page.matchAll(/^ {2}(\w+\.ts) /gm)].map(([, name]) => `lib/${name as string}`)
+    expect(beside.sort()).toEqual(lib.filter((file) => dirname(file) === 'lib'))
+  })
+
+  test('a name that the page lacks, and a row of its table, would be noticed', () => {
+    const less = page.replace('sleep, sort, ', 'sleep, ').replace('| `codec/` | `model/` |', '| `codec/` | |')
+    expect(roomsOf(less)['lib/util']).not.toContain('sort')
+    expect(tableOf(less)['lib/codec']).toEqual({ may: [], types: [], packages: [] })
+    expect(TABLE['lib/codec']).toEqual({ may: ['lib/model'], types: [], packages: [] })
   })
 
   test('imports run as the table says', () => {

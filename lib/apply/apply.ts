@@ -2,9 +2,10 @@ import * as check from '../model/check.ts'
 import type { RequestOptions, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { checkNamesOf } from '../state/check-steps.ts'
-import { goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
-import { compare, type Plan, planOf } from '../state/plan.ts'
-import { CheckedState } from '../state/table.ts'
+import { type Goal, goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
+import { placed } from '../state/origin.ts'
+import { compare, type Found, type Plan, planOf } from '../state/plan.ts'
+import type { CheckedState, Table } from '../state/table.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
@@ -17,11 +18,18 @@ export async function plan(
   options: PlanOptions & RequestOptions,
 ): Promise<Plan> {
   check.checkOptions(options, [...PLAN_OPTIONS, 'signal'])
-  const { wanted: goal, comparison, parts } = await goalOf(wanted, options)
-  const actual = await session.exclusive('plan', (access) => access.read(parts), options.signal)
-  const found = await compare(actual, goal, comparison)
-  await checkNamesOf(found.steps)
-  return planOf(found, goal, options)
+  const goal = await goalOf(wanted, options)
+  const actual = await session.exclusive('plan', (access) => access.read(goal.parts), options.signal)
+  return planOf(await differencesOf(actual, goal), goal.wanted, options)
+}
+
+/** Compares a table with a state, which must not write names that the kernel cannot have. */
+function differencesOf(actual: Table, { wanted, comparison, refuse }: Goal): Promise<Found> {
+  return placed(refuse, async () => {
+    const found = await compare(actual, wanted, comparison)
+    await checkNamesOf(found.steps, wanted)
+    return found
+  })
 }
 
 /** See Ipvs.apply(). */
@@ -48,13 +56,11 @@ async function applyWhileOpen(
   const { drain, signal, dryRun } = options
   const guard = guardOf(options)
   const given = isPlan(target) ? target : undefined
-  const {
-    wanted: goal,
-    comparison,
-    parts,
-  } = given === undefined
-    ? await goalOf(target as State, options)
-    : await goalOf(given.wanted, optionsOfPlan(given, options))
+  const goal =
+    given === undefined
+      ? await goalOf(target as State, options)
+      : await goalOf(given.wanted, optionsOfPlan(given, options))
+  const { comparison, parts } = goal
 
   const {
     found,
@@ -63,8 +69,7 @@ async function applyWhileOpen(
   } = await session.exclusive(
     'apply',
     async (access) => {
-      const found = await compare(await access.read(parts), goal, comparison)
-      await checkNamesOf(found.steps)
+      const found = await differencesOf(await access.read(parts), goal)
       if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
       await guard(found)
       signal?.throwIfAborted()

@@ -26,16 +26,16 @@ export interface DrainOptions {
    */
   readonly atTimeout?: 'keep' | 'delete'
   /**
-   * Which connections to wait for. 'all', the default, includes inactive ones:
-   * TCP connections that one side has closed, which the kernel remembers for up
-   * to two minutes after their end, and all UDP ones. With 'active' a TCP server
-   * is drained when its last connection is closed, but a client that closed its
-   * side early and still waits for the answer is cut off.
+   * Which connections to wait for. 'all', the default, includes inactive ones.
+   * These are TCP connections that one side has closed, which the kernel keeps
+   * for up to two minutes, and all UDP connections. 'active' does not wait for
+   * them: a TCP server is drained when its last connection is closed, but a
+   * client that has closed its side and still waits for the answer is cut off.
    */
   readonly waitFor?: 'all' | 'active'
-  /** How often to look, 10 to 2147483647 ms. Default 1000. */
+  /** How often to check, 10 to 2147483647 ms. Default 1000. */
   readonly intervalMs?: number
-  /** Gives up: the server gets its weight back, and the drain rejects with the signal's reason. */
+  /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /**
    * Called after each look, first when the weight is 0. An error that it throws
@@ -52,15 +52,15 @@ export interface DrainProgress {
   readonly persistentConnections: number
   readonly elapsedMs: number
   /**
-   * What the drain waits for. 'active': clients that are not done. 'inactive':
+   * What the drain still waits for. 'active': open connections. 'inactive':
    * connections that end only by timeout. 'persistent': clients that persistence
-   * would still send here. Empty: nothing, the server is about to be deleted.
+   * would still send here. Empty: nothing; the server is about to be deleted.
    */
   readonly waitsFor: readonly ('active' | 'inactive' | 'persistent')[]
   /**
-   * Longest that the kernel can still remember one of these if it stays idle, in
-   * seconds, by the kernel's timeouts and the service's persistence. Absent while
-   * active connections are left: nothing limits those.
+   * How long the kernel can still keep these if they stay idle, in seconds, by
+   * its timeouts and the persistence of the service. Absent while active
+   * connections are left: nothing limits those.
    */
   readonly atMostSeconds?: number
 }
@@ -68,9 +68,10 @@ export interface DrainProgress {
 /** How a drain ended. */
 export interface DrainResult {
   /**
-   * 'deleted': nothing was left, or `atTimeout` said so. 'kept': the time was
-   * over, and it still exists at weight 0. 'gone': someone else deleted it or its
-   * service. 'overruled': someone else gave it a weight again, and it keeps that.
+   * 'deleted': no connection was left, or `atTimeout` is 'delete'. 'kept': the
+   * time was up, and the server still exists at weight 0. 'gone': someone else
+   * deleted it or its service. 'overruled': someone else set its weight again,
+   * and it keeps that weight.
    */
   readonly outcome: 'deleted' | 'kept' | 'gone' | 'overruled'
   /** The progress at the last look. */

@@ -2,6 +2,7 @@ import { extname } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
+import { originOf, setOrigin } from '../state/origin.ts'
 import type { CheckedState } from '../state/table.ts'
 import { formatState, type FormatStateOptions } from '../text/format.ts'
 import { checkParseOptions, parseCheckedState, parseState, type ParseStateOptions } from '../text/parse.ts'
@@ -85,7 +86,7 @@ export function readCheckedState(path: string, options: ParseStateOptions): Prom
   return read(path, options, parseCheckedState)
 }
 
-async function read<T>(
+async function read<T extends object>(
   path: string,
   options: ParseStateOptions,
   parse: (text: string, options: ParseStateOptions) => Promise<T>,
@@ -99,12 +100,18 @@ async function read<T>(
     // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
     const format = options.format ?? named
-    return await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
+    const state = await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
+    const origin = originOf(state)
+    setOrigin(state, (...refusal) => inFile(path, origin(...refusal)))
+    return state
   } catch (error) {
     // The reason of the caller's signal is passed on as it is.
-    if (!(error instanceof StateSyntaxError) || error === signal?.reason) throw error
-    throw error.in(path)
+    throw error === signal?.reason ? error : inFile(path, error)
   }
+}
+
+function inFile<E>(path: string, error: E): E | StateSyntaxError {
+  return error instanceof StateSyntaxError ? error.in(path) : error
 }
 
 function checkPath(path: unknown): void {

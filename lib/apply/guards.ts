@@ -84,31 +84,32 @@ export function guardOf({
 }: ApplyOptions): (found: Differences) => Promise<void> {
   return async ({ steps, deletions, starved }) => {
     const reasons: string[] = []
+    const remedies = new Set<string>()
     const refused = allow && (await firstOtherThan(allow, steps))
     if (refused !== undefined) {
-      const id = `${refused.kind} ${subjectOf(refused)}`
       const kinds = allow?.join(', ') ?? ''
       reasons.push(
-        kinds === ''
-          ? `\`allow\` is empty, so ${id} is not allowed`
-          : `\`allow\`: ${id} is not among ${kinds}`,
+        `${refused.kind} ${subjectOf(refused)} is not allowed, because \`allow\` ${kinds === '' ? 'is empty' : `has only ${kinds}`}`,
       )
+      remedies.add(`add ${refused.kind} to \`allow\``)
     }
     if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
       reasons.push(
-        `\`maxDeletions\`: ${String(deletions)} services and real servers would be deleted, at most ${String(maxDeletions)} may be`,
+        `${deletions === 1 ? '1 service or real server' : `${String(deletions)} services and real servers`} would be deleted, more than \`maxDeletions\` (${String(maxDeletions)})`,
       )
+      remedies.add(starved.length > 0 ? 'give `force`' : 'raise `maxDeletions` or give `force`')
     }
     if (!force && starved.length > 0) {
       const some = starved.slice(0, 5).map(serviceName).join(', ')
       reasons.push(
         `${some}${starved.length > 5 ? ` and ${String(starved.length - 5)} more` : ''} would be left without a real server whose weight is above 0`,
       )
+      remedies.add('give `force`')
     }
     if (reasons.length === 0) return
     throw new ApplyError(
       'ERR_IPVS_GUARD',
-      `refused, nothing was changed: ${reasons.join('; ')}. \`force\` overrides every guard except \`allow\`.`,
+      `refused, nothing was changed: ${reasons.join('; ')}. To allow this, ${[...remedies].join(' and ')}.`,
     )
   }
 }

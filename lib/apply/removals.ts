@@ -8,7 +8,7 @@ import { slices } from '../util/pace.ts'
 import type { Leaving } from './drain.ts'
 import { stale } from './errors.ts'
 
-/** Deletions with a drain: set weights to 0, wait, and look again at what is left to delete. */
+/** Deletions with a drain: set weights to 0, wait, then check again what is left to delete. */
 
 /** A real server that a step deletes, alone or with its service. */
 export interface LeavingServer extends Leaving {
@@ -41,8 +41,8 @@ export function quiesce(server: RealServerSpec): RealServerSpec {
 
 /**
  * The removals that are left to do after a drain, during which others may have
- * changed the table. Leaves out what is already gone. Refuses if something is
- * no longer what was to be removed, apart from the weights that the drain took.
+ * changed the table. Leaves out what is already gone. Refuses if something else
+ * than the weight, which the drain set to 0, has changed.
  */
 export async function stillToRemove(removals: readonly Step[], table: Table): Promise<readonly Step[]> {
   const now = await presentOf(table)
@@ -60,7 +60,7 @@ export async function stillToRemove(removals: readonly Step[], table: Table): Pr
       const present = now.get(subject)
       // Already gone or, for a daemon, already started.
       if ('after' in step ? isAs(present, step, 'after') : present === undefined) continue
-      if (!isAs(present, step, 'before')) throw stale(`${subject} changed while it was drained`)
+      if (!isAs(present, step, 'before')) throw stale(`${subject} changed during the drain`)
       // Another daemon may be started after this one is stopped.
       if (step.kind === 'stop-daemon') now.delete(subject)
       if (step.kind !== 'delete-service') {
@@ -78,8 +78,8 @@ export async function stillToRemove(removals: readonly Step[], table: Table): Pr
         for (const server of few) {
           const id = serverSubject(subject, server)
           const before = known.get(id)
-          if (before === undefined) throw stale(`${id} was added while its service was drained`)
-          if (!sameServer(before, server)) throw stale(`${id} changed while it was drained`)
+          if (before === undefined) throw stale(`${id} was added during the drain of its service`)
+          if (!sameServer(before, server)) throw stale(`${id} changed during the drain`)
         }
       }
       left.push({ ...step, before: withServers(step.before, servers) })
@@ -89,10 +89,10 @@ export async function stillToRemove(removals: readonly Step[], table: Table): Pr
 }
 
 /**
- * Refuses to delete the last live servers of a service if someone else took
- * away those that were to stay.
+ * Refuses to delete the last live servers of a service if someone else has
+ * meanwhile removed, or set to weight 0, those that were to stay.
  *
- * @param quiescing The steps that took the weights of servers which were live.
+ * @param quiescing The steps that set the weights of live servers to 0.
  */
 export async function refuseStarved(
   removals: readonly Step[],
@@ -117,7 +117,7 @@ export async function refuseStarved(
       const service = serviceName(step.service)
       if (!wereLive.has(service) || live.has(service)) continue
       throw stale(
-        `${service} would be left without a real server whose weight is above 0, because the others changed while it was drained`,
+        `${service} would now be left without a real server whose weight is above 0, because its other real servers changed during the drain`,
       )
     }
   }

@@ -162,8 +162,8 @@ export function trafficText({
   rates,
 }: Totals): Readonly<Record<'connections' | 'in' | 'out', string>> {
   return {
-    connections: `${String(stats.connections)} so far, ${String(rates.connectionsPerSecond)}/s`,
-    in: `${String(stats.packetsIn)} packets, ${String(stats.bytesIn)} bytes; ${String(rates.packetsInPerSecond)} and ${String(rates.bytesInPerSecond)}/s`,
-    out: `${String(stats.packetsOut)} packets, ${String(stats.bytesOut)} bytes; ${String(rates.packetsOutPerSecond)} and ${String(rates.bytesOutPerSecond)}/s`,
+    connections: `${String(stats.connections)} so far (${String(rates.connectionsPerSecond)}/s)`,
+    in: `${String(stats.packetsIn)} packets (${String(rates.packetsInPerSecond)}/s), ${String(stats.bytesIn)} bytes (${String(rates.bytesInPerSecond)}/s)`,
+    out: `${String(stats.packetsOut)} packets (${String(rates.packetsOutPerSecond)}/s), ${String(stats.bytesOut)} bytes (${String(rates.bytesOutPerSecond)}/s)`,
   }
 }

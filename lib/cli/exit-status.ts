@@ -1,5 +1,6 @@
 import { IpvsError, StateSyntaxError } from '../index.ts'
 import type { EndSignal } from './terminal/surroundings.ts'
+import { inCommandWords } from './words.ts'
 
 /** Exit statuses of our own commands; docs/command.md has them for readers. */
 export const STATUS = {
@@ -66,6 +67,12 @@ export interface Report {
 }
 
 export function reportOf(error: unknown): Report {
+  const report = libraryReportOf(error)
+  return { ...report, message: inCommandWords(report.message) }
+}
+
+/** The report in the words that the library has for its callers. */
+function libraryReportOf(error: unknown): Report {
   if (!(error instanceof Error)) return { status: STATUS.failed, message: String(error) }
   const { message } = error
   if (error instanceof UsageError) return { status: STATUS.usage, message }
@@ -78,7 +85,6 @@ export function reportOf(error: unknown): Report {
   if (error instanceof IpvsError) return { status: statusOfRefusal(error), ...named }
   switch (code) {
     case 'ERR_IPVS_GUARD':
-      return { status: STATUS.refused, code, message: withFlags(message) }
     case 'ERR_IPVS_STALE_PLAN':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {
@@ -105,14 +111,6 @@ function unforeseen(error: Error): Pick<Report, 'message' | 'stack'> {
   const [, after = stack] = message === '' ? [] : stack.split(message, 2)
   const [, ...lines] = after.split('\n')
   return { message: String(error), stack: lines }
-}
-
-/** The options of the library by the names that they have here. */
-function withFlags(message: string): string {
-  return message.replace(
-    /`(\w+)`/g,
-    (_, name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-  )
 }
 
 function statusOfRefusal({ code, noFamily, syscall, command }: IpvsError): number {

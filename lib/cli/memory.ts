@@ -6,6 +6,8 @@ import {
   type SaveOptions,
   type State,
   type StateFormat,
+  type StateLoss,
+  StateSyntaxError,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
 import { readBytes } from '../util/read-file.ts'
@@ -35,6 +37,7 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   try {
     await ours.restore(state)
   } catch (error) {
+    if (error instanceof StateSyntaxError) throw error
     throw new FileError(`${file} cannot be loaded into the in-memory kernel: ${(error as Error).message}`)
   }
   const settings = async (): Promise<string> =>
@@ -55,9 +58,13 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       await refuse()
       try {
         const saved = await ours.save(partsOf(after, fresh, state))
-        await replaceFile(file, await formatState(saved, { format }), refuse)
+        const onLoss = ({ path, reason }: StateLoss): never => {
+          throw new FileError(
+            `${file} cannot be written: ipvsadm lines cannot express ${path}: ${reason}. Keep this table in a .json or .yaml file.`,
+          )
+        }
+        await replaceFile(file, await formatState(saved, { format, onLoss }), refuse)
       } catch (error) {
-        if (error instanceof TypeError) throw new FileError(`${file} cannot be written: ${error.message}`)
         throw fileError('write', file, error)
       }
     },

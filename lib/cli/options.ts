@@ -56,7 +56,7 @@ export function withGuards(command: Command): Command {
     .option('--force', 'override --max-deletions, and allow a service to lose its last live real server')
     .option(
       '--drain <seconds>',
-      'give the connections of real servers that are removed this long to end',
+      'wait up to this long for the connections of removed real servers to end',
       seconds,
     )
 }

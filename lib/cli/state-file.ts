@@ -69,8 +69,16 @@ export async function readStateOf(file: string, stdin: Input, how: ReadOptions =
 export function readError(file: string, error: unknown): unknown {
   if (!(error instanceof StateSyntaxError))
     return fileError('read', file === STDIN ? 'standard input' : file, error)
-  const message = error.message.replace('`whole`', '--whole')
-  return new FileError(file === STDIN ? `standard input: ${message}` : message)
+  return new FileError(file === STDIN ? `standard input: ${error.message}` : error.message)
+}
+
+/** Does something with the state that was read from a file. Some of its mistakes show only beside a table. */
+export async function ofFile<T>(file: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw error instanceof StateSyntaxError ? readError(file, error) : error
+  }
 }
 
 async function readBytes(stdin: Input): Promise<Uint8Array> {

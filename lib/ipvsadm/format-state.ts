@@ -160,7 +160,7 @@ class StateWriter {
     if (first !== undefined) {
       this.loseAt(
         path,
-        `in lines it is ${endpoint}, the same as realServers[${String(first)}] of this service: it is left out`,
+        `a line can only say ${endpoint}, the same as realServers[${String(first)}] of this service: it is left out`,
       )
       return
     }

@@ -102,7 +102,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     case 'EPERM':
       return (
         'permission denied: IPVS needs the capability CAP_NET_ADMIN in the initial user namespace, for reading too. ' +
-        'Run as root, or give the process that capability (a root inside a container of its own user namespace is not enough).'
+        'Run as root, or give the process that capability (being root in a container that has its own user namespace is not enough).'
       )
     case 'ENOENT':
       return reasonOfMissing(details)
@@ -123,7 +123,7 @@ function reasonOf(code: string, details: IpvsErrorDetails): string {
     case 'ENETUNREACH':
       return 'there is no route to the multicast group; give the interface an address, or add a route to the group.'
     case 'EADDRINUSE':
-      return 'the UDP port of the sync daemon is taken; choose another multicastPort.'
+      return 'the UDP port of the sync daemon is in use; choose another multicastPort.'
     case 'ENOPROTOOPT':
       return 'the ip_vs module is being unloaded; load it again with `modprobe ip_vs`.'
     case 'EOPNOTSUPP':
@@ -176,7 +176,7 @@ function reasonOfSystemCall(
   }
   if (syscall === 'open') {
     if (code === 'ENOENT')
-      return `there is no such network namespace${name}; \`ip netns list\` shows those that have a name.`
+      return `there is no network namespace${name}; \`ip netns list\` shows those that have a name.`
     if (code === 'EACCES') return `this user may not read the file of the network namespace${name}.`
     return `the file of the network namespace${name} could not be opened.`
   }
@@ -232,8 +232,8 @@ function reasonOfInvalid(command: string): string {
   switch (command) {
     case 'addRealServer':
       return (
-        'the kernel refuses the real server. The director must see its address as unicast: not 0.0.0.0, ' +
-        'multicast, broadcast or a foreign link-local address. In a network namespace without any interface up ' +
+        'the kernel refuses the real server. To the director its address must be unicast: not 0.0.0.0, multicast, ' +
+        "broadcast or another host's link-local address. In a network namespace where no interface is up, " +
         'every address is refused (`ip link set lo up`). While a sync daemon runs, a real server must have the ' +
         'address family of its virtual service.'
       )

@@ -35,8 +35,8 @@ export function parseServiceKey(text: string): ServiceKey {
     if (before !== '' && after !== undefined && more === undefined)
       throw refuse(': the port must be a number')
     const brackets =
-      after === undefined || rest.startsWith('[') ? '' : '; an IPv6 address with a port has brackets'
-    throw refuse(`: the port is missing, 0 for all of them${brackets}`)
+      after === undefined || rest.startsWith('[') ? '' : '; an IPv6 address with a port needs brackets'
+    throw refuse(`: the port is missing; 0 means every port${brackets}`)
   }
   return canonicalServiceKey(
     checkServiceKey({ protocol: number ? Number(protocol) : protocol, address, port }),

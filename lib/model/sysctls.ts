@@ -1,5 +1,5 @@
 import { SYSCTL_NAME, SYSCTL_VALUE } from './ranges.ts'
-import { likely, show, whole, wrong } from './check.ts'
+import { about, likely, show, whole, wrong } from './check.ts'
 import { Errno } from './errno.ts'
 
 /**
@@ -61,33 +61,33 @@ export function remedyOfSysctl(name: string): string {
   if (module !== undefined) {
     const { scheduler } = module
     return (
-      `the module ip_vs_${scheduler} has it, which a service with the scheduler '${scheduler}' loads, ` +
-      `or \`modprobe ip_vs_${scheduler}\``
+      `it belongs to the module ip_vs_${scheduler}, which is loaded by a service with the scheduler '${scheduler}' ` +
+      `or by \`modprobe ip_vs_${scheduler}\``
     )
   }
   const meant = SYSCTLS.includes(name) ? undefined : likely(name, SYSCTLS)
-  return `${meant === undefined ? '' : `did you mean '${meant}'? `}sysctls() lists those that a kernel has`
+  return meant === undefined ? 'sysctls() lists those that a kernel has' : `did you mean '${meant}'?`
 }
 
 const NAME = new RegExp(SYSCTL_NAME)
 const VALUE = new RegExp(SYSCTL_VALUE)
 
 /** Name of a file below /proc/sys/net/ipv4/vs. */
-export function checkSysctlName(name: unknown): void {
-  if (typeof name !== 'string') throw wrong('sysctl', name, 'its name below net.ipv4.vs')
+export function checkSysctlName(name: unknown, what = 'sysctl'): void {
+  if (typeof name !== 'string') throw wrong(what, name, 'its name below net.ipv4.vs')
   if (!NAME.test(name)) {
-    throw new RangeError(`sysctl must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
+    throw new RangeError(`${what} must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
   }
 }
 
 /** Checks what is written to a sysctl, a number or the text of several, and gives its text. */
-export function checkSysctlValue(name: string, value: unknown): string {
+export function checkSysctlValue(name: string, value: unknown, field = `sysctl ${name}`): string {
   if (typeof value === 'number') {
-    return String(whole(value, `sysctl ${name}`, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
+    return String(whole(value, field, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
   }
-  if (typeof value !== 'string') throw wrong(`sysctl ${name}`, value, 'a number or a string')
+  if (typeof value !== 'string') throw wrong(field, value, 'a number or a string')
   if (!VALUE.test(value)) {
-    throw new RangeError(`sysctl ${name} must be one line of plain text, got ${show(value)}`)
+    throw about(field, new RangeError(`${field} must be one line of plain text, got ${show(value)}`))
   }
   return value
 }

@@ -198,7 +198,7 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
   const copy = copyOf(fields, SERVICE_FIELDS)
   if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
-    throw new RangeError('persistence cannot be removed from a service with port 0, which works only with it')
+    throw new RangeError('persistence cannot be removed from a service with port 0, which needs it')
   }
   // null takes away; everything else is a setting.
   const settings = { ...copy }
@@ -396,13 +396,18 @@ export function checkModuleName(name: string, field: 'scheduler' | 'persistenceE
   throw about(
     field,
     new RangeError(
-      `${field} must consist of letters, digits, '-' and '_', as a kernel module's name; got ${show(name)}`,
+      `${field} must consist of letters, digits, '-' and '_', like the name of a kernel module; got ${show(name)}`,
     ),
   )
 }
 
+/** Whether a name can be that of a network interface. */
+export function isInterfaceName(name: string): boolean {
+  return NAME_OF_INTERFACE.test(name)
+}
+
 export function checkInterfaceName(name: string): void {
-  if (NAME_OF_INTERFACE.test(name)) return
+  if (isInterfaceName(name)) return
   throw about(
     'multicastInterface',
     new RangeError(`multicastInterface must be the name of a network interface, got ${show(name)}`),

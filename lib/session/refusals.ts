@@ -65,7 +65,7 @@ export function sysctlRefusal(failure: Failure, name: string, value: string): Ip
   // It failed before reaching the sysctl.
   if (syscall !== 'open' && syscall !== 'write') return refusal(failure, 'setSysctl')
   const reasons: Readonly<Record<string, string>> = {
-    ENOENT: 'this kernel has no such sysctl; sysctls() lists those it has.',
+    ENOENT: 'this kernel has no such sysctl; sysctls() lists those that a kernel has.',
     EINVAL:
       name === 'est_cpulist'
         ? 'the kernel refuses the value: it is not a list of CPUs such as 0-3,5.'

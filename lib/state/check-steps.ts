@@ -1,4 +1,5 @@
 import { about, fieldOf, object, oneOf } from '../model/check.ts'
+import { serviceName } from '../model/keys.ts'
 import { STATE_LIMITS } from '../model/ranges.ts'
 import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import {
@@ -13,7 +14,9 @@ import {
   checkTimeouts,
 } from '../model/validate.ts'
 import { slices } from '../util/pace.ts'
-import { type RunnableStep, type Step, STEP_KINDS, subjectOf } from './steps.ts'
+import { pathOf, Refusal, type StatePath } from './path.ts'
+import { type RunnableStep, type Step, STEP_KINDS } from './steps.ts'
+import type { Wanted } from './table.ts'
 
 /**
  * Checks steps that a caller made, and copies each in the instant in which it is
@@ -142,16 +145,28 @@ function checkNames(step: RunnableStep | Step): void {
   }
 }
 
-/** Refuses a plan that would write a name which cannot be one of the kernel's. */
-export async function checkNamesOf(steps: readonly Step[]): Promise<void> {
+/**
+ * Refuses a plan that would write a name which cannot be one of the kernel's.
+ *
+ * @throws {Refusal} with the place of the name in the state that the plan leads to.
+ */
+export async function checkNamesOf(steps: readonly Step[], wanted: Wanted): Promise<void> {
   for await (const some of slices(steps)) {
     for (const step of some) {
       try {
         checkNames(step)
       } catch (error) {
-        const { message } = error as Error
-        throw new RangeError(`${subjectOf(step)}: ${message}`, { cause: error })
+        throw new Refusal(error as Error, pathOf(error as Error, placeOf(step, wanted)))
       }
     }
   }
+}
+
+/** Where a state has what a step adds or edits. */
+function placeOf(step: Step, { services = [], syncDaemons = [] }: Wanted): StatePath {
+  if (step.kind === 'start-daemon')
+    return ['syncDaemons', syncDaemons.findIndex(({ state }) => state === step.state)]
+  if (!('service' in step)) return []
+  const name = serviceName(step.service)
+  return ['services', services.findIndex(({ id }) => id === name)]
 }

@@ -59,7 +59,7 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
   const fields = check.object(plan, 'a plan')
   for (const name of ['steps', 'starved', 'reordered']) {
     if (Array.isArray(fields[name])) continue
-    throw new TypeError(`this is not a complete plan: ${name} is missing. Pass the result of plan(), awaited`)
+    throw new TypeError(`this is not a complete plan: ${name} is missing. Pass the awaited result of plan()`)
   }
   const color = check.flag(options.color ?? false, 'color')
   const groups = new Map<string, Group>()
@@ -136,7 +136,7 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
     for (const key of some) {
       print({
         sign: ' ',
-        text: `${serviceName(key)}: its real servers stay in another order than the state has`,
+        text: `${serviceName(key)}: its real servers stay in an order that differs from the state's`,
       })
     }
   }
@@ -209,7 +209,7 @@ function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): s
     case 'start-daemon':
       return (
         `${step.state} sync daemon  ${present(daemonFields(step.after))}` +
-        (step.replaces === undefined ? '' : '  (replaces the one that runs: it cannot be edited)')
+        (step.replaces === undefined ? '' : '  (replaces the running one, which cannot be edited)')
       )
   }
 }

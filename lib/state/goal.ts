@@ -1,6 +1,8 @@
 import * as check from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { slices } from '../util/pace.ts'
+import { originOf } from './origin.ts'
+import type { Refuse } from './path.ts'
 import { inScope, type Scope, scopeTest, type ScopeTest } from './scope.ts'
 import { CheckedState, type Parts, tableOf, type Wanted } from './table.ts'
 
@@ -34,9 +36,11 @@ export interface Comparison {
 }
 
 /** A state that is wanted: checked, complete and inside of its scope. */
-interface Goal {
+export interface Goal {
   readonly wanted: Wanted
   readonly comparison: Comparison
+  /** Makes an error of a refusal, with its place in the text that the state was read from. */
+  readonly refuse: Refuse
   /** The parts of a director that are read to compare it with this. */
   readonly parts: Parts
 }
@@ -44,13 +48,13 @@ interface Goal {
 /**
  * Checks a state that is wanted, and what it is wanted with.
  *
- * @throws {TypeError | RangeError} naming the field, or the service that is outside of the scope.
+ * @throws {TypeError | RangeError} naming the field, or the service that is outside the scope.
  */
 export async function goalOf(state: State | CheckedState, options: PlanOptions): Promise<Goal> {
   const comparison = comparisonOf(options)
   const wanted = state instanceof CheckedState ? state.wanted : await tableOf(state)
   if (comparison.scope !== undefined) await checkWithin(wanted, comparison.scope)
-  return { wanted, comparison, parts: partsOf(wanted) }
+  return { wanted, comparison, refuse: originOf(state), parts: partsOf(wanted) }
 }
 
 /** Checks the options of a comparison, and completes them. */
@@ -68,7 +72,7 @@ async function checkWithin({ services = [], ...others }: Wanted, scope: ScopeTes
   for await (const some of slices(services)) {
     for (const { id, key } of some) {
       if (!inScope(scope, key)) {
-        throw new RangeError(`services[${String(index)}]: ${id} is outside of the scope`)
+        throw new RangeError(`services[${String(index)}]: ${id} is outside the scope`)
       }
       index += 1
     }

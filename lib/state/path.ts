@@ -41,6 +41,18 @@ export function pathOf(error: Error, path: StatePath): StatePath {
   return field === undefined ? path : [...path, ...field.split('.')]
 }
 
+/** A refusal of something in a state, on its way to where the state came from. */
+export class Refusal extends Error {
+  readonly refused: Error
+  readonly path: StatePath
+
+  constructor(refused: Error, path: StatePath) {
+    super(refused.message)
+    this.refused = refused
+    this.path = path
+  }
+}
+
 /** A TypeError about a field. */
 export function misuse(field: string, message: string): Error {
   return Object.assign(new TypeError(message), { field })

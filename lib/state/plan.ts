@@ -6,7 +6,9 @@ import { forEachOf, slices } from '../util/pace.ts'
 import { compareServers } from './compare-servers.ts'
 import { sameDaemon, sameService } from './equal.ts'
 import { type Comparison, goalOf, PLAN_OPTIONS, type PlanOptions } from './goal.ts'
+import { placed } from './origin.ts'
 import { pairs } from './pairs.ts'
+import { Refusal, type StatePath } from './path.ts'
 import { inScope } from './scope.ts'
 import { addition, quiesces, type Step } from './steps.ts'
 import { type Entry, stateOf, type Table, tableOf, type Wanted } from './table.ts'
@@ -24,7 +26,7 @@ export interface Differences {
 }
 
 /** The differences, and their steps by phase. */
-interface Found extends Differences {
+export interface Found extends Differences {
   readonly phases: Phases
 }
 
@@ -52,14 +54,17 @@ export interface Plan extends Differences {
  *
  * @throws {TypeError | RangeError} naming the field if a state is not one:
  *   `services[3].realServers[0].weight`.
+ * @throws {StateSyntaxError} if a state that was read from a text has something that cannot be compared.
  */
 export async function planStates(actual: State, wanted: State, options: PlanOptions = {}): Promise<Plan> {
   checkOptions(options, PLAN_OPTIONS)
-  const goal = await goalOf(wanted, options)
+  const { wanted: goal, comparison, refuse } = await goalOf(wanted, options)
   const { services, ...others } = await tableOf(actual)
-  if (goal.wanted.services !== undefined) known(services, 'services')
-  const table = { ...others, services: services ?? [] }
-  return planOf(await compare(table, goal.wanted, goal.comparison), goal.wanted, options)
+  const found = await placed(refuse, () => {
+    if (goal.services !== undefined) known(services, ['services'])
+    return compare({ ...others, services: services ?? [] }, goal, comparison)
+  })
+  return planOf(found, goal, options)
 }
 
 export async function planOf(
@@ -205,7 +210,7 @@ function compareTimeouts(
   for (const name of ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'] as const) {
     const value = wanted[name]
     if (value === undefined) continue
-    const now = known(actual?.[name], `timeouts.${name}`)
+    const now = known(actual?.[name], ['timeouts', name])
     if (now === value) continue
     before[name] = now
     after[name] = value
@@ -219,7 +224,7 @@ function compareDaemons(
   prune: boolean,
 ): { readonly stopped: readonly Step[]; readonly started: readonly Step[] } {
   if (wanted === undefined) return { stopped: [], started: [] }
-  const running = known(actual, 'syncDaemons')
+  const running = known(actual, ['syncDaemons'])
   const stopped: Step[] = []
   const started: Step[] = []
   for (const state of ['master', 'backup'] as const) {
@@ -268,16 +273,14 @@ function onceLoaded(actual: Table, wanted: Wanted, name: string, value: string):
       services.some(({ spec }) => spec.scheduler === scheduler)
     if (sameSysctl(name, initial, value) || loads(wanted) || loads(actual)) return initial
   }
-  throw absent(`sysctls.${name}`, remedyOfSysctl(name))
+  throw new Refusal(new RangeError(`the current state has no such sysctl; ${remedyOfSysctl(name)}`), [
+    'sysctls',
+    name,
+  ])
 }
 
-function known<T>(value: T | undefined, field: string): T {
-  if (value === undefined) throw absent(field, 'leave it out')
-  return value
-}
-
-function absent(field: string, remedy: string): RangeError {
-  return new RangeError(
-    `${field}: the current state does not include this, so it cannot be compared; ${remedy}`,
-  )
+function known<T>(value: T | undefined, path: StatePath): T {
+  if (value !== undefined) return value
+  const what = 'the current state does not include this, so it cannot be compared; leave it out'
+  throw new Refusal(new RangeError(what), path)
 }

@@ -75,7 +75,7 @@ export function inScope(scope: ScopeTest, key: ServiceKey): boolean {
   if (scope === undefined) return true
   const inside: unknown = scope(key)
   if (typeof inside !== 'boolean') {
-    throw new TypeError(`scope must give true or false, got ${check.show(inside)} for ${serviceName(key)}`)
+    throw new TypeError(`scope must return true or false, got ${check.show(inside)} for ${serviceName(key)}`)
   }
   return inside
 }

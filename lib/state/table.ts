@@ -25,6 +25,8 @@ import {
   checkServiceKey,
   checkServiceSpec,
   checkTimeouts,
+  isInterfaceName,
+  isModuleName,
 } from '../model/validate.ts'
 import { forEachOf, slices } from '../util/pace.ts'
 import { formatStatePath, misuse, pathOf, type Refuse, type StatePath, withPath } from './path.ts'
@@ -82,6 +84,8 @@ export interface CheckOptions {
   readonly refuse?: Refuse
   /** Ends the check between two slices. */
   readonly signal?: AbortSignal | undefined
+  /** Told where something is that may still be refused beside a table: a sysctl, or a name that is taken only if it is there already. */
+  readonly doubtful?: ((path: StatePath) => void) | undefined
 }
 
 /**
@@ -89,7 +93,7 @@ export interface CheckOptions {
  *
  * A state is checked as if TypeScript had not been there: every field as
  * validate.ts does, and that no service, no real server of a service and no
- * half of synchronisation comes twice.
+ * half of synchronisation appears twice.
  *
  * @throws {TypeError | RangeError} naming the field: `services[3].realServers[0].weight`.
  */
@@ -145,7 +149,7 @@ interface Walked {
 
 async function walk(
   value: unknown,
-  { refuse = withPath, signal }: CheckOptions,
+  { refuse = withPath, signal, doubtful }: CheckOptions,
   visitor?: Visitor,
 ): Promise<Walked> {
   const refused = (error: unknown, path: StatePath): Error =>
@@ -173,6 +177,7 @@ async function walk(
         const settings = checkServiceSpec(spec, key, STATE_LIMITS, ['realServers'])
         once(services, serviceName(key), index, (first) => `services[${String(first)}]`)
         visitor?.service(key, settings)
+        if (doubtful !== undefined) for (const field of oddNames(settings)) doubtful([...path, field])
         return { key, realServers }
       })
       if (realServers === undefined) continue
@@ -193,6 +198,13 @@ async function walk(
 
   const { timeouts, syncDaemons, sysctls } = state
   const daemons = new Map<string, number>()
+  const namedSysctls = check(['sysctls'], () => (sysctls === undefined ? {} : object(sysctls, 'sysctls')))
+  for (const name of Object.keys(namedSysctls)) {
+    check(['sysctls', name], () => {
+      checkSysctlName(name, 'each key')
+    })
+    doubtful?.(['sysctls', name])
+  }
   return {
     services: state.services !== undefined,
     others: {
@@ -204,12 +216,14 @@ async function walk(
           check(['syncDaemons', index], () => {
             const spec = checkDaemonSpec(daemon, STATE_LIMITS)
             once(daemons, spec.state, index, (first) => `syncDaemons[${String(first)}]`)
+            if (!isInterfaceName(spec.multicastInterface))
+              doubtful?.(['syncDaemons', index, 'multicastInterface'])
             return completeDaemon(spec)
           }),
         ),
       }),
       ...(sysctls !== undefined && {
-        sysctls: check(['sysctls'], () => sysctlsOf(object(sysctls, 'sysctls'))),
+        sysctls: check(['sysctls'], () => sysctlsOf(namedSysctls)),
       }),
     },
   }
@@ -257,7 +271,7 @@ function array(path: StatePath, list: unknown): readonly unknown[] {
   throw new TypeError(`${formatStatePath(path)} must be an array, got ${show(list)}${hint}`)
 }
 
-/** Refuses what comes twice, and says where it came first. */
+/** Refuses what appears twice, and says where it appeared first. */
 function once(
   seen: Map<string, number>,
   name: string,
@@ -265,7 +279,7 @@ function once(
   where: (first: number) => string,
 ): void {
   const first = seen.get(name)
-  if (first !== undefined) throw new TypeError(`${name} comes twice: it is ${where(first)} already`)
+  if (first !== undefined) throw new TypeError(`${name} appears twice: it is already ${where(first)}`)
   seen.set(name, index)
 }
 
@@ -273,13 +287,20 @@ function sameServiceAt(first: number): string {
   return `realServers[${String(first)}] of the same service`
 }
 
+/** The fields of a service whose names no module of a kernel can have. */
+function oddNames(settings: ServiceSettings): string[] {
+  return (['scheduler', 'persistenceEngine'] as const).filter((field) => {
+    const name = settings[field]
+    return name !== undefined && !isModuleName(name)
+  })
+}
+
 /** Values of sysctls as they are compared. */
 function sysctlsOf(sysctls: Readonly<Record<string, unknown>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(sysctls).map(([name, value]) => {
       try {
-        checkSysctlName(name)
-        return [name, completeSysctl(checkSysctlValue(name, value))]
+        return [name, completeSysctl(checkSysctlValue(name, value, name))]
       } catch (error) {
         throw misuse(name, (error as Error).message)
       }

@@ -22,14 +22,15 @@ export class JsonError extends Error {
 /** Called where an array's element or an object's member (its name) begins. */
 type Visit = (path: StatePath, offset: number) => void
 
-/** Reads a JSON text. `visit` hears of every member and element. */
+/** Reads a JSON text. `visit` hears of every member and element whose path has at most `deepest` steps. */
 export async function parseJson(
   text: string,
   signal: AbortSignal | undefined,
   visit?: Visit,
+  deepest: number = DEEPEST,
 ): Promise<unknown> {
   const { createScanner } = await import('jsonc-parser/lib/umd/impl/scanner.js')
-  const builder = new Builder(text, visit)
+  const builder = new Builder(text, visit, deepest)
   const ends = Array.from({ length: Math.ceil(text.length / PIECE) }, (_, index) =>
     Math.min((index + 1) * PIECE, text.length),
   )
@@ -41,21 +42,32 @@ export async function parseJson(
   return builder.end()
 }
 
-/** The offset of something in a JSON text that was read before; of what it would be part of, if it is not there. */
+/** The offset of each of these in a JSON text that was read before; of what it would be part of, if it is not there. */
 export async function locateInJson(
   text: string,
-  path: StatePath,
+  paths: readonly StatePath[],
   signal: AbortSignal | undefined,
-): Promise<number> {
-  let found = text.search(/[^ \t\r\n]/)
-  let depth = 0
-  await parseJson(text, signal, (at, offset) => {
-    if (at.length <= depth || at.length > path.length) return
-    if (!at.every((step, index) => step === path[index])) return
-    depth = at.length
-    found = offset
+): Promise<number[]> {
+  const offsets = new Map<string, number | undefined>()
+  const nameOf = (path: StatePath): string => path.join('\n')
+  let deepest = 0
+  for (const path of paths) {
+    deepest = Math.max(deepest, path.length)
+    for (const length of path.keys()) offsets.set(nameOf(path.slice(0, length + 1)), undefined)
+  }
+  const visit: Visit = (path, offset) => {
+    const name = nameOf(path)
+    if (offsets.has(name)) offsets.set(name, offset)
+  }
+  await parseJson(text, signal, visit, deepest)
+  const start = text.search(/[^ \t\r\n]/)
+  return paths.map((path) => {
+    for (let length = path.length; length > 0; length--) {
+      const offset = offsets.get(nameOf(path.slice(0, length)))
+      if (offset !== undefined) return offset
+    }
+    return start
   })
-  return found
 }
 
 /** How many characters the scanner is given at a time. */
@@ -101,13 +113,15 @@ type Expected = 'value' | 'value or end' | 'name' | 'name or end' | 'colon' | 'c
 class Builder {
   readonly #text: string
   readonly #visit: Visit | undefined
+  readonly #deepest: number
   readonly #stack: Container[] = []
   #expected: Expected = 'value'
   #value: unknown
 
-  constructor(text: string, visit: Visit | undefined) {
+  constructor(text: string, visit: Visit | undefined, deepest: number) {
     this.#text = text
     this.#visit = visit
+    this.#deepest = deepest
   }
 
   tooLong(kind: number, offset: number): JsonError {
@@ -115,7 +129,7 @@ class Builder {
     const what = kind === STRING ? 'string' : 'number'
     return new JsonError(
       offset,
-      `a ${what} of more than ${String(LONGEST_TOKEN)} characters: a state has none`,
+      `a ${what} of more than ${String(LONGEST_TOKEN)} characters: too much for a state`,
     )
   }
 
@@ -161,7 +175,7 @@ class Builder {
   }
 
   #beginValue(kind: number, scanner: JSONScanner, offset: number, owner: Container | undefined): void {
-    if (owner !== undefined && typeof owner.at === 'number') this.#visit?.(this.#path(), offset)
+    if (owner !== undefined && typeof owner.at === 'number') this.#tell(offset)
     switch (kind) {
       case OPEN_BRACE:
         this.#open({ value: {}, at: '', members: 0 }, 'name or end', offset)
@@ -190,13 +204,16 @@ class Builder {
   #beginMember(kind: number, scanner: JSONScanner, offset: number, owner: Container): void {
     if (kind !== STRING) throw this.#unexpected(offset)
     const name = this.#stringOf(scanner, offset)
-    if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} comes twice`)
+    if (Object.hasOwn(owner.value, name)) throw new JsonError(offset, `${JSON.stringify(name)} appears twice`)
     owner.members += 1
     if (owner.members > MOST_MEMBERS) {
-      throw new JsonError(offset, `an object of more than ${String(MOST_MEMBERS)} members: a state has none`)
+      throw new JsonError(
+        offset,
+        `an object of more than ${String(MOST_MEMBERS)} members: too much for a state`,
+      )
     }
     owner.at = name
-    this.#visit?.(this.#path(), offset)
+    this.#tell(offset)
     this.#expected = 'colon'
   }
 
@@ -226,12 +243,12 @@ class Builder {
     const end = offset + scanner.getTokenLength()
     if (error === END_OF_STRING) {
       throw end < this.#text.length
-        ? new JsonError(end, 'a line break within a string: write \\n')
+        ? new JsonError(end, 'a line break inside a string: write it as \\n')
         : new JsonError(offset, 'this string has no end: the text is cut off')
     }
     if (error === INVALID_CHARACTER) {
       const at = this.#text.slice(offset, end).search(/[\x00-\x1f]/)
-      throw new JsonError(offset + at, 'a control character within a string: write it as an escape')
+      throw new JsonError(offset + at, 'a control character inside a string: write it as an escape')
     }
     throw new JsonError(offset, 'a string with an escape that JSON does not have')
   }
@@ -243,8 +260,12 @@ class Builder {
     return Number(scanner.getTokenValue())
   }
 
-  #path(): StatePath {
-    return this.#stack.map(({ at }) => at)
+  #tell(offset: number): void {
+    if (this.#stack.length <= this.#deepest)
+      this.#visit?.(
+        this.#stack.map(({ at }) => at),
+        offset,
+      )
   }
 
   #unexpected(offset: number): JsonError {

@@ -49,7 +49,7 @@ export async function parseYaml(text: string): Promise<ParsedYaml> {
   if (problem !== undefined) throw new YamlError(problem.pos[0], problem.message)
   // A directive for 1.1 would make `yes` a truth value, and 010 eight.
   if (document.directives.yaml.version === '1.1') {
-    throw new YamlError(text.search(/^%YAML/m), 'YAML 1.1 is not read, only 1.2: remove this line')
+    throw new YamlError(text.search(/^%YAML/m), 'YAML 1.1 is not supported, only 1.2: remove this line')
   }
   visit(document, {
     Scalar(_, node) {
@@ -96,7 +96,8 @@ function compose(
   let document: Document.Parsed | undefined
   const add = (documents: Iterable<Document.Parsed>): void => {
     for (const one of documents) {
-      if (document !== undefined) throw new YamlError(one.range[0], 'a second document: a state has one')
+      if (document !== undefined)
+        throw new YamlError(one.range[0], 'a second YAML document: a state is a single one')
       document = one
     }
   }
@@ -138,5 +139,5 @@ function tooLarge(most: number, what: string, offset: number): YamlError {
 }
 
 function tooMuch(offset: number, what: string): YamlError {
-  return new YamlError(offset, `${what}: a state has none`)
+  return new YamlError(offset, `${what}: too much for a state`)
 }

@@ -2,14 +2,22 @@ import type { Lookups } from '../ipvsadm/endpoints.ts'
 import { parseLines } from '../ipvsadm/parse-state.ts'
 import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/check.ts'
 import type { State } from '../model/types.ts'
-import { describeAt, formatStatePath, type StatePath } from '../state/path.ts'
+import { setOrigin } from '../state/origin.ts'
+import { describeAt, formatStatePath, Refusal, type Refuse, type StatePath, withPath } from '../state/path.ts'
 import { CheckedState, type CheckOptions, checkState, tableOf } from '../state/table.ts'
 import { nextTurn } from '../util/pace.ts'
 import { foreign, scriptOf } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
 import { parseYaml, YamlError } from './parse-yaml.ts'
 import { recognise, refuseBinary, refuseOther } from './recognise.ts'
-import { placeOf, STATE_FORMATS, type StateFormat, StateSyntaxError } from './syntax-error.ts'
+import {
+  type Place,
+  placeOf,
+  placesOf,
+  STATE_FORMATS,
+  type StateFormat,
+  StateSyntaxError,
+} from './syntax-error.ts'
 import { decodeUtf8 } from './utf8.ts'
 
 /** How a text is read. */
@@ -77,7 +85,11 @@ export async function parseCheckedState(
 /** Checks a value that was read. */
 type Check<T> = (value: unknown, how: CheckOptions) => Promise<T>
 
-async function parse<T>(given: string | Uint8Array, options: ParseStateOptions, check: Check<T>): Promise<T> {
+async function parse<T extends object>(
+  given: string | Uint8Array,
+  options: ParseStateOptions,
+  check: Check<T>,
+): Promise<T> {
   checkParseOptions(options)
   if (typeof given !== 'string' && !ArrayBuffer.isView(given))
     throw wrong('text', given, 'a string, or bytes in UTF-8')
@@ -100,7 +112,11 @@ async function parse<T>(given: string | Uint8Array, options: ParseStateOptions, 
   }
 }
 
-async function parseBody<T>(text: string, options: ParseStateOptions, check: Check<T>): Promise<T> {
+async function parseBody<T extends object>(
+  text: string,
+  options: ParseStateOptions,
+  check: Check<T>,
+): Promise<T> {
   const script = options.format === undefined ? scriptOf(text) : undefined
   if (script !== undefined) throw new StateSyntaxError({ line: 1, column: 1, reason: script })
   const { format = recognise(text), whole = true } = options
@@ -111,7 +127,7 @@ async function parseBody<T>(text: string, options: ParseStateOptions, check: Che
   return state
 }
 
-function parseAs<T>(
+function parseAs<T extends object>(
   format: StateFormat,
   text: string,
   options: ParseStateOptions,
@@ -134,11 +150,15 @@ function refuseCutOff(text: string, format: StateFormat): void {
     format,
     ...placeOf(text, text.length),
     reason:
-      'the last line has no end, so the text may be cut off; if it is whole, end the line, or give `whole`',
+      'the last line does not end in a newline, so the text may be cut off; if it is complete, add the newline, or give `whole`',
   })
 }
 
-async function parseJsonState<T>(text: string, signal: AbortSignal | undefined, check: Check<T>): Promise<T> {
+async function parseJsonState<T extends object>(
+  text: string,
+  signal: AbortSignal | undefined,
+  check: Check<T>,
+): Promise<T> {
   const start = text.search(/\S/)
   if (text.charAt(start) === '#') {
     throw new StateSyntaxError({
@@ -148,18 +168,31 @@ async function parseJsonState<T>(text: string, signal: AbortSignal | undefined, 
     })
   }
   let value: unknown
+  // Sysctls are among these; anything else is seldom looked for, and then the text is read again.
+  const shallow = new Map<string, number>()
   try {
-    value = await parseJson(text, signal)
+    const visit = (path: StatePath, offset: number): void => {
+      if (path[0] !== 'services') shallow.set(formatStatePath(path), offset)
+    }
+    value = await parseJson(text, signal, visit, 2)
   } catch (error) {
     if (!(error instanceof JsonError)) throw error
     throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
   }
-  return checked('json', value, signal, check, async (path) =>
-    placeOf(text, await locateInJson(text, path, signal)),
-  )
+  return checked('json', value, signal, check, async (paths) => {
+    const all = paths.every((path) => shallow.has(formatStatePath(path)))
+    const offsets = all
+      ? paths.map((path) => shallow.get(formatStatePath(path)) as number)
+      : await locateInJson(text, paths, signal)
+    return placesOf(text, offsets)
+  })
 }
 
-async function parseYamlState<T>(text: string, signal: AbortSignal | undefined, check: Check<T>): Promise<T> {
+async function parseYamlState<T extends object>(
+  text: string,
+  signal: AbortSignal | undefined,
+  check: Check<T>,
+): Promise<T> {
   let parsed
   try {
     parsed = await parseYaml(text)
@@ -175,10 +208,14 @@ async function parseYamlState<T>(text: string, signal: AbortSignal | undefined, 
       reason: 'this is not a state: neither JSON, nor YAML, nor ipvsadm lines',
     })
   }
-  return checked('yaml', value, signal, check, (path) => placeOf(text, locate(path)))
+  return checked('yaml', value, signal, check, (paths) => placesOf(text, paths.map(locate)))
 }
 
-async function parseIpvsadmState<T>(text: string, options: ParseStateOptions, check: Check<T>): Promise<T> {
+async function parseIpvsadmState<T extends object>(
+  text: string,
+  options: ParseStateOptions,
+  check: Check<T>,
+): Promise<T> {
   refuseLongLines(text)
   const { state, placeOf } = await parseLines(
     text,
@@ -195,7 +232,7 @@ async function parseIpvsadmState<T>(text: string, options: ParseStateOptions, ch
       }),
   )
   // parseLines() refuses almost everything in its own words; this is for the rest.
-  return checked('ipvsadm', state, options.signal, check, placeOf)
+  return checked('ipvsadm', state, options.signal, check, (paths) => paths.map(placeOf))
 }
 
 /** No ipvsadm line is nearly as long; its words take much more memory than it has characters. */
@@ -210,48 +247,65 @@ function refuseLongLines(text: string): void {
         format: 'ipvsadm',
         line,
         column: LONGEST_LINE + 1,
-        reason: `a line of more than ${String(LONGEST_LINE)} characters: a state has none`,
+        reason: `a line of more than ${String(LONGEST_LINE)} characters: too much for a state`,
       })
     }
     start = end + 1
   }
 }
 
-/** A refusal of checkState() whose place in the text is not known yet. */
-class Refusal extends Error {
-  readonly refused: Error
-  readonly path: StatePath
+type Locate = (paths: readonly StatePath[]) => readonly Place[] | Promise<readonly Place[]>
 
-  constructor(refused: Error, path: StatePath) {
-    super(refused.message)
-    this.refused = refused
-    this.path = path
-  }
-}
+/** Of more doubtful things than this the places are not kept: nobody mends them one by one. */
+const MOST_PLACES = 1000
 
-type Locate = (
-  path: StatePath,
-) => { line: number; column: number } | Promise<{ line: number; column: number }>
-
-/** Checks what was read. */
-async function checked<T>(
+/** Checks what was read, and keeps the places of what may still be refused beside a table. */
+async function checked<T extends object>(
   format: StateFormat,
   value: unknown,
   signal: AbortSignal | undefined,
   check: Check<T>,
   locate: Locate,
 ): Promise<T> {
+  const doubtful: StatePath[] = []
   try {
-    return await check(value, { signal, refuse: (error, path) => new Refusal(error, path) })
+    const state = await check(value, {
+      signal,
+      refuse: (error, path) => new Refusal(error, path),
+      doubtful: (path) => {
+        if (doubtful.length < MOST_PLACES) doubtful.push(path)
+      },
+    })
+    if (doubtful.length > 0) {
+      const places = await locate(doubtful)
+      const entries = doubtful.map((path, index) => [formatStatePath(path), places[index] as Place] as const)
+      setOrigin(state, originIn(format, new Map(entries)))
+    }
+    return state
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    const { refused, path } = error
-    throw new StateSyntaxError({
-      format,
-      ...(await locate(path)),
-      reason: describeAt(refused, path),
-      ...(path.length > 0 && { path: formatStatePath(path) }),
-      cause: refused,
-    })
+    const [place] = await locate([error.path])
+    throw syntaxError(format, error, place as Place)
   }
+}
+
+function originIn(format: StateFormat, places: ReadonlyMap<string, Place>): Refuse {
+  return (refused, path) => {
+    const place = places.get(formatStatePath(path))
+    return place === undefined ? withPath(refused, path) : syntaxError(format, { refused, path }, place)
+  }
+}
+
+function syntaxError(
+  format: StateFormat,
+  { refused, path }: Pick<Refusal, 'refused' | 'path'>,
+  place: Place,
+): StateSyntaxError {
+  return new StateSyntaxError({
+    format,
+    ...place,
+    reason: describeAt(refused, path),
+    ...(path.length > 0 && { path: formatStatePath(path) }),
+    cause: refused,
+  })
 }

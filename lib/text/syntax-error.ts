@@ -65,13 +65,29 @@ export class StateSyntaxError extends Error {
   }
 }
 
+/** A place in a text, as an editor shows it. */
+export interface Place {
+  readonly line: number
+  readonly column: number
+}
+
 /** Line and column of an offset. A line ends at LF; a CR before it counts as a column of that line. */
-export function placeOf(text: string, offset: number): { line: number; column: number } {
+export function placeOf(text: string, offset: number): Place {
+  return placesOf(text, [offset])[0] as Place
+}
+
+/** The same for many offsets, in one pass over the text. */
+export function placesOf(text: string, offsets: readonly number[]): Place[] {
+  const places = new Map<number, Place>()
   let line = 1
   let start = 0
-  for (let end = text.indexOf('\n'); end >= 0 && end < offset; end = text.indexOf('\n', start)) {
-    line += 1
-    start = end + 1
+  let end = text.indexOf('\n')
+  for (const offset of [...offsets].sort((one, other) => one - other)) {
+    for (; end >= 0 && end < offset; end = text.indexOf('\n', start)) {
+      line += 1
+      start = end + 1
+    }
+    places.set(offset, { line, column: offset - start + 1 })
   }
-  return { line, column: offset - start + 1 }
+  return offsets.map((offset) => places.get(offset) as Place)
 }

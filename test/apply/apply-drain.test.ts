@@ -159,7 +159,7 @@ describe('drain', () => {
     await expect(done).rejects.toMatchObject({
       code: 'ERR_IPVS_STALE_PLAN',
       message:
-        'the table has changed since the plan was made: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added while its service was drained. ' +
+        'the table has changed since the plan was made: udp/10.0.0.1:53 -> 10.1.0.77:8080 was added during the drain of its service. ' +
         'Make a new plan. Undid 5 steps.',
       undone: expect.objectContaining({ length: 5 }) as unknown,
       notUndone: [],
@@ -183,7 +183,7 @@ describe('drain', () => {
       end()
       await expect(done).rejects.toMatchObject({
         code: 'ERR_IPVS_STALE_PLAN',
-        message: expect.stringContaining('tcp/10.0.0.1:80 would be left without') as string,
+        message: expect.stringContaining('tcp/10.0.0.1:80 would now be left without') as string,
       })
       expect(await weightsOf(other, WEB)).toMatchObject({ '10.1.0.1': 1, '10.1.0.2': 5, '10.1.0.4': 1 })
       expect(await weightsOf(other, DNS)).toEqual({ '10.1.0.1': 1, '10.1.0.2': 1 })

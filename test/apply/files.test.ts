@@ -214,7 +214,7 @@ describe('restoreFromFile', () => {
   test('takes a last line without an end if told that the file is whole', async () => {
     writeFileSync(at('whole.rules'), '-A -t 192.0.2.77:80')
     await expect(ipvs.restoreFromFile(at('whole.rules'))).rejects.toThrow(
-      /line 1, column 20: the last line has no end, .* or give `whole`$/,
+      /line 1, column 20: the last line does not end in a newline, .* or give `whole`$/,
     )
     await expect(readState(at('whole.rules'), { whole: 1 as never })).rejects.toThrow(
       'whole must be true or false',

@@ -18,7 +18,7 @@ describe('guards', () => {
   test('refuse more deletions than may be, and count the servers that go with a service', async () => {
     // Two servers of web, and dns with its two.
     expect(await refusal({ maxDeletions: 4 })).toContain(
-      '5 services and real servers would be deleted, at most 4 may be',
+      '5 services and real servers would be deleted, more than `maxDeletions` (4)',
     )
     const { ipvs } = await start()
     await ipvs.apply(WANTED, { maxDeletions: 5 })
@@ -26,11 +26,18 @@ describe('guards', () => {
 
   test('refuse a kind of step that is not allowed, by force too', async () => {
     expect(await refusal({ allow: ['edit-server', 'edit-service'], force: true })).toContain(
-      '`allow`: set-sysctl',
+      'set-sysctl sysctl conntrack is not allowed, because `allow` has only edit-server, edit-service. To allow this, add set-sysctl to `allow`.',
     )
     expect(await refusal({ allow: [] })).toContain(
-      '`allow` is empty, so set-sysctl sysctl conntrack is not allowed',
+      'set-sysctl sysctl conntrack is not allowed, because `allow` is empty. To allow this, add set-sysctl to `allow`.',
     )
+  })
+
+  test('say together what each of them refuses, and what allows it', async () => {
+    const state = { ...WANTED, services: [{ ...WEB, realServers: [server(1, { weight: 0 })] }] }
+    const message = await refusal({ allow: [], maxDeletions: 1 }, state)
+    expect(message).toMatch(/because `allow` is empty; 6 services .*; tcp\/10\.0\.0\.1:80 would be left/)
+    expect(message).toMatch(/To allow this, add set-sysctl to `allow` and give `force`\.$/)
   })
 
   test.each<[string, StateService['realServers']]>([

@@ -12,14 +12,11 @@ import { MARK, server, start, WEB } from './setup.ts'
 
 describe('save', () => {
   test.each([
-    [
-      'conntrak',
-      "sysctls: this kernel has no 'conntrak': did you mean 'conntrack'? sysctls() lists those that",
-    ],
+    ['conntrak', "sysctls: this kernel has no 'conntrak': did you mean 'conntrack'?"],
     ['nosuch', "sysctls: this kernel has no 'nosuch': sysctls() lists those that a kernel has"],
     ['svc_lfactor', "sysctls: this kernel has no 'svc_lfactor': sysctls() lists those that a kernel has"],
     ['constructor', "sysctls: this kernel has no 'constructor': sysctls() lists those that a kernel has"],
-    ['lblc_expiration', "sysctls: this kernel has no 'lblc_expiration': the module ip_vs_lblc has it"],
+    ['lblc_expiration', "sysctls: this kernel has no 'lblc_expiration': it belongs to the module ip_vs_lblc"],
   ])('refuses to save a sysctl that is not there: %s', async (name, message) => {
     const { ipvs } = await start()
     const saved = ipvs.save({ sysctls: ['conntrack', name] })

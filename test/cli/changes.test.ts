@@ -85,6 +85,26 @@ describe('ipvs plan', () => {
     expect(await lines()).toBe(LINES)
   })
 
+  const ODD = LESS.replace('scheduler: rr', 'scheduler: my.rr')
+  const PLACE = "line 5, column 5: services[0].scheduler must consist of letters, digits, '-' and '_'"
+
+  test.each([['plan'], ['apply'], ['apply --yes'], ['apply --dry-run'], ['restore --yes']])(
+    '%s: a name that no kernel module can have is refused with its place in the file',
+    async (words) => {
+      const path = file('odd.yaml', ODD)
+      const said = await ipvs([...words.split(' '), path], { kernel })
+      expect(said).toMatchObject({ status: 7, stdout: '' })
+      expect(said.stderr).toContain(`ipvs: ${path}: ${PLACE}`)
+      expect(await lines()).toBe(LINES)
+    },
+  )
+
+  test('and with its place in standard input', async () => {
+    const { status, stderr } = await ipvs(['plan', '-'], { kernel, stdin: ODD })
+    expect(status).toBe(7)
+    expect(stderr).toContain(`ipvs: standard input: ${PLACE}`)
+  })
+
   test('ends with 0 where nothing differs', async () => {
     expect(await ipvs(['plan', file('same', LINES)], { kernel })).toEqual({
       status: 0,
@@ -302,9 +322,17 @@ describe('ipvs apply', () => {
   test.each([
     ['--dry-run', 1, ''],
     ['--dry-run --yes', 1, ''],
-    ['--dry-run --max-deletions 0', 3, '--max-deletions: 1 services and real servers would be deleted'],
-    ['--yes --max-deletions 0', 3, '--force overrides every guard except --allow'],
-    ['--yes --allow add-server,edit-server', 3, '--allow: delete-server'],
+    [
+      '--dry-run --max-deletions 0',
+      3,
+      '1 service or real server would be deleted, more than --max-deletions (0)',
+    ],
+    ['--yes --max-deletions 0', 3, 'To allow this, raise --max-deletions or give --force.'],
+    [
+      '--yes --allow add-server,edit-server',
+      3,
+      'because --allow has only add-server, edit-server. To allow this, add delete-server to --allow.',
+    ],
   ])('%s ends with %i and changes nothing', async (options, expected, said) => {
     const args = ['apply', file('less.yaml', LESS), ...options.split(' ')]
     const { status, stderr } = await ipvs(args, { kernel })
@@ -573,7 +601,7 @@ describe('ipvs reconcile', () => {
   })
 
   test.each([
-    ['without --yes or --no-prune', [], 3, 'asks nobody: give --yes'],
+    ['without --yes or --no-prune', [], 3, 'without asking: give --yes'],
     ['from standard input', ['--yes'], 2, 'cannot be standard input'],
   ])('does not begin %s', async (_, more, status, said) => {
     const name = status === 2 ? '-' : file('less.yaml', LESS)
@@ -643,7 +671,7 @@ describe('ipvs restore', () => {
       'lines that end within one',
       LINES.trimEnd(),
       '--yes',
-      /^ipvs: standard input: line 3, column 43: the last line has no end, .* end the line, or give --whole\n$/,
+      /^ipvs: standard input: line 3, column 43: the last line does not end in a newline, .* add the newline, or give --whole\n$/,
     ],
     ['nothing', '', '--yes', /the text is empty/],
   ])('changes nothing for %s', async (_, stdin, option, said) => {
@@ -895,7 +923,7 @@ describe('ipvs diff', () => {
         kernel,
       })
       expect(status).toBe(2)
-      expect(stderr).toMatch(/^ipvs: scope\.addresses\[0\].*, got 33\n$/)
+      expect(stderr).toMatch(/^ipvs: --scope: its prefix length .*, got 33\n$/)
     })
   })
 

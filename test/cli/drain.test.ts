@@ -64,7 +64,7 @@ describe('ipvs drain', () => {
   })
 
   test.each([
-    ['keep', 1, 'kept with weight 0, its connections have not ended in time', 0],
+    ['keep', 1, 'kept with weight 0, because its connections did not end in time', 0],
     ['delete', 0, 'deleted', undefined],
   ])('does what --at-timeout %s says', async (what, status, said, weight) => {
     expect(await ipvs(`${DRAIN} --timeout 0.05 --at-timeout ${what}`, { kernel })).toEqual({
@@ -114,7 +114,7 @@ describe('ipvs drain', () => {
     const overruled = onWait(() => void table.editRealServer(KEY, { address: '10.0.0.7' }, { weight: 9 }))
     expect(await ipvs(DRAIN, { kernel, ...overruled, secondsPerLook: 1 })).toMatchObject({
       status: 1,
-      stdout: `${NAME}: kept, something else has set its weight meanwhile\n`,
+      stdout: `${NAME}: kept, because something else has changed its weight\n`,
     })
   })
 

@@ -267,9 +267,9 @@ describe('ipvs show', () => {
         '  scheduler    wlc',
         '  persistence  60 s, netmask 64, engine sip',
         '  scheduled    each packet by itself',
-        '  connections  0 active, 0 inactive, 0 persistent; 0 so far, 0/s',
-        '  in           0 packets, 0 bytes; 0 and 0/s',
-        '  out          0 packets, 0 bytes; 0 and 0/s',
+        '  connections  0 active, 0 inactive, 0 persistent; 0 so far (0/s)',
+        '  in           0 packets (0/s), 0 bytes (0/s)',
+        '  out          0 packets (0/s), 0 bytes (0/s)',
         '',
         '  no real servers',
         '',
@@ -279,7 +279,7 @@ describe('ipvs show', () => {
 
   test('tells all of its real servers', async () => {
     const { stdout } = await ipvs('show tcp/192.0.2.10:80', { kernel })
-    expect(stdout).toContain('  connections  4 active, 2 inactive, 0 persistent; 6 so far, ')
+    expect(stdout).toContain('  connections  4 active, 2 inactive, 0 persistent; 6 so far (')
     expect(stdout).toContain(
       [
         '',
@@ -314,9 +314,9 @@ describe('ipvs info', () => {
         'connection table  4096 buckets',
         'services          3',
         'real servers      4',
-        'connections       6 so far, 1/s',
-        'in                16 packets, 640 bytes; 2 and 80/s',
-        'out               10 packets, 400 bytes; 1 and 50/s',
+        'connections       6 so far (1/s)',
+        'in                16 packets (2/s), 640 bytes (80/s)',
+        'out               10 packets (1/s), 400 bytes (50/s)',
         'timeouts          tcp 900 s, tcp after FIN 120 s, udp 300 s',
         'sync daemon       master on eth0, sync id 7',
         '',

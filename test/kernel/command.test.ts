@@ -100,7 +100,7 @@ kernelTests('the command', () => {
     })
     const { status, stderr } = await ipvs('list --netns ipvs-test-none', { kernel: 'real' })
     expect(status).toBe(4)
-    expect(stderr).toContain("there is no such network namespace 'ipvs-test-none'")
+    expect(stderr).toContain("there is no network namespace 'ipvs-test-none'")
   })
 
   test('plans, asks and applies, and a foreign writer is left alone', async () => {

@@ -389,7 +389,7 @@ kernelTests('errors of the kernel', () => {
         errno: -2,
         command: 'open',
         syscall: 'open',
-        message: /no such network namespace/,
+        message: /no network namespace/,
       })
     }
   })

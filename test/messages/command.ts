@@ -68,6 +68,7 @@ const WEB = JSON.stringify({
     },
   ],
 })
+const OTHER = '{"services": [{"protocol": "fwmark", "fwmark": 5}]}'
 const NO_SERVERS = JSON.stringify({
   services: [{ protocol: 'tcp', address: '192.0.2.10', port: 80, scheduler: 'rr' }],
 })
@@ -105,7 +106,13 @@ const usage: Room = {
     command('apply web.json --scope web', { files: { 'web.json': WEB } }),
     command('apply web.json --scope 192.0.2', { files: { 'web.json': WEB } }),
     command('apply web.json --scope 192.0.2.0/33', { files: { 'web.json': WEB } }),
+    command('plan web.json --scope 198.51.100.0/24', { files: { 'web.json': WEB } }),
+    command('plan web.json --scope 198.51.100.0/24', {
+      files: { 'web.json': '{"services": [], "timeouts": {"tcpSeconds": 60}}' },
+    }),
     command('list --netns='),
+    command('save table'),
+    command('save --sysctl Conntrack'),
     command('list --netns blue --memory table.json'),
     command('save --json --format yaml'),
     command('save --sysctl conntrac'),
@@ -130,6 +137,13 @@ const files: Room = {
     command('plan .', {}),
     command('plan web.json/web.json', { files: { 'web.json': WEB } }),
     command('plan web.json', { files: { 'web.json': '{"services": [' } }),
+    command('plan web.json', { files: { 'web.json': '' } }),
+    command('plan web.json', { files: { 'web.json': '"services"' } }),
+    command('plan web.json --format ipvsadm', { files: { 'web.json': WEB } }),
+    command('plan web.yaml', { files: { 'web.yaml': 'timeouts:\n  tcpSeconds: 90' } }),
+    command('plan web.yaml', { files: { 'web.yaml': 'sysctls:\n  conntrac: 1\n' } }),
+    command('plan web.yaml', { files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' } }),
+    command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s my.rr\n' } }),
     command('plan -', { stdin: 'services: [' }),
     command('plan -', { stdin: 'services: [\n' }),
     command('plan -', { stdin: Buffer.from([0x7b, 0xff]), note: 'a byte that is not UTF-8' }),
@@ -191,6 +205,46 @@ const changes: Room = {
         kernel.failNext({ command: 'addService', errno: 'ENOMEM' })
       },
       note: 'the kernel answers ENOMEM to add-service',
+    }),
+    command('apply web.json --yes', {
+      files: { 'web.json': OTHER },
+      kernel: (kernel) => {
+        kernel.failNext({ command: 'addService', errno: 'ENOENT' })
+      },
+      note: 'the kernel answers ENOENT to add-service',
+    }),
+    command('apply web.json --yes', {
+      files: { 'web.json': OTHER },
+      kernel: (kernel) => {
+        kernel.failNext({ command: 'addService', errno: 'EEXIST' })
+      },
+      note: 'the kernel answers EEXIST to add-service',
+    }),
+    command('apply web.json --yes', {
+      files: { 'web.json': OTHER },
+      kernel: (kernel) => {
+        kernel.failNext({ command: 'addService', errno: 'ETIMEDOUT' })
+        kernel.beforeNext('addService', () => {
+          kernel.failNext({ command: 'getService', errno: 'ETIMEDOUT' })
+        })
+      },
+      note: 'the kernel does not answer any more',
+    }),
+    command('apply empty.json', {
+      files: { 'empty.json': EMPTY },
+      columns: 80,
+      stdin: 'y\n',
+      kernel: (kernel) => {
+        // Read for the plan that is shown, and for the guards; then it is applied.
+        kernel.beforeNext('getService', () => {
+          kernel.beforeNext('getService', () => {
+            kernel.beforeNext('getService', () =>
+              withTable(kernel, (ipvs) => ipvs.editService(KEY, { scheduler: 'wlc' })),
+            )
+          })
+        })
+      },
+      note: 'another program changes the table meanwhile',
     }),
     command('apply web.json', {
       files: { 'web.json': JSON.stringify({ ...JSON.parse(WEB), services: [], syncDaemons: [] }) },

@@ -251,6 +251,9 @@ const applies: Room = {
     js(`ipvs.apply({ services: [] }, { allow: [] })`),
     js(`ipvs.apply({ services: [] }, { allow: ['add-server'] })`),
     js(`ipvs.apply({ services: [] }, { maxDeletions: 1 })`),
+    js(
+      `ipvs.apply({ services: [{ ...WEB, scheduler: 'rr', realServers: [{ ...SERVER, method: 'masquerade' }] }] }, { maxDeletions: 0 })`,
+    ),
     js(`ipvs.apply({ services: [{ ...WEB, scheduler: 'rr' }] })`),
     js(
       `const state = { services: [1, 2, 3, 4, 5, 6].map((port) => ({ ...WEB, port, realServers: [SERVER] })) }; await ipvs.apply(state); await ipvs.apply({ services: state.services.map((service) => ({ ...service, realServers: [{ ...SERVER, weight: 0 }] })) })`,

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { ROOT } from '../docs/markdown.ts'
 import { admRoom } from './adm.ts'
+import { inCommandWords } from '../../lib/cli/words.ts'
 import { commandRooms } from './command.ts'
 import { libraryRooms } from './library.ts'
 import { allLiterals, blanks, literalsOf, NO_MESSAGES } from './literals.ts'
@@ -38,6 +39,37 @@ test('every text of lib/ is in a message', () => {
     ...Object.keys(UNSAID).filter((text) => !literals.some((literal) => literal.text === text)),
   ]
   expect({ missing, excusedForNothing }).toEqual({ missing: [], excusedForNothing: [] })
+})
+
+/** What only a caller of the library can do, in words that no shell has. */
+const LIBRARY_WORDS =
+  /\w\(\)|\bIpvs\.|`[a-z]+[A-Z]?[a-z]*`|name the format|scope\.\w+\[|\b(onLoss|lookup(Host|Service)|timeoutMs)\b|read the table|new plan/i
+
+/** Messages with such words that the command cannot come to. */
+const NOT_OF_THE_COMMAND: readonly RegExp[] = [
+  // Misuse of the library by a program.
+  /^a (transport|plan|promise)|^pass a transport|^this is not a complete plan|the source of reconcile|dryRun does not|part of the plan/,
+  /, got a promise|^the options of|^a fault|must be a function/,
+  // The command closes its table last.
+  /open another with Ipvs\.open/,
+  // The command always looks names up, and its look-ups give addresses and ports, or nothing.
+  /^'\.\.\.' is a (host|service) name: give lookup|^lookup(Host|Service) gave|failed for/,
+  // Names of fields in a file.
+  /`services: \[\]`|: \[\]`|give `persistence`|no `services`/,
+  // The command has options of its own for these.
+  /^(timeoutMs|intervalMs|onLoss) must/,
+]
+
+test('the command never speaks to callers of the library', () => {
+  const left = allLiterals()
+    .filter(({ place }) => !place.startsWith('lib/cli/'))
+    .map(({ place, text }) => `${place}: ${inCommandWords(text)}`)
+    .filter((line) => LIBRARY_WORDS.test(line.replace(/^\S+: /, '')))
+    .filter((line) => !NOT_OF_THE_COMMAND.some((known) => known.test(line.replace(/^\S+: /, ''))))
+  expect(left).toEqual([])
+  const page = text.slice(text.indexOf('## The command line'), text.indexOf('## `ipvs adm`'))
+  expect(page.length).toBeGreaterThan(20_000)
+  expect(page).not.toMatch(/\w\(\)|\bIpvs\.|onLoss|timeoutMs|name the format|scope\.\w+\[/)
 })
 
 test('a text is found wherever it stands', () => {

@@ -97,7 +97,7 @@ describe('IpvsError', () => {
 
   test.each([
     ['open', 'setns', 1, /CAP_SYS_ADMIN/],
-    ['open', 'open', 2, /no such network namespace/],
+    ['open', 'open', 2, /there is no network namespace/],
     ['open', 'open', 13, /may not read/],
     ['open', 'setns', 22, /not a network namespace/],
     ['open', 'socket', 97, /no generic netlink/],
@@ -114,7 +114,7 @@ describe('IpvsError', () => {
     [
       'open',
       2,
-      "ENOENT: open: there is no such network namespace 'blue'; `ip netns list` shows those that have a name.",
+      "ENOENT: open: there is no network namespace 'blue'; `ip netns list` shows those that have a name.",
     ],
     ['open', 13, "EACCES: open: this user may not read the file of the network namespace 'blue'."],
     ['open', 40, "ELOOP: open: the file of the network namespace 'blue' could not be opened."],

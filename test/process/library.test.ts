@@ -61,7 +61,7 @@ describe('Ipvs.open()', () => {
   test('in a namespace that is not there says so', async () => {
     const answer = await told('a namespace that is not there')
     expect(answer).toMatchObject({ name: 'IpvsError', code: 'ENOENT', command: 'open' })
-    expect(answer.message).toContain("no such network namespace '")
+    expect(answer.message).toContain("no network namespace '")
   })
 })
 

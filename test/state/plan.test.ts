@@ -217,7 +217,7 @@ describe('planStates', () => {
 
     test('is refused where nothing loads it, and the error says what would', async () => {
       await expect(planStates(none, lblc('60', 'lblcr'))).rejects.toThrow(
-        "sysctls.lblc_expiration: the current state does not include this, so it cannot be compared; the module ip_vs_lblc has it, which a service with the scheduler 'lblc' loads, or `modprobe ip_vs_lblc`",
+        "sysctls.lblc_expiration: the current state has no such sysctl; it belongs to the module ip_vs_lblc, which is loaded by a service with the scheduler 'lblc' or by `modprobe ip_vs_lblc`",
       )
     })
   })
@@ -340,14 +340,18 @@ describe('planStates', () => {
   })
 
   test.each<[State, PlanOptions, string]>([
-    [two, { scope: { addresses: ['10.0.0.0/8'] } }, 'services[1]: tcp/192.0.2.1:80 is outside of the scope'],
+    [two, { scope: { addresses: ['10.0.0.0/8'] } }, 'services[1]: tcp/192.0.2.1:80 is outside the scope'],
     [{ services: [], timeouts: { tcpSeconds: 1 } }, { scope: {} }, 'timeouts belong to the whole director'],
     [
       { services: [], sysctls: { conntrack: '1' } },
       {},
-      'sysctls.conntrack: the current state does not include this, so it cannot be compared; sysctls() lists those that a kernel has',
+      'sysctls.conntrack: the current state has no such sysctl; sysctls() lists those that a kernel has',
     ],
-    [{ services: [], sysctls: { conntrak: '1' } }, {}, "cannot be compared; did you mean 'conntrack'?"],
+    [
+      { services: [], sysctls: { conntrak: '1' } },
+      {},
+      "the current state has no such sysctl; did you mean 'conntrack'?",
+    ],
     [
       { services: [], timeouts: { tcpSeconds: 1 } },
       {},
@@ -356,7 +360,7 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { constructor: '1' } },
       {},
-      'sysctls.constructor: the current state does not include this',
+      'sysctls.constructor: the current state has no such sysctl',
     ],
     [
       '-A -f 1' as never,
@@ -373,7 +377,7 @@ describe('planStates', () => {
       {},
       'services[0].realServers[1].weight must be a whole number 0 to 2147483647, got -1',
     ],
-    [web(real(1), real(1)), {}, 'comes twice'],
+    [web(real(1), real(1)), {}, 'appears twice'],
     [{ services: [], sysctls: { '../../kernel/panic': '1' } }, {}, 'sysctls'],
     [
       two,
@@ -391,7 +395,7 @@ describe('planStates', () => {
       'scope.services[1]: port must be a whole number 0 to 65535, got 65536',
     ],
     [two, { scope: { services: 'fwmark6/5' as never } }, "scope.services must be an array, got 'fwmark6/5'"],
-    [two, { scope: (() => 'yes') as never }, "scope must give true or false, got 'yes' for"],
+    [two, { scope: (() => 'yes') as never }, "scope must return true or false, got 'yes' for"],
   ])('refuses %j with %j', async (wanted, options, message) => {
     await expect(planStates({ services: [], sysctls: {} }, wanted, options)).rejects.toThrow(message)
   })
@@ -429,7 +433,7 @@ describe('formatPlan', () => {
 ~ sysctl net.ipv4.vs.conntrack  0 -> 1
 ~ timeouts  tcpSeconds 900 -> 1000
 - master sync daemon  multicastInterface eth0, syncId 1, multicastGroup 224.0.0.81, multicastPort 8848, multicastTtl 1
-+ master sync daemon  multicastInterface eth1, syncId 0, multicastGroup 224.0.0.81, multicastPort 8848, multicastTtl 1  (replaces the one that runs: it cannot be edited)
++ master sync daemon  multicastInterface eth1, syncId 0, multicastGroup 224.0.0.81, multicastPort 8848, multicastTtl 1  (replaces the running one, which cannot be edited)
 + fwmark/7  scheduler wlc, persistence 300s/255.255.255.0
 +   10.1.0.3:8080  method masquerade, weight 5
 ~ tcp/10.0.0.2:80  scheduler wlc -> sh, schedulerFlags none -> sh-port
@@ -441,7 +445,7 @@ describe('formatPlan', () => {
 -   10.1.0.1:8080  method masquerade, weight 1
 -   10.1.0.2:8080  method masquerade, weight 1
 ! tcp/10.0.0.2:80 would be left without a real server whose weight is above 0
-  tcp/10.0.0.2:80: its real servers stay in another order than the state has
+  tcp/10.0.0.2:80: its real servers stay in an order that differs from the state's
 4 to add, 5 to change, 5 to delete.
 `.slice(1)
 
@@ -539,7 +543,7 @@ describe('formatPlan', () => {
 
   test('refuses half a plan', async () => {
     await expect(formatPlan({ steps: [] } as never)).rejects.toThrow(
-      'this is not a complete plan: starved is missing. Pass the result of plan(), awaited',
+      'this is not a complete plan: starved is missing. Pass the awaited result of plan()',
     )
   })
 

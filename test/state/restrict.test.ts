@@ -56,7 +56,7 @@ describe('restrictState', () => {
       'an answer that is none',
       WHOLE,
       () => 1,
-      'scope must give true or false, got 1 for tcp/198.51.100.1:80',
+      'scope must return true or false, got 1 for tcp/198.51.100.1:80',
     ],
   ])('refuses %s', async (_, state, scope, message) => {
     await expect(restrictState(state as State, scope as Scope)).rejects.toThrow(message)

@@ -117,15 +117,13 @@ describe('values of sysctls', () => {
   })
 
   test.each([
-    [true, 'sysctl conntrack must be a number or a string, got true'],
-    [1.5, 'sysctl conntrack must be a whole number'],
-    [NaN, 'sysctl conntrack must be a whole number'],
-    [['1'], 'sysctl conntrack must be a number or a string, got an array'],
-    ['1\n', "sysctl conntrack must be one line of plain text, got '1\\n'"],
+    [true, 'sysctls.conntrack must be a number or a string, got true'],
+    [1.5, 'sysctls.conntrack must be a whole number'],
+    [NaN, 'sysctls.conntrack must be a whole number'],
+    [['1'], 'sysctls.conntrack must be a number or a string, got an array'],
+    ['1\n', "sysctls.conntrack must be one line of plain text, got '1\\n'"],
   ])('are refused otherwise: %j', async (value, message) => {
-    await expect(planStates(FULL, { sysctls: { conntrack: value } } as State)).rejects.toThrow(
-      `sysctls: ${message}`,
-    )
+    await expect(planStates(FULL, { sysctls: { conntrack: value } } as State)).rejects.toThrow(message)
   })
 })
 

@@ -112,7 +112,7 @@ describe('JSON', () => {
         else read += 1
         // Two members of the same name are refused by ours alone.
         if (expected !== 'refused' && result === 'refused') {
-          await expect(parseJson(changed, undefined)).rejects.toThrow('comes twice')
+          await expect(parseJson(changed, undefined)).rejects.toThrow('appears twice')
         } else expect(result).toEqual(expected)
       }),
       { seed: chooseSeed('JSON of which one character is another'), numRuns: cases(1000, 10_000) },
@@ -125,18 +125,28 @@ describe('JSON', () => {
     const read = (await parseJson('{"__proto__": {"admin": true}}', undefined)) as object
     expect(Object.keys(read)).toEqual(['__proto__'])
     expect(Object.getPrototypeOf(read)).toBe(Object.prototype)
-    await expect(parseJson('{"__proto__": 1, "__proto__": 2}', undefined)).rejects.toThrow('comes twice')
+    await expect(parseJson('{"__proto__": 1, "__proto__": 2}', undefined)).rejects.toThrow('appears twice')
   })
 
   test.each<[string, string, number, string]>([
-    ['a string', `["${'x'.repeat(20_000)}"]`, 1, 'a string of more than 16384 characters: a state has none'],
+    [
+      'a string',
+      `["${'x'.repeat(20_000)}"]`,
+      1,
+      'a string of more than 16384 characters: too much for a state',
+    ],
     [
       'a string without an end',
       `["${'x'.repeat(50_000)}`,
       1,
-      'a string of more than 16384 characters: a state has none',
+      'a string of more than 16384 characters: too much for a state',
     ],
-    ['a number', `[${'1'.repeat(20_000)}]`, 1, 'a number of more than 16384 characters: a state has none'],
+    [
+      'a number',
+      `[${'1'.repeat(20_000)}]`,
+      1,
+      'a number of more than 16384 characters: too much for a state',
+    ],
     ['a word', `[${'x'.repeat(50_000)}]`, 1, `expected a value, got "${'x'.repeat(40)}"`],
     ['a comment', `[/*${'x'.repeat(50_000)}*/]`, 1, 'expected a value, got "/"'],
     ['depth', '['.repeat(100_000), 100, 'objects and arrays are nested more than 100 levels deep'],
@@ -144,7 +154,7 @@ describe('JSON', () => {
       'members',
       `{${Array.from({ length: 2000 }, (_, index) => `"${String(index)}":0`).join()}}`,
       7891,
-      'an object of more than 1000 members: a state has none',
+      'an object of more than 1000 members: too much for a state',
     ],
   ])('has a limit to %s', async (_, text, offset, message) => {
     const error: unknown = await parseJson(text, undefined).then(
@@ -171,10 +181,13 @@ describe('JSON', () => {
 
 test('a path is found in JSON, and what is not there in what it would be part of', async () => {
   const text = ' {"a": [1, {"b": 2}], "c": 3}'
-  const at = (path: (string | number)[]): Promise<number> => locateInJson(text, path, undefined)
+  const at = async (path: (string | number)[]): Promise<number | undefined> =>
+    (await locateInJson(text, [path], undefined))[0]
   expect(await at([])).toBe(1)
   expect(await at(['c'])).toBe(text.indexOf('"c"'))
   expect(await at(['a', 1, 'b'])).toBe(text.indexOf('"b"'))
   expect(await at(['a', 1, 'x', 'y'])).toBe(text.indexOf('{"b"'))
   expect(await at(['a', 7])).toBe(text.indexOf('"a"'))
+  const both = [['c'], ['a', 1, 'b']]
+  expect(await locateInJson(text, both, undefined)).toEqual([text.indexOf('"c"'), text.indexOf('"b"')])
 })

@@ -239,7 +239,7 @@ describe('the schema and the library', () => {
   /** What a schema cannot say. */
   const beyond: readonly RegExp[] = [
     // Of a daemon it can.
-    /^services.* comes twice/,
+    /^services.* appears twice/,
     /must not be above upperThreshold \([1-9]/,
     // It counts letters, where the kernel counts bytes.
     /must have 1 to 1[56] bytes and no NUL, got '.*\P{ASCII}/u,

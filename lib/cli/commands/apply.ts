@@ -16,8 +16,9 @@ import { checkedLater, Refused, STATUS } from '../exit-status.ts'
 import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards } from '../options.ts'
 import { printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
-import { readStateOf, STDIN } from '../state-file.ts'
+import { ofFile, readStateOf, STDIN } from '../state-file.ts'
 import { ask } from '../terminal/ask.ts'
+import { inCommandWords } from '../words.ts'
 
 /** Options of `ipvs apply` and `ipvs restore`. */
 export interface ApplyCommandOptions extends ChangeOptions {
@@ -87,7 +88,8 @@ async function applyState(
 
   if (options.yes === true && options.dryRun !== true) {
     // Confirmed beforehand, whatever there is to do by now.
-    const result = await checkedLater(ipvs.apply(state, { ...how, ...guards, onProgress })).finally(() => {
+    const applied = ipvs.apply(state, { ...how, ...guards, onProgress })
+    const result = await checkedLater(ofFile(file, applied)).finally(() => {
       progress.clear()
     })
     return {
@@ -99,10 +101,10 @@ async function applyState(
     }
   }
 
-  const found = await checkedLater(ipvs.plan(state, how))
+  const found = await checkedLater(ofFile(file, ipvs.plan(state, how)))
   if (!run.json) await printPlan(run, found)
   // Guards are asked before the person is, and their errors are printed below the plan that they are about.
-  const dry = await checkedLater(ipvs.apply(state, { ...how, ...guards, dryRun: true }))
+  const dry = await checkedLater(ofFile(file, ipvs.apply(state, { ...how, ...guards, dryRun: true })))
   if (options.dryRun === true) {
     if (run.json) await printPlan(run, dry, { applied: false, ...failedToJson(dry, options) })
     return { status: dry.steps.length === 0 ? STATUS.done : STATUS.differs }
@@ -138,7 +140,7 @@ function reportFailed(run: Run, { steps, failed }: ApplyResult): void {
 }
 
 function failureText({ step, error }: FailedStep): string {
-  const reason = error?.message ?? 'something else has changed this meanwhile'
+  const reason = inCommandWords(error?.message ?? 'something else has changed this meanwhile')
   // An error of the kernel names what it is about.
   return error instanceof IpvsError ? reason : `${stepName(step)}: ${reason}`
 }

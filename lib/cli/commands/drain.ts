@@ -18,8 +18,8 @@ interface DrainCommandOptions extends CommonOptions {
 const OUTCOMES = {
   deleted: 'deleted',
   gone: 'already deleted by something else',
-  kept: 'kept with weight 0, its connections have not ended in time',
-  overruled: 'kept, something else has set its weight meanwhile',
+  kept: 'kept with weight 0, because its connections did not end in time',
+  overruled: 'kept, because something else has changed its weight',
 } as const
 
 export const drain: CommandDefinition = {
@@ -41,16 +41,16 @@ export const drain: CommandDefinition = {
       .addOption(
         new Option(
           '--at-timeout <action>',
-          'what to do then: keep it with weight 0, or delete it all the same (default: keep)',
+          'what to do when the time is up: keep the server with weight 0, or delete it anyway (default: keep)',
         ).choices(['keep', 'delete']),
       )
       .addOption(
         new Option(
           '--wait-for <connections>',
-          'active does not wait for connections that one side has closed (default: all)',
+          'connections to wait for; active leaves out those that one side has closed (default: all)',
         ).choices(['all', 'active']),
       )
-      .option('--interval <seconds>', 'how often to look (default: 1)', interval),
+      .option('--interval <seconds>', 'how often to check (default: 1)', interval),
   async act(run: Run, options: DrainCommandOptions, serviceText: string, serverText: string) {
     const { timeout, atTimeout, waitFor, interval } = options
     const key = serviceOf(serviceText)

@@ -3,7 +3,7 @@ import { checkedLater, STATUS } from '../exit-status.ts'
 import { type CompareOptions, planOptions, STATE_FILE, withComparison } from '../options.ts'
 import { printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
-import { readStateOf } from '../state-file.ts'
+import { ofFile, readStateOf } from '../state-file.ts'
 
 export const plan: CommandDefinition = {
   name: 'plan',
@@ -16,7 +16,9 @@ export const plan: CommandDefinition = {
   define: (command) => withComparison(command.argument('<file>', STATE_FILE)),
   async act(run: Run, options: CommonOptions & CompareOptions, file: string) {
     const state = await readStateOf(file, run.surroundings.stdin, options)
-    const found = await run.withTable((ipvs) => checkedLater(ipvs.plan(state, planOptions(options))))
+    const found = await run.withTable((ipvs) =>
+      checkedLater(ofFile(file, ipvs.plan(state, planOptions(options)))),
+    )
     await printPlan(run, found)
     return found.steps.length === 0 ? STATUS.done : STATUS.differs
   },

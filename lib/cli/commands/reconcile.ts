@@ -32,7 +32,7 @@ export const reconcile: CommandDefinition = {
       throw new UsageError('reconcile reads its file again and again, so it cannot be standard input')
     if (options.yes !== true && options.prune !== false) {
       throw new Refused(
-        'reconcile deletes whatever the file does not name, and asks nobody: give --yes if that is intended, or --no-prune',
+        'reconcile deletes whatever the file does not name, without asking: give --yes if that is intended, or --no-prune',
       )
     }
     return keep(run, options, file)

@@ -56,17 +56,9 @@ export const save: CommandDefinition = {
     }
     await run.withTable(async (ipvs) => {
       try {
-        for (const name of options.sysctl ?? []) {
-          if ((await ipvs.sysctl(name)) === undefined)
-            throw new UsageError(`--sysctl: this kernel has no '${name}'; --sysctls saves all that it has`)
-        }
         if (printed) run.out.document(await formatState(await ipvs.save(parts), how))
         else await ipvs.saveToFile(file, { ...parts, ...how })
       } catch (error) {
-        if (error instanceof TypeError && format === 'ipvsadm')
-          throw new UsageError(
-            error.message.replace('or give onLoss to write the rest', 'or give --lossy to leave it out'),
-          )
         throw fileError('write', file ?? '', asUsage(error))
       }
     })

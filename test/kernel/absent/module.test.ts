@@ -18,10 +18,10 @@ test('open rejects alike inside a network namespace, and tells it from one that 
   execFileSync('ip', ['netns', 'add', 'absent'])
   await expect(Ipvs.open({ netns: 'absent' })).rejects.toThrow(/ENOENT: open: this kernel has no IPVS/)
   await expect(Ipvs.open({ netns: 'nosuch' })).rejects.toThrow(
-    /ENOENT: open: there is no such network namespace/,
+    /ENOENT: open: there is no network namespace/,
   )
   await expect(Ipvs.probe({ netns: 'nosuch' })).rejects.toThrow(
-    /ENOENT: probe: there is no such network namespace/,
+    /ENOENT: probe: there is no network namespace/,
   )
 })
 
