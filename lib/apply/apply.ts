@@ -1,14 +1,17 @@
 import * as check from '../model/check.ts'
+import { Errno } from '../model/errno.ts'
 import type { RequestOptions, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { checkNamesOf } from '../state/check-steps.ts'
 import { type Goal, goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
 import { placed } from '../state/origin.ts'
-import { compare, type Found, type Plan, planOf } from '../state/plan.ts'
+import { compare, type Found, type Plan, planOf, refuseAbsentSysctls } from '../state/plan.ts'
 import type { CheckedState, Table } from '../state/table.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
+import type { FailedStep } from './errors.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
+import { sysctlRefusal } from '../session/refusals.ts'
 import { Transaction } from './transaction.ts'
 
 /** See Ipvs.plan(). */
@@ -20,16 +23,30 @@ export async function plan(
   check.checkOptions(options, [...PLAN_OPTIONS, 'signal'])
   const goal = await goalOf(wanted, options)
   const actual = await session.exclusive('plan', (access) => access.read(goal.parts), options.signal)
-  return planOf(await differencesOf(actual, goal), goal.wanted, options)
+  return planOf(await differencesOf(actual, goal, true), goal.wanted, options)
 }
 
 /** Compares a table with a state, which must not write names that the kernel cannot have. */
-function differencesOf(actual: Table, { wanted, comparison, refuse }: Goal): Promise<Found> {
+function differencesOf(
+  actual: Table,
+  { wanted, comparison, refuse }: Goal,
+  lenient: boolean,
+): Promise<Found> {
   return placed(refuse, async () => {
     const found = await compare(actual, wanted, comparison)
     await checkNamesOf(found.steps, wanted)
+    if (!lenient) refuseAbsentSysctls(found, 'this kernel')
     return found
   })
+}
+
+/** A sysctl that the kernel does not have, as a step that it refused. */
+function failedSysctl(name: string, { sysctls }: Goal['wanted']): FailedStep {
+  const after = sysctls?.[name] ?? ''
+  return {
+    step: { kind: 'set-sysctl', name, before: '', after },
+    error: sysctlRefusal({ errno: Errno.ENOENT, syscall: 'open' }, name, after),
+  }
 }
 
 /** See Ipvs.apply(). */
@@ -53,7 +70,7 @@ async function applyWhileOpen(
   options: ApplyOptions,
   ending: AbortSignal,
 ): Promise<ApplyResult> {
-  const { drain, signal, dryRun } = options
+  const { drain, signal, dryRun, keepGoing = false } = options
   const guard = guardOf(options)
   const given = isPlan(target) ? target : undefined
   const goal =
@@ -69,13 +86,14 @@ async function applyWhileOpen(
   } = await session.exclusive(
     'apply',
     async (access) => {
-      const found = await differencesOf(await access.read(parts), goal)
+      const found = await differencesOf(await access.read(parts), goal, keepGoing)
       if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
       await guard(found)
       signal?.throwIfAborted()
       if (dryRun === true) return { found, transaction: undefined }
       const transaction = new Transaction(options, parts, comparison, found.steps.length)
       const { gentle, quiesced, removals } = found.phases
+      for (const name of found.absentSysctls) transaction.failed.push(failedSysctl(name, goal.wanted))
       let left = removals
       await transaction.guarded(access, async () => {
         await transaction.run(access, gentle)

@@ -3,7 +3,13 @@ import * as check from '../model/check.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
 import { Errno } from '../model/errno.ts'
 import { IpvsError } from '../model/errors.ts'
-import { checkSysctlName, completeSysctls, remedyOfSysctl, SYSCTLS } from '../model/sysctls.ts'
+import {
+  checkSysctlName,
+  completeSysctls,
+  remedyOfSysctl,
+  SCHEDULER_SYSCTLS,
+  SYSCTLS,
+} from '../model/sysctls.ts'
 import type { RequestOptions, SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { compare } from '../state/plan.ts'
@@ -25,7 +31,11 @@ export interface SaveOptions extends RequestOptions {
   readonly timeouts?: boolean
   /** Default: the same as for `timeouts`. */
   readonly syncDaemons?: boolean
-  /** True: all sysctls of net.ipv4.vs that this kernel has. An array: those with these names. Default none. */
+  /**
+   * True: all sysctls of net.ipv4.vs that this kernel has, those of the schedulers lblc
+   * and lblcr only if a service has the scheduler. An array: those with these names.
+   * Default none.
+   */
   readonly sysctls?: boolean | readonly string[]
   /** Only the services inside this scope. Default all. */
   readonly scope?: Scope
@@ -99,11 +109,12 @@ export async function save(session: Session, options: SaveOptions): Promise<Save
     options.signal,
   )
   if (options.sysctls !== true) refuseAbsent(sysctls ?? [], rest.sysctls)
+  const values = options.sysctls === true ? inUse(rest.sysctls ?? {}, services) : rest.sysctls
   return stateOf({
     services,
     ...(timeouts !== undefined && { timeouts }),
     ...(syncDaemons !== undefined && { syncDaemons: syncDaemons.map(completeDaemon) }),
-    ...(rest.sysctls !== undefined && { sysctls: completeSysctls(rest.sysctls) }),
+    ...(values !== undefined && { sysctls: completeSysctls(values) }),
   })
 }
 
@@ -119,6 +130,23 @@ async function within(scope: ScopeTest, table: Table): Promise<Table> {
 }
 
 const ALL = { prune: true, keepWeights: false, scope: undefined }
+
+/**
+ * Without those of schedulers that no service has: they are there while a module is
+ * loaded, and a kernel that has not loaded it could not be given them.
+ */
+function inUse(
+  sysctls: Readonly<Record<string, string>>,
+  services: readonly Entry[],
+): Readonly<Record<string, string>> {
+  const schedulers = new Set(services.map(({ spec }) => spec.scheduler))
+  return Object.fromEntries(
+    Object.entries(sysctls).filter(([name]) => {
+      const module = SCHEDULER_SYSCTLS.get(name)
+      return module === undefined || schedulers.has(module.scheduler)
+    }),
+  )
+}
 
 /** A sysctl that was asked for by name must exist, or the caller would think that it was saved. */
 function refuseAbsent(names: readonly string[], sysctls: Table['sysctls'] = {}): void {

@@ -65,8 +65,13 @@ export function remedyOfSysctl(name: string): string {
       `or by \`modprobe ip_vs_${scheduler}\``
     )
   }
-  const meant = SYSCTLS.includes(name) ? undefined : likely(name, SYSCTLS)
+  const meant = meantSysctl(name)
   return meant === undefined ? 'sysctls() lists those that a kernel has' : `did you mean '${meant}'?`
+}
+
+/** The sysctl that a name seems to misspell. */
+export function meantSysctl(name: string): string | undefined {
+  return SYSCTLS.includes(name) ? undefined : likely(name, SYSCTLS)
 }
 
 const NAME = new RegExp(SYSCTL_NAME)

@@ -57,7 +57,7 @@ interface ServerLine {
 export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
   check.checkOptions(options, ['color'])
   const fields = check.object(plan, 'a plan')
-  for (const name of ['steps', 'starved', 'reordered']) {
+  for (const name of ['steps', 'starved', 'reordered', 'absentSysctls']) {
     if (Array.isArray(fields[name])) continue
     throw new TypeError(`this is not a complete plan: ${name} is missing. Pass the awaited result of plan()`)
   }
@@ -140,8 +140,12 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
       })
     }
   }
-  if (plan.steps.length === 0) lines.push('Nothing to do.')
-  else
+  for (const name of plan.absentSysctls) {
+    print({ sign: '!', text: `sysctl net.ipv4.vs.${name}  this kernel does not have it` })
+  }
+  if (plan.steps.length === 0) {
+    lines.push(plan.absentSysctls.length === 0 ? 'Nothing to do.' : 'Nothing else to do.')
+  } else
     lines.push(
       `${String(counts['+'])} to add, ${String(counts['~'])} to change, ${String(counts['-'])} to delete.`,
     )

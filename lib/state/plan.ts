@@ -1,6 +1,12 @@
 import { checkOptions } from '../model/check.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
-import { completeSysctl, remedyOfSysctl, sameSysctl, SCHEDULER_SYSCTLS } from '../model/sysctls.ts'
+import {
+  completeSysctl,
+  meantSysctl,
+  remedyOfSysctl,
+  sameSysctl,
+  SCHEDULER_SYSCTLS,
+} from '../model/sysctls.ts'
 import type { ServiceKey, State, SyncDaemonSpec, Timeouts } from '../model/types.ts'
 import { forEachOf, slices } from '../util/pace.ts'
 import { compareServers } from './compare-servers.ts'
@@ -23,6 +29,11 @@ export interface Differences {
   readonly starved: readonly ServiceKey[]
   /** Services whose real servers will be the wanted ones, but in another order: no step changes that. */
   readonly reordered: readonly ServiceKey[]
+  /**
+   * Sysctls of the state that this kernel does not have. `apply()` refuses a state
+   * that has any; with `keepGoing` it does the rest, and reports them as failed.
+   */
+  readonly absentSysctls: readonly string[]
 }
 
 /** The differences, and their steps by phase. */
@@ -60,15 +71,17 @@ export async function planStates(actual: State, wanted: State, options: PlanOpti
   checkOptions(options, PLAN_OPTIONS)
   const { wanted: goal, comparison, refuse } = await goalOf(wanted, options)
   const { services, ...others } = await tableOf(actual)
-  const found = await placed(refuse, () => {
+  const found = await placed(refuse, async () => {
     if (goal.services !== undefined) known(services, ['services'])
-    return compare({ ...others, services: services ?? [] }, goal, comparison)
+    const found = await compare({ ...others, services: services ?? [] }, goal, comparison)
+    refuseAbsentSysctls(found, 'the current state')
+    return found
   })
   return planOf(found, goal, options)
 }
 
 export async function planOf(
-  { steps, deletions, starved, reordered }: Differences,
+  { steps, deletions, starved, reordered, absentSysctls }: Differences,
   wanted: Wanted,
   { prune, keepWeights, scope }: PlanOptions,
 ): Promise<Plan> {
@@ -77,6 +90,7 @@ export async function planOf(
     deletions,
     starved,
     reordered,
+    absentSysctls,
     wanted: await stateOf(wanted),
     options: {
       ...(prune !== undefined && { prune }),
@@ -121,7 +135,17 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
     deletions,
     starved: starved.reverse(),
     reordered: reordered.reverse(),
+    absentSysctls: sysctls.absent,
   }
+}
+
+/** @throws {Refusal} with the place of a sysctl that is not there. */
+export function refuseAbsentSysctls({ absentSysctls: [name] }: Differences, where: string): void {
+  if (name !== undefined) throw absentSysctl(name, `${where} has`)
+}
+
+function absentSysctl(name: string, has: string): Refusal {
+  return new Refusal(new RangeError(`${has} no such sysctl; ${remedyOfSysctl(name)}`), ['sysctls', name])
 }
 
 /** Differences between services; the steps by their effect. */
@@ -246,37 +270,37 @@ function compareDaemons(
   return { stopped, started }
 }
 
-/** Sysctls that differ: those that are there, and those that are once a service has loaded the module of its scheduler. */
+/** Sysctls that differ: those that are there, those that are once a service has loaded the module of its scheduler, and the rest. */
 function compareSysctls(
   actual: Table,
   wanted: Wanted,
-): { readonly there: readonly Step[]; readonly loaded: readonly Step[] } {
+): { readonly there: readonly Step[]; readonly loaded: readonly Step[]; readonly absent: readonly string[] } {
   const there: Step[] = []
   const loaded: Step[] = []
+  const absent: string[] = []
   // As a map: an object has a 'constructor', which is not a sysctl.
   const present = new Map(Object.entries(actual.sysctls ?? {}))
   for (const [name, value] of Object.entries(wanted.sysctls ?? {})) {
     const now = present.get(name) ?? onceLoaded(actual, wanted, name, value)
-    if (sameSysctl(name, now, value)) continue
+    if (now === undefined) {
+      if (meantSysctl(name) !== undefined) throw absentSysctl(name, 'there is')
+      absent.push(name)
+    }
+    if (now === undefined || sameSysctl(name, now, value)) continue
     const steps = present.has(name) ? there : loaded
     steps.push({ kind: 'set-sysctl', name, before: completeSysctl(now), after: value })
   }
-  return { there, loaded }
+  return { there, loaded, absent }
 }
 
 /** The value that an absent sysctl will have once a service of this state, or of this table, has loaded its module. */
-function onceLoaded(actual: Table, wanted: Wanted, name: string, value: string): string {
+function onceLoaded(actual: Table, wanted: Wanted, name: string, value: string): string | undefined {
   const module = actual.sysctls && SCHEDULER_SYSCTLS.get(name)
-  if (module !== undefined) {
-    const { scheduler, value: initial } = module
-    const loads = ({ services = [] }: Wanted): boolean =>
-      services.some(({ spec }) => spec.scheduler === scheduler)
-    if (sameSysctl(name, initial, value) || loads(wanted) || loads(actual)) return initial
-  }
-  throw new Refusal(new RangeError(`the current state has no such sysctl; ${remedyOfSysctl(name)}`), [
-    'sysctls',
-    name,
-  ])
+  if (module === undefined) return undefined
+  const { scheduler, value: initial } = module
+  const loads = ({ services = [] }: Wanted): boolean =>
+    services.some(({ spec }) => spec.scheduler === scheduler)
+  return sameSysctl(name, initial, value) || loads(wanted) || loads(actual) ? initial : undefined
 }
 
 function known<T>(value: T | undefined, path: StatePath): T {

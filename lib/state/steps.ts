@@ -73,7 +73,13 @@ export type Step =
       readonly replaces?: SyncDaemonSpec
     }
   | { readonly kind: 'stop-daemon'; readonly state: SyncDaemonState; readonly before: SyncDaemonSpec }
-  | { readonly kind: 'set-sysctl'; readonly name: string; readonly before: string; readonly after: string }
+  | {
+      readonly kind: 'set-sysctl'
+      readonly name: string
+      /** Empty for one that this kernel does not have, among the failed steps of an apply. */
+      readonly before: string
+      readonly after: string
+    }
 
 /** A step as `runSteps()` takes it: `before`, which says what is there, may be left out. */
 export type RunnableStep<S = Step> = S extends unknown ? Omit<S, 'before'> : never

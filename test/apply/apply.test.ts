@@ -136,6 +136,7 @@ describe('apply', () => {
       deletions: 0,
       starved: [],
       reordered: [],
+      absentSysctls: [],
       applied: true,
       failed: [],
     })

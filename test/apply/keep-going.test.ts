@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type ApplyResult, Ipvs, type State } from '../../lib/index.ts'
+import { type ApplyResult, formatPlan, Ipvs, type State } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
 
 /** apply() with `keepGoing`: what can be done is done, and each step that failed is told. */
@@ -43,6 +43,47 @@ describe('keepGoing', () => {
     expect(failures(result).sort()).toEqual(['add-server EINVAL', 'add-server ESRCH', 'add-service ENOENT'])
     expect(await servers(ipvs)).toEqual(['10.0.0.1 1', '10.0.0.3 1'])
     expect(await ipvs.timeouts()).toMatchObject({ udpSeconds: 60 })
+  })
+
+  test('at boot: neither does a sysctl that only a newer kernel has', async () => {
+    const state: State = {
+      services: [{ ...WEB, realServers: [{ address: '10.0.0.1' }] }],
+      sysctls: { conn_max: '1000', conntrack: '1', of_a_later_kernel: '1' },
+    }
+    const { ipvs } = await start()
+    const plan = await ipvs.plan(state)
+    expect(plan.absentSysctls).toEqual(['conn_max', 'of_a_later_kernel'])
+    expect(await formatPlan(plan)).toContain('! sysctl net.ipv4.vs.conn_max  this kernel does not have it\n')
+    for (const target of [state, plan]) {
+      await expect(ipvs.apply(target)).rejects.toMatchObject({
+        message: 'sysctls.conn_max: this kernel has no such sysctl; sysctls() lists those that a kernel has',
+        path: 'sysctls.conn_max',
+      })
+      expect(await ipvs.services()).toEqual([])
+      const planned = await ipvs.apply(target, { keepGoing: true, dryRun: true })
+      expect([planned.absentSysctls, planned.failed]).toEqual([plan.absentSysctls, []])
+      const result = await ipvs.apply(target, { keepGoing: true })
+      expect(failures(result)).toEqual(['set-sysctl ENOENT', 'set-sysctl ENOENT'])
+      expect(result.failed[0]?.step).toEqual({
+        kind: 'set-sysctl',
+        name: 'conn_max',
+        before: '',
+        after: '1000',
+      })
+      expect(await servers(ipvs)).toEqual(['10.0.0.1 1'])
+      expect(await ipvs.sysctl('conntrack')).toBe('1')
+      await ipvs.flush()
+      await ipvs.setSysctl('conntrack', 0)
+    }
+    // Done as far as it can be, it stays so.
+    await ipvs.apply(state, { keepGoing: true })
+    const again = await ipvs.plan(state)
+    expect(again.steps).toEqual([])
+    expect(await formatPlan(again)).toMatch(/Nothing else to do\.\n$/)
+    // A name that nobody has is a mistake in the state.
+    await expect(ipvs.apply({ ...state, sysctls: { conntrac: '1' } }, { keepGoing: true })).rejects.toThrow(
+      "sysctls.conntrac: there is no such sysctl; did you mean 'conntrack'?",
+    )
   })
 
   test('takes nothing from a service of which a step failed, and all from the others', async () => {

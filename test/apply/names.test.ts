@@ -164,7 +164,7 @@ describe('a sysctl that the kernel does not have', () => {
   ])('has its place in %j', async (text, line, column) => {
     const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
     await expect(ipvs.plan(await parseState(text))).rejects.toMatchObject({
-      message: `line ${String(line)}, column ${String(column)}: sysctls.conntrac: the current state has no such sysctl; did you mean 'conntrack'?`,
+      message: `line ${String(line)}, column ${String(column)}: sysctls.conntrac: there is no such sysctl; did you mean 'conntrack'?`,
       path: 'sysctls.conntrac',
     })
   })

@@ -31,10 +31,30 @@ describe('save', () => {
       kernel.beforeNext('getService', async () => {
         await other.addService({ ...MARK, scheduler: 'lblc' })
         await other.setSysctl('lblc_expiration', 60)
-        await other.deleteService(MARK)
       })
     })
     expect((await ipvs.save({ sysctls: true })).sysctls).toMatchObject({ lblc_expiration: '60' })
+  })
+
+  test('saves the sysctls of a scheduler while a service has it, so that any kernel can restore them', async () => {
+    const { ipvs } = await start()
+    await ipvs.addService({ ...MARK, scheduler: 'lblc' })
+    await ipvs.setSysctl('lblc_expiration', 60)
+    const saved = await ipvs.save({ sysctls: true })
+    expect(saved.sysctls).toMatchObject({ lblc_expiration: '60' })
+    await ipvs.deleteService(MARK)
+    // The module stays, and what it has.
+    expect(await ipvs.sysctl('lblc_expiration')).toBe('60')
+    const without = await ipvs.save({ sysctls: true })
+    expect(without.sysctls).not.toHaveProperty('lblc_expiration')
+    expect(await ipvs.save({ sysctls: ['lblc_expiration'] })).toMatchObject({
+      sysctls: { lblc_expiration: '60' },
+    })
+    for (const state of [saved, without]) {
+      const { ipvs: fresh } = await start()
+      await fresh.restore(state)
+      expect(await fresh.save({ sysctls: true })).toEqual(state)
+    }
   })
 
   test('saves a scope while others keep changing what lies outside', async () => {

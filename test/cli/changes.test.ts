@@ -164,7 +164,13 @@ describe('ipvs plan', () => {
         { kind: 'delete-server', server: { address: '10.0.0.8', port: 80 } },
       ],
     })
-    expect(Object.keys(JSON.parse(stdout) as object)).toEqual(['deletions', 'starved', 'reordered', 'steps'])
+    expect(Object.keys(JSON.parse(stdout) as object)).toEqual([
+      'deletions',
+      'starved',
+      'reordered',
+      'absentSysctls',
+      'steps',
+    ])
   })
 
   test.each([
@@ -448,6 +454,7 @@ describe('ipvs apply', () => {
       deletions: 0,
       starved: [],
       reordered: [],
+      absentSysctls: [],
       steps: [],
     })
   })

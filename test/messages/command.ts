@@ -143,6 +143,10 @@ const files: Room = {
     command('plan web.yaml', { files: { 'web.yaml': 'timeouts:\n  tcpSeconds: 90' } }),
     command('plan web.yaml', { files: { 'web.yaml': 'sysctls:\n  conntrac: 1\n' } }),
     command('plan web.yaml', { files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' } }),
+    command('apply web.yaml --yes', { files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' } }),
+    command('apply web.yaml --yes --keep-going', {
+      files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' },
+    }),
     command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s my.rr\n' } }),
     command('plan -', { stdin: 'services: [' }),
     command('plan -', { stdin: 'services: [\n' }),

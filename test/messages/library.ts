@@ -180,6 +180,7 @@ const states: Room = {
     js(`ipvs.apply({ services: [], sysctls: { conntrac: '1' } })`),
     js(`ipvs.apply({ services: [], sysctls: { nothing_like_it: '1' } })`),
     js(`ipvs.apply({ services: [], sysctls: { lblc_expiration: '60' } })`),
+    js(`planStates({ services: [], sysctls: {} }, { sysctls: { nothing_like_it: '1' } })`),
     js(`planStates({ services: [] }, { services: [], timeouts: { tcpSeconds: 900 } })`),
     js(`planStates({ services: [] }, { services: [] }, { prun: false })`),
     js(`planStates({ services: [] }, { services: [] }, { prune: 'no' })`),

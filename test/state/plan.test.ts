@@ -350,7 +350,7 @@ describe('planStates', () => {
     [
       { services: [], sysctls: { conntrak: '1' } },
       {},
-      "the current state has no such sysctl; did you mean 'conntrack'?",
+      "sysctls.conntrak: there is no such sysctl; did you mean 'conntrack'?",
     ],
     [
       { services: [], timeouts: { tcpSeconds: 1 } },
@@ -471,7 +471,13 @@ describe('formatPlan', () => {
     const shown = String.raw`a\u001b]0;x\u0007\n- \u009b31m\u202e`
     // planStates() may refuse such names; a plan may come from anywhere.
     const step = { kind: 'edit-service', service: WEB, before: from.services?.[0], after: to.services?.[0] }
-    const plan = { steps: [step], starved: [], reordered: [], deletions: 0 } as unknown as Plan
+    const plan = {
+      steps: [step],
+      starved: [],
+      reordered: [],
+      absentSysctls: [],
+      deletions: 0,
+    } as unknown as Plan
     for (const color of [false, true]) {
       const text = await formatPlan(plan, { color })
       expect(text.replaceAll(/\u001B\[\d+m/g, '')).toBe(

@@ -14,7 +14,7 @@ import {
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, Refused, STATUS } from '../exit-status.ts'
 import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards } from '../options.ts'
-import { printPlan } from '../print-plan.ts'
+import { isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf, STDIN } from '../state-file.ts'
 import { ask } from '../terminal/ask.ts'
@@ -107,7 +107,7 @@ async function applyState(
   const dry = await checkedLater(ofFile(file, ipvs.apply(state, { ...how, ...guards, dryRun: true })))
   if (options.dryRun === true) {
     if (run.json) await printPlan(run, dry, { applied: false, ...failedToJson(dry, options) })
-    return { status: dry.steps.length === 0 ? STATUS.done : STATUS.differs }
+    return { status: isSame(dry) ? STATUS.done : STATUS.differs }
   }
   if (takesAway(found)) await askFor(run, found, file, signal)
   // Only what was shown: if the table has changed since, this is refused.
@@ -129,13 +129,14 @@ function statusOf({ failed }: ApplyResult): number {
 }
 
 /** Reports the steps that failed. Programs find them in the result. */
-function reportFailed(run: Run, { steps, failed }: ApplyResult): void {
+function reportFailed(run: Run, { steps, absentSysctls, failed }: ApplyResult): void {
   if (failed.length === 0 || run.json) return
   for (const one of failed) run.complain({ status: STATUS.failed, message: failureText(one) })
-  const done = steps.length - failed.length
+  const total = steps.length + absentSysctls.length
+  const done = total - failed.length
   run.complain({
     status: STATUS.failed,
-    message: `${String(done)} of ${String(steps.length)} steps done, ${String(failed.length)} failed or skipped`,
+    message: `${String(done)} of ${String(total)} steps done, ${String(failed.length)} failed or skipped`,
   })
 }
 

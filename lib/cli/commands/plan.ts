@@ -1,7 +1,7 @@
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, STATUS } from '../exit-status.ts'
 import { type CompareOptions, planOptions, STATE_FILE, withComparison } from '../options.ts'
-import { printPlan } from '../print-plan.ts'
+import { isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf } from '../state-file.ts'
 
@@ -20,6 +20,6 @@ export const plan: CommandDefinition = {
       checkedLater(ofFile(file, ipvs.plan(state, planOptions(options)))),
     )
     await printPlan(run, found)
-    return found.steps.length === 0 ? STATUS.done : STATUS.differs
+    return isSame(found) ? STATUS.done : STATUS.differs
   },
 }
