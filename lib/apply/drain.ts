@@ -1,6 +1,6 @@
 import { checkOptions, oneOf, show, whole } from '../model/check.ts'
 import { IpvsError } from '../model/errors.ts'
-import { serviceName } from '../model/keys.ts'
+import { endpointId, serviceName } from '../model/keys.ts'
 import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
 import {
   deleteRealServer,
@@ -14,7 +14,7 @@ import { readTimeouts } from '../session/settings.ts'
 import { readSysctl } from '../session/sysctls.ts'
 import { slices } from '../util/pace.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
-import { sleep } from '../util/sleep.ts'
+import { sleep, TIMER_MAX_MS } from '../util/sleep.ts'
 
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {
@@ -80,7 +80,6 @@ export interface DrainResult {
 
 const DEFAULT_TIMEOUT_MS = 300_000
 const DEFAULT_INTERVAL_MS = 1000
-const TIMER_MAX_MS = 2147483647
 const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'onProgress']
 
 /** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
@@ -219,11 +218,11 @@ async function watch(
       const [{ service }] = group as [Leaving]
       const now = new Map<string, RealServerState>()
       for await (const some of slices(await serversOf(session, service))) {
-        for (const server of some) now.set(endpointOf(server), server)
+        for (const server of some) now.set(endpointId(server), server)
       }
       const left: Leaving[] = []
       for await (const some of slices(group)) {
-        for (const one of some) if (!look(one, now.get(endpointOf(one.server)))) left.push(one)
+        for (const one of some) if (!look(one, now.get(endpointId(one.server)))) left.push(one)
       }
       signal.throwIfAborted()
       if (left.length === 0) waiting.delete(id)
@@ -237,10 +236,6 @@ async function watch(
 /** Time until the next look. The last look is when the time is over. */
 function pauseOf(intervalMs: number, leftMs: number): number {
   return Math.min(intervalMs, Math.max(1, Math.ceil(leftMs)))
-}
-
-function endpointOf({ address, port }: Required<RealServerKey>): string {
-  return `${address} ${String(port)}`
 }
 
 /** The real servers of a service, none if it is gone. */

@@ -1,4 +1,4 @@
-import { endpointName, serviceName } from '../model/keys.ts'
+import { endpointId, serviceName } from '../model/keys.ts'
 import type { RealServerSpec } from '../model/types.ts'
 import { sameServer } from '../state/equal.ts'
 import type { Comparison } from '../state/goal.ts'
@@ -43,11 +43,11 @@ function sameStep(one: Step, other: Step): boolean {
   )
   if (!same || one.kind !== 'delete-service' || other.kind !== 'delete-service') return same
   const { realServers: gone = [] } = one.before
-  const servers = new Map((other.before.realServers ?? []).map((server) => [endpointOf(server), server]))
+  const servers = new Map((other.before.realServers ?? []).map((server) => [endpointId(server), server]))
   return (
     gone.length === servers.size &&
     gone.every((server) => {
-      const again = servers.get(endpointOf(server))
+      const again = servers.get(endpointId(server))
       return again !== undefined && sameServer(server, again)
     })
   )
@@ -70,10 +70,6 @@ function weightless(step: Step): Step {
     default:
       return step
   }
-}
-
-function endpointOf({ address, port = 0 }: RealServerSpec): string {
-  return endpointName(address, port)
 }
 
 /** The guard that the options of an apply ask for: it throws if one of the differences is not allowed. */

@@ -10,7 +10,7 @@ import { comparisonOf } from '../state/goal.ts'
 import type { CheckedState } from '../state/table.ts'
 import { checkParseOptions, FORMAT_OPTIONS, parseState } from '../text/parse.ts'
 import { type StateFormat } from '../text/syntax-error.ts'
-import { sleep } from '../util/sleep.ts'
+import { sleep, TIMER_MAX_MS } from '../util/sleep.ts'
 import { apply } from './apply.ts'
 import { ApplyError } from './errors.ts'
 import { readCheckedState } from './files.ts'
@@ -94,7 +94,6 @@ const OPTIONS = [
 ]
 const DEFAULT_INTERVAL_MS = 10_000
 const DEFAULT_MAX_INTERVAL_MS = 300_000
-const TIMER_MAX_MS = 2147483647
 /** A file is usually written in several steps. It is read when it has not changed for this long, */
 const SETTLE_MS = 50
 /** or after waiting this long for that. */

@@ -95,6 +95,11 @@ export function endpointName(address: string, port?: number): string {
   return address.includes(':') ? `[${address}]:${String(port)}` : `${address}:${String(port)}`
 }
 
+/** An endpoint as the key of a map: shorter than its name, and made for each server of a list. */
+export function endpointId({ address, port = 0 }: RealServerKey): string {
+  return `${address} ${String(port)}`
+}
+
 /** Writes a tunnel as lists and plans show it: `ipip`, `gue:6080/csum`. */
 export function formatTunnel({ type, port, checksum = 'none' }: Tunnel): string {
   const at = port === undefined ? '' : `:${String(port)}`

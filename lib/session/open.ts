@@ -4,6 +4,7 @@ import { openNative } from '../transport/native.ts'
 import type { Failure, Transport } from '../transport/transport.ts'
 import { isAbsent, refusal } from './refusals.ts'
 import { Session } from './session.ts'
+import { TIMER_MAX_MS } from '../util/sleep.ts'
 
 /** How to reach a kernel. */
 export interface OpenOptions {
@@ -68,7 +69,7 @@ async function connect(options: OpenOptions): Promise<Transport | Failure> {
   }
   checkOptions(options, ['netns', 'timeoutMs', 'transport'])
   const { netns, timeoutMs, transport } = options
-  const wait = whole(timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 1, 2147483647)
+  const wait = whole(timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 1, TIMER_MAX_MS)
   if (transport !== undefined) {
     object(transport, 'transport')
     if (netns !== undefined) throw new TypeError('netns cannot be used together with transport')

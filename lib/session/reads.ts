@@ -7,7 +7,7 @@ import { familyOfService } from '../model/address.ts'
 import { checkOptions } from '../model/check.ts'
 import { Command, CommandAttribute } from '../model/constants.ts'
 import { Errno } from '../model/errno.ts'
-import { endpointName, serviceName } from '../model/keys.ts'
+import { endpointId, serviceName } from '../model/keys.ts'
 import { type KernelService } from '../model/service-settings.ts'
 import type {
   Counter,
@@ -195,10 +195,7 @@ async function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S
       addresses.add(address)
     }
   }
-  return addresses.size === list.length ? list : withoutRepeats(list, endpointOf)
-}
-export function endpointOf({ address, port }: Required<RealServerKey>): string {
-  return endpointName(address, port)
+  return addresses.size === list.length ? list : withoutRepeats(list, endpointId)
 }
 
 const READ_OPTIONS = ['signal', 'bigint']

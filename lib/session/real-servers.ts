@@ -2,7 +2,7 @@ import { numbers } from '../codec/stats.ts'
 import { canonicalServerKey } from '../model/address.ts'
 import { Command } from '../model/constants.ts'
 import { Errno } from '../model/errno.ts'
-import { serviceName } from '../model/keys.ts'
+import { endpointId, serviceName } from '../model/keys.ts'
 import { completeSettings, mergeSettings, newDest, withServerSettings } from '../model/server-settings.ts'
 import type {
   CounterOf,
@@ -17,7 +17,7 @@ import type {
 import { checkMixedFamily, checkServerChanges, checkServerKey, checkServerSpec } from '../model/validate.ts'
 import type { Failure, Transport } from '../transport/transport.ts'
 import { type EditOutcome, runEdits } from './edits.ts'
-import { checkReadOptions, endpointOf, kindOf, readDests } from './reads.ts'
+import { checkReadOptions, kindOf, readDests } from './reads.ts'
 import { edited, refusal } from './refusals.ts'
 import { commands, encodeDest } from './requests.ts'
 import type { Session } from './session.ts'
@@ -108,7 +108,7 @@ async function editDests(
   const byService = new Map<string, { readonly key: ServiceKey; readonly ids: string[] }>()
   const edits = items.map(({ key, server, changes }) => {
     const service = serviceName(key)
-    const id = `${service} ${endpointOf(server)}`
+    const id = `${service} ${endpointId(server)}`
     const known = byService.get(service)
     if (known === undefined) byService.set(service, { key, ids: [id] })
     else known.ids.push(id)
@@ -128,7 +128,7 @@ async function editDests(
     if ('errno' in list) {
       for (const id of ids) read.set(id, list)
     } else {
-      for (const state of list) read.set(`${service} ${endpointOf(state)}`, state)
+      for (const state of list) read.set(`${service} ${endpointId(state)}`, state)
     }
   }
   return runEdits(transport, edits, read)

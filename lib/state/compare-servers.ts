@@ -1,4 +1,5 @@
 import { familyOfAddress } from '../model/address.ts'
+import { endpointId } from '../model/keys.ts'
 import type { CompleteServer } from '../model/server-settings.ts'
 import type { RealServerKey } from '../model/types.ts'
 import { forEachOf } from '../util/pace.ts'
@@ -45,12 +46,12 @@ export async function compareServers(
   const others = now.servers.slice(wanted.servers.length - rest.length)
   const left = new Map<string, CompleteServer>()
   await forEachOf(others, (server) => {
-    left.set(endpointOf(server), server)
+    left.set(endpointId(server), server)
   })
   const missing: CompleteServer[] = []
   const kept: CompleteServer[] = []
   await forEachOf(rest, (after) => {
-    const endpoint = endpointOf(after)
+    const endpoint = endpointId(after)
     const before = left.get(endpoint)
     if (before === undefined) {
       missing.push(after)
@@ -108,11 +109,6 @@ async function replacements(
 
 function keyOf({ address, port }: CompleteServer): Required<RealServerKey> {
   return { address, port }
-}
-
-/** Shorter than endpointName(), and made for each server of a service that changed its list. */
-function endpointOf({ address, port }: CompleteServer): string {
-  return `${address} ${String(port)}`
 }
 
 function sameEndpoint(one: CompleteServer, other: CompleteServer): boolean {

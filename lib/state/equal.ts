@@ -1,4 +1,5 @@
 import { completeDaemon } from '../model/daemon-settings.ts'
+import { IPIP } from '../model/server-settings.ts'
 import type { RealServerSettings, ServiceSpec, SyncDaemonSpec, Tunnel } from '../model/types.ts'
 
 /** When two things are equal: no step leads from one to the other. */
@@ -25,8 +26,6 @@ export function sameServer(one: RealServerSettings, other: RealServerSettings): 
 }
 
 /** A kernel before 5.2 reports none, and tunnels by IP-in-IP. */
-const IPIP: Tunnel = { type: 'ipip' }
-
 function sameTunnel(one: Tunnel = IPIP, other: Tunnel = IPIP): boolean {
   return one.type === other.type && one.port === other.port && one.checksum === other.checksum
 }

@@ -1,3 +1,6 @@
+/** The longest wait of a timer. */
+export const TIMER_MAX_MS = 2147483647
+
 /**
  * Waits with the global setTimeout(), so that fake timers of tests work here too;
  * node:timers/promises ignores them. Rejects with the reason of the signal when
