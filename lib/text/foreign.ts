@@ -28,7 +28,7 @@ const KINDS: readonly (readonly [string, (text: string) => number])[] = [
   [
     `this is a keepalived configuration, not a state: let keepalived read it, then ${SAVE}`,
     find(
-      /^[ \t]*(?:global_defs[ \t]*\{|(?:vrrp_instance|vrrp_sync_group|vrrp_script|virtual_server|virtual_server_group)[ \t][^\n{]*\{)/m,
+      /^[ \t]*(?:global_defs[ \t]*|(?:vrrp_instance|vrrp_sync_group|vrrp_script|virtual_server|virtual_server_group)[ \t][^\n{]*)(?:\n[ \t]*)?\{/m,
     ),
   ],
   [

@@ -527,6 +527,7 @@ const files: Room = {
     js(`readState(file('web.yaml'))`, { 'web.yaml': 'services: []\ntimeouts:\n  tcpSeconds: 90' }),
     js(`readState(file('web.rules'))`, { 'web.rules': '-A -t 192.0.2.10:80' }),
     js(`readState(file('web.json'))`, { 'web.json': Uint8Array.from([0x7b, 0xff, 0x7d]) }),
+    js(`readState(file('web.json'))`, { 'web.json': Uint8Array.from([0x1f, 0x8b, 8, 0]) }),
     js(`readState(file('web.json'))`, { 'web.json': Buffer.from('\ufeff{}', 'utf16le') }),
     js(`readState(file('web.json'))`, { 'web.json': '' }),
     js(`ipvs.restoreFromFile(file('web.json'))`, { 'web.json': '{"services": [{"protocol": "tcp"}]}' }),

@@ -71,6 +71,12 @@ virtual_server 192.0.2.10 80 {
     }
 }
 `,
+  'with a brace of its own': `# Web
+virtual_server fwmark 5
+{
+    lb_algo rr
+}
+`,
   'with a virtual server of IPv6': `virtual_server 2001:db8::10 443 {
     lvs_sched wlc
     lvs_method DR

@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { StateSyntaxError } from '../../lib/text.ts'
 import { decodeUtf8 } from '../../lib/text/utf8.ts'
@@ -42,6 +43,20 @@ describe('bytes', () => {
     const error = refusal(bytes)
     expect([error.line, error.column]).toEqual([line, column])
     expect(error.reason).toBe(`byte 0x${byte.toString(16)} is not valid in UTF-8: save the file as UTF-8`)
+  })
+
+  test('of compressed files and images are told as such', () => {
+    const zcat = gzipSync('services: []\n')
+    expect(refusal(zcat)).toMatchObject({
+      line: 1,
+      column: 1,
+      reason: 'this is a compressed file: unpack it, as with `zcat FILE | ipvs restore -`',
+    })
+    expect(refusal(bytesOf([0xfd], '7zXZ', [0, 0xff])).reason).toContain('`xzcat FILE')
+    expect(refusal(bytesOf([0x28, 0xb5, 0x2f, 0xfd, 4])).reason).toContain('`zstdcat FILE')
+    expect(refusal(bytesOf('BZh91AY&SY', [0x9a])).reason).toContain('`bzcat FILE')
+    const png = refusal(bytesOf([0x89], 'PNG\r\n', [0x1a, 10, 0, 0, 0, 13]))
+    expect([png.line, png.reason]).toEqual([3, 'contains a NUL byte: not a text file, or not UTF-8'])
   })
 
   test('of a program are told as such', () => {
