@@ -6,7 +6,6 @@ import {
   type SaveOptions,
   type State,
   type StateFormat,
-  type StateLoss,
   StateSyntaxError,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
@@ -14,6 +13,7 @@ import { readBytes } from '../util/read-file.ts'
 import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
 import { fileError, readStateOf } from './state-file.ts'
+import { aboutTableFile } from './words.ts'
 
 /** The in-memory kernel with the table of a file. */
 interface MemoryTable {
@@ -58,13 +58,10 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       await refuse()
       try {
         const saved = await ours.save(partsOf(after, fresh, state))
-        const onLoss = ({ path, reason }: StateLoss): never => {
-          throw new FileError(
-            `${file} cannot be written: ipvsadm lines cannot express ${path}: ${reason}. Keep this table in a .json or .yaml file.`,
-          )
-        }
-        await replaceFile(file, await formatState(saved, { format, onLoss }), refuse)
+        await replaceFile(file, await formatState(saved, { format }), refuse)
       } catch (error) {
+        if (error instanceof TypeError)
+          throw new FileError(`${file} cannot be written: ${aboutTableFile(error.message)}`)
         throw fileError('write', file, error)
       }
     },
