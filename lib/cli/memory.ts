@@ -54,7 +54,7 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       if (sameSettings && !kernel.log.some(isChange)) return
       const after = await ours.save({ sysctls: true })
       if (sameSettings && (await sameServices(state, after))) return
-      const refuse = (): Promise<void> => refuseChanged(file, text, 'meanwhile and was not written')
+      const refuse = (): Promise<void> => refuseChanged(file, text, 'meanwhile, and was not written')
       await refuse()
       try {
         const saved = await ours.save(partsOf(after, fresh, state))
@@ -75,7 +75,7 @@ export function memoryNote(file: string): string {
 
 async function refuseChanged(file: string, text: string, when: string): Promise<void> {
   if ((await readText(file)) === text) return
-  throw new FileError(`${file} has been changed by something else ${when}`)
+  throw new FileError(`${file} was changed by something else ${when}`)
 }
 
 async function readText(file: string): Promise<string> {
