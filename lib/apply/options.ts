@@ -34,21 +34,21 @@ export interface ApplyOptions extends PlanOptions, RequestOptions {
    */
   readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'>
   /**
-   * Called now and then as steps are done. An error that it throws ends the
+   * Called from time to time while steps are done. An error that it throws ends the
    * apply, as a failed step does. An async callback is not waited for; if it
    * rejects, that ends an apply that still has something to do.
    */
   readonly onProgress?: (progress: ApplyProgress) => unknown
   /**
-   * Gives up: the steps that were done are undone, and the apply rejects with the
+   * Ends the apply: the steps that were done are undone, and the apply rejects with the
    * signal's reason. Requests that were sent cannot be stopped and are waited for.
    */
   readonly signal?: AbortSignal
 }
 
-/** How far an apply is. */
+/** Progress of an apply. */
 export interface ApplyProgress {
-  /** 'apply': steps are done. 'drain': servers wait for the end of their connections. 'roll-back': steps are undone. */
+  /** 'apply': steps are done. 'drain': the connections of servers are waited for. 'roll-back': steps are undone. */
   readonly phase: 'apply' | 'drain' | 'roll-back'
   /** Steps, or servers, that are done. */
   readonly done: number

@@ -6,7 +6,6 @@ import {
   type SaveOptions,
   type State,
   type StateFormat,
-  type StateLoss,
   StateSyntaxError,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
@@ -14,6 +13,7 @@ import { readBytes } from '../util/read-file.ts'
 import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
 import { fileError, readStateOf } from './state-file.ts'
+import { aboutTableFile } from './words.ts'
 
 /** The in-memory kernel with the table of a file. */
 interface MemoryTable {
@@ -54,17 +54,14 @@ export async function openMemory(file: string): Promise<MemoryTable> {
       if (sameSettings && !kernel.log.some(isChange)) return
       const after = await ours.save({ sysctls: true })
       if (sameSettings && (await sameServices(state, after))) return
-      const refuse = (): Promise<void> => refuseChanged(file, text, 'meanwhile and was not written')
+      const refuse = (): Promise<void> => refuseChanged(file, text, 'meanwhile, and was not written')
       await refuse()
       try {
         const saved = await ours.save(partsOf(after, fresh, state))
-        const onLoss = ({ path, reason }: StateLoss): never => {
-          throw new FileError(
-            `${file} cannot be written: ipvsadm lines cannot express ${path}: ${reason}. Keep this table in a .json or .yaml file.`,
-          )
-        }
-        await replaceFile(file, await formatState(saved, { format, onLoss }), refuse)
+        await replaceFile(file, await formatState(saved, { format }), refuse)
       } catch (error) {
+        if (error instanceof TypeError)
+          throw new FileError(`${file} cannot be written: ${aboutTableFile(error.message)}`)
         throw fileError('write', file, error)
       }
     },
@@ -78,7 +75,7 @@ export function memoryNote(file: string): string {
 
 async function refuseChanged(file: string, text: string, when: string): Promise<void> {
   if ((await readText(file)) === text) return
-  throw new FileError(`${file} has been changed by something else ${when}`)
+  throw new FileError(`${file} was changed by something else ${when}`)
 }
 
 async function readText(file: string): Promise<string> {

@@ -20,6 +20,11 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/Make a new plan\./g, 'Run the command again.'],
 ]
 
+/** A message about the file of an in-memory table, which keeps its format. */
+export function aboutTableFile(message: string): string {
+  return message.replace(/Choose format .*$/, 'Keep this table in a .json or .yaml file.')
+}
+
 /** A message of the library, in the words of the command line. */
 export function inCommandWords(message: string): string {
   return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), message)

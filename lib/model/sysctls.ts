@@ -79,7 +79,7 @@ const VALUE = new RegExp(SYSCTL_VALUE)
 
 /** Name of a file below /proc/sys/net/ipv4/vs. */
 export function checkSysctlName(name: unknown, what = 'sysctl'): void {
-  if (typeof name !== 'string') throw wrong(what, name, 'its name below net.ipv4.vs')
+  if (typeof name !== 'string') throw wrong(what, name, 'a name below net.ipv4.vs')
   if (!NAME.test(name)) {
     throw new RangeError(`${what} must be a name below net.ipv4.vs, such as 'conntrack', got ${show(name)}`)
   }

@@ -63,7 +63,7 @@ export type Scheduler =
 /**
  * A scheduler's own flag (IP_VS_SVC_F_SCHED1 to 3). 'sh-fallback' and
  * 'sh-port' are flags 1 and 2 of scheduler sh, 'mh-fallback' and 'mh-port'
- * those of mh; with every other scheduler, and for flag 3, the plain names hold.
+ * those of mh; every other scheduler, and flag 3, has the plain names.
  *
  * A number holds all flags without a name: a multiple of 64 up to 4294967232.
  * Reads return it, and only a state may write it.
@@ -366,11 +366,11 @@ export type StateService = ServiceSpec & {
  * `apply()` take one. A part that is absent is left as it is; at least one must
  * be present.
  *
- * A state may say all that a kernel can hold, for it may have been read from one
- * that other programs wrote to: service port 0 without persistence, persistence
+ * A state may have all that a kernel can hold, because it may come from one that
+ * other programs wrote to: service port 0 without persistence, persistence
  * up to 42949672 s, thresholds up to 4294967295, sync ids of 32 bits and
  * scheduler flags without a name. Timeout and netmask of a service that is not
- * persistent are not in it: the kernel keeps them, and uses them for nothing.
+ * persistent are not in it: the kernel keeps them, but does not use them.
  */
 export interface State {
   /** Version of this format. 1 is the default and the only one. */

@@ -45,7 +45,9 @@ export async function formatState(state: State, options: FormatStateOptions = {}
 }
 
 function refuseLoss({ path, reason }: StateLoss): never {
+  // What is written instead comes last, and here nothing is written.
+  const why = reason.replace(/: [^:]*$/, '')
   throw new TypeError(
-    `ipvsadm lines cannot express ${path}: ${reason}. Choose format 'json' or 'yaml', or give onLoss to write the rest.`,
+    `ipvsadm lines cannot express ${path}: ${why}. Choose format 'json' or 'yaml', or give onLoss to write the rest.`,
   )
 }

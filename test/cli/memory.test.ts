@@ -201,7 +201,7 @@ describe('--memory', () => {
     })
     const { status, stderr } = await run(['drain', 'tcp/192.0.2.10:80', '10.0.0.7', '--memory', path])
     expect(status).not.toBe(0)
-    expect(stderr).toContain(`${path} has been changed by something else meanwhile and was not written`)
+    expect(stderr).toContain(`${path} was changed by something else meanwhile, and was not written`)
     expect(readFileSync(path, 'utf8')).toBe(`# theirs\n${STATE}`)
     expect(readdirSync(folder)).toEqual(['table.yaml'])
   })
@@ -215,7 +215,7 @@ describe('--memory', () => {
       return open(name, ...args)
     })
     await expect(openMemory(path)).rejects.toThrow(
-      'has been changed by something else while it was read; try again',
+      'was changed by something else while it was read; try again',
     )
   })
 

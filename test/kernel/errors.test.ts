@@ -208,7 +208,7 @@ kernelTests('errors of the kernel', () => {
           command: 'addRealServer',
           service,
           realServer: { address, port: 80 },
-          message: /must see its address as unicast/,
+          message: /address must be unicast/,
         })
       }
       for (const address of ['127.0.0.1', '0.1.2.3', '240.0.0.1']) await ipvs.addRealServer(TCP, { address })
@@ -329,7 +329,7 @@ kernelTests('errors of the kernel', () => {
         code: 'EADDRINUSE',
         errno: -98,
         command: 'startSyncDaemon',
-        message: /UDP port of the sync daemon is taken/,
+        message: /UDP port of the sync daemon is in use/,
       })
       await netns.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'd0', multicastPort: 8849 })
       expect(taker.exitCode).toBeNull()

@@ -17,9 +17,7 @@ test('open rejects with ENOENT, and says how to get the module', async () => {
 test('open rejects alike inside a network namespace, and tells it from one that does not exist', async () => {
   execFileSync('ip', ['netns', 'add', 'absent'])
   await expect(Ipvs.open({ netns: 'absent' })).rejects.toThrow(/ENOENT: open: this kernel has no IPVS/)
-  await expect(Ipvs.open({ netns: 'nosuch' })).rejects.toThrow(
-    /ENOENT: open: there is no network namespace/,
-  )
+  await expect(Ipvs.open({ netns: 'nosuch' })).rejects.toThrow(/ENOENT: open: there is no network namespace/)
   await expect(Ipvs.probe({ netns: 'nosuch' })).rejects.toThrow(
     /ENOENT: probe: there is no network namespace/,
   )
