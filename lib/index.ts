@@ -75,4 +75,4 @@ export {
   StateSyntaxError,
   type StateSyntaxErrorDetails,
 } from './text.ts'
-export type { Dump, Failure, Reply, Request, Transport } from './transport/transport.ts'
+export type { Dump, Failure, OpenFile, Reply, Request, Transport } from './transport/transport.ts'
