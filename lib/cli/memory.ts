@@ -12,6 +12,7 @@ import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../test
 import { readBytes } from '../util/read-file.ts'
 import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
+import type { NameSources } from './names.ts'
 import { fileError, readStateOf } from './state-file.ts'
 import { aboutTableFile } from './words.ts'
 
@@ -24,10 +25,10 @@ interface MemoryTable {
 }
 
 /** Opens the table of a file. One that is empty or does not exist is an empty table, and is written when that changes. */
-export async function openMemory(file: string): Promise<MemoryTable> {
+export async function openMemory(file: string, names: NameSources): Promise<MemoryTable> {
   const text = await readText(file)
   const blank = text.trim() === ''
-  const state = blank ? { services: [] } : await readStateOf(file, process.stdin)
+  const state = blank ? { services: [] } : await readStateOf(file, { stdin: process.stdin, names })
   // Or what something else has written between the two would be lost.
   await refuseChanged(file, text, 'while it was read; try again')
   const kernel = createMemoryKernel({ interfaces: interfacesFor(state) })

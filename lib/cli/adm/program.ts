@@ -1,6 +1,6 @@
-import { type Ipvs, IpvsError } from '../../index.ts'
+import { type Ipvs, IpvsError, printable } from '../../index.ts'
 import type { Action } from '../../ipvsadm/command-line.ts'
-import { Names } from '../names.ts'
+import { Names, type NameSources } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { messageOf } from './messages.ts'
 import { type Input, restore } from './restore.ts'
@@ -8,7 +8,7 @@ import { change, readWithHosts, report, type Session, show } from './run.ts'
 
 /** The surroundings of a program: those of the process, or of a test. */
 export interface Surroundings {
-  /** The program's name in its messages. */
+  /** The program's name: that of its messages, and ipvsadm-save and ipvsadm-restore do their own work. */
   readonly program: string
   readonly input: () => Input
   readonly out: (text: string) => void
@@ -16,17 +16,33 @@ export interface Surroundings {
   readonly open: () => Promise<Ipvs>
   /** POSIXLY_CORRECT is set. */
   readonly posix: boolean
-  /** Default: those of the system. */
-  readonly names?: Names
+  readonly names: NameSources
 }
 
-/** ipvsadm. Gives the exit status. */
-export function ipvsadm(args: readonly string[], surroundings: Surroundings): Promise<number> {
+/** Runs one of the three programs. Gives the exit status. */
+export function runNamed(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { program, out, err } = surroundings
+  const safe: Surroundings = {
+    ...surroundings,
+    // No string from the kernel, a name server or a line may change the terminal.
+    out: (text) => {
+      out(printable(text, '\n\t'))
+    },
+    err: (text) => {
+      err(printable(text, '\n\t'))
+    },
+  }
+  if (program === 'ipvsadm-save') return ipvsadmSave(args, safe)
+  if (program === 'ipvsadm-restore') return ipvsadmRestore(safe)
+  return ipvsadm(args, safe)
+}
+
+function ipvsadm(args: readonly string[], surroundings: Surroundings): Promise<number> {
   return withKernel(surroundings, (session) => runLine(args, session, surroundings))
 }
 
 /** ipvsadm-save: the table by names, or by numbers with -n. */
-export async function ipvsadmSave(args: readonly string[], surroundings: Surroundings): Promise<number> {
+async function ipvsadmSave(args: readonly string[], surroundings: Surroundings): Promise<number> {
   if (args.some((arg) => arg.startsWith('-') && arg !== '-n')) {
     surroundings.err(
       `${surroundings.program}: Script to save the IPVS table to stdout.\n` +
@@ -38,7 +54,7 @@ export async function ipvsadmSave(args: readonly string[], surroundings: Surroun
 }
 
 /** ipvsadm-restore: clears the table in any case, then executes the lines of the input. */
-export async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
+async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
   let text = ''
   for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
   // Comments become empty lines, so that errors name lines by their numbers in the input.
@@ -53,11 +69,11 @@ async function withKernel(
   surroundings: Surroundings,
   body: (session: Session) => Promise<number>,
 ): Promise<number> {
-  const { program, out, err, posix, names = new Names() } = surroundings
+  const { program, out, err, posix } = surroundings
   const ipvs = await open(surroundings)
   if (ipvs === undefined) return 2
   try {
-    return await body({ ipvs, program, out, err, posix, names })
+    return await body({ ipvs, program, out, err, posix, names: new Names(surroundings.names) })
   } finally {
     await ipvs.close()
   }

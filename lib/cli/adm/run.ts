@@ -230,7 +230,7 @@ async function save({ ipvs, names }: Session, options: ReadonlySet<Key>): Promis
   const table = await ipvs.snapshot()
   const known = options.has('numeric') ? undefined : names
   await known?.findHosts(addressesOf(table))
-  return list.formatSave(inOrder(table), list.endpointWriter(known))
+  return list.formatSave(inOrder(table), known)
 }
 
 function inOrder<N extends Counter>(table: readonly SnapshotEntry<N>[]): SnapshotEntry<N>[] {

@@ -48,7 +48,7 @@ function keep(run: Run, options: ReconcileOptions, file: string): Promise<never>
       // One plan after the other, in the order of the runs.
       let printed: Promise<void> = Promise.resolve()
       const reconciler = ipvs.reconcile(
-        { file, ...parseOptions(options) },
+        { file, ...parseOptions(options, run.surroundings.names) },
         {
           ...planOptions(options),
           ...guardsOf(options),
