@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import { runNamed, type Surroundings } from '../../lib/cli/adm/program.ts'
+import { runNamed, type ProgramSurroundings } from '../../lib/cli/adm/program.ts'
 import { type NameSources, systemNames } from '../../lib/cli/names.ts'
 import { Ipvs, type Transport } from '../../lib/index.ts'
 import type { CommandResult } from './shell.ts'
@@ -26,7 +26,7 @@ export async function runOurs(
   const pieces = Array.from({ length: Math.ceil(bytes.length / piece) }, (_, index) =>
     bytes.subarray(index * piece, (index + 1) * piece),
   )
-  const surroundings: Surroundings = {
+  const surroundings: ProgramSurroundings = {
     program,
     posix,
     input: () => Readable.from(pieces),

@@ -1,7 +1,7 @@
 import { fstatSync, readSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError, printable } from '../../index.ts'
 import { systemNames } from '../names.ts'
-import { runNamed, type Surroundings } from './program.ts'
+import { runNamed, type ProgramSurroundings } from './program.ts'
 
 /** The status that a shell reports for a program that SIGPIPE ended: its reader was gone. */
 const BROKEN_PIPE_STATUS = 141
@@ -40,7 +40,7 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
   // Look-ups wait for name servers on these threads and take at most half of them. The threads start with the first work.
   if (writesNames(program, args)) process.env.UV_THREADPOOL_SIZE ??= '64'
   const output = new Output()
-  const surroundings: Surroundings = {
+  const surroundings: ProgramSurroundings = {
     program,
     posix: process.env.POSIXLY_CORRECT !== undefined || process.env.POSIX_ME_HARDER !== undefined,
     input: readInput,

@@ -4,10 +4,10 @@ import { Names, type NameSources } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { messageOf } from './messages.ts'
 import { type Input, restore } from './restore.ts'
-import { change, readWithHosts, report, type Session, show } from './run.ts'
+import { change, readWithHosts, report, type ProgramSession, show } from './run.ts'
 
 /** The surroundings of a program: those of the process, or of a test. */
-export interface Surroundings {
+export interface ProgramSurroundings {
   /** The program's name: that of its messages, and ipvsadm-save and ipvsadm-restore do their own work. */
   readonly program: string
   readonly input: () => Input
@@ -20,9 +20,9 @@ export interface Surroundings {
 }
 
 /** Runs one of the three programs. Gives the exit status. */
-export function runNamed(args: readonly string[], surroundings: Surroundings): Promise<number> {
+export function runNamed(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
   const { program, out, err } = surroundings
-  const safe: Surroundings = {
+  const safe: ProgramSurroundings = {
     ...surroundings,
     // No string from the kernel, a name server or a line may change the terminal.
     out: (text) => {
@@ -37,12 +37,12 @@ export function runNamed(args: readonly string[], surroundings: Surroundings): P
   return ipvsadm(args, safe)
 }
 
-function ipvsadm(args: readonly string[], surroundings: Surroundings): Promise<number> {
+function ipvsadm(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
   return withKernel(surroundings, (session) => runLine(args, session, surroundings))
 }
 
 /** ipvsadm-save: the table by names, or by numbers with -n. */
-async function ipvsadmSave(args: readonly string[], surroundings: Surroundings): Promise<number> {
+async function ipvsadmSave(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
   if (args.some((arg) => arg.startsWith('-') && arg !== '-n')) {
     surroundings.err(
       `${surroundings.program}: Script to save the IPVS table to stdout.\n` +
@@ -54,7 +54,7 @@ async function ipvsadmSave(args: readonly string[], surroundings: Surroundings):
 }
 
 /** ipvsadm-restore: clears the table in any case, then executes the lines of the input. */
-async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
+async function ipvsadmRestore(surroundings: ProgramSurroundings): Promise<number> {
   let text = ''
   for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
   // Comments become empty lines, so that errors name lines by their numbers in the input.
@@ -66,8 +66,8 @@ async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
 }
 
 async function withKernel(
-  surroundings: Surroundings,
-  body: (session: Session) => Promise<number>,
+  surroundings: ProgramSurroundings,
+  body: (session: ProgramSession) => Promise<number>,
 ): Promise<number> {
   const { program, out, err, posix } = surroundings
   const ipvs = await open(surroundings)
@@ -80,7 +80,7 @@ async function withKernel(
 }
 
 /** ipvsadm asks the kernel for its version before it looks at any argument. */
-async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
+async function open({ open, err }: ProgramSurroundings): Promise<Ipvs | undefined> {
   let ipvs: Ipvs | undefined
   try {
     ipvs = await open()
@@ -102,7 +102,11 @@ async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
   }
 }
 
-async function runLine(args: readonly string[], session: Session, { input }: Surroundings): Promise<number> {
+async function runLine(
+  args: readonly string[],
+  session: ProgramSession,
+  { input }: ProgramSurroundings,
+): Promise<number> {
   let action: Action
   try {
     action = await readWithHosts(args.length === 0 ? ['-L'] : args, session)

@@ -17,7 +17,7 @@ import {
   type DestSettings,
   fwmarkIdentity,
   type ServiceIdentity,
-  type ServiceSettings,
+  type VirtualServiceSettings,
   type VirtualService,
 } from '../machine/table.ts'
 import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
@@ -168,7 +168,7 @@ function parseServiceSettings(
   { machine }: Namespace,
   nest: Attributes,
   existing: VirtualService | undefined,
-): ServiceSettings {
+): VirtualServiceSettings {
   const { AF, SCHED_NAME, FLAGS, TIMEOUT, NETMASK, PE_NAME } = ServiceAttribute
   if (!nest.has(SCHED_NAME, FLAGS, TIMEOUT, NETMASK)) refuse(Errno.EINVAL)
   const both = new Attributes(
@@ -192,7 +192,7 @@ function parseServiceSettings(
 function checkServiceSettings(
   { machine }: Namespace,
   { family }: ServiceIdentity,
-  { scheduler, persistenceEngine, netmask }: ServiceSettings,
+  { scheduler, persistenceEngine, netmask }: VirtualServiceSettings,
 ): void {
   const without = scheduler === 'none' && machine.features.has('noScheduler')
   if (!without && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
