@@ -5,10 +5,10 @@ import {
   planStates,
   type SaveOptions,
   type State,
-  type StateFormat,
   StateSyntaxError,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
+import { formatOfName } from '../text/extensions.ts'
 import { readBytes } from '../util/read-file.ts'
 import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
@@ -46,7 +46,7 @@ export async function openMemory(file: string, names: NameSources): Promise<Memo
   const settingsBefore = await settings()
   kernel.clearLog()
   // A file keeps its format.
-  const format = detectStateFormat(text) ?? formatOfNew(file)
+  const format = detectStateFormat(text) ?? formatOfName(file) ?? 'json'
   return {
     open,
     async writeBack() {
@@ -113,12 +113,6 @@ function partsOf(now: State, fresh: State, file: State): SaveOptions {
     syncDaemons: file.syncDaemons !== undefined || syncDaemons.length > 0,
     ...(names.length > 0 && { sysctls: names }),
   }
-}
-
-/** The format of a new file, by its extension. */
-function formatOfNew(file: string): StateFormat {
-  if (/\.ya?ml$/i.test(file)) return 'yaml'
-  return /\.(rules|ipvs|save)$/i.test(file) ? 'ipvsadm' : 'json'
 }
 
 /** The interfaces that a table needs: one for each sync daemon. */
