@@ -20,7 +20,7 @@ const AT_ONCE = 32
  */
 const SILENT_ANSWERS = 64
 
-/** Where names come from. Nothing of what they give can be trusted. */
+/** Where names come from. Their answers may be anything. */
 export interface NameSources {
   /** A text as /etc/services has it. */
   readonly services: () => string
@@ -43,7 +43,7 @@ export const systemNames: NameSources = {
   },
 }
 
-/** Node makes a character of each byte of a name. Other bytes than those of UTF-8 stay so. */
+/** Node makes a character of each byte of a name. A name that is not UTF-8 stays like that. */
 function fromUtf8(name: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(name, 'latin1'))
@@ -139,7 +139,7 @@ interface Services {
   readonly names: ReadonlyMap<string, string>
 }
 
-/** Reads services(5). The first line that names something holds. Lines with another number than that of a port are left out. */
+/** Reads services(5). The first line with a name or a port counts. Lines whose number is not a port are left out. */
 export function readServices(text: string): Services {
   const ports = new Map<string, number>()
   const names = new Map<string, string>()
