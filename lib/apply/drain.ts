@@ -249,7 +249,7 @@ async function serversOf(session: Session, service: ServiceKey): Promise<readonl
 }
 
 /** The settings of the director that decide when connections end. Read once. */
-interface Rules {
+interface ExpiryRules {
   /** Longest that the kernel remembers an idle, inactive connection. */
   readonly inactiveSeconds: number
   readonly persistenceSeconds: number
@@ -257,7 +257,7 @@ interface Rules {
   readonly templatesExpire: boolean
 }
 
-async function rulesOf(session: Session, key: ServiceKey): Promise<Rules> {
+async function rulesOf(session: Session, key: ServiceKey): Promise<ExpiryRules> {
   const [service, timeouts, expire] = await Promise.all([
     readService(session, key, {}),
     readTimeouts(session, {}),
@@ -300,7 +300,7 @@ function busyWith(
 
 function progressOf(
   server: RealServerState,
-  rules: Rules,
+  rules: ExpiryRules,
   waitFor: 'all' | 'active',
   start: number,
 ): DrainProgress {

@@ -1,9 +1,9 @@
-import { extname } from 'node:path'
 import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { originOf, setOrigin } from '../state/origin.ts'
 import type { CheckedState } from '../state/table.ts'
+import { EXTENSIONS, formatOfName } from '../text/extensions.ts'
 import { formatState, type FormatStateOptions } from '../text/format.ts'
 import { checkParseOptions, parseCheckedState, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { detectStateFormat } from '../text/recognise.ts'
@@ -24,15 +24,6 @@ export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions,
   readonly format?: StateFormat
 }
 
-const FORMATS: Readonly<Record<string, StateFormat>> = {
-  '.json': 'json',
-  '.yaml': 'yaml',
-  '.yml': 'yaml',
-  '.rules': 'ipvsadm',
-  '.ipvs': 'ipvsadm',
-  '.save': 'ipvsadm',
-}
-
 /** See Ipvs.saveToFile(). */
 export async function saveToFile(
   session: Session,
@@ -43,10 +34,10 @@ export async function saveToFile(
   checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
   const { format, onLoss, ...saving } = options
   optionalFunction(onLoss, 'onLoss')
-  const chosen = format === undefined ? FORMATS[extname(path).toLowerCase()] : checkFormat(format)
+  const chosen = format === undefined ? formatOfName(path) : checkFormat(format)
   if (chosen === undefined) {
     throw new TypeError(
-      `the name ${show(path)} does not say the format: end it in ${Object.keys(FORMATS).join(', ')}, or name the format`,
+      `the name ${show(path)} does not say the format: end it in ${EXTENSIONS.join(', ')}, or name the format`,
     )
   }
   const { signal } = saving
@@ -98,7 +89,7 @@ async function read<T extends object>(
   try {
     const text = decodeUtf8(bytes)
     // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
-    const named = detectStateFormat(text) === undefined ? undefined : FORMATS[extname(path).toLowerCase()]
+    const named = detectStateFormat(text) === undefined ? undefined : formatOfName(path)
     const format = options.format ?? named
     const state = await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
     const origin = originOf(state)

@@ -5,13 +5,14 @@ import {
   planStates,
   type SaveOptions,
   type State,
-  type StateFormat,
   StateSyntaxError,
 } from '../index.ts'
 import { createMemoryKernel, type LogEntry, type MemoryInterface } from '../testing.ts'
+import { formatOfName } from '../text/extensions.ts'
 import { readBytes } from '../util/read-file.ts'
 import { replaceFile } from '../util/replace-file.ts'
 import { FileError } from './exit-status.ts'
+import type { NameSources } from './names.ts'
 import { fileError, readStateOf } from './state-file.ts'
 import { aboutTableFile } from './words.ts'
 
@@ -24,10 +25,10 @@ interface MemoryTable {
 }
 
 /** Opens the table of a file. One that is empty or does not exist is an empty table, and is written when that changes. */
-export async function openMemory(file: string): Promise<MemoryTable> {
+export async function openMemory(file: string, names: NameSources): Promise<MemoryTable> {
   const text = await readText(file)
   const blank = text.trim() === ''
-  const state = blank ? { services: [] } : await readStateOf(file, process.stdin)
+  const state = blank ? { services: [] } : await readStateOf(file, { stdin: process.stdin, names })
   // Or what something else has written between the two would be lost.
   await refuseChanged(file, text, 'while it was read; try again')
   const kernel = createMemoryKernel({ interfaces: interfacesFor(state) })
@@ -45,7 +46,7 @@ export async function openMemory(file: string): Promise<MemoryTable> {
   const settingsBefore = await settings()
   kernel.clearLog()
   // A file keeps its format.
-  const format = detectStateFormat(text) ?? formatOfNew(file)
+  const format = detectStateFormat(text) ?? formatOfName(file) ?? 'json'
   return {
     open,
     async writeBack() {
@@ -112,12 +113,6 @@ function partsOf(now: State, fresh: State, file: State): SaveOptions {
     syncDaemons: file.syncDaemons !== undefined || syncDaemons.length > 0,
     ...(names.length > 0 && { sysctls: names }),
   }
-}
-
-/** The format of a new file, by its extension. */
-function formatOfNew(file: string): StateFormat {
-  if (/\.ya?ml$/i.test(file)) return 'yaml'
-  return /\.(rules|ipvs|save)$/i.test(file) ? 'ipvsadm' : 'json'
 }
 
 /** The interfaces that a table needs: one for each sync daemon. */

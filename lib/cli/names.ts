@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 
 /** A host that has to be looked up before a line can be read: then read it again. */
 export class HostWanted extends Error {
@@ -19,8 +20,8 @@ const AT_ONCE = 32
  */
 const SILENT_ANSWERS = 64
 
-/** Where names come from. */
-interface NameSources {
+/** Where names come from. Their answers may be anything. */
+export interface NameSources {
   /** A text as /etc/services has it. */
   readonly services: () => string
   /** The address of a host in a family. Rejects or gives `undefined` if it has none. */
@@ -29,24 +30,29 @@ interface NameSources {
   readonly lookUpName: (address: string) => Promise<string | undefined>
 }
 
-const SYSTEM: NameSources = {
-  services: () => readFileSync('/etc/services', 'latin1'),
+/** The system's resolver and /etc/services. */
+export const systemNames: NameSources = {
+  services: () => readFileSync('/etc/services', 'utf8'),
   async lookUp(host, family) {
     const { lookup } = await import('node:dns/promises')
-    const found = await lookup(host, { family, all: false })
-    // What is an address of the other family is answered with itself.
-    return found.family === family ? found.address : undefined
+    return (await lookup(host, { family })).address
   },
   async lookUpName(address) {
     const { lookupService } = await import('node:dns/promises')
-    return (await lookupService(address, 0)).hostname
+    return fromUtf8((await lookupService(address, 0)).hostname)
   },
 }
 
-/**
- * Names of hosts and services, each asked for once. By default hosts come from
- * the system's resolver, services from /etc/services.
- */
+/** Node makes a character of each byte of a name. A name that is not UTF-8 stays like that. */
+function fromUtf8(name: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(name, 'latin1'))
+  } catch {
+    return name
+  }
+}
+
+/** Names of hosts and services, each asked for once. */
 export class Names {
   readonly #sources: NameSources
   readonly #addresses = {
@@ -57,7 +63,7 @@ export class Names {
   #services: Services | undefined
   #silent = 0
 
-  constructor(sources: NameSources = SYSTEM) {
+  constructor(sources: NameSources) {
     this.#sources = sources
   }
 
@@ -71,7 +77,8 @@ export class Names {
   /** Looks up the IPv4 address of a host, which is the one that ipvsadm looks up; or the other. */
   async findAddress(host: string, family: 4 | 6 = 4): Promise<void> {
     const address = await this.#sources.lookUp(host, family).catch(() => undefined)
-    this.#addresses[family].set(host, address)
+    // The answer for an address of the other family is that address.
+    this.#addresses[family].set(host, isIP(address ?? '') === family ? address : undefined)
   }
 
   /** Looks up the names of the hosts with these addresses. */
@@ -103,7 +110,8 @@ export class Names {
   async #findHost(address: string): Promise<string | undefined> {
     if (this.#silent >= SILENT_ANSWERS) return undefined
     try {
-      return await this.#sources.lookUpName(address)
+      const name = await this.#sources.lookUpName(address)
+      return name === '' ? undefined : name
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EAI_AGAIN') this.#silent += 1
       return undefined
@@ -131,7 +139,7 @@ interface Services {
   readonly names: ReadonlyMap<string, string>
 }
 
-/** Reads services(5). The first line that names something holds. */
+/** Reads services(5). The first line with a name or a port counts. Lines whose number is not a port are left out. */
 export function readServices(text: string): Services {
   const ports = new Map<string, number>()
   const names = new Map<string, string>()
@@ -140,6 +148,7 @@ export function readServices(text: string): Services {
     const [, digits, protocol] = /^(\d+)\/(\S+)$/.exec(entry ?? '') ?? []
     if (name === undefined || digits === undefined || protocol === undefined) continue
     const port = Number(digits)
+    if (port > 65535) continue
     const key = `${String(port)}/${protocol}`
     if (!names.has(key)) names.set(key, name)
     for (const each of [name, ...aliases]) {

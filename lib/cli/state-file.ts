@@ -10,8 +10,8 @@ import {
 } from '../index.ts'
 import { LONGEST_FILE_BYTES } from '../util/read-file.ts'
 import { FileError } from './exit-status.ts'
-import { Names } from './names.ts'
-import type { Input } from './terminal/surroundings.ts'
+import { Names, type NameSources } from './names.ts'
+import type { Input, Surroundings } from './terminal/surroundings.ts'
 
 /** A FILE of the command line that means standard input. */
 export const STDIN = '-'
@@ -25,9 +25,9 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on its file system',
 }
 
-/** Looks up names of hosts and services in lines of ipvsadm, as this system knows them at that moment. */
-function systemLookups(): Required<Lookups> {
-  const names = new Names()
+/** Looks up names of hosts and services in lines of ipvsadm, as these sources know them at that moment. */
+function lookupsIn(sources: NameSources): Required<Lookups> {
+  const names = new Names(sources)
   return {
     lookupService: (name, protocol) => names.portOf(name, protocol),
     async lookupHost(name, family) {
@@ -45,18 +45,22 @@ export interface ReadOptions {
   readonly whole?: boolean
 }
 
-/** The same for the library; with names of hosts and services, as this system knows them. */
-export function parseOptions({ format, whole }: ReadOptions): ParseStateOptions {
+/** The same for the library, which then knows names of hosts and services. */
+export function parseOptions({ format, whole }: ReadOptions, names: NameSources): ParseStateOptions {
   return {
     ...(format !== undefined && { format }),
     ...(whole !== undefined && { whole }),
-    ...systemLookups(),
+    ...lookupsIn(names),
   }
 }
 
 /** Reads a state in any of its formats. Lines of ipvsadm may have names of hosts and services. */
-export async function readStateOf(file: string, stdin: Input, how: ReadOptions = {}): Promise<State> {
-  const options = parseOptions(how)
+export async function readStateOf(
+  file: string,
+  { stdin, names }: Pick<Surroundings, 'stdin' | 'names'>,
+  how: ReadOptions = {},
+): Promise<State> {
+  const options = parseOptions(how, names)
   try {
     if (file !== STDIN) return await readState(file, options)
     return await parseState(await readBytes(stdin), { whole: false, ...options })

@@ -17,7 +17,7 @@ export interface TableOptions {
  */
 export async function withTable<T>(
   { netns, memory }: TableOptions,
-  { env, open }: Pick<Surroundings, 'env' | 'open'>,
+  { env, open, names }: Pick<Surroundings, 'env' | 'open' | 'names'>,
   body: (ipvs: Ipvs) => Promise<T>,
   note?: (line: string) => void,
 ): Promise<T> {
@@ -40,7 +40,7 @@ export async function withTable<T>(
     )
   }
   const { memoryNote, openMemory } = await import('./memory.ts')
-  const table = await openMemory(file)
+  const table = await openMemory(file, names)
   note?.(memoryNote(file))
   const ipvs = await table.open()
   try {

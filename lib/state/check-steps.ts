@@ -14,7 +14,7 @@ import {
   checkTimeouts,
 } from '../model/validate.ts'
 import { slices } from '../util/pace.ts'
-import { pathOf, Refusal, type StatePath } from './path.ts'
+import { pathOf, StateRefusal, type StatePath } from './path.ts'
 import { type RunnableStep, type Step, STEP_KINDS } from './steps.ts'
 import type { Wanted } from './table.ts'
 
@@ -148,7 +148,7 @@ function checkNames(step: RunnableStep | Step): void {
 /**
  * Refuses a plan that would write a name which cannot be one of the kernel's.
  *
- * @throws {Refusal} with the place of the name in the state that the plan leads to.
+ * @throws {StateRefusal} with the place of the name in the state that the plan leads to.
  */
 export async function checkNamesOf(steps: readonly Step[], wanted: Wanted): Promise<void> {
   for await (const some of slices(steps)) {
@@ -156,7 +156,7 @@ export async function checkNamesOf(steps: readonly Step[], wanted: Wanted): Prom
       try {
         checkNames(step)
       } catch (error) {
-        throw new Refusal(error as Error, pathOf(error as Error, placeOf(step, wanted)))
+        throw new StateRefusal(error as Error, pathOf(error as Error, placeOf(step, wanted)))
       }
     }
   }

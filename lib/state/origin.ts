@@ -1,4 +1,4 @@
-import { Refusal, type Refuse, withPath } from './path.ts'
+import { StateRefusal, type Refuse, withPath } from './path.ts'
 
 /** Where states were read, so that what is refused later, beside a table, still has its place in the text. */
 
@@ -19,6 +19,6 @@ export async function placed<T>(refuse: Refuse, work: () => Promise<T>): Promise
   try {
     return await work()
   } catch (error) {
-    throw error instanceof Refusal ? refuse(error.refused, error.path) : error
+    throw error instanceof StateRefusal ? refuse(error.refused, error.path) : error
   }
 }

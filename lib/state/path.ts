@@ -42,7 +42,7 @@ export function pathOf(error: Error, path: StatePath): StatePath {
 }
 
 /** A refusal of something in a state, on its way to where the state came from. */
-export class Refusal extends Error {
+export class StateRefusal extends Error {
   readonly refused: Error
   readonly path: StatePath
 

@@ -14,7 +14,7 @@ import { sameDaemon, sameService } from './equal.ts'
 import { type Comparison, goalOf, PLAN_OPTIONS, type PlanOptions } from './goal.ts'
 import { placed } from './origin.ts'
 import { pairs } from './pairs.ts'
-import { Refusal, type StatePath } from './path.ts'
+import { StateRefusal, type StatePath } from './path.ts'
 import { inScope } from './scope.ts'
 import { addition, quiesces, type Step } from './steps.ts'
 import { type Entry, stateOf, type Table, tableOf, type Wanted } from './table.ts'
@@ -139,13 +139,13 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
   }
 }
 
-/** @throws {Refusal} with the place of a sysctl that is not there. */
+/** @throws {StateRefusal} with the place of a sysctl that is not there. */
 export function refuseAbsentSysctls({ absentSysctls: [name] }: Differences, where: string): void {
   if (name !== undefined) throw absentSysctl(name, `${where} has`)
 }
 
-function absentSysctl(name: string, has: string): Refusal {
-  return new Refusal(new RangeError(`${has} no such sysctl; ${remedyOfSysctl(name)}`), ['sysctls', name])
+function absentSysctl(name: string, has: string): StateRefusal {
+  return new StateRefusal(new RangeError(`${has} no such sysctl; ${remedyOfSysctl(name)}`), ['sysctls', name])
 }
 
 /** Differences between services; the steps by their effect. */
@@ -306,5 +306,5 @@ function onceLoaded(actual: Table, wanted: Wanted, name: string, value: string):
 function known<T>(value: T | undefined, path: StatePath): T {
   if (value !== undefined) return value
   const what = 'the current state does not include this, so it cannot be compared; leave it out'
-  throw new Refusal(new RangeError(what), path)
+  throw new StateRefusal(new RangeError(what), path)
 }

@@ -3,7 +3,14 @@ import { parseLines } from '../ipvsadm/parse-state.ts'
 import { checkOptions, flag, oneOf, optionalFunction, wrong } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { setOrigin } from '../state/origin.ts'
-import { describeAt, formatStatePath, Refusal, type Refuse, type StatePath, withPath } from '../state/path.ts'
+import {
+  describeAt,
+  formatStatePath,
+  StateRefusal,
+  type Refuse,
+  type StatePath,
+  withPath,
+} from '../state/path.ts'
 import { CheckedState, type CheckOptions, checkState, tableOf } from '../state/table.ts'
 import { nextTurn } from '../util/pace.ts'
 import { foreign, scriptOf } from './foreign.ts'
@@ -271,7 +278,7 @@ async function checked<T extends object>(
   try {
     const state = await check(value, {
       signal,
-      refuse: (error, path) => new Refusal(error, path),
+      refuse: (error, path) => new StateRefusal(error, path),
       doubtful: (path) => {
         if (doubtful.length < MOST_PLACES) doubtful.push(path)
       },
@@ -283,7 +290,7 @@ async function checked<T extends object>(
     }
     return state
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error
+    if (!(error instanceof StateRefusal)) throw error
     const [place] = await locate([error.path])
     throw syntaxError(format, error, place as Place)
   }
@@ -298,7 +305,7 @@ function originIn(format: StateFormat, places: ReadonlyMap<string, Place>): Refu
 
 function syntaxError(
   format: StateFormat,
-  { refused, path }: Pick<Refusal, 'refused' | 'path'>,
+  { refused, path }: Pick<StateRefusal, 'refused' | 'path'>,
   place: Place,
 ): StateSyntaxError {
   return new StateSyntaxError({

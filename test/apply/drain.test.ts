@@ -1,27 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { DrainOptions, DrainProgress, DrainResult } from '../../lib/apply/drain.ts'
-import { IpvsError } from '../../lib/model/errors.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
+import { IpvsError } from '../../lib/model/errors.ts'
+import type { ServiceSpec, Timeouts } from '../../lib/model/types.ts'
 import type { RealServer } from '../../lib/service.ts'
-import { createMemoryKernel } from '../../lib/testing.ts'
-import { COMMANDS } from '../helpers/commands.ts'
-import { reply, type ScriptedTransport } from '../helpers/scripted-transport.ts'
-import {
-  destMessage,
-  type DestReply,
-  ENOENT,
-  ESRCH,
-  failure,
-  forbidUnhandledRejections,
-  member,
-  members,
-  messages,
-  open,
-  SERVER,
-  serviceMessage,
-  WEB,
-} from '../session/replies.ts'
+import { createMemoryKernel, type MemoryConnection, type MemoryKernel } from '../../lib/testing.ts'
+import { forbidUnhandledRejections, SERVER, WEB } from '../session/replies.ts'
+import { writes } from './setup.ts'
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
@@ -31,14 +17,58 @@ afterEach(() => {
 })
 forbidUnhandledRejections()
 
-/** Lets what waits for the transport go on. */
+/** Lets what waits for the kernel go on. */
 async function settle(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await setImmediate()
 }
 
-interface Drain {
-  readonly transport: ScriptedTransport
+/** A server of weight 5, and clients of it. */
+interface Setup {
+  /** Connections that are open, those that both sides have closed, and clients that persistence remembers. */
+  readonly active?: number
+  readonly inactive?: number
+  readonly remembered?: number
+  readonly service?: ServiceSpec
+  readonly timeouts?: Timeouts
+  readonly expireQuiescent?: string
+}
+
+interface Before {
+  readonly kernel: MemoryKernel
+  readonly ipvs: Ipvs
+  /** Another program. */
+  readonly other: Ipvs
   readonly server: RealServer
+  /** The open connections. */
+  readonly clients: readonly MemoryConnection[]
+  /** The weight that the table has, `undefined` if the server is not in it. */
+  readonly weight: () => Promise<number | undefined>
+}
+
+async function setUp(setup: Setup = {}): Promise<Before> {
+  const { active = 0, inactive = 0, remembered = 0, service = WEB } = setup
+  const kernel = createMemoryKernel()
+  const [ipvs, other] = [await Ipvs.open({ transport: kernel }), await Ipvs.open({ transport: kernel })]
+  const web = await ipvs.addService(service)
+  const server = await web.addRealServer({ ...SERVER, method: 'masquerade', weight: 5 })
+  if (setup.timeouts !== undefined) await ipvs.setTimeouts(setup.timeouts)
+  if (setup.expireQuiescent !== undefined)
+    await ipvs.setSysctl('expire_quiescent_template', setup.expireQuiescent)
+  for (const client of kernel.traffic(service, { connections: remembered })) client.reset()
+  // So long the kernel remembers what was reset.
+  if (remembered > 0) kernel.advance(10)
+  kernel.traffic(service, { connections: inactive, close: true })
+  const clients = kernel.traffic(service, { connections: active })
+  expect(await server.refresh()).toMatchObject({ activeConnections: active, inactiveConnections: inactive })
+  kernel.clearLog()
+  const weight = async (): Promise<number | undefined> => {
+    const table = await other.snapshot()
+    return table[0]?.realServers[0]?.weight
+  }
+  return { kernel, ipvs, other, server, clients, weight }
+}
+
+interface Drain extends Before {
   readonly progress: DrainProgress[]
   /** How it ended, once it has. */
   readonly end: Promise<DrainResult>
@@ -47,41 +77,14 @@ interface Drain {
   pass(ms: number): Promise<void>
 }
 
-interface Setup {
-  /** What each look at the server sees; the last holds on. The first is before the weight is taken. */
-  readonly looks: readonly (DestReply | 'gone' | 'service gone')[]
-  readonly persistent?: number
-  readonly timeouts?: readonly [number, number, number]
-  readonly expireQuiescent?: string
-  readonly key?:
-    typeof WEB | { readonly protocol: 'udp' | 'sctp'; readonly address: string; readonly port: number }
+async function drain(setup: Setup = {}, options: DrainOptions = {}): Promise<Drain> {
+  return drainOf(await setUp(setup), options)
 }
 
-async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
-  const { ipvs, transport } = await open()
-  const web = await ipvs.addService({ ...(setup.key ?? WEB) })
-  const server = await web.addRealServer(SERVER)
-  transport.calls.length = 0
-  const service = serviceMessage(
-    setup.persistent === undefined ? {} : { flags: 1, timeoutSeconds: setup.persistent },
-  )
-  transport.answer(COMMANDS.getService, messages(service))
-  const [tcp, fin, udp] = setup.timeouts ?? [900, 120, 300]
-  transport.answer(
-    COMMANDS.getConfig,
-    messages(reply.message({ command: 12 }, reply.u32(4, tcp), reply.u32(5, fin), reply.u32(6, udp))),
-  )
-  if (setup.expireQuiescent !== undefined)
-    transport.values.set('expire_quiescent_template', setup.expireQuiescent)
-  // The edit to weight 0 looks as well, right after the first.
-  const [first, ...rest] = setup.looks
-  for (const look of [first!, first!, ...rest]) transport.answer(COMMANDS.getDest, answerOf(look))
-  const last = setup.looks.at(-1)!
-  transport.always(COMMANDS.getDest, answerOf(last))
-  if (setup.looks.includes('service gone')) transport.always(COMMANDS.getService, ESRCH)
+async function drainOf(before: Before, options: DrainOptions = {}): Promise<Drain> {
   const progress: DrainProgress[] = []
   const { onProgress } = options
-  const end = server.drain({
+  const end = before.server.drain({
     ...options,
     onProgress: (step) => {
       progress.push(step)
@@ -89,8 +92,7 @@ async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
     },
   })
   const drained: Drain = {
-    transport,
-    server,
+    ...before,
     progress,
     end,
     ended: false,
@@ -110,27 +112,17 @@ async function drain(setup: Setup, options: DrainOptions = {}): Promise<Drain> {
   return drained
 }
 
-function answerOf(look: DestReply | 'gone' | 'service gone') {
-  if (look === 'service gone') return {}
-  return messages(look === 'gone' ? destMessage({ host: 99 }) : destMessage(look))
+/** The server had weight 0, and has its own again. */
+async function expectWeightRestored({ kernel, weight }: Before): Promise<void> {
+  expect(writes(kernel)).toEqual(['editRealServer', 'editRealServer'])
+  expect(await weight()).toBe(5)
 }
 
-/** The weights that were written, in order. */
-function weights(transport: ScriptedTransport): number[] {
-  return transport.sent
-    .filter(({ command }) => command === COMMANDS.setDest)
-    .map((request) => member(members(request, 2), 4))
-}
-
-const deletes = (transport: ScriptedTransport) =>
-  transport.sent.filter(({ command }) => command === COMMANDS.deleteDest).length
-const BUSY = { weight: 0, active: 3 }
-const IDLE = { weight: 0 }
 const reason = new Error('changed my mind')
 
 describe('drain', () => {
   test('of a server without connections deletes it at once', async () => {
-    const { transport, end, progress } = await drain({ looks: [{ weight: 5 }, IDLE] })
+    const { kernel, other, end, progress } = await drain()
     expect(await end).toEqual({
       outcome: 'deleted',
       last: {
@@ -142,35 +134,27 @@ describe('drain', () => {
         atMostSeconds: 0,
       },
     })
-    expect(weights(transport)).toEqual([0])
-    expect(transport.log).toEqual([
-      'batch 4 13',
-      'sysctls expire_quiescent_template',
-      'dump 8',
-      'dump 8',
-      'batch 6',
-      'dump 8',
-      'batch 7',
-    ])
+    expect(await other.snapshot()).toMatchObject([{ service: WEB, realServers: [] }])
+    // A client that came between the two would have been cut off.
+    expect(writes(kernel)).toEqual(['editRealServer', 'deleteRealServer'])
     expect(progress).toHaveLength(1)
   })
 
   test('waits for the connections to end, looking once a second', async () => {
-    const it = await drain({
-      looks: [
-        { weight: 5, active: 3 },
-        BUSY,
-        { weight: 0, active: 1, inactive: 2 },
-        { weight: 0, inactive: 1 },
-        IDLE,
-      ],
-    })
+    const it = await drain({ active: 3 })
+    const [first, second, third] = it.clients
     expect(it.progress).toHaveLength(1)
     await it.pass(999)
     expect(it.progress).toHaveLength(1)
+    for (const client of [first, second]) client?.close()
     await it.pass(1)
     expect(it.progress).toHaveLength(2)
-    await it.pass(2000)
+    it.kernel.advance(120)
+    third?.close()
+    await it.pass(1000)
+    expect(await it.weight()).toBe(0)
+    it.kernel.advance(120)
+    await it.pass(1000)
     expect(await it.end).toMatchObject({ outcome: 'deleted', last: { elapsedMs: 3000 } })
     expect(it.progress.map(({ waitsFor }) => waitsFor)).toEqual([
       ['active'],
@@ -180,36 +164,36 @@ describe('drain', () => {
     ])
     // What is bound is known only once nothing is active.
     expect(it.progress.map(({ atMostSeconds }) => atMostSeconds)).toEqual([undefined, undefined, 120, 0])
-    expect(deletes(it.transport)).toBe(1)
+    expect(await it.weight()).toBeUndefined()
   })
 
   test('at the end of its time leaves the server at weight 0', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { timeoutMs: 2500 })
+    const it = await drain({ active: 3 }, { timeoutMs: 2500 })
     await it.pass(2499)
     expect(it.ended).toBe(false)
     await it.pass(1)
     expect(await it.end).toMatchObject({ outcome: 'kept', last: { activeConnections: 3, elapsedMs: 2500 } })
     expect(it.progress.map(({ elapsedMs }) => elapsedMs)).toEqual([0, 1000, 2000, 2500])
-    expect(weights(it.transport)).toEqual([0])
-    expect(deletes(it.transport)).toBe(0)
+    expect(await it.weight()).toBe(0)
   })
 
   test('at the end of its time deletes the server where told', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { timeoutMs: 1000, atTimeout: 'delete' })
+    const it = await drain({ active: 3 }, { timeoutMs: 1000, atTimeout: 'delete' })
+    expect(await it.weight()).toBe(0)
     await it.pass(1000)
     expect(await it.end).toMatchObject({ outcome: 'deleted', last: { activeConnections: 3 } })
-    expect(deletes(it.transport)).toBe(1)
+    expect(await it.weight()).toBeUndefined()
   })
 
   test('with no time looks once', async () => {
-    const kept = await drain({ looks: [BUSY] }, { timeoutMs: 0 })
+    const kept = await drain({ active: 3 }, { timeoutMs: 0 })
     expect(await kept.end).toMatchObject({ outcome: 'kept' })
-    const gone = await drain({ looks: [IDLE] }, { timeoutMs: 0 })
+    const gone = await drain({}, { timeoutMs: 0 })
     expect(await gone.end).toMatchObject({ outcome: 'deleted' })
   })
 
   test('has five minutes by default', async () => {
-    const it = await drain({ looks: [BUSY] }, { intervalMs: 60_000 })
+    const it = await drain({ active: 3 }, { intervalMs: 60_000 })
     await it.pass(299_999)
     expect(it.ended).toBe(false)
     await it.pass(1)
@@ -217,24 +201,29 @@ describe('drain', () => {
   })
 
   test('does not wait for inactive connections where told', async () => {
-    const it = await drain({ looks: [{ weight: 0, inactive: 5 }] }, { waitFor: 'active' })
+    const it = await drain({ inactive: 5 }, { waitFor: 'active' })
     expect(await it.end).toMatchObject({ outcome: 'deleted', last: { inactiveConnections: 5, waitsFor: [] } })
   })
 
   test('waits for clients that persistence remembers, unless the kernel lets go of them', async () => {
-    const looks = [{ weight: 0, persistent: 2 }]
-    const it = await drain({ looks, persistent: 600, expireQuiescent: '0' }, { timeoutMs: 5000 })
+    const setup = { remembered: 2, service: { ...WEB, persistence: { timeoutSeconds: 600 } } }
+    const it = await drain({ ...setup, expireQuiescent: '0' }, { timeoutMs: 5000 })
     expect(it.progress).toMatchObject([{ waitsFor: ['persistent'], atMostSeconds: 600 }])
     expect(it.ended).toBe(false)
     await it.pass(5000)
     expect(await it.end).toMatchObject({ outcome: 'kept' })
-    const expires = await drain({ looks, persistent: 600, expireQuiescent: '1' })
+    const expires = await drain({ ...setup, expireQuiescent: '1' })
     expect(await expires.end).toMatchObject({
       outcome: 'deleted',
       last: { persistentConnections: 2, waitsFor: [] },
     })
-    // A kernel that does not tell is taken at its default, 0.
-    const unknown = await drain({ looks, persistent: 600 }, { timeoutMs: 0 })
+  })
+
+  test('takes a kernel that does not tell whether it lets go of them at its default: it does not', async () => {
+    const setup = { remembered: 2, service: { ...WEB, persistence: { timeoutSeconds: 600 } } }
+    const before = await setUp({ ...setup, expireQuiescent: '1' })
+    vi.spyOn(before.kernel, 'sysctls').mockResolvedValue([undefined])
+    const unknown = await drainOf(before, { timeoutMs: 0 })
     expect(await unknown.end).toMatchObject({ outcome: 'kept' })
   })
 
@@ -244,10 +233,10 @@ describe('drain', () => {
     [600, 1, 600],
   ])(
     'clients of persistence of %i s with %i inactive connections are remembered %i s at most',
-    async (persistent, inactive, seconds) => {
+    async (timeoutSeconds, inactive, seconds) => {
       // What they left behind gives them another minute each time.
       const it = await drain(
-        { looks: [{ weight: 0, persistent: 1, inactive }], persistent },
+        { remembered: 1, inactive, service: { ...WEB, persistence: { timeoutSeconds } } },
         { timeoutMs: 0 },
       )
       expect((await it.end).last.atMostSeconds).toBe(seconds)
@@ -261,9 +250,13 @@ describe('drain', () => {
     ['sctp', [900, 120, 300], 61],
   ] as const)(
     'inactive connections of %s with timeouts %o last %i seconds at most',
-    async (protocol, timeouts, seconds) => {
+    async (protocol, [tcpSeconds, tcpFinSeconds, udpSeconds], seconds) => {
       const it = await drain(
-        { looks: [{ weight: 0, inactive: 1 }], timeouts, key: { ...WEB, protocol } },
+        {
+          inactive: 1,
+          timeouts: { tcpSeconds, tcpFinSeconds, udpSeconds },
+          service: { ...WEB, protocol },
+        },
         { timeoutMs: 0 },
       )
       expect((await it.end).last.atMostSeconds).toBe(seconds)
@@ -271,84 +264,78 @@ describe('drain', () => {
   )
 
   test('ends where someone else deletes the server, or its service', async () => {
-    for (const look of ['gone', 'service gone'] as const) {
-      const it = await drain({ looks: [{ weight: 5 }, BUSY, look] })
+    for (const left of [[{ service: WEB, realServers: [] }], []]) {
+      const it = await drain({ active: 3 })
+      await (left.length === 0 ? it.other.deleteService(WEB) : it.other.deleteRealServer(WEB, SERVER))
       await it.pass(1000)
       expect(await it.end).toMatchObject({ outcome: 'gone', last: { activeConnections: 3 } })
-      expect(deletes(it.transport)).toBe(0)
-      expect(weights(it.transport)).toEqual([0])
+      expect(await it.other.snapshot()).toMatchObject(left)
+      expect(writes(it.kernel)).toHaveLength(2)
     }
   })
 
   test('does not take a kernel without IPVS for a server that is gone', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] })
-    it.transport.always(COMMANDS.getDest, failure(2, { noFamily: true }))
-    for (let look = 0; look < 3; look++) it.transport.answer(COMMANDS.getDest, failure(2, { noFamily: true }))
+    const it = await drain({ active: 3 })
+    it.kernel.loaded = false
     await it.pass(1000)
     await expect(it.end).rejects.toMatchObject({ code: 'ENOENT', noFamily: true })
   })
 
   test('whose weight of 0 was not answered for gives the weight back', async () => {
-    const kernel = createMemoryKernel()
-    const ipvs = await Ipvs.open({ transport: kernel })
-    await ipvs.addService(WEB)
-    const server = await ipvs.addRealServer(WEB, { ...SERVER, weight: 5 })
-    kernel.failNext({ command: 'editRealServer', errno: 'ETIMEDOUT' })
-    await expect(server.drain()).rejects.toMatchObject({ code: 'ETIMEDOUT' })
-    expect((await ipvs.realServer(WEB, SERVER)).weight).toBe(5)
+    const it = await setUp()
+    it.kernel.failNext({ command: 'editRealServer', errno: 'ETIMEDOUT' })
+    await expect(it.server.drain()).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    await expectWeightRestored(it)
   })
 
   test('ends where the server vanishes under the delete', async () => {
-    const { ipvs, transport } = await open()
-    const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.answer(COMMANDS.getService, messages(serviceMessage()))
-    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
-    transport.always(COMMANDS.getDest, messages(destMessage(IDLE)))
-    transport.answer(COMMANDS.deleteDest, ENOENT)
+    const { kernel, other, server } = await setUp()
+    kernel.beforeNext('deleteRealServer', () => other.deleteRealServer(WEB, SERVER))
     expect(await server.drain()).toMatchObject({ outcome: 'gone' })
   })
 
-  test('ends where someone else gives the server a weight, which stands', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY, { weight: 2, active: 1 }] })
+  test('ends where someone else gives the server a weight, which stays', async () => {
+    const it = await drain({ active: 1 })
+    await it.other.editRealServer(WEB, SERVER, { weight: 2 })
     await it.pass(1000)
     expect(await it.end).toMatchObject({ outcome: 'overruled', last: { activeConnections: 1 } })
-    expect(weights(it.transport)).toEqual([0])
-    expect(deletes(it.transport)).toBe(0)
+    expect(await it.weight()).toBe(2)
   })
 
   test('of a server that is not there, or whose service is not, rejects', async () => {
-    const gone = await drain({ looks: ['gone'] })
-    await expect(gone.end).rejects.toMatchObject({ code: 'ENOENT', realServer: SERVER })
-    expect(weights(gone.transport)).toEqual([])
-    const { ipvs, transport } = await open()
-    const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.always(COMMANDS.getService, ESRCH)
+    const { kernel, other, server } = await setUp()
+    await other.deleteRealServer(WEB, SERVER)
+    kernel.clearLog()
+    await expect(server.drain()).rejects.toMatchObject({ code: 'ENOENT', realServer: SERVER })
+    expect(writes(kernel)).toEqual([])
+    await other.deleteService(WEB)
     await expect(server.drain()).rejects.toMatchObject({ code: 'ESRCH' })
   })
 })
 
 describe('a drain that is given up', () => {
   test('before it began sends nothing', async () => {
-    const { transport, end } = await drain({ looks: [{ weight: 5 }] }, { signal: AbortSignal.abort(reason) })
+    const { kernel, end, weight } = await drain({}, { signal: AbortSignal.abort(reason) })
     await expect(end).rejects.toBe(reason)
-    expect(transport.log).toEqual([])
+    expect(kernel.log).toEqual([])
+    expect(await weight()).toBe(5)
   })
 
   test('while it sleeps gives the weight back, and rejects with the reason', async () => {
     const controller = new AbortController()
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    const it = await drain({ active: 3 }, { signal: controller.signal })
     await it.pass(500)
+    expect(await it.weight()).toBe(0)
     controller.abort(reason)
     await settle()
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0, 5])
-    expect(deletes(it.transport)).toBe(0)
+    await expectWeightRestored(it)
   })
 
   test('in the last look gives the weight back too', async () => {
     const controller = new AbortController()
     const it = await drain(
-      { looks: [{ weight: 5 }, BUSY] },
+      { active: 3 },
       {
         timeoutMs: 1000,
         signal: controller.signal,
@@ -360,33 +347,31 @@ describe('a drain that is given up', () => {
     it.end.catch(() => undefined)
     await it.pass(1000)
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0, 5])
+    await expectWeightRestored(it)
   })
 
   test('for the reason that another server has gone is not taken for its own end', async () => {
     const gone = new IpvsError({ errno: 2, command: 'realServer' })
     const controller = new AbortController()
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    const it = await drain({ active: 3 }, { signal: controller.signal })
     await it.pass(500)
     controller.abort(gone)
     await settle()
     await expect(it.end).rejects.toBe(gone)
-    expect(weights(it.transport)).toEqual([0, 5])
+    await expectWeightRestored(it)
   })
 
   test('by close() gives the weight back before the transport is closed, and rejects with EBADF', async () => {
-    const { ipvs, transport } = await open()
-    const server = await ipvs.addRealServer(WEB, SERVER)
-    transport.answer(COMMANDS.getService, messages(serviceMessage()))
-    transport.answer(COMMANDS.getConfig, messages(reply.message({ command: 12 })))
-    for (const look of [0, 1])
-      transport.answer(COMMANDS.getDest, messages(destMessage({ weight: 5, active: look })))
-    transport.always(COMMANDS.getDest, messages(destMessage(BUSY)))
+    const { kernel, ipvs, server, weight } = await setUp({ active: 3 })
+    const weights: (number | undefined)[] = []
     const end = server.drain().catch((error: unknown) => error)
     await settle()
+    weights.push(await weight())
+    vi.spyOn(kernel, 'close').mockImplementation(async () => {
+      weights.push(await weight())
+    })
     await ipvs.close()
-    expect(weights(transport)).toEqual([0, 5])
-    expect(transport.log.slice(-2)).toEqual(['batch 6', 'close'])
+    expect(weights).toEqual([0, 5])
     expect(await end).toMatchObject({ code: 'EBADF', command: 'drain' })
     expect(vi.getTimerCount()).toBe(0)
   })
@@ -394,68 +379,67 @@ describe('a drain that is given up', () => {
   test('during the last look does not delete', async () => {
     const controller = new AbortController()
     const it = await drain(
-      { looks: [{ weight: 5 }, IDLE] },
+      {},
       { signal: controller.signal, onProgress: () => { controller.abort(reason) } }, // prettier-ignore
     )
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0, 5])
-    expect(deletes(it.transport)).toBe(0)
+    await expectWeightRestored(it)
   })
 
   test('leaves a weight that someone else gave meanwhile', async () => {
     const controller = new AbortController()
-    const it = await drain({ looks: [{ weight: 5 }, BUSY, { weight: 8 }] }, { signal: controller.signal })
+    const it = await drain({ active: 3 }, { signal: controller.signal })
+    await it.other.editRealServer(WEB, SERVER, { weight: 8 })
     controller.abort(reason)
     await settle()
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0])
+    expect(await it.weight()).toBe(8)
   })
 
   test('of a server that is gone meanwhile still rejects with the reason', async () => {
-    for (const look of ['gone', 'service gone'] as const) {
+    for (const left of [[{ service: WEB, realServers: [] }], []]) {
       const controller = new AbortController()
-      const it = await drain({ looks: [{ weight: 5 }, BUSY, look] }, { signal: controller.signal })
+      const it = await drain({ active: 3 }, { signal: controller.signal })
+      await (left.length === 0 ? it.other.deleteService(WEB) : it.other.deleteRealServer(WEB, SERVER))
       controller.abort(reason)
       await settle()
       await expect(it.end).rejects.toBe(reason)
-      expect(weights(it.transport)).toEqual([0])
+      expect(await it.other.snapshot()).toMatchObject(left)
     }
   })
 
   test('by what onProgress throws gives the weight back', async () => {
     const it = await drain(
-      { looks: [{ weight: 5 }, BUSY] },
+      { active: 3 },
       { onProgress: () => { throw reason } }, // prettier-ignore
     )
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0, 5])
+    await expectWeightRestored(it)
   })
 
   test('by what an async onProgress rejects with gives the weight back', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { onProgress: () => Promise.reject(reason) })
+    const it = await drain({ active: 3 }, { onProgress: () => Promise.reject(reason) })
     await expect(it.end).rejects.toBe(reason)
-    expect(weights(it.transport)).toEqual([0, 5])
+    await expectWeightRestored(it)
   })
 
   test('is too late once the server is deleted, and no rejection is left over', async () => {
-    const it = await drain(
-      { looks: [{ weight: 5 }, IDLE] },
-      { onProgress: () => settle().then(() => Promise.reject(reason)) },
-    )
+    const it = await drain({}, { onProgress: () => settle().then(() => Promise.reject(reason)) })
     expect(await it.end).toMatchObject({ outcome: 'deleted' })
+    expect(await it.weight()).toBeUndefined()
   })
 
   test('by a failure of the kernel gives the weight back', async () => {
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] })
-    it.transport.answer(COMMANDS.getDest, failure(105))
+    const it = await drain({ active: 3 })
+    it.kernel.failNext({ command: 'getRealServers', errno: 'ENOBUFS' })
     await it.pass(1000)
     await expect(it.end).rejects.toMatchObject({ code: 'ENOBUFS' })
-    expect(weights(it.transport)).toEqual([0, 5])
+    await expectWeightRestored(it)
   })
 
   test('leaves no timer and no listener behind', async () => {
     const controller = new AbortController()
-    const it = await drain({ looks: [{ weight: 5 }, BUSY] }, { signal: controller.signal })
+    const it = await drain({ active: 3 }, { signal: controller.signal })
     controller.abort(reason)
     await settle()
     await expect(it.end).rejects.toBe(reason)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { Names } from '../../lib/cli/names.ts'
+import type { NameSources } from '../../lib/cli/names.ts'
 import { Ipvs } from '../../lib/index.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { runOurs } from '../helpers/adm-programs.ts'
@@ -27,12 +27,10 @@ const recorded = new Map(
 const LOCAL = ['127.0.0.1', '::1']
 
 /** The names that there were when it was recorded. */
-function recordedNames(): Names {
-  return new Names({
-    services: () => SERVICES,
-    lookUp: () => Promise.resolve(undefined),
-    lookUpName: (address) => Promise.resolve(LOCAL.includes(address) ? 'localhost' : undefined),
-  })
+const NAMES: NameSources = {
+  services: () => SERVICES,
+  lookUp: () => Promise.resolve(undefined),
+  lookUpName: (address) => Promise.resolve(LOCAL.includes(address) ? 'localhost' : undefined),
 }
 
 describe('the programs do what those of ipvsadm did', () => {
@@ -53,9 +51,8 @@ describe('the programs do what those of ipvsadm did', () => {
     })
     await kernel.batch(scene.requests ?? [])
     const ipvs = await Ipvs.open({ transport: kernel })
-    const names = recordedNames()
     const said = await transcript(scene, ipvs, ({ program, stdin }, words) =>
-      runOurs(kernel, words, stdin, { program, names, piece: 37 }),
+      runOurs(kernel, words, stdin, { program, names: NAMES, piece: 37 }),
     )
     await ipvs.close()
     expect(said).toBe(text)

@@ -2,8 +2,11 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { NameSources } from '../../lib/cli/names.ts'
 import { Ipvs, parseState, type Dump, type Transport } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
+import { runOurs } from '../helpers/adm-programs.ts'
+import type { CommandResult } from '../helpers/shell.ts'
 import { type Around, ipvs, type Said } from './terminal.ts'
 
 /**
@@ -388,6 +391,294 @@ describe('names that a kernel has', () => {
   test('are left out of the candidates', async () => {
     const { stdout } = await ipvs(['__complete', '--', 'show', ''], { kernel: new OddKernel(kernel) })
     expect(stdout).toBe(String.raw`tcp/192.0.2.10:80` + '\t' + String.raw`\u001b[8m\n` + '\n')
+  })
+})
+
+/** Names that a name server gives, or that /etc/hosts has. */
+const HOST_NAMES: Readonly<Record<string, string>> = {
+  'all that changes a terminal': HOSTILE,
+  'escape sequences alone': '\u001B[2J\u001B[1;1H\u001B]0;x\u0007',
+  'C1 bytes': '\u009B2J\u009D0;x\u009C',
+  'ends of lines': 'a\nFORGED\r\nFORGED\u2028FORGED\u0085FORGED\vFORGED\f',
+  'marks of direction': '\u202E1.2.0.291\u2066\u2069\u200F',
+  'halves of pairs': '\uD83D\uD83D',
+  'a NUL': 'a\0b',
+  '10 kB of controls': '\u001B'.repeat(10_000),
+  '10 kB of letters': 'x'.repeat(10_000),
+  'words of a line': 'x -r 10.0.0.9:1 -w 0',
+  'an option': '-C',
+  'a comment': '#x',
+  quotes: `'"`,
+  'a colon': 'x:1',
+  'another address': '10.0.0.9',
+  'the same in one number': '167772169',
+  nothing: '',
+}
+
+/** Names of services that /etc/services has. */
+const SERVICE_NAMES: Readonly<Record<string, string>> = {
+  'all that changes a terminal': HOSTILE.replaceAll(/\s/gu, ''),
+  'C1 bytes': '\u009B2J\u009D0;x\u009C',
+  'marks of direction': '\u202Eptth\u2066',
+  'a NUL': 'a\0b',
+  '10 kB': 'x'.repeat(10_000),
+  'a colon': 'x:1',
+  'another port': '81',
+  quotes: `'"`,
+}
+
+/** Every host, or every service, has this name. Names of hosts that are asked for have no address. */
+function namesFrom({ host, service }: { readonly host?: string; readonly service?: string }): NameSources {
+  return {
+    services: () => (service === undefined ? '' : `${service} 80/tcp\n`),
+    lookUp: () => Promise.resolve(undefined),
+    lookUpName: () => Promise.resolve(host),
+  }
+}
+
+describe('ipvs adm', () => {
+  /** Runs a program. Gives what it said, once it is sure that nothing of that is hostile. */
+  async function adm(
+    where: Transport,
+    words: readonly string[],
+    { stdin = '', names = namesFrom({}) }: { readonly stdin?: string; readonly names?: NameSources } = {},
+  ): Promise<CommandResult> {
+    const program = words[0]?.startsWith('ipvsadm-') === true ? words[0] : undefined
+    const said = await runOurs(where, program === undefined ? words : words.slice(1), stdin, {
+      names,
+      ...(program !== undefined && { program }),
+    })
+    // A tab of a line stays one where the line is repeated.
+    checked({ ...said, stderr: said.stderr.replaceAll('\t', ' ') }, {})
+    return said
+  }
+
+  const VIEWS = ['-L', '-L --stats', '-L --rate', '-L --thresholds', '-L --persistent-conn', '-L --tun-info']
+
+  beforeEach(async () => {
+    const table = await Ipvs.open({ transport: kernel })
+    await table.restore(
+      `-A -t 192.0.2.20:80
+-a -t 192.0.2.20:80 -r 10.0.0.8:80 -m
+-a -t 192.0.2.20:80 -r 10.0.0.9:8080 -m -w 3
+-A -t [2001:db8::1]:80
+-a -t [2001:db8::1]:80 -r [2001:db8::2]:80
+-A -u 192.0.2.20:80
+-A -f 7
+`,
+      { prune: false },
+    )
+    await table.close()
+    kernel.connect({ protocol: 'tcp', address: '192.0.2.20', port: 80 })
+  })
+
+  /** Where the columns of an IPv4 line begin: names are cut there. */
+  const columnsOf = (line: string): string => (/^(?:TCP|UDP|FWM|IP|Prot) /.test(line) ? '' : line.slice(33))
+
+  const SOURCES = [
+    ...Object.entries(HOST_NAMES).map(([title, host]) => [`hosts: ${title}`, namesFrom({ host })] as const),
+    ...Object.entries(SERVICE_NAMES).map(
+      ([title, service]) => [`services: ${title}`, namesFrom({ service })] as const,
+    ),
+  ]
+
+  describe.each(SOURCES)('names of %s', (_, names) => {
+    test.each(VIEWS)('%s has a line for each thing, and its columns', async (view) => {
+      const words = view.split(' ')
+      const [named, plain] = [await adm(kernel, words, { names }), await adm(kernel, [...words, '-n'])]
+      expect([named.status, named.stderr]).toEqual([0, ''])
+      const [lines, numbers] = [named, plain].map(({ stdout }) => stdout.split('\n')) as [string[], string[]]
+      expect(lines).toHaveLength(numbers.length)
+      for (const [index, line] of lines.entries()) {
+        const number = numbers[index] ?? ''
+        // A name of IPv6 is not cut.
+        if (!number.includes('[')) expect(columnsOf(line)).toBe(columnsOf(number))
+        else expect(line.length).toBeLessThan(160)
+      }
+    })
+
+    test('-L -c has a line for each connection', async () => {
+      for (const more of [[], ['--persistent-conn']]) {
+        const { stdout } = await adm(kernel, ['-L', '-c', ...more], { names })
+        expect(stdout.split('\n')).toHaveLength(4)
+      }
+    })
+
+    test.each(['-S', 'ipvsadm-save'])('%s can be restored', async (program) => {
+      const { stdout } = await adm(kernel, [program], { names })
+      const other = createMemoryKernel()
+      expect(await adm(other, ['-R'], { names, stdin: stdout })).toEqual({
+        status: 0,
+        stdout: '',
+        stderr: '',
+      })
+      expect((await adm(other, ['-S', '-n'])).stdout).toBe((await adm(kernel, ['-S', '-n'])).stdout)
+    })
+  })
+
+  test('such names are shown, escaped and cut where ipvsadm cuts', async () => {
+    const names = namesFrom({ host: '\u001B[8m\u009B\nx', service: 'h\u202E' })
+    const { stdout } = await adm(kernel, ['-L', '-t', '192.0.2.20:80'], { names })
+    const at = stdout.indexOf('TCP')
+    expect(stdout.slice(at)).toBe(
+      String.raw`TCP  \u001b[8m\u009b\nx:h\u202e wlc
+  -> \u001b[8m\u009b\nx:h\u202e   Masq    1      1          0${' '.repeat(9)}
+  -> \u001b[8m\u009b\nx:8080      Masq    3      0          0${' '.repeat(9)}
+`,
+    )
+  })
+
+  test('a save has the names that can be read', async () => {
+    const names = namesFrom({ host: 'web-1.example.test', service: 'http' })
+    expect((await adm(kernel, ['-S'], { names })).stdout).toContain(
+      '-a -t web-1.example.test:http -r web-1.example.test:8080 -m -w 3\n',
+    )
+  })
+
+  test.each([...VIEWS, '-L --daemon', '-S', 'ipvsadm-save', '-L -n', '-S -n'])(
+    'names that a kernel has: %s',
+    async (view) => {
+      const { stdout } = await adm(new OddKernel(kernel), view.split(' '))
+      if (!view.includes('--stats') && !view.includes('--rate')) {
+        expect(stdout).toContain(String.raw`\u001b`)
+      }
+      expect(stdout).not.toMatch(/^(?!IP |Prot |  ->|TCP |UDP |FWM |-[Aa] |master )./m)
+    },
+  )
+
+  /** With such a text for X. */
+  test.each([
+    '',
+    'X',
+    '-X',
+    '--X',
+    '--X=1',
+    '-A X',
+    '-A -t X',
+    '-A -t X:80',
+    '-A -t 192.0.2.30:X',
+    '-A -t [X]:80',
+    '-A -f X',
+    '-A -t 192.0.2.30:80 -s X',
+    '-A -t 192.0.2.30:80 -p X',
+    '-A -t 192.0.2.30:80 -p 1 -M X',
+    '-A -t 192.0.2.30:80 --pe X',
+    '-A -t 192.0.2.30:80 -b X',
+    '-a -t 192.0.2.20:80 -r X',
+    '-a -t 192.0.2.20:80 -r X:80',
+    '-a -t 192.0.2.20:80 -r 10.0.0.1:X',
+    '-a -t 192.0.2.20:80 -r 10.0.0.1 -w X',
+    '-a -t 192.0.2.20:80 -r 10.0.0.1 -i --tun-type X',
+    '-L -t X',
+    '-Z -t X',
+    '--set X X X',
+    '--start-daemon X',
+    '--start-daemon master --mcast-interface X',
+    '--start-daemon master --mcast-group X',
+    '-S X',
+    'ipvsadm-save -X',
+  ])('an argument, and a line of a restore: %s', async (line) => {
+    const words = line.split(' ').filter((word) => word !== '')
+    await adm(
+      kernel,
+      words.map((word) => word.replaceAll('X', HOSTILE)),
+    )
+    const stdin = `${line.replaceAll('X', HOSTILE)}\n`
+    await adm(kernel, ['-R'], { stdin })
+    await adm(kernel, ['ipvsadm-restore'], { stdin })
+  })
+
+  /** What a resolver may say of a host: `-r web` is read by what it says. */
+  const NOT_FOUND = Object.assign(new Error(HOSTILE), { code: 'ENOTFOUND' })
+  const ANSWERS: Readonly<Record<string, () => Promise<string | undefined>>> = {
+    nothing: () => Promise.resolve(undefined),
+    'an error': () => Promise.reject(NOT_FOUND),
+    'a text that is not an address': () => Promise.resolve(HOSTILE),
+    'half of an address': () => Promise.resolve('10.1'),
+    'an address of the other family': () => Promise.resolve('2001:db8::7'),
+    'an empty text': () => Promise.resolve(''),
+  }
+
+  describe.each(Object.entries(ANSWERS))('a resolver that answers with %s', (_, answer) => {
+    const names: NameSources = { ...namesFrom({ service: 'http' }), lookUp: answer }
+
+    test('a host of that name is refused', async () => {
+      const line = '-a -t 192.0.2.20:80 -r web:http -m'
+      const why = 'illegal real server address[:port] specified\n'
+      expect(await adm(kernel, line.split(' '), { names })).toEqual({ status: 2, stdout: '', stderr: why })
+      expect(await adm(kernel, ['-R'], { names, stdin: `${line}\n` })).toEqual({
+        status: 2,
+        stdout: '',
+        stderr: `${why}  in line 1: ${line}\n`,
+      })
+    })
+
+    test.each(['plan', 'apply --yes', 'diff live'])('and by ipvs %s', async (command) => {
+      const path = file('-A -t 192.0.2.10:80\n-a -t 192.0.2.10:80 -r web:http\n')
+      const [pipe] = await run([...command.split(' '), path], () => ({ kernel, names }))
+      expect(pipe).toContain("line 2, column 24: no host 'web' was found")
+    })
+  })
+
+  test('a resolver that never answers does not keep a signal from ending reconcile', async () => {
+    const path = file('-A -t web:80\n')
+    let asked: (() => void) | undefined
+    const names: NameSources = {
+      ...namesFrom({}),
+      lookUp: () => {
+        asked?.()
+        return new Promise(() => undefined)
+      },
+    }
+    const said = await ipvs(['reconcile', path, '--yes'], {
+      kernel,
+      names,
+      onStart: (signal) => {
+        asked = () => {
+          signal('SIGTERM')
+        }
+      },
+    })
+    expect(said.status).toBe(143)
+  })
+
+  test('a host is looked up once, and has the address that the resolver gives first', async () => {
+    const asked: string[] = []
+    const names: NameSources = {
+      ...namesFrom({ service: 'http' }),
+      lookUp: (host) => {
+        asked.push(host)
+        return Promise.resolve(`10.9.9.${String(asked.length)}`)
+      },
+    }
+    const stdin = '-a -t 192.0.2.20:80 -r web:http -m\n-a -t 192.0.2.20:80 -r web:81 -m\n'
+    expect((await adm(kernel, ['-R'], { names, stdin })).status).toBe(0)
+    expect(asked).toEqual(['web'])
+    expect((await adm(kernel, ['-S', '-n'])).stdout).toContain('-r 10.9.9.1:81 ')
+  })
+
+  test.each(['99999', '65616', '18446744073709551696'])(
+    'port %s in /etc/services is not one',
+    async (port) => {
+      const names: NameSources = { ...namesFrom({}), services: () => `http ${port}/tcp\n` }
+      expect(await adm(kernel, ['-A', '-t', '192.0.2.30:http'], { names })).toEqual({
+        status: 2,
+        stdout: '',
+        stderr: 'illegal virtual server address[:port] specified\n',
+      })
+    },
+  )
+
+  test('/etc/services that cannot be read, or is not one, gives no names', async () => {
+    for (const services of [
+      () => {
+        throw new Error(HOSTILE)
+      },
+      () => `${HOSTILE}\0`.repeat(1000),
+    ]) {
+      const { stdout } = await adm(kernel, ['-L'], { names: { ...namesFrom({}), services } })
+      expect(stdout).toBe((await adm(kernel, ['-L', '-n'])).stdout)
+    }
   })
 })
 

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { openMemory } from '../../lib/cli/memory.ts'
+import { systemNames } from '../../lib/cli/names.ts'
 import { ipvs, type Said } from './terminal.ts'
 
 let folder: string
@@ -214,7 +215,7 @@ describe('--memory', () => {
       if (name === path && (opened += 1) === 2) writeFileSync(path, `# theirs\n${STATE}`)
       return open(name, ...args)
     })
-    await expect(openMemory(path)).rejects.toThrow(
+    await expect(openMemory(path, systemNames)).rejects.toThrow(
       'was changed by something else while it was read; try again',
     )
   })
@@ -229,7 +230,7 @@ describe('--memory', () => {
 
   test('does not write over what something else has written meanwhile', async () => {
     const path = file('table.json', '{"services": []}')
-    const table = await openMemory(path)
+    const table = await openMemory(path, systemNames)
     const ours = await table.open()
     await ours.addService({ protocol: 'tcp', address: '192.0.2.1', port: 80 })
     await ours.close()

@@ -1,5 +1,6 @@
 import { Readable, Writable } from 'node:stream'
 import { WriteStream } from 'node:tty'
+import { type NameSources, systemNames } from '../../lib/cli/names.ts'
 import { runCommand } from '../../lib/cli/program.ts'
 import type { EndSignal, Surroundings } from '../../lib/cli/terminal/surroundings.ts'
 import { Ipvs, type OpenOptions, type Transport } from '../../lib/index.ts'
@@ -11,6 +12,8 @@ export interface Around {
   /** Whether it runs in a terminal, that is so many columns wide. Default: in a pipe. */
   readonly columns?: number
   readonly env?: Readonly<Record<string, string>>
+  /** Default: those of the system. */
+  readonly names?: NameSources
   /** What is typed, or read, in one piece or several; a function is asked when the command begins to read. Default: the input ends at once. */
   readonly stdin?: string | Buffer | readonly Buffer[] | (() => Promise<string>)
   /** Whether the input is a terminal. Default: if the output is one. */
@@ -19,6 +22,8 @@ export interface Around {
   readonly outputFails?: NodeJS.ErrnoException
   /** Seconds that pass between two looks at the clock. Default 0. */
   readonly secondsPerLook?: number
+  /** Called at first, with what sends a signal. */
+  readonly onStart?: (signal: (name: EndSignal) => void) => void
   /** Called with what has been written so far, each time something is. */
   readonly onStdout?: (text: string, signal: (name: EndSignal) => void) => void
   readonly onStderr?: (text: string, signal: (name: EndSignal) => void) => void
@@ -64,19 +69,28 @@ async function* typed(stdin: NonNullable<Around['stdin']>): AsyncGenerator<strin
 
 /** Runs a command line of `ipvs`, without that word; a list is for words with blanks in them. */
 export async function ipvs(line: string | readonly string[], around: Around = {}): Promise<Said> {
-  const { kernel, columns, env = {}, stdin = '', typing = columns !== undefined } = around
+  const {
+    kernel,
+    columns,
+    env = {},
+    names = systemNames,
+    stdin = '',
+    typing = columns !== undefined,
+  } = around
   const listeners = new Set<(signal: EndSignal) => void>()
   const signal = (name: EndSignal): void => {
     for (const listener of [...listeners]) listener(name)
   }
   const stdout = new Sink(columns, around.outputFails, (text) => around.onStdout?.(text, signal))
   const stderr = new Sink(columns, undefined, (text) => around.onStderr?.(text, signal))
+  around.onStart?.(signal)
   let clock = 0
   const surroundings: Surroundings = {
     stdin: Object.assign(Readable.from(typed(stdin)), { isTTY: typing }),
     stdout,
     stderr,
     env: { LANG: 'C.UTF-8', TERM: 'xterm', ...env },
+    names,
     open: (options: OpenOptions) => {
       if (kernel === undefined) throw new Error('this test opens no kernel')
       return Ipvs.open(kernel === 'real' ? options : { ...options, transport: kernel })

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { openMemory } from '../../lib/cli/memory.ts'
-import { ipvsadm } from '../../lib/cli/adm/program.ts'
+import { runNamed } from '../../lib/cli/adm/program.ts'
+import { systemNames } from '../../lib/cli/names.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { type Example, examples, type Page } from './markdown.ts'
 
@@ -81,13 +82,14 @@ export async function call({ command }: Step, file: string): Promise<string> {
     said += text
   }
   if (words[0] === 'adm') {
-    const table = await openMemory(file)
-    await ipvsadm(words.slice(1), {
+    const table = await openMemory(file, systemNames)
+    await runNamed(words.slice(1), {
       program: 'ipvs adm',
       posix: false,
       input: () => [],
       out: say,
       err: say,
+      names: systemNames,
       open: () => table.open(),
     })
     await table.writeBack()

@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream'
-import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from '../../lib/cli/adm/program.ts'
-import type { Names } from '../../lib/cli/names.ts'
-import { Ipvs } from '../../lib/index.ts'
-import type { MemoryKernel } from '../../lib/testing.ts'
+import { runNamed, type ProgramSurroundings } from '../../lib/cli/adm/program.ts'
+import { type NameSources, systemNames } from '../../lib/cli/names.ts'
+import { Ipvs, type Transport } from '../../lib/index.ts'
 import type { CommandResult } from './shell.ts'
 
 interface RunOptions {
@@ -11,15 +10,15 @@ interface RunOptions {
   readonly piece?: number
   readonly posix?: boolean
   /** Default: those of the system. */
-  readonly names?: Names
+  readonly names?: NameSources
 }
 
 /** Runs ours, in this process, in a network namespace or on the in-memory kernel. The input comes in pieces. */
 export async function runOurs(
-  where: { readonly name: string } | MemoryKernel,
+  where: { readonly name: string } | Transport,
   words: readonly string[],
   stdin = '',
-  { program = 'ipvsadm', piece = 65536, posix = false, names }: RunOptions = {},
+  { program = 'ipvsadm', piece = 65536, posix = false, names = systemNames }: RunOptions = {},
 ): Promise<CommandResult> {
   let stdout = ''
   let stderr = ''
@@ -27,7 +26,7 @@ export async function runOurs(
   const pieces = Array.from({ length: Math.ceil(bytes.length / piece) }, (_, index) =>
     bytes.subarray(index * piece, (index + 1) * piece),
   )
-  const surroundings: Surroundings = {
+  const surroundings: ProgramSurroundings = {
     program,
     posix,
     input: () => Readable.from(pieces),
@@ -38,14 +37,9 @@ export async function runOurs(
       stderr += text
     },
     open: () => Ipvs.open('name' in where ? { netns: where.name } : { transport: where }),
-    ...(names !== undefined && { names }),
+    names,
   }
-  const status =
-    program === 'ipvsadm-save'
-      ? await ipvsadmSave(words, surroundings)
-      : program === 'ipvsadm-restore'
-        ? await ipvsadmRestore(surroundings)
-        : await ipvsadm(words, surroundings)
+  const status = await runNamed(words, surroundings)
   return { status, stdout, stderr }
 }
 

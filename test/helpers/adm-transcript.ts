@@ -1,4 +1,4 @@
-import { formatServiceKey, type Ipvs } from '../../lib/index.ts'
+import { formatServiceKey, type Ipvs, printable } from '../../lib/index.ts'
 import { GROUPS } from './adm-lines.ts'
 import { ODD_TABLES, type RawRequest } from './adm-odd-tables.ts'
 import { wordsOf } from './adm-programs.ts'
@@ -83,8 +83,8 @@ export const LINKS = [
 
 /**
  * Without what differs on purpose (docs/ipvsadm.md): the help's own words, the
- * lines that a restore names, and the marks and flags that make a save one which
- * can be restored.
+ * lines that a restore names, control characters, and the marks and flags that
+ * make a save one which can be restored.
  */
 export function comparable(
   { status, stdout, stderr }: CommandResult,
@@ -104,10 +104,10 @@ export function comparable(
       }),
     stderr:
       program === 'ipvsadm-restore' || words[0] === '-R'
-        ? stderr.replace(/^ {2}in line \d+: .*\n/gm, '')
+        ? printable(stderr, '\n\t').replace(/^ {2}in line \d+: .*\n/gm, '')
         : program === 'ipvsadm-save'
           ? stderr.replace(/^ {3}.*\n/m, '   (help)\n')
-          : stderr,
+          : printable(stderr, '\n\t'),
   }
 }
 

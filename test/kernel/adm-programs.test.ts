@@ -156,7 +156,7 @@ kernelTests('the programs', () => {
     })
   })
 
-  test('end without a word, as SIGPIPE ends a program, when nobody reads what they print', async () => {
+  test('end silently, as SIGPIPE ends a program, when nobody reads what they print', async () => {
     await withNamespace(async (netns) => {
       await netns.ipvsadm(['-A -t 10.0.0.1:80'])
       const child = netns.start([join(ours, 'ipvsadm'), '-Ln'])
@@ -300,33 +300,73 @@ kernelTests('names', () => {
   test.skipIf(!THROWAWAY)(
     'that no name server answers for cost a large listing seconds, not hours',
     async () => {
-      const resolver = 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n'
-      await withFile('/etc/resolv.conf', resolver, () =>
-        withNamespace(async (netns) => {
-          let asked = 0
-          const silent = netns.start(['socat', '-u', 'UDP4-RECV:53,bind=127.0.0.1', '-'])
-          silent.stdout.on('data', (bytes: Buffer) => (asked += bytes.length))
-          const sockets = `/proc/${String(silent.pid)}/net/udp`
-          await until('the silent name server', async () =>
-            (await readFile(sockets, 'utf8')).includes(':0035 '),
-          )
-          const key = { protocol: 'fwmark', fwmark: 1 } as const
-          await netns.ipvs.addService(key)
-          await Promise.all(
-            Array.from({ length: 2000 }, (_, index) =>
-              netns.ipvs.addRealServer(key, { address: `10.1.${index >> 8}.${index & 255}` }),
-            ),
-          )
-          const path = `${ours}:${dirname(process.execPath)}:${process.env.PATH ?? ''}`
-          // One after the other they take 33 minutes, which is more than any test has.
-          const listed = await netns.run(['env', `PATH=${path}`, 'ipvsadm', '-L'])
-          expect(listed.match(/ -> 10\.1\./g)).toHaveLength(2000)
-          expect(asked).toBeGreaterThan(1000)
-        }),
-      )
+      await withSilentNameServer(1, async (netns, asked) => {
+        const key = { protocol: 'fwmark', fwmark: 1 } as const
+        await netns.ipvs.addService(key)
+        await Promise.all(
+          Array.from({ length: 2000 }, (_, index) =>
+            netns.ipvs.addRealServer(key, { address: `10.1.${index >> 8}.${index & 255}` }),
+          ),
+        )
+        // One after the other they take 33 minutes, which is more than any test has.
+        const listed = await netns.run([...withOurs(), 'ipvsadm', '-L'])
+        expect(listed.match(/ -> 10\.1\./g)).toHaveLength(2000)
+        expect(asked()).toBeGreaterThan(1000)
+      })
     },
   )
+
+  test.skipIf(!THROWAWAY)('that no name server answers for are an error in the end', async () => {
+    await withSilentNameServer(1, async (netns, asked) => {
+      const line = ['ipvsadm', '-a', '-t', '10.0.0.1:80', '-r', 'nobody.test:80']
+      expect(await netns.tryRun([...withOurs(), ...line])).toEqual({
+        status: 2,
+        stdout: '',
+        stderr: 'illegal real server address[:port] specified\n',
+      })
+      expect(asked()).toBeGreaterThan(0)
+    })
+  })
+
+  test.skipIf(!THROWAWAY).each([
+    ['ipvsadm', ['ipvsadm', '-a', '-t', '10.0.0.1:80', '-r', 'nobody.test:80'], ''],
+    ['ipvsadm -R', ['ipvsadm', '-R'], '-A -t nobody.test:80\n'],
+    ['ipvs plan', ['node', BUNDLE, 'plan', '-'], '-A -t nobody.test:80\n'],
+  ])('that no name server answers for do not keep Ctrl-C from ending %s', async (_, words, stdin) => {
+    // Longer than any test.
+    await withSilentNameServer(30, async (netns, asked) => {
+      const program = netns.start([...withOurs(), ...words])
+      const exit = once(program, 'exit')
+      program.stdin.end(stdin)
+      await until('the question', () => asked() > 0)
+      program.kill('SIGINT')
+      expect(await exit).toEqual([null, 'SIGINT'])
+    })
+  })
 })
+
+/** Runs what follows with our programs in place of ipvsadm's. */
+function withOurs(): readonly string[] {
+  return ['env', `PATH=${ours}:${dirname(process.execPath)}:${process.env.PATH ?? ''}`]
+}
+
+/** Runs something in a namespace whose name server never answers; `asked` gives the bytes of the questions so far. */
+async function withSilentNameServer(
+  timeoutSeconds: number,
+  body: (netns: Netns, asked: () => number) => Promise<void>,
+): Promise<void> {
+  const resolver = `nameserver 127.0.0.1\noptions timeout:${String(timeoutSeconds)} attempts:1\n`
+  await withFile('/etc/resolv.conf', resolver, () =>
+    withNamespace(async (netns) => {
+      let asked = 0
+      const silent = netns.start(['socat', '-u', 'UDP4-RECV:53,bind=127.0.0.1', '-'])
+      silent.stdout.on('data', (bytes: Buffer) => (asked += bytes.length))
+      const sockets = `/proc/${String(silent.pid)}/net/udp`
+      await until('the silent name server', async () => (await readFile(sockets, 'utf8')).includes(':0035 '))
+      await body(netns, () => asked)
+    }),
+  )
+}
 
 function sorted(text: string): string {
   return text

@@ -7,6 +7,7 @@ import { COMMANDS } from '../helpers/commands.ts'
 import { ask, wholeTable } from '../helpers/kernel-table.ts'
 import { kernelSince, kernelTests, withNamespace } from '../helpers/kernel.ts'
 import { patient } from '../helpers/patience.mjs'
+import type { Shell } from '../helpers/shell.ts'
 
 /**
  * What the kernel holds can be saved: all that it takes from other programs, at
@@ -411,7 +412,9 @@ do
 done`
 
 /** A namespace with an interface, and a way to its kernel past all checks. */
-function withRaw(body: (transport: Transport, ipvs: Ipvs) => Promise<void>): Promise<void> {
+function withRaw(
+  body: (raw: { readonly transport: Transport; readonly ipvs: Ipvs; readonly shell: Shell }) => Promise<void>,
+): Promise<void> {
   return withNamespace(async (netns) => {
     for (const line of INTERFACE) await netns.run(['ip', ...line.split(' ')])
     await netns.run(['sh', '-ec', ODD_INTERFACES])
@@ -419,7 +422,7 @@ function withRaw(body: (transport: Transport, ipvs: Ipvs) => Promise<void>): Pro
     const transport = await openNative({ netns: path, timeoutMs: patient(5000) })
     if ('errno' in transport) throw new Error(`errno ${String(transport.errno)}`)
     try {
-      await body(transport, ipvs)
+      await body({ transport, ipvs, shell: netns.shell() })
     } finally {
       await transport.close()
     }
@@ -428,7 +431,10 @@ function withRaw(body: (transport: Transport, ipvs: Ipvs) => Promise<void>): Pro
 
 /**
  * The bytes of all configuration. Timeout and netmask of a service without
- * persistence are left out: the kernel keeps them, and uses them for nothing.
+ * persistence are left out, as a state leaves them out: the kernel keeps and
+ * reports them, but ip_vs_sched_persist() and ip_vs_new_conn_out() alone use
+ * them, and only for services with the flag. Who sets the flag later has to
+ * give both anew: SET_SERVICE wants all attributes.
  */
 async function configuration(transport: Transport): Promise<string[]> {
   return (await wholeTable(transport)).map((line) => {
@@ -436,6 +442,19 @@ async function configuration(transport: Transport): Promise<string[]> {
     const isPersistent = flags === undefined || (parseInt(flags, 16) & PERSISTENT) !== 0
     return isPersistent ? line : line.replace(/ 8:\w+ 9:\w+/, '')
   })
+}
+
+/**
+ * What people see of services and real servers: what ipvsadm and /proc/net/ip_vs
+ * print. The latter has persistence timeouts in jiffies; of one that has
+ * overflown it shows a part of a second, which no message has. ipvsadm prints
+ * the seconds. Linux 6.12 runs on an emulated processor, which takes minutes
+ * for that many programs: there the bytes have to do.
+ */
+async function seen(shell: Shell): Promise<string> {
+  if (kernelSince(6, 12)) return ''
+  const { stdout } = await shell.script('ipvsadm -Sn; ipvsadm -Ln; cat /proc/net/ip_vs')
+  return stdout.replaceAll(/ persistent -?\d+ (?=[\dA-F]{8}$)/gm, ' persistent ')
 }
 
 /** Empties it, with the timeouts of the beginning. */
@@ -446,17 +465,22 @@ async function reset(transport: Transport): Promise<void> {
   await ask(transport, setConfig, u32(4, 900), u32(5, 120), u32(6, 300))
 }
 
+/** A request as ask() takes it. */
+function joined([command, ...attributes]: Case['requests'][number]): readonly [number, Uint8Array] {
+  return [command, concat(...attributes)]
+}
+
 async function play(
-  transport: Transport,
-  ipvs: Ipvs,
+  { transport, ipvs, shell }: { readonly transport: Transport; readonly ipvs: Ipvs; readonly shell: Shell },
   { requests, answer = 'ok', saved }: Case,
 ): Promise<void> {
   const empty = await configuration(transport)
   let last = ''
-  for (const [command, ...attributes] of requests) last = await ask(transport, command, concat(...attributes))
+  for (const request of requests) last = await ask(transport, ...joined(request))
   expect(last).toBe(answer)
   if (answer !== 'ok') return
   const held = await configuration(transport)
+  const shown = await seen(shell)
   for (const { key } of await ipvs.services()) await ipvs.realServers(key)
   await ipvs.syncDaemons()
 
@@ -471,6 +495,7 @@ async function play(
     expect(await configuration(transport)).toEqual(empty)
     await ipvs.restore(written, { format })
     expect(await configuration(transport)).toEqual(held)
+    if (format === 'json') expect(await seen(shell)).toBe(shown)
   }
   // Back from something else, by edits alone.
   const { services } = state
@@ -497,16 +522,74 @@ async function play(
   await ipvs.apply(other, { force: true })
   await ipvs.apply(state, { force: true, allow: ['edit-service', 'edit-server'] })
   expect(await configuration(transport)).toEqual(held)
+  expect(await seen(shell)).toBe(shown)
 }
+
+/** The real servers of datagrams from one client, one after the other, and the templates that they left. */
+async function sendFrom(
+  shell: Shell,
+  count: number,
+): Promise<{
+  readonly servers: readonly string[]
+  readonly templates: number
+  readonly seconds: readonly number[]
+}> {
+  const { stdout } = await shell.script(
+    `for port in $(seq 5000 ${String(4999 + count)}); do
+      echo x | socat -u - UDP4-SENDTO:10.9.9.1:80,bind=10.9.9.1:$port
+    done; ipvsadm -Lnc`,
+  )
+  const entries = [
+    ...stdout.matchAll(/^UDP +(\d+):(\d+) +\S+ +10\.\d+\.\d+\.\d+:(\d+) +\S+ +(\S+):80 *$/gm),
+  ].map(([, minutes, seconds, port, server = '']) => ({
+    isTemplate: port === '0',
+    server,
+    seconds: Number(minutes) * 60 + Number(seconds),
+  }))
+  const connections = entries.filter(({ isTemplate }) => !isTemplate)
+  return {
+    servers: connections.map(({ server }) => server),
+    templates: entries.length - connections.length,
+    seconds: connections.map(({ seconds }) => seconds),
+  }
+}
+
+kernelTests('timeout and netmask of a service', () => {
+  const OWN = [u16(1, 2), u16(2, 17), ipv4(3, 10, 9, 9, 1), u16be(4, 80)]
+  const SETTINGS = { timeout: 77, netmask: 0xff000000 }
+
+  test.each([
+    {
+      title: 'with persistence: a template, and one real server',
+      flags: PERSISTENT,
+      templates: 1,
+      servers: 1,
+    },
+    { title: 'without: none, and both real servers', flags: 0, templates: 0, servers: 2 },
+  ])('$title', async ({ flags, templates, servers }) => {
+    await withRaw(async ({ transport, shell }) => {
+      await ask(transport, ...joined(service(OWN, { ...SETTINGS, flags })))
+      for (const last of [2, 3]) {
+        await ask(transport, ...joined(dest(OWN, { address: ipv4(1, 10, 9, 9, last), method: 3 })))
+      }
+      const sent = await sendFrom(shell, 4)
+      expect(sent.servers).toHaveLength(4)
+      expect(sent.templates).toBe(templates)
+      expect(new Set(sent.servers).size).toBe(servers)
+      // Those of UDP, not of persistence.
+      for (const seconds of sent.seconds) expect(seconds).toBeGreaterThan(77)
+    })
+  })
+})
 
 kernelTests('what the kernel holds', () => {
   test('is saved, planned and restored to the same bytes, whatever it is', () =>
-    withRaw(async (transport, ipvs) => {
+    withRaw(async (raw) => {
       const outcomes: Record<string, string> = {}
       for (const [name, one] of Object.entries(CASES)) {
-        await reset(transport)
+        await reset(raw.transport)
         try {
-          await play(transport, ipvs, one)
+          await play(raw, one)
           outcomes[name] = 'as it should be'
         } catch (error) {
           outcomes[name] = (error as Error).message

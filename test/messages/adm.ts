@@ -1,5 +1,6 @@
 import { Ipvs } from '../../lib/index.ts'
-import { ipvsadm, ipvsadmRestore, ipvsadmSave } from '../../lib/cli/adm/program.ts'
+import { runNamed } from '../../lib/cli/adm/program.ts'
+import { systemNames } from '../../lib/cli/names.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { type Case, type Room, usualKernel } from './room.ts'
 
@@ -20,24 +21,19 @@ function adm(line: string, { stdin, kernel: prepare, shown }: Around = {}): Case
       const kernel = await usualKernel()
       prepare?.(kernel)
       let out = ''
-      const status = await programOf(line)({
-        program: 'ipvsadm',
+      const [program = '', ...args] = line.split(' ')
+      const status = await runNamed(args, {
+        program,
         posix: false,
         input: () => [Buffer.from(stdin ?? '')],
         out: (text) => (out += text),
         err: (text) => (out += text),
+        names: systemNames,
         open: () => Ipvs.open({ transport: kernel }),
       })
       return `${out}exit status ${String(status)}`
     },
   }
-}
-
-function programOf(line: string): (around: Parameters<typeof ipvsadm>[1]) => Promise<number> {
-  const [program, ...args] = line.split(' ')
-  if (program === 'ipvsadm-save') return (around) => ipvsadmSave(args, { ...around, program })
-  if (program === 'ipvsadm-restore') return (around) => ipvsadmRestore({ ...around, program })
-  return (around) => ipvsadm(args, around)
 }
 
 const failing = (errno: string, line: string): Case =>

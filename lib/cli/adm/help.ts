@@ -1,11 +1,11 @@
-import type { Session } from './run.ts'
+import type { ProgramSession } from './run.ts'
 
 /** The version line of ipvsadm 1.31, word for word, since scripts parse it. The last number is that of its headers. */
 export const VERSION = 'ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n'
 
 export const HELP_STATUS = 0
 
-export function printHelp({ program, out }: Pick<Session, 'program' | 'out'>): void {
+export function printHelp({ program, out }: Pick<ProgramSession, 'program' | 'out'>): void {
   const usage = USAGE.map((synopsis) => `  ${program} ${synopsis}\n`).join('')
   out(`${VERSION}Usage:\n${usage}\n${TEXT}`)
 }

@@ -1,14 +1,15 @@
-import type {
-  Connection,
-  Counter,
-  Info,
-  Rates,
-  RealServer,
-  Service,
-  SnapshotEntry,
-  Stats,
-  SyncDaemon,
-  Timeouts,
+import {
+  type Connection,
+  type Counter,
+  type Info,
+  printable,
+  type Rates,
+  type RealServer,
+  type Service,
+  type SnapshotEntry,
+  type Stats,
+  type SyncDaemon,
+  type Timeouts,
 } from '../../index.ts'
 import {
   isHostMask,
@@ -19,10 +20,14 @@ import {
   serverLine,
   serviceLine,
 } from '../../ipvsadm/lines.ts'
+import { isNumber, readLooseIPv4 } from '../../ipvsadm/numbers.ts'
 import type { Key } from '../../ipvsadm/options.ts'
 import type { Names } from '../names.ts'
 
-/** The text of ipvsadm's listings and of its save. */
+/**
+ * The text of ipvsadm's listings and of its save. Names are made printable
+ * before they are padded or cut, so that no name moves a column or begins a line.
+ */
 
 /** Writes an address with a port, by name or by number. */
 type EndpointWriter = (address: string, port: number, protocol?: string) => string
@@ -33,9 +38,11 @@ const ENDPOINT_MAX = 59
 /** Writes numbers, or with `names` what they know. */
 export function endpointWriter(names?: Names): EndpointWriter {
   return (address, port, protocol) => {
-    const host = names?.hostOf(address) ?? address
+    const host = names?.hostOf(address)
+    const hostText = host === undefined ? address : printable(host)
     const service = protocol === undefined ? undefined : names?.serviceOf(port, protocol)
-    const text = `${address.includes(':') ? `[${host}]` : host}:${service ?? String(port)}`
+    const portText = service === undefined ? String(port) : printable(service)
+    const text = `${address.includes(':') ? `[${hostText}]` : hostText}:${portText}`
     return text.slice(0, ENDPOINT_MAX)
   }
 }
@@ -93,7 +100,7 @@ function serviceRow(service: Service<Counter>, mode: Mode, { given, write }: Lis
   const name = serviceName(service, write)
   if (mode === 'stats') return name.padEnd(SERVICE_WIDTH) + counters(service.stats, given.has('exact'))
   if (mode === 'rate') return name.padEnd(SERVICE_WIDTH) + rates(service.rates, given.has('exact'))
-  return `${name} ${service.scheduler}${attributes(service)}`
+  return `${name} ${printable(service.scheduler + attributes(service))}`
 }
 
 function serviceName({ key, family }: Service<Counter>, write: EndpointWriter): string {
@@ -230,7 +237,7 @@ export function formatTimeouts({ tcpSeconds, tcpFinSeconds, udpSeconds }: Timeou
 export function formatDaemons(list: readonly SyncDaemon[]): string {
   return list
     .map((daemon) => {
-      let text = `${daemon.state} sync daemon (mcast=${daemon.multicastInterface}, syncid=${String(daemon.syncId | 0)}`
+      let text = `${daemon.state} sync daemon (mcast=${printable(daemon.multicastInterface)}, syncid=${String(daemon.syncId | 0)}`
       if (daemon.maxLengthBytes !== undefined) text += `, maxlen=${String(daemon.maxLengthBytes)}`
       if (daemon.multicastGroup !== undefined) text += `, group=${daemon.multicastGroup}`
       if (daemon.multicastPort !== undefined) text += `, port=${String(daemon.multicastPort)}`
@@ -257,14 +264,14 @@ export function connectionLine(connection: Connection, engines: boolean, write: 
   const cells = [
     word.padEnd(3),
     `${two(Math.floor(expiresSeconds / 60))}:${two(expiresSeconds % 60)}`.padEnd(6),
-    state.padEnd(11),
+    printable(state).padEnd(11),
     write(connection.clientAddress, connection.clientPort, named).padEnd(18),
     write(connection.virtualAddress, connection.virtualPort, named).padEnd(18),
   ]
   const server = write(connection.serverAddress, connection.serverPort, named)
   const more =
     engines && persistenceEngine !== undefined
-      ? [server.padEnd(16), persistenceEngine.padEnd(18), persistenceData ?? '']
+      ? [server.padEnd(16), printable(persistenceEngine).padEnd(18), printable(persistenceData ?? '')]
       : [server]
   return `${[...cells, ...more].join(' ')}\n`
 }
@@ -276,13 +283,19 @@ const PROTOCOL_WORDS: Readonly<Record<number, string>> = { 0: 'IP', 1: 'ICMP', 5
  * The table as -R reads it. Where ipvsadm would write what it cannot read
  * (docs/ipvsadm.md), this can be read.
  */
-export function formatSave(list: readonly SnapshotEntry<Counter>[], write: EndpointWriter): string {
+export function formatSave(list: readonly SnapshotEntry<Counter>[], names?: Names): string {
   const number = endpointWriter()
-  // IPv6 names are not looked up by -R, and a name too long for its port has lost it.
+  const write = endpointWriter(names)
   const readable: EndpointWriter = (address, port, protocol) => {
     const text = write(address, port, protocol)
-    const unreadable = address.includes(':') && !text.startsWith(`[${address}]`)
-    return unreadable || text.length >= ENDPOINT_MAX ? number(address, port) : text
+    const host = names?.hostOf(address)
+    const service = protocol === undefined ? undefined : names?.serviceOf(port, protocol)
+    const unreadable =
+      // A name too long for its port has lost it.
+      text.length >= ENDPOINT_MAX ||
+      (host !== undefined && (address.includes(':') || !isReadableHost(host))) ||
+      (service !== undefined && !isReadableService(service))
+    return unreadable ? number(address, port) : text
   }
   const lines: string[] = []
   for (const { service, realServers } of list) {
@@ -292,11 +305,21 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], write: Endpo
       key.protocol === 'fwmark'
         ? markWords(key.fwmark, service.family)
         : `${PROTOCOL_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
-    lines.push(serviceLine(name, service))
+    lines.push(printable(serviceLine(name, service)))
     for (const { address, port, method, weight, tunnel } of realServers) {
       const server = { method, weight, ...(tunnel !== undefined && { tunnel }) }
       lines.push(serverLine(name, readable(address, port, protocol), server))
     }
   }
   return lines.map((line) => `${line}\n`).join('')
+}
+
+/** Whether -R looks this name up: it is one word, and not another address. Names of IPv6 hosts are not looked up at all. */
+function isReadableHost(host: string): boolean {
+  return /^\w[\w.-]*$/.test(host) && readLooseIPv4(host) === undefined
+}
+
+/** Whether -R looks this name up: it is the end of one word, and not another port. */
+function isReadableService(service: string): boolean {
+  return /^[\w.+*/-]+$/.test(service) && !isNumber(service)
 }

@@ -1,6 +1,7 @@
 import { fstatSync, readSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError, printable } from '../../index.ts'
-import { ipvsadm, ipvsadmRestore, ipvsadmSave, type Surroundings } from './program.ts'
+import { systemNames } from '../names.ts'
+import { runNamed, type ProgramSurroundings } from './program.ts'
 
 /** The status that a shell reports for a program that SIGPIPE ended: its reader was gone. */
 const BROKEN_PIPE_STATUS = 141
@@ -23,7 +24,7 @@ export async function runProgram(program: string, args: readonly string[]): Prom
   if (file === undefined || file === '') return runOn(openKernel, program, args)
   const { memoryNote, openMemory } = await import('../memory.ts')
   try {
-    const table = await openMemory(file)
+    const table = await openMemory(file, systemNames)
     writeAll(2, `${printable(memoryNote(file))}\n`)
     const status = await runOn(() => table.open(), program, args)
     await table.writeBack()
@@ -39,20 +40,20 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
   // Look-ups wait for name servers on these threads and take at most half of them. The threads start with the first work.
   if (writesNames(program, args)) process.env.UV_THREADPOOL_SIZE ??= '64'
   const output = new Output()
-  const surroundings: Surroundings = {
+  const surroundings: ProgramSurroundings = {
     program,
     posix: process.env.POSIXLY_CORRECT !== undefined || process.env.POSIX_ME_HARDER !== undefined,
     input: readInput,
-    // No name that the kernel, a name server or a line has may change the terminal.
     out: (text) => {
-      output.write(printable(text, '\n\t'))
+      output.write(text)
     },
     err: (text) => {
-      writeAll(2, printable(text, '\n\t'))
+      writeAll(2, text)
     },
+    names: systemNames,
     open,
   }
-  const status = await runNamed(program, args, surroundings)
+  const status = await runNamed(args, surroundings)
   output.flush()
   return output.broken ? BROKEN_PIPE_STATUS : status
 }
@@ -61,12 +62,6 @@ async function runOn(open: () => Promise<Ipvs>, program: string, args: readonly 
 function writesNames(program: string, args: readonly string[]): boolean {
   const lists = program === 'ipvsadm-save' || /^(-[LlS]|--list$|--save$)/.test(args[0] ?? '-L')
   return lists && !args.some((word) => word === '--numeric' || /^-[A-Za-z]*n/.test(word))
-}
-
-function runNamed(program: string, args: readonly string[], surroundings: Surroundings): Promise<number> {
-  if (program === 'ipvsadm-save') return ipvsadmSave(args, surroundings)
-  if (program === 'ipvsadm-restore') return ipvsadmRestore(surroundings)
-  return ipvsadm(args, surroundings)
 }
 
 /** Opens the kernel's table. Loads the module first if it is missing, as ipvsadm does. */

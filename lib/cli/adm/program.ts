@@ -1,14 +1,14 @@
-import { type Ipvs, IpvsError } from '../../index.ts'
+import { type Ipvs, IpvsError, printable } from '../../index.ts'
 import type { Action } from '../../ipvsadm/command-line.ts'
-import { Names } from '../names.ts'
+import { Names, type NameSources } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { messageOf } from './messages.ts'
 import { type Input, restore } from './restore.ts'
-import { change, readWithHosts, report, type Session, show } from './run.ts'
+import { change, readWithHosts, report, type ProgramSession, show } from './run.ts'
 
 /** The surroundings of a program: those of the process, or of a test. */
-export interface Surroundings {
-  /** The program's name in its messages. */
+export interface ProgramSurroundings {
+  /** The program's name: that of its messages, and ipvsadm-save and ipvsadm-restore do their own work. */
   readonly program: string
   readonly input: () => Input
   readonly out: (text: string) => void
@@ -16,17 +16,33 @@ export interface Surroundings {
   readonly open: () => Promise<Ipvs>
   /** POSIXLY_CORRECT is set. */
   readonly posix: boolean
-  /** Default: those of the system. */
-  readonly names?: Names
+  readonly names: NameSources
 }
 
-/** ipvsadm. Gives the exit status. */
-export function ipvsadm(args: readonly string[], surroundings: Surroundings): Promise<number> {
+/** Runs one of the three programs. Gives the exit status. */
+export function runNamed(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
+  const { program, out, err } = surroundings
+  const safe: ProgramSurroundings = {
+    ...surroundings,
+    // No string from the kernel, a name server or a line may change the terminal.
+    out: (text) => {
+      out(printable(text, '\n\t'))
+    },
+    err: (text) => {
+      err(printable(text, '\n\t'))
+    },
+  }
+  if (program === 'ipvsadm-save') return ipvsadmSave(args, safe)
+  if (program === 'ipvsadm-restore') return ipvsadmRestore(safe)
+  return ipvsadm(args, safe)
+}
+
+function ipvsadm(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
   return withKernel(surroundings, (session) => runLine(args, session, surroundings))
 }
 
 /** ipvsadm-save: the table by names, or by numbers with -n. */
-export async function ipvsadmSave(args: readonly string[], surroundings: Surroundings): Promise<number> {
+async function ipvsadmSave(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
   if (args.some((arg) => arg.startsWith('-') && arg !== '-n')) {
     surroundings.err(
       `${surroundings.program}: Script to save the IPVS table to stdout.\n` +
@@ -38,7 +54,7 @@ export async function ipvsadmSave(args: readonly string[], surroundings: Surroun
 }
 
 /** ipvsadm-restore: clears the table in any case, then executes the lines of the input. */
-export async function ipvsadmRestore(surroundings: Surroundings): Promise<number> {
+async function ipvsadmRestore(surroundings: ProgramSurroundings): Promise<number> {
   let text = ''
   for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
   // Comments become empty lines, so that errors name lines by their numbers in the input.
@@ -50,21 +66,21 @@ export async function ipvsadmRestore(surroundings: Surroundings): Promise<number
 }
 
 async function withKernel(
-  surroundings: Surroundings,
-  body: (session: Session) => Promise<number>,
+  surroundings: ProgramSurroundings,
+  body: (session: ProgramSession) => Promise<number>,
 ): Promise<number> {
-  const { program, out, err, posix, names = new Names() } = surroundings
+  const { program, out, err, posix } = surroundings
   const ipvs = await open(surroundings)
   if (ipvs === undefined) return 2
   try {
-    return await body({ ipvs, program, out, err, posix, names })
+    return await body({ ipvs, program, out, err, posix, names: new Names(surroundings.names) })
   } finally {
     await ipvs.close()
   }
 }
 
 /** ipvsadm asks the kernel for its version before it looks at any argument. */
-async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
+async function open({ open, err }: ProgramSurroundings): Promise<Ipvs | undefined> {
   let ipvs: Ipvs | undefined
   try {
     ipvs = await open()
@@ -86,7 +102,11 @@ async function open({ open, err }: Surroundings): Promise<Ipvs | undefined> {
   }
 }
 
-async function runLine(args: readonly string[], session: Session, { input }: Surroundings): Promise<number> {
+async function runLine(
+  args: readonly string[],
+  session: ProgramSession,
+  { input }: ProgramSurroundings,
+): Promise<number> {
   let action: Action
   try {
     action = await readWithHosts(args.length === 0 ? ['-L'] : args, session)

@@ -3,7 +3,7 @@ import { type Action, readLine, Refusal } from '../../ipvsadm/command-line.ts'
 import { splitPlainWords } from '../../ipvsadm/words.ts'
 import { HostWanted } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
-import { change, isChange, readWithHosts, report, type Session, show, writeOf } from './run.ts'
+import { change, isChange, readWithHosts, report, type ProgramSession, show, writeOf } from './run.ts'
 
 /** The input in pieces. */
 export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
@@ -17,7 +17,7 @@ const SHOWN = 500
  * reported and the next ones are executed; a line that cannot be read ends the
  * restore. The status is that of the last line.
  */
-export async function restore(input: Input, session: Session): Promise<number> {
+export async function restore(input: Input, session: ProgramSession): Promise<number> {
   const restoring = new Restore({ ...session, nested: true })
   for await (const lines of linesOf(input)) {
     if (await restoring.take(lines)) break
@@ -39,14 +39,14 @@ interface Line {
 
 class Restore {
   status = 0
-  readonly #session: Session
+  readonly #session: ProgramSession
   #number = 0
   #sent: Sent[] = []
   /** Steps that are not sent yet, and their lines. Almost all lines are steps; a promise for each would cost more than all else. */
   #writes: RunnableStep[] = []
   #lines: Line[] = []
 
-  constructor(session: Session) {
+  constructor(session: ProgramSession) {
     this.#session = session
   }
 

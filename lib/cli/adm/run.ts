@@ -22,7 +22,7 @@ import { messageOf } from './messages.ts'
 import { sortRealServers, sortServices } from './sort.ts'
 
 /** The environment of a command line. */
-export interface Session extends LineOptions {
+export interface ProgramSession extends LineOptions {
   readonly names: Names
   readonly ipvs: Ipvs
   readonly out: (text: string) => void
@@ -162,7 +162,7 @@ async function refuseThresholds(ipvs: Ipvs, key: ServiceKey): Promise<never> {
 /** Prints a listing or a save. Returns the exit status. */
 export async function show(
   action: Extract<Action, { readonly command: 'list' | 'save' }>,
-  session: Session,
+  session: ProgramSession,
 ): Promise<number> {
   try {
     if (action.command === 'save') session.out(await save(session, action.options))
@@ -179,7 +179,7 @@ export async function show(
 }
 
 async function listing(
-  { ipvs, names }: Session,
+  { ipvs, names }: ProgramSession,
   options: ReadonlySet<Key>,
   key: ServiceKey | undefined,
 ): Promise<string> {
@@ -204,7 +204,10 @@ async function listing(
 }
 
 /** There can be millions, so they are printed as they arrive; with names, after all hosts were looked up together. */
-async function showConnections({ ipvs, names, out }: Session, options: ReadonlySet<Key>): Promise<void> {
+async function showConnections(
+  { ipvs, names, out }: ProgramSession,
+  options: ReadonlySet<Key>,
+): Promise<void> {
   const engines = options.has('persistent-conn')
   const connections = ipvs.connections()
   out(list.connectionTitles(engines))
@@ -226,11 +229,11 @@ async function showConnections({ ipvs, names, out }: Session, options: ReadonlyS
   for (const connection of all) out(list.connectionLine(connection, engines, write))
 }
 
-async function save({ ipvs, names }: Session, options: ReadonlySet<Key>): Promise<string> {
+async function save({ ipvs, names }: ProgramSession, options: ReadonlySet<Key>): Promise<string> {
   const table = await ipvs.snapshot()
   const known = options.has('numeric') ? undefined : names
   await known?.findHosts(addressesOf(table))
-  return list.formatSave(inOrder(table), list.endpointWriter(known))
+  return list.formatSave(inOrder(table), known)
 }
 
 function inOrder<N extends Counter>(table: readonly SnapshotEntry<N>[]): SnapshotEntry<N>[] {

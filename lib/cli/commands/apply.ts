@@ -53,7 +53,7 @@ export const apply: CommandDefinition = {
 
 /** Makes the table equal to the state in a file. Gives the exit status. */
 export async function applyFile(run: Run, options: ApplyCommandOptions, file: string): Promise<number> {
-  const state = await readStateOf(file, run.surroundings.stdin, options)
+  const state = await readStateOf(file, run.surroundings, options)
   const { status, say } = await run.withTable((ipvs) =>
     run.interruptible((signal) => applyState(run, ipvs, state, file, options, signal)),
   )

@@ -54,7 +54,7 @@ async function readBoth(
   const scope = options.scope === undefined ? undefined : scopeOf(options.scope)
   const beyond = new Set<string>()
   const read = async (file: string): Promise<State> => {
-    const state = await readStateOf(file, run.surroundings.stdin, options)
+    const state = await readStateOf(file, run.surroundings, options)
     if (scope === undefined) return state
     for (const part of ['timeouts', 'syncDaemons', 'sysctls'] as const)
       if (state[part] !== undefined) beyond.add(part)

@@ -23,7 +23,7 @@ import type { Printer } from '../terminal/printer.ts'
 import { bar } from '../terminal/progress.ts'
 import { hasUnicode } from '../terminal/style.ts'
 
-interface ListOptions extends CommonOptions {
+interface ListCommandOptions extends CommonOptions {
   readonly stats?: boolean
   readonly rates?: boolean
 }
@@ -40,7 +40,7 @@ export const list: CommandDefinition = {
     command
       .option('--stats', 'show counters: connections, packets and bytes so far')
       .addOption(new Option('--rates', 'show rates: the same per second').conflicts('stats')),
-  async act(run: Run, options: ListOptions) {
+  async act(run: Run, options: ListCommandOptions) {
     const table = inOrder(await run.withTable((ipvs) => ipvs.snapshot()))
     const columns = options.stats === true ? COUNTERS : options.rates === true ? RATES : WEIGHTS
     if (run.json) run.printJson({ services: table.map(serviceToJson) })

@@ -15,7 +15,7 @@ export const plan: CommandDefinition = {
   ],
   define: (command) => withComparison(command.argument('<file>', STATE_FILE)),
   async act(run: Run, options: CommonOptions & CompareOptions, file: string) {
-    const state = await readStateOf(file, run.surroundings.stdin, options)
+    const state = await readStateOf(file, run.surroundings, options)
     const found = await run.withTable((ipvs) =>
       checkedLater(ofFile(file, ipvs.plan(state, planOptions(options)))),
     )

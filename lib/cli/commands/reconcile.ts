@@ -5,7 +5,7 @@ import { printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { parseOptions, readError, STDIN } from '../state-file.ts'
 
-interface ReconcileOptions extends CommonOptions, ChangeOptions {
+interface ReconcileCommandOptions extends CommonOptions, ChangeOptions {
   readonly yes?: boolean
   /** Seconds. */
   readonly interval?: number
@@ -27,7 +27,7 @@ export const reconcile: CommandDefinition = {
     )
       .option('--yes', 'delete what the file does not name')
       .option('--interval <seconds>', 'how often to compare (default: 10)', interval),
-  act(run: Run, options: ReconcileOptions, file: string) {
+  act(run: Run, options: ReconcileCommandOptions, file: string) {
     if (file === STDIN)
       throw new UsageError('reconcile reads its file again and again, so it cannot be standard input')
     if (options.yes !== true && options.prune !== false) {
@@ -39,7 +39,7 @@ export const reconcile: CommandDefinition = {
   },
 }
 
-function keep(run: Run, options: ReconcileOptions, file: string): Promise<never> {
+function keep(run: Run, options: ReconcileCommandOptions, file: string): Promise<never> {
   const { interval } = options
   return run.withTable(async (ipvs) => {
     // An error that waiting cannot mend, such as missing privileges, ends the command at once.
@@ -48,7 +48,7 @@ function keep(run: Run, options: ReconcileOptions, file: string): Promise<never>
       // One plan after the other, in the order of the runs.
       let printed: Promise<void> = Promise.resolve()
       const reconciler = ipvs.reconcile(
-        { file, ...parseOptions(options) },
+        { file, ...parseOptions(options, run.surroundings.names) },
         {
           ...planOptions(options),
           ...guardsOf(options),

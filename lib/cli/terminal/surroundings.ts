@@ -1,4 +1,5 @@
 import { Ipvs, type OpenOptions } from '../../index.ts'
+import { type NameSources, systemNames } from '../names.ts'
 
 /** What a command reads from. */
 export interface Input extends NodeJS.ReadableStream {
@@ -25,6 +26,8 @@ export interface Surroundings {
   readonly stdout: Output
   readonly stderr: Output
   readonly env: Environment
+  /** Names of hosts and services in lines of ipvsadm. */
+  readonly names: NameSources
   /** Opens the kernel's table. */
   readonly open: (options: OpenOptions) => Promise<Ipvs>
   /** Milliseconds, from any start. */
@@ -44,6 +47,7 @@ export function processSurroundings(): Surroundings {
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
+    names: systemNames,
     open: (options) => Ipvs.open(options),
     now: () => performance.now(),
     onSignal(listener) {

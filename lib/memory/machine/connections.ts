@@ -5,7 +5,7 @@ import type { Machine } from './machine.ts'
 import type { OverloadRules } from './overload.ts'
 import { type ConnectionState, type Event, isActive, nextState, secondsIn } from './states.ts'
 import { type Dest, type ServiceIdentity, type ServiceTable, type VirtualService } from './table.ts'
-import type { Timeouts } from './timeouts.ts'
+import type { ConnectionTimeouts } from './timeouts.ts'
 
 /** Source and destination of a client's packets. */
 export interface Flow {
@@ -112,7 +112,7 @@ interface NetnsState {
   readonly services: ServiceTable
   readonly overload: OverloadRules
   readonly sysctls: ReadonlyMap<string, string>
-  readonly timeouts: Timeouts
+  readonly timeouts: ConnectionTimeouts
   /** Seconds since the kernel began. */
   readonly now: number
   /** Counts traffic to or from a real server. */

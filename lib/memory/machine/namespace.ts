@@ -14,11 +14,11 @@ import {
   type DestIdentity,
   type DestSettings,
   type ServiceIdentity,
-  type ServiceSettings,
+  type VirtualServiceSettings,
   ServiceTable,
   VirtualService,
 } from './table.ts'
-import { Timeouts } from './timeouts.ts'
+import { ConnectionTimeouts } from './timeouts.ts'
 import { Trash } from './trash.ts'
 
 /** IPVS in one network namespace (struct netns_ipvs): its state, and the changes that commands make to it. */
@@ -27,7 +27,7 @@ export class Namespace {
   readonly services: ServiceTable
   readonly trash: Trash = new Trash()
   readonly daemons: Daemons = new Daemons()
-  readonly timeouts: Timeouts = new Timeouts()
+  readonly timeouts: ConnectionTimeouts = new ConnectionTimeouts()
   readonly connections: Connections = new Connections(this)
   /** The totals (ipvs->tot_stats). */
   readonly totals: Counters = new Counters()
@@ -84,7 +84,7 @@ export class Namespace {
     return false
   }
 
-  addService(identity: ServiceIdentity, settings: ServiceSettings): void {
+  addService(identity: ServiceIdentity, settings: VirtualServiceSettings): void {
     const service = new VirtualService(identity, {
       ...settings,
       flags: (settings.flags | ServiceFlag.HASHED) >>> 0,
@@ -93,7 +93,7 @@ export class Namespace {
     this.services.add(service)
   }
 
-  editService(service: VirtualService, settings: ServiceSettings): void {
+  editService(service: VirtualService, settings: VirtualServiceSettings): void {
     const rebind = settings.scheduler !== service.settings.scheduler
     Object.assign(service.settings, settings, { flags: (settings.flags | ServiceFlag.HASHED) >>> 0 })
     // The same scheduler keeps its state.

@@ -1,5 +1,5 @@
 import { IpProtocol } from '../../model/constants.ts'
-import type { Timeouts } from './timeouts.ts'
+import type { ConnectionTimeouts } from './timeouts.ts'
 
 /** States of connections, and how long the kernel remembers an idle connection in each. */
 
@@ -39,7 +39,11 @@ export function nextState(
 }
 
 /** Seconds until an idle connection is forgotten. */
-export function secondsIn(protocol: number, state: ConnectionState, { tcp, tcpFin, udp }: Timeouts): number {
+export function secondsIn(
+  protocol: number,
+  state: ConnectionState,
+  { tcp, tcpFin, udp }: ConnectionTimeouts,
+): number {
   switch (state) {
     case 'UDP':
       return udp

@@ -15,7 +15,7 @@ export interface ServiceIdentity {
   readonly fwmark: number
 }
 
-export interface ServiceSettings {
+export interface VirtualServiceSettings {
   scheduler: string
   flags: number
   /** Seconds times HZ, in 32 bits. */
@@ -28,7 +28,7 @@ export interface ServiceSettings {
 
 export class VirtualService {
   readonly identity: ServiceIdentity
-  readonly settings: ServiceSettings
+  readonly settings: VirtualServiceSettings
   readonly counters: Counters = new Counters()
   /** Newest first. */
   readonly dests: Dest[] = []
@@ -36,7 +36,7 @@ export class VirtualService {
   schedulerState: SchedulerState | undefined
   readonly #byKey = new Map<string, Dest>()
 
-  constructor(identity: ServiceIdentity, settings: ServiceSettings) {
+  constructor(identity: ServiceIdentity, settings: VirtualServiceSettings) {
     this.identity = identity
     this.settings = settings
   }

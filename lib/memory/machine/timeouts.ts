@@ -2,7 +2,7 @@ import { Errno } from '../../model/errno.ts'
 import { refuse } from './refusal.ts'
 
 /** How long idle connections are remembered, in seconds. SET_CONFIG sets these. */
-export class Timeouts {
+export class ConnectionTimeouts {
   tcp = 900
   tcpFin = 120
   udp = 300

@@ -13,12 +13,13 @@ import type { DaemonRequest } from '../machine/daemons.ts'
 import type { Namespace } from '../machine/namespace.ts'
 import { Refusal, refuse } from '../machine/refusal.ts'
 import {
+  type Dest,
   type DestIdentity,
   type DestSettings,
   fwmarkIdentity,
   type ServiceIdentity,
-  type ServiceSettings,
   type VirtualService,
+  type VirtualServiceSettings,
 } from '../machine/table.ts'
 import { Attributes, LEFTOVER_TEXT, parseAttributes, POLICY_TEXT } from './attributes.ts'
 import type { Policies } from './policies.ts'
@@ -168,7 +169,7 @@ function parseServiceSettings(
   { machine }: Namespace,
   nest: Attributes,
   existing: VirtualService | undefined,
-): ServiceSettings {
+): VirtualServiceSettings {
   const { AF, SCHED_NAME, FLAGS, TIMEOUT, NETMASK, PE_NAME } = ServiceAttribute
   if (!nest.has(SCHED_NAME, FLAGS, TIMEOUT, NETMASK)) refuse(Errno.EINVAL)
   const both = new Attributes(
@@ -192,7 +193,7 @@ function parseServiceSettings(
 function checkServiceSettings(
   { machine }: Namespace,
   { family }: ServiceIdentity,
-  { scheduler, persistenceEngine, netmask }: ServiceSettings,
+  { scheduler, persistenceEngine, netmask }: VirtualServiceSettings,
 ): void {
   const without = scheduler === 'none' && machine.features.has('noScheduler')
   if (!without && !machine.schedulers.has(scheduler)) refuse(Errno.ENOENT)
@@ -208,24 +209,33 @@ function dumpServices({ namespace, writer }: Context): Look {
 // Real servers
 
 function newDest(context: Context, request: Attributes): undefined {
-  const { namespace } = context
-  const service = findService(namespace, request)
-  const { identity, nest } = parseDest(context, service, request, true)
-  checkFamilies(namespace, service, identity, nest)
-  const settings = destSettings(nest)
-  checkDestSettings(namespace, settings)
-  if (service.dest(identity) !== undefined) refuse(Errno.EEXIST)
-  namespace.addDest(service, identity, settings)
+  const { service, identity, settings, existing } = parseWholeDest(context, request)
+  if (existing !== undefined) refuse(Errno.EEXIST)
+  context.namespace.addDest(service, identity, settings)
 }
 
 function setDest(context: Context, request: Attributes): undefined {
+  const { settings, existing } = parseWholeDest(context, request)
+  context.namespace.editDest(existing ?? refuse(Errno.ENOENT), settings)
+}
+
+/** A real server with its settings, checked as both NEW and SET check it. */
+function parseWholeDest(
+  context: Context,
+  request: Attributes,
+): {
+  readonly service: VirtualService
+  readonly identity: DestIdentity
+  readonly settings: DestSettings
+  readonly existing: Dest | undefined
+} {
   const { namespace } = context
   const service = findService(namespace, request)
   const { identity, nest } = parseDest(context, service, request, true)
   checkFamilies(namespace, service, identity, nest)
   const settings = destSettings(nest)
   checkDestSettings(namespace, settings)
-  namespace.editDest(service.dest(identity) ?? refuse(Errno.ENOENT), settings)
+  return { service, identity, settings, existing: service.dest(identity) }
 }
 
 function deleteDest(context: Context, request: Attributes): undefined {

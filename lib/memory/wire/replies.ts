@@ -13,7 +13,7 @@ import { IPV4_BYTES } from '../machine/addresses.ts'
 import type { Counters } from '../machine/counters.ts'
 import type { Daemon } from '../machine/daemons.ts'
 import type { Dest, VirtualService } from '../machine/table.ts'
-import type { Timeouts } from '../machine/timeouts.ts'
+import type { ConnectionTimeouts } from '../machine/timeouts.ts'
 import type { Feature } from '../machine/versions.ts'
 
 /**
@@ -118,7 +118,7 @@ export class ReplyWriter {
     return this.#message(Command.NEW_DAEMON, true)
   }
 
-  config({ tcp, tcpFin, udp }: Timeouts): Uint8Array {
+  config({ tcp, tcpFin, udp }: ConnectionTimeouts): Uint8Array {
     this.#writer.u32(CommandAttribute.TIMEOUT_TCP, tcp)
     this.#writer.u32(CommandAttribute.TIMEOUT_TCP_FIN, tcpFin)
     this.#writer.u32(CommandAttribute.TIMEOUT_UDP, udp)
