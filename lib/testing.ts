@@ -1,5 +1,5 @@
-export type { KernelCommand } from './memory/command-names.ts'
-export type { Fault, Hook } from './memory/faults.ts'
+export type { KernelCommand } from './memory/wire/command-names.ts'
+export type { Fault, Hook } from './memory/wire/faults.ts'
 export { createMemoryKernel, MemoryKernel } from './memory/kernel.ts'
 export type { LogEntry } from './memory/wire/log.ts'
 export type { MemoryKernelOptions } from './memory/options.ts'

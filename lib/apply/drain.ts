@@ -147,7 +147,6 @@ async function drainWhileOpen(
       else if (last.waitsFor.length === 0 || (over && atTimeout === 'delete')) outcome = 'deleted'
       else if (over) outcome = 'kept'
       else return false
-      if (outcome !== 'overruled') signal.throwIfAborted()
       return true
     })
     if (outcome === 'deleted') await deleteRealServer(session, service, server, {})

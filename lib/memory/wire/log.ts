@@ -9,7 +9,7 @@ import {
 import { errnoName } from '../../model/errno.ts'
 import type { RealServerKey, ServiceKey } from '../../model/types.ts'
 import type { Request } from '../../transport/transport.ts'
-import { commandName, type KernelCommand } from '../command-names.ts'
+import { commandName, type KernelCommand } from './command-names.ts'
 import { addressOf, addressText } from '../machine/addresses.ts'
 import { Refusal } from '../machine/refusal.ts'
 import { Attributes, parseAttributes } from './attributes.ts'

@@ -1,5 +1,5 @@
-import { oneOf } from '../model/check.ts'
-import { Command } from '../model/constants.ts'
+import { oneOf } from '../../model/check.ts'
+import { Command } from '../../model/constants.ts'
 
 /**
  * The requests that reach the kernel, by the library's names. One method can need

@@ -1,7 +1,7 @@
-import { flag, known, object, show, whole } from '../model/check.ts'
-import { Errno } from '../model/errno.ts'
-import { errnoNumber } from '../model/errors.ts'
-import type { Failure } from '../transport/transport.ts'
+import { flag, known, object, show, whole } from '../../model/check.ts'
+import { Errno } from '../../model/errno.ts'
+import { errnoNumber } from '../../model/errors.ts'
+import type { Failure } from '../../transport/transport.ts'
 import { checkCommand, type KernelCommand } from './command-names.ts'
 
 /** A future failure: see {@link MemoryKernel.failNext}. */
