@@ -136,6 +136,18 @@ function isAllowed({ file, target, typeOnly }: Import): boolean {
   )
 }
 
+/** What a table allows although it is no row before that of the room. */
+function upward(table: Readonly<Record<string, Row>>): string[] {
+  const rows = Object.keys(table)
+  const before = (target: string, end: number): boolean =>
+    rows.slice(0, end).some((row) => target === row || target.startsWith(`${row}/`))
+  return rows.flatMap((row, index) => {
+    const { may, types } = table[row] as Row
+    const targets = [...may, ...types].filter((target) => !before(target, index))
+    return targets.map((target) => `${row} -> ${target}`)
+  })
+}
+
 /** Files that import one another in a circle, each circle as one line. */
 function circles(list: readonly Import[]): string[] {
   const targets = new Map<string, string[]>()
@@ -194,6 +206,19 @@ describe('lib', () => {
 
   test('imports run as the table says', () => {
     expect([...new Set(lines(imports.filter((one) => !isAllowed(one))))].sort()).toEqual([])
+  })
+
+  test('rooms import only what comes before them in the table', () => {
+    expect(upward(TABLE)).toEqual([])
+  })
+
+  test('a row that points at a later one would fail', () => {
+    expect(
+      upward(tableOf(page.replace('| `codec/` | `model/` |', '| `codec/` | `model/`, `state/` |'))),
+    ).toEqual(['lib/codec -> lib/state'])
+    expect(
+      upward(tableOf(page.replace('| `util/` | |', '| `util/` | `util/sleep.ts`, `ipvs.ts` |'))),
+    ).toEqual(['lib/util -> lib/util/sleep.ts', 'lib/util -> lib/ipvs.ts'])
   })
 
   test('no files import one another in a circle', () => {
