@@ -30,15 +30,6 @@ export const ENGINE_NAME_MAX_BYTES = 16
 export const PROTOCOLS: readonly string[] = ['tcp', 'udp', 'sctp']
 export const FAMILIES: readonly ['ipv4', 'ipv6'] = ['ipv4', 'ipv6']
 export const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
-export const SCHEDULER_FLAGS: readonly unknown[] = [
-  'flag-1',
-  'flag-2',
-  'flag-3',
-  'sh-fallback',
-  'sh-port',
-  'mh-fallback',
-  'mh-port',
-]
 export const TUNNEL_TYPES: readonly string[] = ['ipip', 'gue', 'gre']
 export const CHECKSUMS: readonly string[] = ['none', 'csum', 'remcsum']
 export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']

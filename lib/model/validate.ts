@@ -40,7 +40,6 @@ import {
   PREFIX_IPV6,
   PROTOCOL,
   type Range,
-  SCHEDULER_FLAGS,
   SPEC_LIMITS,
   STATE_LIMITS,
   TIMEOUT_SECONDS,
@@ -48,6 +47,7 @@ import {
   TUNNEL_TYPES,
   UNNAMED_FLAGS,
 } from './ranges.ts'
+import { FLAG_NAMES, flagFits, isFlagName } from './scheduler-flags.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -208,10 +208,10 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   return copy
 }
 
-/** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
+/** Scheduler flags by name must be those of the scheduler. */
 export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, scheduler: string): void {
   for (const flag of flags ?? []) {
-    if (typeof flag === 'number' || flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    if (flagFits(flag, scheduler)) continue
     throw about(
       'schedulerFlags',
       new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler ${show(scheduler)}`),
@@ -363,10 +363,10 @@ function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): 
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
     for (const flag of value as unknown[]) {
-      if (SCHEDULER_FLAGS.includes(flag)) continue
-      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+      if (isFlagName(flag)) continue
+      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(FLAG_NAMES)}`)
       if (typeof flag !== 'number' || !isUnnamedFlags(flag)) {
-        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}, or ${UNNAMED_FLAGS_RANGE}`)
+        throw wrong('schedulerFlags', flag, `one of ${list(FLAG_NAMES)}, or ${UNNAMED_FLAGS_RANGE}`)
       }
     }
   })
@@ -416,15 +416,11 @@ export function checkInterfaceName(name: string): void {
 
 /** Bits that have no name in <linux/ip_vs.h>: those above IP_VS_SVC_F_SCHED3. */
 function isUnnamedFlags(bits: number): boolean {
-  return (
-    Number.isInteger(bits) &&
-    bits >= UNNAMED_FLAGS[0] &&
-    bits <= UNNAMED_FLAGS[1] &&
-    bits % UNNAMED_FLAGS[0] === 0
-  )
+  const [least, most] = UNNAMED_FLAGS
+  return Number.isInteger(bits) && bits >= least && bits <= most && bits % least === 0
 }
 
-const UNNAMED_FLAGS_RANGE = 'a multiple of 64 from 64 to 4294967232 for flags without a name'
+const UNNAMED_FLAGS_RANGE = `a multiple of ${String(UNNAMED_FLAGS[0])} from ${UNNAMED_FLAGS.join(' to ')} for flags without a name`
 
 function checkPersistence(
   value: unknown,
