@@ -24,12 +24,12 @@ export async function makeSchema() {
 /**
  * What the schema is made of, out of lib/model: no Node of ours reads TypeScript.
  *
- * @returns {Promise<typeof import('../lib/model/ranges.ts') & typeof import('../lib/model/scheduler-flags.ts') & typeof import('../lib/model/validate.ts')>}
+ * @returns {Promise<typeof import('../lib/model/protocols.ts') & typeof import('../lib/model/ranges.ts') & typeof import('../lib/model/scheduler-flags.ts') & typeof import('../lib/model/validate.ts')>}
  */
 async function load() {
   const { outputFiles } = await build({
     stdin: {
-      contents: ['ranges', 'scheduler-flags', 'validate']
+      contents: ['protocols', 'ranges', 'scheduler-flags', 'validate']
         .map((name) => `export * from './lib/model/${name}.ts'`)
         .join(';'),
       resolveDir: root,
@@ -256,7 +256,7 @@ function schemaOf(model, { own, docs, literals, members }) {
         },
         else: {
           properties: properties('AddressServiceKey', model.ADDRESS_KEY_FIELDS, {
-            protocol: named(model.PROTOCOLS, model.PROTOCOL),
+            protocol: named(model.PROTOCOL_NAMES, model.PROTOCOL),
             address: ref('address'),
             port: integer(model.PORT),
           }),
@@ -302,7 +302,7 @@ function schemaOf(model, { own, docs, literals, members }) {
               }),
               required: ['type'],
               if: { properties: { type: choice(['gue', model.TUNNEL_TYPES.indexOf('gue')]) } },
-              then: has('port', { minimum: 1 }),
+              then: has('port', { minimum: model.GUE_PORT[0] }),
               additionalProperties: false,
             },
           }),

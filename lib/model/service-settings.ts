@@ -1,6 +1,6 @@
 import { familyOfService, formatIPv4, parseIPv4Number } from './address.ts'
 import { ServiceFlag } from './constants.ts'
-import { DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
+import { DEFAULT_NETMASK, DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
 import { UNNAMED_FLAGS } from './ranges.ts'
 import { flagBits, flagsOf, SCHEDULER_BITS } from './scheduler-flags.ts'
 import { NO_STATISTICS, type Statistics } from './statistics.ts'
@@ -41,9 +41,11 @@ const SETTABLE_FLAGS = ServiceFlag.PERSISTENT | ServiceFlag.ONEPACKET | SCHEDULE
 /** All flags that can be set, for a service that must become what a state says. Every kernel keeps those without a name. */
 export const ALL_FLAGS: number = (SETTABLE_FLAGS | UNNAMED_FLAGS[1]) >>> 0
 
-const IPV4_HOST_MASK = 0xffffffff
-
-const IPV6_HOST_PREFIX = 128
+/** The default netmask as the kernel has it. */
+const HOST_MASKS: Readonly<Record<Family, number>> = {
+  ipv4: kernelNetmask(DEFAULT_NETMASK.ipv4, 'ipv4'),
+  ipv6: kernelNetmask(DEFAULT_NETMASK.ipv6, 'ipv6'),
+}
 
 /** The settings of a new service for the kernel, with ipvsadm's defaults for absent fields. */
 export function kernelServiceOf(
@@ -57,7 +59,7 @@ export function kernelServiceOf(
       flags: 0,
       flagsMask: 0,
       timeoutSeconds: 0,
-      netmask: hostMask(family),
+      netmask: HOST_MASKS[family],
       persistenceEngine: '',
     },
     settings,
@@ -94,7 +96,7 @@ export function mergeService(
     if (changes.persistence === null) {
       flags &= ~ServiceFlag.PERSISTENT
       timeoutSeconds = 0
-      netmask = hostMask(family)
+      netmask = HOST_MASKS[family]
     } else {
       const persistent = (flags & ServiceFlag.PERSISTENT) !== 0
       flags |= ServiceFlag.PERSISTENT
@@ -104,7 +106,7 @@ export function mergeService(
         changes.persistence.netmask === undefined
           ? persistent
             ? netmask
-            : hostMask(family)
+            : HOST_MASKS[family]
           : kernelNetmask(changes.persistence.netmask, family)
     }
   }
@@ -151,10 +153,6 @@ function persistenceOf(kernel: KernelService, family: Family): Persistence {
     timeoutSeconds: kernel.timeoutSeconds,
     netmask: family === 'ipv6' ? kernel.netmask : formatIPv4(kernel.netmask),
   }
-}
-
-function hostMask(family: Family): number {
-  return family === 'ipv6' ? IPV6_HOST_PREFIX : IPV4_HOST_MASK
 }
 
 function kernelNetmask(netmask: string | number, family: Family): number {
