@@ -16,7 +16,7 @@ import {
   markWords,
   namedFlags,
   NO_OPTION,
-  PROTOCOL_OPTIONS,
+  protocolOption,
   serverLine,
   serviceLine,
 } from '../../ipvsadm/lines.ts'
@@ -304,7 +304,7 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], names?: Name
     const name =
       key.protocol === 'fwmark'
         ? markWords(key.fwmark, service.family)
-        : `${PROTOCOL_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
+        : `${protocolOption(key.protocol) ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
     lines.push(printable(serviceLine(name, service)))
     for (const { address, port, method, weight, tunnel } of realServers) {
       const server = { method, weight, ...(tunnel !== undefined && { tunnel }) }
