@@ -1,5 +1,6 @@
 import { DEFAULT_METHOD, DEFAULT_NETMASK, DEFAULT_SCHEDULER, DEFAULT_WEIGHT } from '../model/defaults.ts'
 import { protocolName } from '../model/protocols.ts'
+import { hasOwnNames } from '../model/scheduler-flags.ts'
 import { IPIP } from '../model/server-settings.ts'
 import type {
   ForwardingMethod,
@@ -59,6 +60,12 @@ export function serviceLine(name: string, service: ServiceSettings): string {
 /** The flags that -b has names for: ipvsadm looks at no other bits. */
 export function namedFlags(flags: readonly SchedulerFlag[]): readonly SchedulerFlag[] {
   return flags.filter((flag) => typeof flag !== 'number')
+}
+
+/** The flags as ipvsadm lists them: it does not know the third of a scheduler with names of its own. */
+export function listedFlags(flags: readonly SchedulerFlag[], scheduler: string): readonly SchedulerFlag[] {
+  const named = namedFlags(flags)
+  return hasOwnNames(scheduler) ? named.filter((flag) => flag !== 'flag-3') : named
 }
 
 /** Whether each client counts by itself, which is the default. */

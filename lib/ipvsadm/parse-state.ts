@@ -318,7 +318,8 @@ class LineReader implements ParsedLines {
       }
       // ipvsadm prints marks from 2^31 on as negative numbers, and then does not take them back.
       const mark = wholeOf(option, [-INT[1] - 1, FWMARK[1]])
-      if (mark === 0) throw new LineError(option.valueColumn, 'a firewall mark is 1 to 4294967295, got 0')
+      if (mark === 0)
+        throw new LineError(option.valueColumn, `a firewall mark is ${FWMARK.join(' to ')}, got 0`)
       return { protocol, fwmark: mark >>> 0, family: ipv6 === undefined ? 'ipv4' : 'ipv6' }
     }
     if (ipv6 !== undefined) {

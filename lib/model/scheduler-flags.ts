@@ -39,6 +39,11 @@ export function flagFits(flag: SchedulerFlag, scheduler: string): boolean {
   return only === undefined || only === scheduler
 }
 
+/** Whether a scheduler has names of its own. */
+export function hasOwnNames(scheduler: string): boolean {
+  return FLAG_NAMES.some((name) => SCHEDULER_FLAGS[name].scheduler === scheduler)
+}
+
 /** IP_VS_SVC_F_* of these flags. */
 export function flagBits(flags: readonly SchedulerFlag[]): number {
   return flags.reduce<number>(

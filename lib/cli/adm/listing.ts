@@ -13,6 +13,7 @@ import {
 } from '../../index.ts'
 import {
   isHostMask,
+  listedFlags,
   markWords,
   namedFlags,
   NO_OPTION,
@@ -112,20 +113,15 @@ function serviceName({ key, family }: Service<Counter>, write: EndpointWriter): 
 }
 
 function attributes(service: Service<Counter>): string {
-  const { schedulerFlags, persistence, persistenceEngine, onePacket } = service
-  let text = namedFlags(schedulerFlags).length === 0 ? '' : ` (${ownFlags(service).join(',')})`
+  const { scheduler, schedulerFlags, persistence, persistenceEngine, onePacket } = service
+  const flags = listedFlags(schedulerFlags, scheduler).join(',')
+  let text = namedFlags(schedulerFlags).length === 0 ? '' : ` (${flags})`
   if (persistence !== undefined) {
     text += ` persistent ${String(persistence.timeoutSeconds)}`
     if (!isHostMask(persistence.netmask)) text += ` mask ${String(persistence.netmask)}`
     if (persistenceEngine !== undefined) text += ` pe ${persistenceEngine}`
   }
   return onePacket ? `${text} ops` : text
-}
-
-/** Flags as ipvsadm lists them: it does not know the third of sh and mh. */
-function ownFlags({ scheduler, schedulerFlags }: Service<Counter>): readonly string[] {
-  const named = namedFlags(schedulerFlags).map(String)
-  return scheduler === 'sh' || scheduler === 'mh' ? named.filter((flag) => flag !== 'flag-3') : named
 }
 
 function serverRow(
