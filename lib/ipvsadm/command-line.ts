@@ -155,7 +155,7 @@ class Line {
     if (command === 'help' || command === 'version') return { command }
     this.#readOptions()
     const others = this.#options.others.map((index) => this.#words[index] as string)
-    const timeouts = command === 'set' ? readTimeouts(others.splice(0, 3)) : {}
+    const timeouts = command === 'set' ? readTimeouts(others.splice(0, TIMEOUT_ORDER.length)) : {}
     const [left] = others
     if (left !== undefined) throw new Refusal(`unexpected argument ${left}`)
     const flags = readFlags(this.#flagNames, this.#scheduler, refuseFlag)
@@ -250,7 +250,7 @@ class Line {
   }
 
   #readOption(option: OptionDefinition, given: string | undefined): void {
-    // Some options are the value themselves.
+    // Some options say a value themselves.
     const { protocol = this.#protocol, method = this.#method, checksum = this.#checksum } = option
     this.#protocol = protocol
     this.#method = method

@@ -76,7 +76,7 @@ function shownAt(text = '', at: number): string {
   return equals < 0 ? text : text.slice(0, equals)
 }
 
-/** What an option says by itself, as messages call it: of those that say the same kind of thing a line has one. */
+/** The kind of value that an option itself says, as messages call it: a line has one option of each kind. */
 function kindOf({ protocol, method, checksum }: OptionDefinition): string | undefined {
   if (protocol !== undefined) return 'service'
   if (method !== undefined) return 'method'

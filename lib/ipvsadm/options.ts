@@ -92,7 +92,7 @@ interface Row {
   readonly key?: Key
   /** Its value is a whole number in RANGES (--set has three of them), or a name that MAX_BYTES limits. */
   readonly type?: 'number' | 'name'
-  /** What an option says by itself. */
+  /** The value that the option itself says. */
   readonly protocol?: ServiceProtocol
   readonly method?: ForwardingMethod
   readonly checksum?: NonNullable<Tunnel['checksum']>
@@ -251,6 +251,7 @@ interface Rules {
 }
 
 const SERVICE: readonly Key[] = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags']
+
 /** Of these a tunnel has one. */
 export const CHECKSUMS: readonly Key[] = OPTIONS.flatMap(({ checksum, key = [] }) =>
   checksum === undefined ? [] : key,
@@ -274,6 +275,7 @@ export const DAEMON_OPTIONS = {
   'mcast-port': 'multicastPort',
   'mcast-ttl': 'multicastTtl',
 } as const
+
 const LIST: readonly Key[] = [
   'numeric',
   'stats',

@@ -27,7 +27,7 @@ import {
 } from './given.ts'
 import { LineError } from './line-error.ts'
 import { DAEMON_OPTIONS, DEFAULT_INTERFACE, isDaemonState, PERSISTENT_SECONDS, RANGES } from './options.ts'
-import { serverPort, timeoutsToSet } from './rules.ts'
+import { serverPort, TIMEOUT_ORDER, timeoutsToSet } from './rules.ts'
 import { splitQuotedWords, type Word } from './words.ts'
 
 /**
@@ -271,9 +271,10 @@ class LineReader implements ParsedLines {
   }
 
   #setTimeouts(given: Given, words: readonly Word[]): void {
-    if (words.length !== 3) {
+    const wanted = TIMEOUT_ORDER.length
+    if (words.length !== wanted) {
       throw new LineError(
-        (words[3] ?? given.command).column,
+        (words[wanted] ?? given.command).column,
         `--set takes three timeouts in seconds, tcp, tcpfin and udp, got ${String(words.length)}`,
       )
     }
