@@ -2,6 +2,7 @@ import { canonicalAddress, canonicalServiceKey, portOfService } from '../model/a
 import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName } from '../model/keys.ts'
 import { printable } from '../model/printable.ts'
+import type { Range } from '../model/ranges.ts'
 import { completeServer, IPIP } from '../model/server-settings.ts'
 import { completeService } from '../model/service-settings.ts'
 import type {
@@ -180,8 +181,14 @@ class StateWriter {
     }
     const tunnel = this.#tunnel(complete.tunnel, method, [...path, 'tunnel'])
     const { weight } = complete
-    const upperThreshold = this.#threshold('-x', complete.upperThreshold, [...path, 'upperThreshold'])
-    const lowerThreshold = this.#threshold('-y', complete.lowerThreshold, [...path, 'lowerThreshold'])
+    const upperThreshold = this.#atMost(RANGES['u-threshold'], complete.upperThreshold, '-x', [
+      ...path,
+      'upperThreshold',
+    ])
+    const lowerThreshold = this.#atMost(RANGES['l-threshold'], complete.lowerThreshold, '-y', [
+      ...path,
+      'lowerThreshold',
+    ])
     this.#add(
       serverLine(name, endpoint, {
         method,
@@ -193,29 +200,22 @@ class StateWriter {
     )
   }
 
-  #threshold(option: '-x' | '-y', threshold = 0, path: StatePath): number {
-    const [, most] = RANGES[option === '-x' ? 'u-threshold' : 'l-threshold']
-    if (threshold <= most) return threshold
+  /** A number, or the largest that an option takes. */
+  #atMost([, most]: Range, number = 0, option: string, path: StatePath, unit = ''): number {
+    if (number <= most) return number
     this.loseAt(
       path,
-      `${option} takes up to ${String(most)}, not ${String(threshold)}: ${String(most)} is written`,
+      `${option} takes up to ${String(most)}${unit}, not ${String(number)}: ${String(most)} is written`,
     )
     return most
   }
 
   timeouts(timeouts: State['timeouts']): void {
     if (timeouts === undefined) return
-    const [, most] = RANGES.set
-    const words = TIMEOUT_ORDER.map((name) => {
+    const words = TIMEOUT_ORDER.map((name) =>
       // 0 keeps the present value.
-      const seconds = timeouts[name] ?? 0
-      if (seconds <= most) return String(seconds)
-      this.loseAt(
-        ['timeouts', name],
-        `--set takes up to ${String(most)} seconds, not ${String(seconds)}: ${String(most)} is written`,
-      )
-      return String(most)
-    })
+      String(this.#atMost(RANGES.set, timeouts[name], '--set', ['timeouts', name], ' seconds')),
+    )
     this.#add(`--set ${words.join(' ')}`)
   }
 

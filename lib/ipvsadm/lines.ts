@@ -10,7 +10,7 @@ import type {
   ServiceSettings,
   Tunnel,
 } from '../model/types.ts'
-import { isTunnelType, type OptionDefinition, optionFor, tunnelTakes } from './options.ts'
+import { isTunnelType, optionFor, tunnelTakes } from './options.ts'
 
 /**
  * The lines that add a virtual service and a real server, as `ipvsadm -S`
@@ -21,14 +21,16 @@ import { isTunnelType, type OptionDefinition, optionFor, tunnelTakes } from './o
 /** A string that is not there, as the C library writes it. `ipvsadm -R` refuses it. */
 export const NO_OPTION = '(null)'
 
-/** An option as `ipvsadm -S` writes it. */
-function wordOf(option: OptionDefinition | undefined): string | undefined {
-  return option?.letter === undefined ? option && `--${option.long}` : `-${option.letter}`
+/** The option that says this, as `ipvsadm -S` writes it: its letter if it has one. */
+function wordFor(...meaning: Parameters<typeof optionFor>): string | undefined {
+  const option = optionFor(...meaning)
+  if (option === undefined) return undefined
+  return option.letter === undefined ? `--${option.long}` : `-${option.letter}`
 }
 
 /** The option that names a virtual service of a protocol. */
 export function protocolOption(protocol: Protocol): string | undefined {
-  return wordOf(optionFor('protocol', protocolName(protocol)))
+  return wordFor('protocol', protocolName(protocol))
 }
 
 /** The options that name a firewall mark. */
@@ -75,7 +77,7 @@ export function isHostMask(netmask: string | number | undefined): boolean {
 
 /** The option for a forwarding method. ipvsadm writes a server on this host as a direct one. */
 export function methodOption(method: ForwardingMethod): string {
-  return wordOf(optionFor('method', method === 'local' ? 'direct' : method)) ?? NO_OPTION
+  return wordFor('method', method === 'local' ? 'direct' : method) ?? NO_OPTION
 }
 
 /** The -a line of a real server; `ipvsadm -S` itself leaves thresholds out. */
@@ -98,6 +100,6 @@ function tunnelWords({ type, port = 0, checksum = 'none' }: Tunnel): string {
   if (!isTunnelType(type)) return ''
   let words = ` --tun-type ${type}`
   if (tunnelTakes(type, 'tun-port')) words += ` --tun-port ${String(port)}`
-  if (tunnelTakes(type, 'tun-nocsum')) words += ` ${wordOf(optionFor('checksum', checksum)) ?? NO_OPTION}`
+  if (tunnelTakes(type, 'tun-nocsum')) words += ` ${wordFor('checksum', checksum) ?? NO_OPTION}`
   return words
 }
