@@ -402,14 +402,15 @@ class Line {
 
   #serverSpec(): RealServerSpec & Required<RealServerKey> {
     const { address, port } = this.#server as Required<Endpoint>
+    const key = this.#key()
     const method = this.#method
-    if (!reachesFamily(method, { address }, this.#key())) {
+    if (!reachesFamily(method, { address }, key)) {
       throw new Refusal('Different address family is allowed only for tunneling servers')
     }
     const tunnel = this.#readTunnel()
     const spec = {
       address,
-      port: serverPort(this.#key(), method, port),
+      port: serverPort(key, method, port),
       method,
       weight: this.#weight,
       upperThreshold: this.#upper,
