@@ -24,12 +24,14 @@ export async function makeSchema() {
 /**
  * What the schema is made of, out of lib/model: no Node of ours reads TypeScript.
  *
- * @returns {Promise<typeof import('../lib/model/ranges.ts') & typeof import('../lib/model/validate.ts')>}
+ * @returns {Promise<typeof import('../lib/model/protocols.ts') & typeof import('../lib/model/ranges.ts') & typeof import('../lib/model/scheduler-flags.ts') & typeof import('../lib/model/validate.ts')>}
  */
 async function load() {
   const { outputFiles } = await build({
     stdin: {
-      contents: "export * from './lib/model/ranges.ts'; export * from './lib/model/validate.ts'",
+      contents: ['protocols', 'ranges', 'scheduler-flags', 'validate']
+        .map((name) => `export * from './lib/model/${name}.ts'`)
+        .join(';'),
       resolveDir: root,
     },
     bundle: true,
@@ -159,9 +161,12 @@ function schemaOf(model, { own, docs, literals, members }) {
       persistence: { properties: { netmask } },
     },
   })
-  const withFlags = (/** @type {string} */ of) => ({
-    properties: { schedulerFlags: { items: { pattern: `^(?:${of})-` } } },
-  })
+  /** Names of flags that fit a scheduler; without one, those that fit every scheduler. */
+  const withFlags = (scheduler = '') => {
+    const names = model.FLAG_NAMES.filter((name) => model.flagFits(name, scheduler))
+    return { properties: { schedulerFlags: { items: { pattern: `^(?:${names.join('|')})$` } } } }
+  }
+  const schedulers = Object.values(model.SCHEDULER_FLAGS).flatMap(({ scheduler = [] }) => scheduler)
   const half = (/** @type {string} */ state) => ({ contains: { properties: { state: { const: state } } } })
 
   return {
@@ -214,7 +219,7 @@ function schemaOf(model, { own, docs, literals, members }) {
               type: 'array',
               items: {
                 anyOf: [
-                  choice(model.SCHEDULER_FLAGS),
+                  choice(model.FLAG_NAMES),
                   { ...integer(model.UNNAMED_FLAGS), multipleOf: model.UNNAMED_FLAGS[0] },
                 ],
               },
@@ -251,7 +256,7 @@ function schemaOf(model, { own, docs, literals, members }) {
         },
         else: {
           properties: properties('AddressServiceKey', model.ADDRESS_KEY_FIELDS, {
-            protocol: named(model.PROTOCOLS, model.PROTOCOL),
+            protocol: named(model.PROTOCOL_NAMES, model.PROTOCOL),
             address: ref('address'),
             port: integer(model.PORT),
           }),
@@ -265,15 +270,14 @@ function schemaOf(model, { own, docs, literals, members }) {
             then: ofFamily('ipv6', integer(model.PREFIX_IPV6)),
             else: ofFamily('ipv4', { anyOf: [ref('ipv4'), integer(model.PREFIX_IPV4)] }),
           },
-          {
-            if: has('scheduler', { const: 'sh' }),
-            then: withFlags('flag|sh'),
-            else: {
-              if: has('scheduler', { const: 'mh' }),
-              then: withFlags('flag|mh'),
-              else: withFlags('flag'),
-            },
-          },
+          [...new Set(schedulers)].reduceRight(
+            (/** @type {Schema} */ others, scheduler) => ({
+              if: has('scheduler', { const: scheduler }),
+              then: withFlags(scheduler),
+              else: others,
+            }),
+            withFlags(),
+          ),
         ],
         unevaluatedProperties: false,
       },
@@ -298,7 +302,7 @@ function schemaOf(model, { own, docs, literals, members }) {
               }),
               required: ['type'],
               if: { properties: { type: choice(['gue', model.TUNNEL_TYPES.indexOf('gue')]) } },
-              then: has('port', { minimum: 1 }),
+              then: has('port', { minimum: model.GUE_PORT[0] }),
               additionalProperties: false,
             },
           }),

@@ -1,7 +1,8 @@
 import { familyOfService } from '../model/address.ts'
-import { CommandAttribute, IpProtocol, ServiceAttribute } from '../model/constants.ts'
+import { CommandAttribute, ServiceAttribute } from '../model/constants.ts'
+import { protocolName, protocolNumber } from '../model/protocols.ts'
 import { type DecodedService, type KernelService, serviceState } from '../model/service-settings.ts'
-import type { Counter, Protocol, ServiceKey } from '../model/types.ts'
+import type { Counter, ServiceKey } from '../model/types.ts'
 import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { type CounterKind, decodeStatistics } from './stats.ts'
@@ -116,22 +117,4 @@ export function decodeService<N extends Counter>(
   const kernel = { scheduler, flags, flagsMask: 0, timeoutSeconds, netmask, persistenceEngine }
   const read = decodeStatistics(reader.seek(statsAt, statsEnd), wide, kind)
   return { state: serviceState(key, family, kernel, read), kernel }
-}
-
-function protocolNumber(protocol: Protocol): number {
-  if (typeof protocol === 'number') return protocol
-  return protocol === 'tcp' ? IpProtocol.TCP : protocol === 'udp' ? IpProtocol.UDP : IpProtocol.SCTP
-}
-
-function protocolName(protocol: number): Protocol {
-  switch (protocol) {
-    case IpProtocol.TCP:
-      return 'tcp'
-    case IpProtocol.UDP:
-      return 'udp'
-    case IpProtocol.SCTP:
-      return 'sctp'
-    default:
-      return protocol
-  }
 }

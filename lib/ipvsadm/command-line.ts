@@ -1,31 +1,41 @@
-import { canonicalAddress, formatIPv4, isIPv4, isIPv6, isMulticast } from '../model/address.ts'
-import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
+import { canonicalAddress, familyOfAddress, formatIPv4, isIPv4, isMulticast } from '../model/address.ts'
+import { DEFAULT_METHOD, DEFAULT_NETMASK, DEFAULT_SCHEDULER, DEFAULT_WEIGHT } from '../model/defaults.ts'
+import { PORT, PREFIX_IPV6 } from '../model/ranges.ts'
+import type { FlagName } from '../model/scheduler-flags.ts'
 import type {
   Family,
+  ForwardingMethod,
   RealServerKey,
   RealServerSpec,
   ServiceKey,
   ServiceSettings,
   SyncDaemonSpec,
   SyncDaemonState,
+  Timeouts,
   Tunnel,
 } from '../model/types.ts'
-import { isModuleName } from '../model/validate.ts'
-import { readLooseInteger, readLooseIPv4, readNumber } from './numbers.ts'
+import { isModuleName, needsPersistence, reachesFamily } from '../model/validate.ts'
+import { readLooseInteger, readLooseIPv4, readNumber, splitAtColon, splitEndpoint } from './numbers.ts'
 import {
   type CommandName,
-  type FlagBit,
+  DAEMON_OPTIONS,
+  DEFAULT_INTERFACE,
+  MAX_BYTES,
+  isDaemonState,
   isTunnelType,
   type Key,
-  MAX_SECONDS,
+  type NameOption,
+  type NumberOption,
   type OptionDefinition,
   PERSISTENT_SECONDS,
-  SCHEDULER_FLAGS,
+  RANGES,
+  type ServiceProtocol,
   TUNNEL_OPTIONS,
   type TunnelType,
   wrongOption,
   wrongTunnelOption,
 } from './options.ts'
+import { portNamesOf, readFlags, serverPort, takesOnePacket, TIMEOUT_ORDER, timeoutsToSet } from './rules.ts'
 import { type GivenOption, OptionError, OptionReader } from './words.ts'
 
 /*
@@ -48,7 +58,7 @@ export type Action =
     }
   | { readonly command: 'delete-server'; readonly key: ServiceKey; readonly server: Required<RealServerKey> }
   | { readonly command: 'zero'; readonly key?: ServiceKey }
-  | { readonly command: 'set'; readonly seconds: readonly [tcp: number, tcpFin: number, udp: number] }
+  | { readonly command: 'set'; readonly timeouts: Partial<Timeouts> }
   | { readonly command: 'start-daemon'; readonly daemon: SyncDaemonSpec }
   | { readonly command: 'stop-daemon'; readonly state: SyncDaemonState }
   | { readonly command: 'list'; readonly key?: ServiceKey; readonly options: ReadonlySet<Key> }
@@ -96,7 +106,7 @@ export function readLine(words: readonly string[], options: LineOptions): Action
   return new Line(words, options).read()
 }
 
-type Endpoint = { readonly family: Family; readonly address: string; readonly port?: number }
+type Endpoint = { readonly address: string; readonly port?: number }
 
 class Line {
   readonly #words: readonly string[]
@@ -107,28 +117,28 @@ class Line {
 
   readonly #given = new Set<Key>()
   #family: Family = 'ipv4'
-  /** For names of ports. Undefined before the service is named; a firewall mark counts as TCP. */
-  #protocol: 'tcp' | 'udp' | 'sctp' | undefined
+  #protocol: ServiceProtocol | undefined
   #fwmark = 0
   #address = '0.0.0.0'
   #port = 0
 
-  #scheduler = ''
-  #flagNames: string | undefined
+  #scheduler: string = DEFAULT_SCHEDULER
+  #flagNames = ''
   #persistence: number | undefined
-  #netmask: string | number = '255.255.255.255'
+  #netmask: string | number = DEFAULT_NETMASK.ipv4
   #engine = ''
 
   #server: Required<Endpoint> | undefined
-  #method: 'direct' | 'tunnel' | 'masquerade' = 'direct'
-  #weight = 1
+  #method: ForwardingMethod = DEFAULT_METHOD
+  #weight = DEFAULT_WEIGHT
   #upper = 0
   #lower = 0
   #tunnel: TunnelType = 'ipip'
   #tunnelPort = 0
+  #checksum: NonNullable<Tunnel['checksum']> = 'none'
 
   readonly #daemon: { -readonly [Field in keyof Omit<SyncDaemonSpec, 'state'>]: SyncDaemonSpec[Field] } = {
-    multicastInterface: '',
+    multicastInterface: DEFAULT_INTERFACE,
   }
   #state: SyncDaemonState = 'master'
 
@@ -145,10 +155,10 @@ class Line {
     if (command === 'help' || command === 'version') return { command }
     this.#readOptions()
     const others = this.#options.others.map((index) => this.#words[index] as string)
-    const seconds = command === 'set' ? readTimeouts(others.splice(0, 3)) : undefined
+    const timeouts = command === 'set' ? readTimeouts(others.splice(0, TIMEOUT_ORDER.length)) : {}
     const [left] = others
     if (left !== undefined) throw new Refusal(`unexpected argument ${left}`)
-    const flags = this.#readFlags()
+    const flags = readFlags(this.#flagNames, this.#scheduler, refuseFlag)
     const wrong = wrongOption(command, this.#given)
     if (wrong !== undefined) throw new Refusal(wrong)
 
@@ -176,12 +186,9 @@ class Line {
       case 'save':
         return { command, options: this.#given }
       case 'set':
-        return { command, seconds: seconds ?? [0, 0, 0] }
+        return { command, timeouts }
       case 'start-daemon':
-        return {
-          command,
-          daemon: { ...this.#daemon, state: this.#state, multicastInterface: this.#interface() },
-        }
+        return { command, daemon: { ...this.#daemon, state: this.#state } }
       case 'stop-daemon':
         return { command, state: this.#state }
       case 'flush':
@@ -204,14 +211,15 @@ class Line {
     const command = given?.option.command
     if (command === undefined) throw this.#usage()
     if (command === 'start-daemon' || command === 'stop-daemon') {
-      if (given?.value !== 'master' && given?.value !== 'backup') {
+      const state = given?.value
+      if (!isDaemonState(state)) {
         throw new Refusal(
           command === 'start-daemon'
             ? 'illegal start-daemon parameter specified'
             : 'illegal start_daemon specified',
         )
       }
-      this.#state = given.value
+      this.#state = state
     }
     return command
   }
@@ -242,39 +250,41 @@ class Line {
   }
 
   #readOption(option: OptionDefinition, given: string | undefined): void {
+    // Some options say a value themselves.
+    const { protocol = this.#protocol, method = this.#method, checksum = this.#checksum } = option
+    this.#protocol = protocol
+    this.#method = method
+    this.#checksum = checksum
     const value = given ?? ''
     switch (option.long) {
       case 'tcp-service':
       case 'udp-service':
       case 'sctp-service': {
-        this.#protocol =
-          option.long === 'tcp-service' ? 'tcp' : option.long === 'udp-service' ? 'udp' : 'sctp'
         const endpoint = this.#endpoint(value)
         if (endpoint === undefined) throw new Refusal('illegal virtual server address[:port] specified')
-        this.#family = endpoint.family
+        const family = familyOfAddress(endpoint.address)
+        this.#family = family
         this.#address = endpoint.address
         this.#port = endpoint.port ?? 0
-        if (endpoint.family === 'ipv6') this.#netmask = 128
+        if (family === 'ipv6') this.#netmask = DEFAULT_NETMASK.ipv6
         return
       }
       case 'fwmark-service':
-        // The ports of its servers may have names, as if it was TCP.
-        this.#protocol = 'tcp'
-        this.#fwmark = numberOf(option, value, `invalid fwmark value \`${value}' specified`)
+        this.#fwmark = numberOf(option.long, value, `invalid fwmark value \`${value}' specified`)
         return
       case 'ipv6':
-        if (this.#fwmark === 0) throw new Refusal('-6 used before -f\n')
+        if (this.#protocol !== 'fwmark') throw new Refusal('-6 used before -f\n')
         this.#family = 'ipv6'
-        this.#netmask = 128
+        this.#netmask = DEFAULT_NETMASK.ipv6
         return
       case 'scheduler':
-        this.#scheduler = cut(value, 15)
+        if (value !== '') this.#scheduler = nameOf(option.long, value)
         return
       case 'persistent':
         this.#persistence =
           given === undefined
             ? PERSISTENT_SECONDS
-            : numberOf(option, value, `invalid timeout value \`${value}' specified`)
+            : numberOf(option.long, value, `invalid timeout value \`${value}' specified`)
         return
       case 'netmask':
         this.#netmask = this.#readNetmask(value)
@@ -285,54 +295,43 @@ class Line {
         this.#server = { ...endpoint, port: endpoint.port ?? this.#port }
         return
       }
-      case 'gatewaying':
-        this.#method = 'direct'
-        return
-      case 'ipip':
-        this.#method = 'tunnel'
-        return
-      case 'masquerading':
-        this.#method = 'masquerade'
-        return
       case 'weight':
-        this.#weight = numberOf(option, value, 'illegal weight specified')
+        this.#weight = numberOf(option.long, value, 'illegal weight specified')
         return
       case 'u-threshold':
-        this.#upper = numberOf(option, value, 'illegal u_threshold specified')
+        this.#upper = numberOf(option.long, value, 'illegal u_threshold specified')
         return
       case 'l-threshold':
-        this.#lower = numberOf(option, value, 'illegal l_threshold specified')
+        this.#lower = numberOf(option.long, value, 'illegal l_threshold specified')
         return
       case 'pe':
-        this.#engine = cut(value, 16)
+        this.#engine = nameOf(option.long, value)
         return
       case 'sched-flags':
-        this.#flagNames = cut(value, 127)
+        this.#flagNames = nameOf(option.long, value)
         return
       case 'tun-type':
         if (!isTunnelType(value)) throw new Refusal('illegal tunnel type specified')
         this.#tunnel = value
         return
       case 'tun-port':
-        this.#tunnelPort = numberOf(option, value, 'illegal tunnel port specified')
+        this.#tunnelPort = numberOf(option.long, value, 'illegal tunnel port specified')
         return
       case 'mcast-interface':
-        this.#daemon.multicastInterface = cut(value, 15)
-        return
-      case 'syncid':
-        this.#daemon.syncId = numberOf(option, value, 'illegal syncid specified')
+        if (value !== '') this.#daemon.multicastInterface = nameOf(option.long, value)
         return
       case 'mcast-group':
         this.#daemon.multicastGroup = readGroup(value)
         return
-      case 'mcast-port':
-        this.#daemon.multicastPort = numberOf(option, value, 'illegal mcast-port specified')
-        return
-      case 'mcast-ttl':
-        this.#daemon.multicastTtl = numberOf(option, value, 'illegal mcast-ttl specified')
-        return
+      case 'syncid':
       case 'sync-maxlen':
-        this.#daemon.maxLengthBytes = numberOf(option, value, 'illegal sync-maxlen specified')
+      case 'mcast-port':
+      case 'mcast-ttl':
+        this.#daemon[DAEMON_OPTIONS[option.long]] = numberOf(
+          option.long,
+          value,
+          `illegal ${option.long} specified`,
+        )
         return
       default:
       // The other options have no value.
@@ -342,28 +341,16 @@ class Line {
   /** Reads ADDRESS[:PORT], [ADDRESS]:PORT or HOST[:PORT]. */
   #endpoint(text: string): Endpoint | undefined {
     if (/^\d*$/.test(text)) return undefined
-    let host = text
-    let port: string | undefined
-    if (text.startsWith('[')) {
-      const end = text.indexOf(']')
-      if (end < 0 || text[end + 1] !== ':') return undefined
-      host = text.slice(1, end)
-      port = text.slice(end + 2)
-    }
-    let family: Family = 'ipv6'
-    let address: string | undefined = host
-    // The first test is quick, and tells almost every IPv4 address.
-    if (host.indexOf(':') === host.lastIndexOf(':') || !isIPv6(host)) {
-      // A port outside of brackets is no longer looked at: [10.0.0.1]:80 has none.
-      family = 'ipv4'
-      const colon = host.lastIndexOf(':')
-      port = colon < 0 ? undefined : host.slice(colon + 1)
-      address = this.#ipv4(colon < 0 ? host : host.slice(0, colon))
-      if (address === undefined) return undefined
-    }
-    if (port === undefined) return { family, address }
+    const parts = splitEndpoint(text)
+    if (parts === undefined) return undefined
+    const { ipv6, brackets } = parts
+    // If brackets hold something else, ipvsadm looks for a port in there: [10.0.0.1]:80 has none.
+    const { host, port } = brackets && !ipv6 ? splitAtColon(parts.host) : parts
+    const address = ipv6 ? host : this.#ipv4(host)
+    if (address === undefined) return undefined
+    if (port === undefined) return { address }
     const number = this.#portNumber(port)
-    return number === undefined ? undefined : { family, address, port: number }
+    return number === undefined ? undefined : { address, port: number }
   }
 
   #ipv4(host: string): string | undefined {
@@ -375,9 +362,9 @@ class Line {
   }
 
   #portNumber(text: string): number | undefined {
-    const number = readNumber(text, 0, 65535)
+    const number = readNumber(text, PORT)
     if (number !== undefined || this.#protocol === undefined) return number
-    return this.#names.portOf(text, this.#protocol)
+    return this.#names.portOf(text, portNamesOf(this.#protocol))
   }
 
   /** A mask or a prefix length, by the family of the service before it. */
@@ -388,41 +375,24 @@ class Line {
       return mask
     }
     const length = readLooseInteger(value)
-    if (!(length >= 1 && length <= 128)) throw new Refusal('illegal ipv6 netmask specified')
+    if (length < PREFIX_IPV6[0] || length > PREFIX_IPV6[1])
+      throw new Refusal('illegal ipv6 netmask specified')
     return length
   }
 
-  /** The bits of -b, by the names that every scheduler has for them. */
-  #readFlags(): FlagBit[] {
-    const scheduler = this.#schedulerName()
-    const flags = (this.#flagNames ?? '').split(',').filter((name) => name !== '')
-    return flags.map((name) => {
-      const flag = SCHEDULER_FLAGS.get(name)
-      if (flag === undefined) throw new Refusal(`invalid scheduler flag \`${name}'`)
-      if (flag.scheduler !== undefined && flag.scheduler !== scheduler) {
-        throw new Refusal(`incompatible scheduler flag \`${name}'`)
-      }
-      return flag.bit
-    })
-  }
-
-  #schedulerName(): string {
-    return this.#scheduler === '' ? DEFAULT_SCHEDULER : this.#scheduler
-  }
-
-  #service(flags: readonly FlagBit[]): ServiceSettings {
-    if (this.#fwmark === 0) {
-      if (this.#port === 0 && this.#persistence === undefined) {
-        throw new Refusal('Zero port specified for non-persistent service')
-      }
-      if (this.#given.has('ops') && this.#protocol !== 'udp') {
-        throw new Refusal('One-Packet Scheduling is only for UDP virtual services')
-      }
+  #service(schedulerFlags: readonly FlagName[]): ServiceSettings {
+    const key = this.#key()
+    const onePacket = this.#given.has('ops')
+    if (needsPersistence(key) && this.#persistence === undefined) {
+      throw new Refusal('Zero port specified for non-persistent service')
+    }
+    if (onePacket && !takesOnePacket(key.protocol)) {
+      throw new Refusal('One-Packet Scheduling is only for UDP virtual services')
     }
     return {
-      scheduler: this.#schedulerName(),
-      schedulerFlags: flags,
-      onePacket: this.#given.has('ops'),
+      scheduler: this.#scheduler,
+      schedulerFlags,
+      onePacket,
       ...(this.#persistence !== undefined && {
         persistence: { timeoutSeconds: this.#persistence, netmask: this.#netmask },
       }),
@@ -431,16 +401,16 @@ class Line {
   }
 
   #serverSpec(): RealServerSpec & Required<RealServerKey> {
-    const { family, address, port } = this.#server as Required<Endpoint>
+    const { address, port } = this.#server as Required<Endpoint>
+    const key = this.#key()
     const method = this.#method
-    if (family !== this.#family && method !== 'tunnel') {
+    if (!reachesFamily(method, { address }, key)) {
       throw new Refusal('Different address family is allowed only for tunneling servers')
     }
     const tunnel = this.#readTunnel()
     const spec = {
       address,
-      // With -g and -i the port is that of the service.
-      port: method !== 'masquerade' && this.#fwmark === 0 ? this.#port : port,
+      port: serverPort(key, method, port),
       method,
       weight: this.#weight,
       upperThreshold: this.#upper,
@@ -456,50 +426,40 @@ class Line {
     if (this.#method !== 'tunnel') throw new Refusal('Tunnel options conflict with forward method')
     const wrong = wrongTunnelOption(this.#tunnel, given)
     if (wrong !== undefined) throw new Refusal(wrong)
-    return {
-      type: this.#tunnel,
-      port: this.#tunnelPort,
-      checksum: given.has('tun-csum') ? 'csum' : given.has('tun-remcsum') ? 'remcsum' : 'none',
-    }
+    return { type: this.#tunnel, port: this.#tunnelPort, checksum: this.#checksum }
   }
 
   #key(): ServiceKey {
-    if (this.#fwmark !== 0) return { protocol: 'fwmark', fwmark: this.#fwmark, family: this.#family }
-    return { protocol: this.#protocol ?? 'tcp', address: this.#address, port: this.#port }
+    const protocol = this.#protocol ?? 'tcp'
+    return protocol === 'fwmark'
+      ? { protocol, fwmark: this.#fwmark, family: this.#family }
+      : { protocol, address: this.#address, port: this.#port }
   }
 
   /** Whether -Z is for all services: the kernel takes a service with address 0 and port 0 for no service. */
   #zeroes(): boolean {
     if (!this.#given.has('service-address')) return true
-    return (
-      this.#fwmark === 0 && this.#port === 0 && ['0.0.0.0', '::'].includes(canonicalAddress(this.#address))
-    )
-  }
-
-  #interface(): string {
-    const { multicastInterface } = this.#daemon
-    return multicastInterface === '' ? 'eth0' : multicastInterface
+    const { protocol } = this.#key()
+    const address = canonicalAddress(this.#address)
+    return protocol !== 'fwmark' && this.#port === 0 && ['0.0.0.0', '::'].includes(address)
   }
 }
 
-function numberOf(
-  { range = [0, MAX_SECONDS] }: Pick<OptionDefinition, 'range'>,
-  text: string,
-  message: string,
-): number {
-  const number = readNumber(text, range[0], range[1])
+function numberOf(name: NumberOption, text: string, message: string): number {
+  const number = readNumber(text, RANGES[name])
   if (number === undefined) throw new Refusal(message)
   return number
 }
 
-function readTimeouts(words: readonly string[]): [number, number, number] {
-  const [tcp, tcpFin, udp] = words
-  if (tcp === undefined || tcpFin === undefined || udp === undefined) {
-    throw new Refusal('--set option requires 3 timeout values')
-  }
-  const seconds = (word: string): number =>
-    numberOf({ range: [0, MAX_SECONDS] }, word, `invalid timeout value \`${word}' specified`)
-  return [seconds(tcp), seconds(tcpFin), seconds(udp)]
+function readTimeouts(words: readonly string[]): Partial<Timeouts> {
+  if (words.length < TIMEOUT_ORDER.length) throw new Refusal('--set option requires 3 timeout values')
+  return timeoutsToSet(
+    words.map((word) => numberOf('set', word, `invalid timeout value \`${word}' specified`)),
+  )
+}
+
+function refuseFlag(name: string, known: boolean): Refusal {
+  return new Refusal(`${known ? 'incompatible' : 'invalid'} scheduler flag \`${name}'`)
 }
 
 function readGroup(value: string): string {
@@ -507,13 +467,13 @@ function readGroup(value: string): string {
   throw new Refusal(`invalid ${value.includes(':') ? 'IPv6' : 'IPv4'} mcast-group \`${value}'`)
 }
 
-/** The letters of a text that fit into a number of bytes. */
-function cut(text: string, bytes: number): string {
+/** The letters of a name that ipvsadm has room for. */
+function nameOf(name: NameOption, text: string): string {
   let kept = ''
   let size = 0
   for (const letter of text) {
     size += Buffer.byteLength(letter)
-    if (size > bytes) break
+    if (size > MAX_BYTES[name]) break
     kept += letter
   }
   return kept

@@ -1,9 +1,12 @@
 import { canonicalAddress, familyOfAddress, isIPv4, isIPv6 } from '../model/address.ts'
+import { PORT } from '../model/ranges.ts'
 import type { Family } from '../model/types.ts'
 import { ownText } from '../util/pieces.ts'
 import { type ShownOption, wholeNumber } from './given.ts'
 import { LineError } from './line-error.ts'
-import { isNumber } from './numbers.ts'
+import { isNumber, splitAtColon, splitEndpoint } from './numbers.ts'
+import type { ServiceProtocol } from './options.ts'
+import { portNamesOf } from './rules.ts'
 
 /** Addresses and ports in lines, and names in their place. */
 
@@ -31,37 +34,27 @@ export class EndpointReader {
     this.#lookups = lookups
   }
 
-  /** Reads ADDRESS, ADDRESS:PORT, [ADDRESS6]:PORT, or names for either. */
-  async read(
-    given: ShownOption,
-    protocol: 'tcp' | 'udp' | 'sctp' | number,
-  ): Promise<{ address: string; port?: number }> {
+  /**
+   * Reads ADDRESS, ADDRESS:PORT, [ADDRESS6]:PORT, or names for either. Brackets
+   * hold an IPv6 address or a name: ipvsadm would drop the port of an IPv4 address.
+   */
+  async read(given: ShownOption, protocol: ServiceProtocol): Promise<{ address: string; port?: number }> {
     const { value = '', valueColumn: column, shown } = given
-    const colon = value.lastIndexOf(':')
-    if (value.indexOf(':') < colon && isIPv6(value)) return { address: canonicalAddress(value) }
-    const brackets = /^\[([^\]]*)\](.*)$/.exec(value)
-    let host = colon < 0 ? value : value.slice(0, colon)
-    let portText = colon < 0 ? undefined : value.slice(colon + 1)
-    if (brackets !== null) {
-      const [, inside = '', rest = ''] = brackets
-      if (!rest.startsWith(':')) {
-        throw new LineError(
-          column,
-          `${shown} takes [ADDRESS]:PORT, or an IPv6 address without brackets, got '${value}'`,
-        )
-      }
-      if (!inside.includes(':') && IPV4_LIKE.test(inside)) {
-        throw new LineError(column, `ipvsadm drops the port of '${value}': an IPv4 address has no brackets`)
-      }
-      host = inside
-      portText = rest.slice(1)
+    const parts = splitEndpoint(value)
+    if (parts === undefined && value.includes(']')) {
+      throw new LineError(
+        column,
+        `${shown} takes [ADDRESS]:PORT, or an IPv6 address without brackets, got '${value}'`,
+      )
     }
-    const address = await this.#address(host, given, brackets !== null)
-    if (portText === undefined) return { address }
-    return {
-      address,
-      port: await this.#port(portText, given, protocol, column + value.length - portText.length),
+    const { host, port, ipv6, brackets } = parts ?? splitAtColon(value)
+    if (brackets && !host.includes(':') && IPV4_LIKE.test(host)) {
+      throw new LineError(column, `ipvsadm drops the port of '${value}': an IPv4 address has no brackets`)
     }
+    const address = ipv6 ? canonicalAddress(host) : await this.#address(host, given, brackets)
+    if (port === undefined) return { address }
+    const portColumn = column + value.length - port.length
+    return { address, port: await this.#port(port, given, protocol, portColumn) }
   }
 
   async #address(
@@ -70,7 +63,6 @@ export class EndpointReader {
     ipv6: boolean,
   ): Promise<string> {
     if (isIPv4(host)) return ownText(host)
-    if (isIPv6(host) && ipv6) return canonicalAddress(host)
     if (IPV4_LIKE.test(host) || host === '' || !/^[\w.-]+$/.test(host)) {
       throw new LineError(
         column,
@@ -105,11 +97,11 @@ export class EndpointReader {
   async #port(
     text: string,
     { shown }: ShownOption,
-    protocol: 'tcp' | 'udp' | 'sctp' | number,
+    protocol: ServiceProtocol,
     column: number,
   ): Promise<number> {
     // Services may begin with a digit, such as 9pfs.
-    if (isNumber(text) || text === '') return wholeNumber(text, `the port of ${shown}`, column, 0, 65535)
+    if (isNumber(text) || text === '') return wholeNumber(text, `the port of ${shown}`, column, PORT)
     const { lookupService } = this.#lookups
     if (lookupService === undefined) {
       throw new LineError(
@@ -117,12 +109,10 @@ export class EndpointReader {
         `'${text}' is a service name: give lookupService, or write the port, as \`ipvsadm -Sn\` does`,
       )
     }
-    const port =
-      typeof protocol === 'number'
-        ? undefined
-        : await lookedUp('lookupService', text, column, () => lookupService(text, protocol))
-    if (port === undefined) throw new LineError(column, `no ${String(protocol)} service '${text}' was found`)
-    if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    const names = portNamesOf(protocol)
+    const port = await lookedUp('lookupService', text, column, () => lookupService(text, names))
+    if (port === undefined) throw new LineError(column, `no ${names} service '${text}' was found`)
+    if (!Number.isInteger(port) || port < PORT[0] || port > PORT[1]) {
       throw new LineError(column, `lookupService gave ${String(port)} for '${text}', which is not a port`)
     }
     return port

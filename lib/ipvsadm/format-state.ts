@@ -1,10 +1,12 @@
-import { canonicalAddress, canonicalServiceKey } from '../model/address.ts'
-import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
+import { canonicalAddress, canonicalServiceKey, portOfService } from '../model/address.ts'
+import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName } from '../model/keys.ts'
 import { printable } from '../model/printable.ts'
-import { completeServer } from '../model/server-settings.ts'
+import type { Range } from '../model/ranges.ts'
+import { completeServer, IPIP } from '../model/server-settings.ts'
 import { completeService } from '../model/service-settings.ts'
 import type {
+  ForwardingMethod,
   RealServerSpec,
   ServiceSettings,
   State,
@@ -12,11 +14,13 @@ import type {
   SyncDaemonSpec,
   Tunnel,
 } from '../model/types.ts'
+import { needsPersistence } from '../model/validate.ts'
 import { formatStatePath, type StatePath } from '../state/path.ts'
 import { slices } from '../util/pace.ts'
 import { Pieces } from '../util/pieces.ts'
-import { markWords, methodOption, NO_OPTION, PROTOCOL_OPTIONS, serverLine, serviceLine } from './lines.ts'
-import { INT_MAX, isTunnelType, MAX_SECONDS, SCHEDULER_FLAGS, tunnelTakes } from './options.ts'
+import { markWords, methodOption, NO_OPTION, protocolOption, serverLine, serviceLine } from './lines.ts'
+import { DAEMON_OPTIONS, isTunnelType, optionFor, RANGES, tunnelTakes } from './options.ts'
+import { serverPort, takesOnePacket, TIMEOUT_ORDER } from './rules.ts'
 
 /** Part of a state that lines of ipvsadm cannot say. */
 export interface StateLoss {
@@ -104,12 +108,12 @@ class StateWriter {
       this.loseAt([...path, 'persistenceEngine'], `'${persistenceEngine}' is not one word: it is left out`)
       persistenceEngine = undefined
     }
-    if (onePacket === true && !['udp', 17, 'fwmark'].includes(service.protocol)) {
+    if (onePacket === true && !takesOnePacket(service.protocol)) {
       this.loseAt([...path, 'onePacket'], '-o is only for UDP and firewall marks: it is left out')
       onePacket = false
     }
     const { schedulerFlags = [] } = complete
-    const unnamed = schedulerFlags.find((flag) => !SCHEDULER_FLAGS.has(flag))
+    const unnamed = schedulerFlags.find((flag) => typeof flag === 'number')
     if (unnamed !== undefined) {
       this.loseAt(
         [...path, 'schedulerFlags'],
@@ -131,32 +135,32 @@ class StateWriter {
   #persistence(persistence: ServiceSettings['persistence'], path: StatePath): ServiceSettings['persistence'] {
     if (persistence === undefined) return undefined
     const { timeoutSeconds = 0 } = persistence
-    const seconds = Math.min(Math.max(timeoutSeconds, 1), MAX_SECONDS)
+    const [least, most] = RANGES.persistent
+    const seconds = Math.min(Math.max(timeoutSeconds, least), most)
     if (seconds !== timeoutSeconds) {
       this.loseAt(
         [...path, 'timeoutSeconds'],
-        `-p takes 1 to ${String(MAX_SECONDS)} seconds, not ${String(timeoutSeconds)}: ${String(seconds)} is written`,
+        `-p takes ${String(least)} to ${String(most)} seconds, not ${String(timeoutSeconds)}: ${String(seconds)} is written`,
       )
     }
     return { ...persistence, timeoutSeconds: seconds }
   }
 
-  /** Writes the -a line. `written` has the endpoints that the service has so far, and the index of each. */
+  /** Writes the -a line. `before` has the endpoints that the service has so far, and the index of each. */
   server(
     server: RealServerSpec,
     service: StateService,
     name: string,
     path: StatePath,
-    written: Map<string, number>,
+    before: Map<string, number>,
   ): void {
-    const servicePort = service.protocol === 'fwmark' ? 0 : service.port
-    const { port = servicePort } = server
+    const { port = portOfService(service) } = server
     const address = canonicalAddress(server.address)
     const complete = completeServer({ address, port }, server)
-    // With -g and -i ipvsadm takes the port of the service, whatever a line says.
-    const ownPort = complete.method === 'masquerade' || service.protocol === 'fwmark'
-    const endpoint = endpointName(address, ownPort ? port : servicePort)
-    const first = written.get(endpoint)
+    let { method = DEFAULT_METHOD } = complete
+    const linePort = serverPort(service, method, port)
+    const endpoint = endpointName(address, linePort)
+    const first = before.get(endpoint)
     if (first !== undefined) {
       this.loseAt(
         path,
@@ -164,28 +168,30 @@ class StateWriter {
       )
       return
     }
-    written.set(endpoint, Number(path.at(-1)))
-    let { method } = complete
+    before.set(endpoint, Number(path.at(-1)))
     if (method === 'local' || methodOption(method) === NO_OPTION) {
       this.loseAt([...path, 'method'], `there is no option for ${JSON.stringify(method)}: -g is written`)
       method = 'direct'
     }
-    if (!ownPort && port !== servicePort) {
+    if (port !== linePort) {
       this.loseAt(
         [...path, 'port'],
-        `with ${methodOption(method)} ipvsadm takes the port of the service, not ${String(port)}: ${String(servicePort)} is written`,
+        `with ${methodOption(method)} ipvsadm takes the port of the service, not ${String(port)}: ${String(linePort)} is written`,
       )
     }
-    const tunnel = this.#tunnel(complete.tunnel, method === 'tunnel' ? undefined : method, [
-      ...path,
-      'tunnel',
-    ])
+    const tunnel = this.#tunnel(complete.tunnel, method, [...path, 'tunnel'])
     const { weight } = complete
-    const upperThreshold = this.#threshold('-x', complete.upperThreshold, [...path, 'upperThreshold'])
-    const lowerThreshold = this.#threshold('-y', complete.lowerThreshold, [...path, 'lowerThreshold'])
+    const upperThreshold = this.#atMost(RANGES['u-threshold'], complete.upperThreshold, '-x', [
+      ...path,
+      'upperThreshold',
+    ])
+    const lowerThreshold = this.#atMost(RANGES['l-threshold'], complete.lowerThreshold, '-y', [
+      ...path,
+      'lowerThreshold',
+    ])
     this.#add(
       serverLine(name, endpoint, {
-        ...(method !== undefined && { method }),
+        method,
         weight,
         upperThreshold,
         lowerThreshold,
@@ -194,25 +200,22 @@ class StateWriter {
     )
   }
 
-  #threshold(option: string, threshold = 0, path: StatePath): number {
-    if (threshold <= INT_MAX) return threshold
-    const most = String(INT_MAX)
-    this.loseAt(path, `${option} takes up to ${most}, not ${String(threshold)}: ${most} is written`)
-    return INT_MAX
+  /** A number, or the largest that an option takes. */
+  #atMost([, most]: Range, number = 0, option: string, path: StatePath, unit = ''): number {
+    if (number <= most) return number
+    this.loseAt(
+      path,
+      `${option} takes up to ${String(most)}${unit}, not ${String(number)}: ${String(most)} is written`,
+    )
+    return most
   }
 
   timeouts(timeouts: State['timeouts']): void {
     if (timeouts === undefined) return
-    const words = (['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'] as const).map((name) => {
+    const words = TIMEOUT_ORDER.map((name) =>
       // 0 keeps the present value.
-      const seconds = timeouts[name] ?? 0
-      if (seconds <= MAX_SECONDS) return String(seconds)
-      this.loseAt(
-        ['timeouts', name],
-        `--set takes up to ${String(MAX_SECONDS)} seconds, not ${String(seconds)}: ${String(MAX_SECONDS)} is written`,
-      )
-      return String(MAX_SECONDS)
-    })
+      String(this.#atMost(RANGES.set, timeouts[name], '--set', ['timeouts', name], ' seconds')),
+    )
     this.#add(`--set ${words.join(' ')}`)
   }
 
@@ -227,19 +230,25 @@ class StateWriter {
         continue
       }
       // Only the lower eight bits are sent.
-      const sent = syncId & 255
+      const [least, most] = RANGES.syncid
+      const sent = syncId & most
       if (sent !== syncId) {
         this.loseAt(
           ['syncDaemons', index, 'syncId'],
-          `--syncid takes 0 to 255, not ${String(syncId)}: ${String(sent)} is written, which is the same on the wire`,
+          `--syncid takes ${String(least)} to ${String(most)}, not ${String(syncId)}: ${String(sent)} is written, which is the same on the wire`,
         )
       }
-      let line = `--start-daemon ${state} --mcast-interface ${multicastInterface} --syncid ${String(sent)}`
-      if (daemon.maxLengthBytes !== undefined) line += ` --sync-maxlen ${String(daemon.maxLengthBytes)}`
-      if (daemon.multicastGroup !== undefined)
-        line += ` --mcast-group ${canonicalAddress(daemon.multicastGroup)}`
-      if (daemon.multicastPort !== undefined) line += ` --mcast-port ${String(daemon.multicastPort)}`
-      if (daemon.multicastTtl !== undefined) line += ` --mcast-ttl ${String(daemon.multicastTtl)}`
+      const group = daemon.multicastGroup
+      const fields = {
+        ...daemon,
+        syncId: sent,
+        ...(group !== undefined && { multicastGroup: canonicalAddress(group) }),
+      }
+      let line = `--start-daemon ${state}`
+      for (const [option, field] of Object.entries(DAEMON_OPTIONS)) {
+        const value = fields[field]
+        if (value !== undefined) line += ` --${option} ${String(value)}`
+      }
       this.#add(line)
     }
   }
@@ -250,7 +259,7 @@ class StateWriter {
 
   #serviceName(service: StateService, path: StatePath): string | undefined {
     if (service.protocol === 'fwmark') return markWords(service.fwmark, service.family)
-    const option = PROTOCOL_OPTIONS[service.protocol]
+    const option = protocolOption(service.protocol)
     if (option === undefined) {
       this.loseAt(
         [...path, 'protocol'],
@@ -258,31 +267,30 @@ class StateWriter {
       )
       return undefined
     }
-    if (service.port === 0 && service.persistence === undefined) {
+    if (needsPersistence(service) && service.persistence === undefined) {
       this.loseAt([...path, 'port'], 'port 0 needs -p, and the service has no persistence: it is left out')
       return undefined
     }
     return `${option} ${endpointName(canonicalAddress(service.address), service.port)}`
   }
 
-  /** The nearest tunnel that has options; `unused` is the method if it is not -i. */
-  #tunnel(tunnel: Tunnel | undefined, unused: RealServerSpec['method'], path: StatePath): Tunnel | undefined {
+  /** The nearest tunnel that has options. */
+  #tunnel(tunnel: Tunnel | undefined, method: ForwardingMethod, path: StatePath): Tunnel | undefined {
     if (tunnel === undefined) return undefined
-    if (unused !== undefined) {
-      this.loseAt(path, `${methodOption(unused)} takes no tunnel: it is left out`)
+    if (method !== 'tunnel') {
+      this.loseAt(path, `${methodOption(method)} takes no tunnel: it is left out`)
       return undefined
     }
     const { type, port, checksum = 'none' } = tunnel
     if (!isTunnelType(type)) {
       this.loseAt([...path, 'type'], `there is no option for tunnel type ${String(type)}: ipip is written`)
-      return { type: 'ipip' }
+      return IPIP
     }
     if (port !== undefined && !tunnelTakes(type, 'tun-port')) {
       this.loseAt([...path, 'port'], `tunnel type ${type} takes no --tun-port: it is left out`)
     }
-    const option =
-      typeof checksum === 'string' && checksum !== 'none' ? (`tun-${checksum}` as const) : undefined
-    if (checksum === 'none' || (option !== undefined && tunnelTakes(type, option))) return tunnel
+    const key = optionFor('checksum', checksum)?.key
+    if (checksum === 'none' || (key !== undefined && tunnelTakes(type, key))) return tunnel
     this.loseAt(
       [...path, 'checksum'],
       `tunnel type ${type} has no option for checksum ${JSON.stringify(checksum)}: it is left out`,

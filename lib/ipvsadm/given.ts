@@ -1,5 +1,7 @@
 import { familyOfService, isIPv4, isMulticast } from '../model/address.ts'
 import { isName, show } from '../model/check.ts'
+import { DEFAULT_NETMASK } from '../model/defaults.ts'
+import { PREFIX_IPV6, type Range } from '../model/ranges.ts'
 import type { ForwardingMethod, SchedulerFlag, ServiceKey, Tunnel } from '../model/types.ts'
 import type { StatePath } from '../state/path.ts'
 import { ownText } from '../util/pieces.ts'
@@ -8,16 +10,19 @@ import { readNumber } from './numbers.ts'
 import {
   CHECKSUMS,
   type CommandName,
-  INT_MAX,
   isTunnelType,
   type Key,
+  MAX_BYTES,
+  type NameOption,
+  type NumberOption,
   type OptionDefinition,
-  type OptionName,
-  SCHEDULER_FLAGS,
+  RANGES,
+  type ServiceProtocol,
   takes,
   tunnelNeeds,
   tunnelTakes,
 } from './options.ts'
+import { readFlags } from './rules.ts'
 import { OptionError, OptionReader, type Word } from './words.ts'
 
 /** The options of a line of a state: each at most once, their values checked as ipvsadm and the kernel do. */
@@ -71,36 +76,40 @@ function shownAt(text = '', at: number): string {
   return equals < 0 ? text : text.slice(0, equals)
 }
 
-/** Options that exclude each other, and a word for them in messages. */
-const SETS: Readonly<Partial<Record<Key, string>>> = {
-  'service-address': 'service',
-  'forwarding-method': 'method',
-  ...Object.fromEntries(CHECKSUMS.map((key) => [key, 'tunnel checksum'])),
+/** The kind of value that an option itself says, as messages call it: a line has one option of each kind. */
+function kindOf({ protocol, method, checksum }: OptionDefinition): string | undefined {
+  if (protocol !== undefined) return 'service'
+  if (method !== undefined) return 'method'
+  return checksum === undefined ? undefined : 'tunnel checksum'
 }
+
+/** The name that an option counts as. -6 has none in ipvsadm. */
+type GivenName = Key | 'ipv6'
 
 /** The options of a line, each at most once. */
 export class Given {
   readonly command: ShownOption
-  readonly #options = new Map<OptionName, ShownOption>()
-  #service: ShownOption | undefined
+  readonly #options = new Map<GivenName, ShownOption>()
 
   constructor(command: ShownOption, options: readonly ShownOption[], others: readonly Word[]) {
     this.command = command
-    const sets = new Map<string, string>()
+    const kinds = new Map<string, string>()
     for (const given of options) {
-      const { long, key = long } = given.option
+      const { long } = given.option
       // Without effect, or with the same effect when it comes again.
       if (given === command || long === 'sort') continue
-      const set = SETS[key as Key]
-      const before = sets.get(set ?? key)
-      if (before !== undefined && long !== 'ipv6') {
+      const name = given.option.key ?? 'ipv6'
+      const kind = kindOf(given.option)
+      const before = kinds.get(kind ?? name)
+      if (before !== undefined && name !== 'ipv6') {
         const what =
-          set === undefined ? `${given.shown} comes twice` : `one ${set}, not ${before} and ${given.shown}`
+          kind === undefined
+            ? `${given.shown} appears twice`
+            : `one ${kind}, not ${before} and ${given.shown}`
         throw new LineError(given.column, what)
       }
-      sets.set(set ?? key, given.shown)
-      this.#options.set(long, given)
-      if (key === 'service-address') this.#service = given
+      kinds.set(kind ?? name, given.shown)
+      this.#options.set(name, given)
     }
     const [word] = others
     if (word !== undefined) throw new LineError(word.column, `unexpected argument '${word.text}'`)
@@ -112,15 +121,16 @@ export class Given {
     }
   }
 
-  find(name: OptionName): ShownOption | undefined {
+  find(name: GivenName): ShownOption | undefined {
     return this.#options.get(name)
   }
 
   /** A name for the kernel. An empty one counts as absent. */
-  kernelName(name: OptionName, most: number, path: StatePath): string | undefined {
+  kernelName(name: Key & NameOption, path: StatePath): string | undefined {
     const given = this.#options.get(name)
     if (given?.value === undefined || given.value === '') return undefined
     const { value, shown, valueColumn } = given
+    const most = MAX_BYTES[name]
     if (isName(value, most)) return ownText(value)
     throw new LineError(
       valueColumn,
@@ -130,51 +140,45 @@ export class Given {
   }
 
   /** A whole number in the range that ipvsadm takes. */
-  whole(name: OptionName): number | undefined {
+  whole(name: Key & NumberOption): number | undefined {
     const given = this.#options.get(name)
-    return given === undefined ? undefined : wholeOf(given, ...(given.option.range ?? [0, INT_MAX]))
+    return given === undefined ? undefined : wholeOf(given, RANGES[name])
   }
 
-  required(name: OptionName): ShownOption {
+  required(name: Key): ShownOption {
     const given = this.#options.get(name)
     if (given === undefined) throw new LineError(this.command.column, `${this.command.shown} needs --${name}`)
     return given
   }
 
   get service(): ShownOption {
-    if (this.#service !== undefined) return this.#service
+    const given = this.#options.get('service-address')
+    if (given !== undefined) return given
     throw new LineError(
       this.command.column,
       `${this.command.shown} needs a virtual service: -t, -u, --sctp-service or -f`,
     )
   }
 
-  get serviceColumn(): number {
-    return this.service.column
+  get protocol(): ServiceProtocol {
+    return this.service.option.protocol as ServiceProtocol
   }
 }
 
-export function wholeOf(
-  { value = '', shown, valueColumn }: ShownOption,
-  least: number,
-  most: number,
-): number {
-  return wholeNumber(value, shown, valueColumn, least, most)
+export function wholeOf({ value = '', shown, valueColumn }: ShownOption, range: Range): number {
+  return wholeNumber(value, shown, valueColumn, range)
 }
 
-export function wholeNumber(text: string, what: string, column: number, least: number, most: number): number {
-  const value = readNumber(text, least, most)
+export function wholeNumber(text: string, what: string, column: number, range: Range): number {
+  const value = readNumber(text, range)
   if (value !== undefined) return value
-  throw new LineError(
-    column,
-    `${what} takes a whole number ${String(least)} to ${String(most)}, got '${text}'`,
-  )
+  throw new LineError(column, `${what} takes a whole number ${range.join(' to ')}, got '${text}'`)
 }
 
 export function readNetmask(given: Given, key: ServiceKey): string | number {
   const option = given.find('netmask')
   const family = familyOfService(key)
-  if (option === undefined) return family === 'ipv6' ? 128 : '255.255.255.255'
+  if (option === undefined) return DEFAULT_NETMASK[family]
   const { value = '', valueColumn, shown } = option
   if (family === 'ipv4') {
     if (isIPv4(value)) return ownText(value)
@@ -191,23 +195,19 @@ export function readNetmask(given: Given, key: ServiceKey): string | number {
       `${shown} must come after ${after.shown}: before it, ipvsadm ignores it`,
     )
   }
-  return wholeOf(option, 1, 128)
+  return wholeOf(option, PREFIX_IPV6)
 }
 
 export function schedulerFlags(given: Given, scheduler: string): SchedulerFlag[] {
   const option = given.find('sched-flags')
-  const flags = new Set<SchedulerFlag>()
-  for (const name of (option?.value ?? '').split(',')) {
-    if (name === '') continue
-    const { valueColumn: column } = option as ShownOption
-    const flag = SCHEDULER_FLAGS.get(name)
-    if (flag === undefined) throw new LineError(column, `no scheduler has a flag '${name}'`)
-    if (flag.scheduler !== undefined && flag.scheduler !== scheduler) {
-      throw new LineError(column, `'${name}' is not a flag of scheduler '${scheduler}'`)
-    }
-    flags.add(name as SchedulerFlag)
-  }
-  return [...flags]
+  if (option === undefined) return []
+  const { value = '', valueColumn } = option
+  return readFlags(value, scheduler, (name, known) => {
+    const reason = known
+      ? `'${name}' is not a flag of scheduler '${scheduler}'`
+      : `no scheduler has a flag '${name}'`
+    return new LineError(valueColumn, reason)
+  })
 }
 
 export function readThresholds(
@@ -241,13 +241,11 @@ export function readMulticastGroup(given: Given, path: StatePath): string | unde
   )
 }
 
-const CHECKSUM_NAMES = { 'tun-nocsum': 'none', 'tun-csum': 'csum', 'tun-remcsum': 'remcsum' } as const
-
 export function readTunnel(given: Given, method: ForwardingMethod): Tunnel | undefined {
   const type = given.find('tun-type')
   const port = given.find('tun-port')
-  const name = CHECKSUMS.find((key) => given.find(key) !== undefined)
-  const details = [port, name === undefined ? undefined : given.find(name)].filter((one) => one !== undefined)
+  const sum = CHECKSUMS.map((key) => given.find(key)).find((option) => option !== undefined)
+  const details = [port, sum].filter((one) => one !== undefined)
   if (method !== 'tunnel') {
     const [any] = [...(type === undefined ? [] : [type]), ...details]
     if (any === undefined) return undefined
@@ -265,9 +263,10 @@ export function readTunnel(given: Given, method: ForwardingMethod): Tunnel | und
     throw new LineError(type?.column ?? 1, `tunnel type ${typeName} needs --tun-port`)
   }
   const number = given.whole('tun-port')
+  const checksum = sum?.option.checksum ?? 'none'
   return {
     type: typeName,
     ...(number !== undefined && { port: number }),
-    ...(name !== undefined && name !== 'tun-nocsum' && { checksum: CHECKSUM_NAMES[name] }),
+    ...(checksum !== 'none' && { checksum }),
   }
 }

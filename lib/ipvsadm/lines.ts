@@ -1,6 +1,16 @@
-import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
-import type { Protocol, RealServerSettings, SchedulerFlag, ServiceSettings, Tunnel } from '../model/types.ts'
-import { SCHEDULER_FLAGS } from './options.ts'
+import { DEFAULT_METHOD, DEFAULT_NETMASK, DEFAULT_SCHEDULER, DEFAULT_WEIGHT } from '../model/defaults.ts'
+import { protocolName } from '../model/protocols.ts'
+import { hasOwnNames } from '../model/scheduler-flags.ts'
+import { IPIP } from '../model/server-settings.ts'
+import type {
+  ForwardingMethod,
+  Protocol,
+  RealServerSettings,
+  SchedulerFlag,
+  ServiceSettings,
+  Tunnel,
+} from '../model/types.ts'
+import { isTunnelType, optionFor, tunnelTakes } from './options.ts'
 
 /**
  * The lines that add a virtual service and a real server, as `ipvsadm -S`
@@ -11,14 +21,16 @@ import { SCHEDULER_FLAGS } from './options.ts'
 /** A string that is not there, as the C library writes it. `ipvsadm -R` refuses it. */
 export const NO_OPTION = '(null)'
 
+/** The option that says this, as `ipvsadm -S` writes it: its letter if it has one. */
+function wordFor(...meaning: Parameters<typeof optionFor>): string | undefined {
+  const option = optionFor(...meaning)
+  if (option === undefined) return undefined
+  return option.letter === undefined ? `--${option.long}` : `-${option.letter}`
+}
+
 /** The option that names a virtual service of a protocol. */
-export const PROTOCOL_OPTIONS: Readonly<Partial<Record<Protocol, string>>> = {
-  tcp: '-t',
-  udp: '-u',
-  sctp: '--sctp-service',
-  6: '-t',
-  17: '-u',
-  132: '--sctp-service',
+export function protocolOption(protocol: Protocol): string | undefined {
+  return wordFor('protocol', protocolName(protocol))
 }
 
 /** The options that name a firewall mark. */
@@ -49,45 +61,45 @@ export function serviceLine(name: string, service: ServiceSettings): string {
 
 /** The flags that -b has names for: ipvsadm looks at no other bits. */
 export function namedFlags(flags: readonly SchedulerFlag[]): readonly SchedulerFlag[] {
-  return flags.filter((flag) => SCHEDULER_FLAGS.has(flag))
+  return flags.filter((flag) => typeof flag !== 'number')
+}
+
+/** The flags as ipvsadm lists them: it does not know the third of a scheduler with names of its own. */
+export function listedFlags(flags: readonly SchedulerFlag[], scheduler: string): readonly SchedulerFlag[] {
+  const named = namedFlags(flags)
+  return hasOwnNames(scheduler) ? named.filter((flag) => flag !== 'flag-3') : named
 }
 
 /** Whether each client counts by itself, which is the default. */
 export function isHostMask(netmask: string | number | undefined): boolean {
-  return netmask === undefined || netmask === '255.255.255.255' || netmask === 128
+  return netmask === undefined || netmask === DEFAULT_NETMASK.ipv4 || netmask === DEFAULT_NETMASK.ipv6
 }
 
-const METHOD_OPTIONS: Readonly<Partial<Record<string, string>>> = {
-  masquerade: '-m',
-  local: '-g',
-  tunnel: '-i',
-  direct: '-g',
-}
-
-/** The option for a forwarding method. */
-export function methodOption(method: RealServerSettings['method'] = 'direct'): string {
-  return METHOD_OPTIONS[method] ?? NO_OPTION
+/** The option for a forwarding method. ipvsadm writes a server on this host as a direct one. */
+export function methodOption(method: ForwardingMethod): string {
+  return wordFor('method', method === 'local' ? 'direct' : method) ?? NO_OPTION
 }
 
 /** The -a line of a real server; `ipvsadm -S` itself leaves thresholds out. */
 export function serverLine(name: string, endpoint: string, server: RealServerSettings): string {
-  const { method = 'direct', weight = 1, upperThreshold = 0, lowerThreshold = 0, tunnel } = server
+  const {
+    method = DEFAULT_METHOD,
+    weight = DEFAULT_WEIGHT,
+    upperThreshold = 0,
+    lowerThreshold = 0,
+    tunnel,
+  } = server
   let line = `-a ${name} -r ${endpoint} ${methodOption(method)} -w ${String(weight)}`
-  if (method === 'tunnel') line += tunnelWords(tunnel ?? { type: 'ipip' })
+  if (method === 'tunnel') line += tunnelWords(tunnel ?? IPIP)
   if (upperThreshold !== 0) line += ` -x ${String(upperThreshold)}`
   if (lowerThreshold !== 0) line += ` -y ${String(lowerThreshold)}`
   return line
 }
 
-const CHECKSUM_OPTIONS: Readonly<Partial<Record<string, string>>> = {
-  none: '--tun-nocsum',
-  csum: '--tun-csum',
-  remcsum: '--tun-remcsum',
-}
-
 function tunnelWords({ type, port = 0, checksum = 'none' }: Tunnel): string {
-  const sum = CHECKSUM_OPTIONS[checksum] ?? NO_OPTION
-  if (type === 'gue') return ` --tun-type gue --tun-port ${String(port)} ${sum}`
-  if (type === 'gre') return ` --tun-type gre ${sum}`
-  return type === 'ipip' ? ' --tun-type ipip' : ''
+  if (!isTunnelType(type)) return ''
+  let words = ` --tun-type ${type}`
+  if (tunnelTakes(type, 'tun-port')) words += ` --tun-port ${String(port)}`
+  if (tunnelTakes(type, 'tun-nocsum')) words += ` ${wordFor('checksum', checksum) ?? NO_OPTION}`
+  return words
 }

@@ -1,6 +1,43 @@
-import { isIPv4, parseAddress, parseIPv4Number } from '../model/address.ts'
+import { isIPv4, isIPv6, parseAddress, parseIPv4Number } from '../model/address.ts'
+import type { Range } from '../model/ranges.ts'
 
 /** Addresses and numbers as ipvsadm reads and compares them. */
+
+/** The parts of ADDRESS[:PORT], which are not checked yet. */
+interface EndpointParts {
+  readonly host: string
+  readonly port: string | undefined
+  /** Whether the host is an IPv6 address. One that has a port is in brackets. */
+  readonly ipv6: boolean
+  readonly brackets: boolean
+}
+
+/**
+ * Splits ADDRESS[:PORT], [ADDRESS]:PORT or HOST[:PORT]; `undefined` if there is
+ * no `]:` after a `[`. The reader of states and that of command lines differ in
+ * what they make of brackets without an IPv6 address in them: each says how.
+ */
+export function splitEndpoint(text: string): EndpointParts | undefined {
+  if (text.startsWith('[')) {
+    const end = text.indexOf(']')
+    if (end < 0 || text[end + 1] !== ':') return undefined
+    const host = text.slice(1, end)
+    return { host, port: text.slice(end + 2), ipv6: isIPv6(host), brackets: true }
+  }
+  // The first test is quick, and tells almost every IPv4 address.
+  if (text.indexOf(':') !== text.lastIndexOf(':') && isIPv6(text)) {
+    return { host: text, port: undefined, ipv6: true, brackets: false }
+  }
+  return splitAtColon(text)
+}
+
+/** Splits HOST[:PORT] at the last colon. */
+export function splitAtColon(text: string): EndpointParts {
+  const colon = text.lastIndexOf(':')
+  // Field by field: each line of a table comes here, and spreading costs more than all else.
+  const host = colon < 0 ? text : text.slice(0, colon)
+  return { host, port: colon < 0 ? undefined : text.slice(colon + 1), ipv6: false, brackets: false }
+}
 
 /** Parts of an IPv4 address may be left out: the last one then fills the rest. By how many come before it. */
 const LAST_PART_MAX = [0xffffffff, 0xffffff, 0xffff, 0xff]
@@ -44,7 +81,7 @@ export function isNumber(text: string): boolean {
 }
 
 /** A whole number within a range, or `undefined`. */
-export function readNumber(text: string, least: number, most: number): number | undefined {
+export function readNumber(text: string, [least, most]: Range): number | undefined {
   if (!isNumber(text)) return undefined
   const number = Number(text)
   // Adding 0 makes -0 an ordinary one.

@@ -1,4 +1,21 @@
-/** The commands and options of ipvsadm 1.31, and which go together. */
+import type { NamedProtocol } from '../model/protocols.ts'
+import {
+  DAEMON_STATES,
+  ENGINE_NAME_MAX_BYTES,
+  FWMARK,
+  GUE_PORT,
+  INT,
+  MULTICAST_PAYLOAD_BYTES,
+  MULTICAST_PORT,
+  MULTICAST_TTL,
+  NAME_MAX_BYTES,
+  type Range,
+  SPEC_LIMITS,
+  TUNNEL_TYPES,
+} from '../model/ranges.ts'
+import type { ForwardingMethod, SyncDaemonState, Tunnel } from '../model/types.ts'
+
+/** The commands and options of ipvsadm 1.31, what each means, and which go together. */
 
 /** A command by the name that messages use; -C is 'flush'. */
 export type CommandName =
@@ -59,6 +76,9 @@ const KEYS = [
 
 export type Key = (typeof KEYS)[number]
 
+/** What a service option names. */
+export type ServiceProtocol = NamedProtocol | 'fwmark'
+
 interface Row {
   /** The name after two dashes. */
   readonly long: string
@@ -68,18 +88,21 @@ interface Row {
   readonly value?: 'required' | 'optional'
   /** The command that it is. */
   readonly command?: CommandName
-  /** The name that it counts as. Absent for a command, and for an option that may be repeated and goes with everything. */
+  /** The name that it counts as. Default: `long`, if that is one of KEYS. An option without may be repeated and goes with everything. */
   readonly key?: Key
+  /** Its value is a whole number in RANGES (--set has three of them), or a name that MAX_BYTES limits. */
+  readonly type?: 'number' | 'name'
+  /** The value that the option itself says. */
+  readonly protocol?: ServiceProtocol
+  readonly method?: ForwardingMethod
+  readonly checksum?: NonNullable<Tunnel['checksum']>
 }
-
-/** The largest `int` of the kernel. */
-export const INT_MAX = 2147483647
-
-/** 31 days: ipvsadm takes no longer time. */
-export const MAX_SECONDS: number = 31 * 24 * 60 * 60
 
 /** The time of -p without a value. It is neither the kernel's default nor that of the manual page. */
 export const PERSISTENT_SECONDS = 360
+
+/** The interface of a daemon without --mcast-interface. */
+export const DEFAULT_INTERFACE = 'eth0'
 
 const ROWS = [
   { letter: 'A', long: 'add-service', command: 'add-service' },
@@ -94,81 +117,104 @@ const ROWS = [
   { letter: 'd', long: 'delete-server', command: 'delete-server' },
   { letter: 'R', long: 'restore', command: 'restore' },
   { letter: 'S', long: 'save', command: 'save' },
-  { long: 'set', command: 'set' },
+  { long: 'set', command: 'set', type: 'number' },
   { long: 'start-daemon', value: 'required', command: 'start-daemon' },
   { long: 'stop-daemon', value: 'required', command: 'stop-daemon' },
   { letter: 'h', long: 'help', command: 'help' },
   { letter: 'v', long: 'version', command: 'version' },
 
-  { letter: 'n', long: 'numeric', key: 'numeric' },
-  { letter: 'c', long: 'connection', key: 'connection' },
-  { letter: 't', long: 'tcp-service', value: 'required', key: 'service-address' },
-  { letter: 'u', long: 'udp-service', value: 'required', key: 'service-address' },
-  { long: 'sctp-service', value: 'required', key: 'service-address' },
-  { letter: 'f', long: 'fwmark-service', value: 'required', key: 'service-address' },
-  { letter: 's', long: 'scheduler', value: 'required', key: 'scheduler' },
-  { letter: 'p', long: 'persistent', value: 'optional', key: 'persistent' },
-  { letter: 'M', long: 'netmask', value: 'required', key: 'netmask' },
-  { letter: 'r', long: 'real-server', value: 'required', key: 'real-server' },
-  { letter: 'g', long: 'gatewaying', key: 'forwarding-method' },
-  { letter: 'i', long: 'ipip', key: 'forwarding-method' },
-  { letter: 'm', long: 'masquerading', key: 'forwarding-method' },
-  { letter: 'w', long: 'weight', value: 'required', key: 'weight' },
-  { letter: 'x', long: 'u-threshold', value: 'required', key: 'u-threshold' },
-  { letter: 'y', long: 'l-threshold', value: 'required', key: 'l-threshold' },
-  { long: 'mcast-interface', value: 'required', key: 'mcast-interface' },
-  { long: 'timeout', key: 'timeout' },
-  { long: 'daemon', key: 'daemon' },
-  { long: 'stats', key: 'stats' },
-  { long: 'rate', key: 'rate' },
-  { long: 'thresholds', key: 'thresholds' },
-  { long: 'persistent-conn', key: 'persistent-conn' },
-  { long: 'nosort', key: 'nosort' },
+  { letter: 'n', long: 'numeric' },
+  { letter: 'c', long: 'connection' },
+  { letter: 't', long: 'tcp-service', value: 'required', key: 'service-address', protocol: 'tcp' },
+  { letter: 'u', long: 'udp-service', value: 'required', key: 'service-address', protocol: 'udp' },
+  { long: 'sctp-service', value: 'required', key: 'service-address', protocol: 'sctp' },
+  {
+    letter: 'f',
+    long: 'fwmark-service',
+    value: 'required',
+    key: 'service-address',
+    protocol: 'fwmark',
+    type: 'number',
+  },
+  { letter: 's', long: 'scheduler', value: 'required', type: 'name' },
+  { letter: 'p', long: 'persistent', value: 'optional', type: 'number' },
+  { letter: 'M', long: 'netmask', value: 'required' },
+  { letter: 'r', long: 'real-server', value: 'required' },
+  { letter: 'g', long: 'gatewaying', key: 'forwarding-method', method: 'direct' },
+  { letter: 'i', long: 'ipip', key: 'forwarding-method', method: 'tunnel' },
+  { letter: 'm', long: 'masquerading', key: 'forwarding-method', method: 'masquerade' },
+  { letter: 'w', long: 'weight', value: 'required', type: 'number' },
+  { letter: 'x', long: 'u-threshold', value: 'required', type: 'number' },
+  { letter: 'y', long: 'l-threshold', value: 'required', type: 'number' },
+  { long: 'mcast-interface', value: 'required', type: 'name' },
+  { long: 'timeout' },
+  { long: 'daemon' },
+  { long: 'stats' },
+  { long: 'rate' },
+  { long: 'thresholds' },
+  { long: 'persistent-conn' },
+  { long: 'nosort' },
   { long: 'sort' },
-  { letter: 'X', long: 'exact', key: 'exact' },
+  { letter: 'X', long: 'exact' },
   { letter: '6', long: 'ipv6' },
-  { letter: 'o', long: 'ops', key: 'ops' },
-  { long: 'pe', value: 'required', key: 'pe' },
-  { letter: 'b', long: 'sched-flags', value: 'required', key: 'sched-flags' },
-  { long: 'syncid', value: 'required', key: 'syncid' },
-  { long: 'mcast-group', value: 'required', key: 'mcast-group' },
-  { long: 'mcast-port', value: 'required', key: 'mcast-port' },
-  { long: 'mcast-ttl', value: 'required', key: 'mcast-ttl' },
-  { long: 'sync-maxlen', value: 'required', key: 'sync-maxlen' },
-  { long: 'tun-info', key: 'tun-info' },
-  { long: 'tun-type', value: 'required', key: 'tun-type' },
-  { long: 'tun-port', value: 'required', key: 'tun-port' },
-  { long: 'tun-nocsum', key: 'tun-nocsum' },
-  { long: 'tun-csum', key: 'tun-csum' },
-  { long: 'tun-remcsum', key: 'tun-remcsum' },
+  { letter: 'o', long: 'ops' },
+  { long: 'pe', value: 'required', type: 'name' },
+  { letter: 'b', long: 'sched-flags', value: 'required', type: 'name' },
+  { long: 'syncid', value: 'required', type: 'number' },
+  { long: 'mcast-group', value: 'required' },
+  { long: 'mcast-port', value: 'required', type: 'number' },
+  { long: 'mcast-ttl', value: 'required', type: 'number' },
+  { long: 'sync-maxlen', value: 'required', type: 'number' },
+  { long: 'tun-info' },
+  { long: 'tun-type', value: 'required' },
+  { long: 'tun-port', value: 'required', type: 'number' },
+  { long: 'tun-nocsum', checksum: 'none' },
+  { long: 'tun-csum', checksum: 'csum' },
+  { long: 'tun-remcsum', checksum: 'remcsum' },
 ] as const
 
 export type OptionName = (typeof ROWS)[number]['long']
 
-export interface OptionDefinition extends Row {
-  readonly long: OptionName
-  /** The least and the most of a value that is a whole number. */
-  readonly range?: Range
+type With<Type extends Row['type']> = Extract<(typeof ROWS)[number], { readonly type: Type }>['long']
+
+export type NumberOption = With<'number'>
+
+export type NameOption = With<'name'>
+
+/** 31 days: the longest time that ipvsadm takes. */
+const MAX_SECONDS = 31 * 24 * 60 * 60
+
+/** The numbers that ipvsadm takes. */
+export const RANGES: Readonly<Record<NumberOption, Range>> = {
+  // 0 keeps the present timeout.
+  set: [0, MAX_SECONDS],
+  'fwmark-service': FWMARK,
+  persistent: [1, MAX_SECONDS],
+  weight: INT,
+  'u-threshold': INT,
+  'l-threshold': INT,
+  syncid: SPEC_LIMITS.syncId,
+  'mcast-port': MULTICAST_PORT,
+  'mcast-ttl': MULTICAST_TTL,
+  'sync-maxlen': MULTICAST_PAYLOAD_BYTES,
+  'tun-port': GUE_PORT,
 }
 
-type Range = readonly [least: number, most: number]
+/** The bytes of a name that ipvsadm has room for. It cuts off the rest. */
+export const MAX_BYTES: Readonly<Record<NameOption, number>> = {
+  scheduler: NAME_MAX_BYTES,
+  pe: ENGINE_NAME_MAX_BYTES,
+  'sched-flags': 127,
+  'mcast-interface': NAME_MAX_BYTES,
+}
 
-const RANGES: Readonly<Partial<Record<OptionName, Range>>> = {
-  'fwmark-service': [1, 0xffffffff],
-  persistent: [1, MAX_SECONDS],
-  weight: [0, INT_MAX],
-  'u-threshold': [0, INT_MAX],
-  'l-threshold': [0, INT_MAX],
-  'tun-port': [1, 65535],
-  syncid: [0, 255],
-  'mcast-port': [1, 65535],
-  'mcast-ttl': [1, 255],
-  'sync-maxlen': [1, 65507],
+export interface OptionDefinition extends Row {
+  readonly long: OptionName
 }
 
 const OPTIONS: readonly OptionDefinition[] = ROWS.map((row) => {
-  const range = RANGES[row.long]
-  return range === undefined ? row : { ...row, range }
+  const key = KEYS.find((name) => name === row.long)
+  return key === undefined ? row : { ...row, key }
 })
 
 /** Options by their long names. */
@@ -181,6 +227,22 @@ export const SHORT: ReadonlyMap<string, OptionDefinition> = new Map(
   OPTIONS.flatMap((option) => (option.letter === undefined ? [] : [[option.letter, option]])),
 )
 
+type Meaning = 'protocol' | 'method' | 'checksum'
+
+const byMeaning = (meaning: Meaning): ReadonlyMap<unknown, OptionDefinition> =>
+  new Map(OPTIONS.flatMap((option) => (option[meaning] === undefined ? [] : [[option[meaning], option]])))
+
+const BY_MEANING: Readonly<Record<Meaning, ReadonlyMap<unknown, OptionDefinition>>> = {
+  protocol: byMeaning('protocol'),
+  method: byMeaning('method'),
+  checksum: byMeaning('checksum'),
+}
+
+/** The option that says this protocol, method or checksum; `undefined` if there is none. */
+export function optionFor(meaning: Meaning, value: unknown): OptionDefinition | undefined {
+  return BY_MEANING[meaning].get(value)
+}
+
 /** Options that go together. At most one of `exclusive` may be given. */
 interface Rules {
   readonly required?: readonly Key[]
@@ -189,17 +251,31 @@ interface Rules {
 }
 
 const SERVICE: readonly Key[] = ['scheduler', 'persistent', 'netmask', 'ops', 'pe', 'sched-flags']
-const TUNNEL: readonly Key[] = ['tun-type', 'tun-port', 'tun-nocsum', 'tun-csum', 'tun-remcsum']
-const TUNNEL_DETAILS: readonly Key[] = TUNNEL.filter((key) => key !== 'tun-type')
-const SERVER: readonly Key[] = ['forwarding-method', 'weight', 'u-threshold', 'l-threshold', ...TUNNEL]
-const DAEMON: readonly Key[] = [
-  'mcast-interface',
-  'syncid',
-  'mcast-group',
-  'mcast-port',
-  'mcast-ttl',
-  'sync-maxlen',
+
+/** Of these a tunnel has one. */
+export const CHECKSUMS: readonly Key[] = OPTIONS.flatMap(({ checksum, key = [] }) =>
+  checksum === undefined ? [] : key,
+)
+const TUNNEL_DETAILS: readonly Key[] = ['tun-port', ...CHECKSUMS]
+export const TUNNEL_OPTIONS: readonly Key[] = ['tun-type', ...TUNNEL_DETAILS]
+const SERVER: readonly Key[] = [
+  'forwarding-method',
+  'weight',
+  'u-threshold',
+  'l-threshold',
+  ...TUNNEL_OPTIONS,
 ]
+
+/** The field of a sync daemon that an option sets, in the order in which a line has them. */
+export const DAEMON_OPTIONS = {
+  'mcast-interface': 'multicastInterface',
+  syncid: 'syncId',
+  'sync-maxlen': 'maxLengthBytes',
+  'mcast-group': 'multicastGroup',
+  'mcast-port': 'multicastPort',
+  'mcast-ttl': 'multicastTtl',
+} as const
+
 const LIST: readonly Key[] = [
   'numeric',
   'stats',
@@ -225,20 +301,22 @@ const COMMAND_RULES: Readonly<Record<CommandName, Rules>> = {
   restore: {},
   save: { optional: ['numeric'] },
   set: {},
-  'start-daemon': { optional: DAEMON },
+  'start-daemon': { optional: Object.keys(DAEMON_OPTIONS) as Key[] },
   'stop-daemon': { optional: ['syncid'] },
   help: {},
   version: {},
 }
 
-export type TunnelType = 'ipip' | 'gue' | 'gre'
+export type TunnelType = (typeof TUNNEL_TYPES)[number]
 
 export function isTunnelType(type: unknown): type is TunnelType {
-  return type === 'ipip' || type === 'gue' || type === 'gre'
+  return (TUNNEL_TYPES as readonly unknown[]).includes(type)
 }
 
-/** Of these a tunnel has one. */
-export const CHECKSUMS = ['tun-nocsum', 'tun-csum', 'tun-remcsum'] as const
+export function isDaemonState(state: unknown): state is SyncDaemonState {
+  return (DAEMON_STATES as readonly unknown[]).includes(state)
+}
+
 const TUNNEL_RULES: Readonly<Record<TunnelType, Rules>> = {
   ipip: {},
   gue: { required: ['tun-port'], exclusive: CHECKSUMS },
@@ -280,28 +358,6 @@ export function wrongOption(command: CommandName, given: ReadonlySet<Key>): stri
 export function wrongTunnelOption(type: TunnelType, given: ReadonlySet<Key>): string | undefined {
   return firstWrong(TUNNEL_DETAILS, TUNNEL_RULES[type], given, `'${type}' tunnel type`)
 }
-
-export const TUNNEL_OPTIONS: readonly Key[] = TUNNEL
-
-/** A bit that a name of -b stands for, as every scheduler's name of it. */
-export type FlagBit = 'flag-1' | 'flag-2' | 'flag-3'
-
-interface SchedulerFlagName {
-  /** The scheduler that the name is for; absent for any. */
-  readonly scheduler?: string
-  readonly bit: FlagBit
-}
-
-/** The names of -b. */
-export const SCHEDULER_FLAGS: ReadonlyMap<unknown, SchedulerFlagName> = new Map<string, SchedulerFlagName>([
-  ['flag-1', { bit: 'flag-1' }],
-  ['flag-2', { bit: 'flag-2' }],
-  ['flag-3', { bit: 'flag-3' }],
-  ['sh-fallback', { scheduler: 'sh', bit: 'flag-1' }],
-  ['sh-port', { scheduler: 'sh', bit: 'flag-2' }],
-  ['mh-fallback', { scheduler: 'mh', bit: 'flag-1' }],
-  ['mh-port', { scheduler: 'mh', bit: 'flag-2' }],
-])
 
 /** A quick look that finds almost every line right. Where it says no, each key has to be looked at. */
 function fits({ required = [], optional = [] }: Rules, given: ReadonlySet<Key>): boolean {

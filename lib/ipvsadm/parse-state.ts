@@ -1,9 +1,8 @@
-import { familyOfAddress, familyOfService } from '../model/address.ts'
-import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
+import { familyOfService } from '../model/address.ts'
+import { DEFAULT_METHOD, DEFAULT_SCHEDULER, DEFAULT_WEIGHT } from '../model/defaults.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
-import { ENGINE_NAME_MAX_BYTES, NAME_MAX_BYTES, PERSISTENCE_MAX_SECONDS } from '../model/ranges.ts'
+import { FWMARK, INT, SPEC_LIMITS } from '../model/ranges.ts'
 import type {
-  ForwardingMethod,
   RealServerSpec,
   ServiceKey,
   ServiceSpec,
@@ -11,7 +10,7 @@ import type {
   SyncDaemonSpec,
   Timeouts,
 } from '../model/types.ts'
-import { checkServiceKey } from '../model/validate.ts'
+import { checkServiceKey, needsPersistence, reachesFamily } from '../model/validate.ts'
 import type { StatePath } from '../state/path.ts'
 import { slices } from '../util/pace.ts'
 import { EndpointReader, type Lookups } from './endpoints.ts'
@@ -27,7 +26,8 @@ import {
   wholeOf,
 } from './given.ts'
 import { LineError } from './line-error.ts'
-import { INT_MAX, MAX_SECONDS, PERSISTENT_SECONDS } from './options.ts'
+import { DAEMON_OPTIONS, DEFAULT_INTERFACE, isDaemonState, PERSISTENT_SECONDS, RANGES } from './options.ts'
+import { serverPort, TIMEOUT_ORDER, timeoutsToSet } from './rules.ts'
 import { splitQuotedWords, type Word } from './words.ts'
 
 /**
@@ -106,7 +106,7 @@ class LineReader implements ParsedLines {
   readonly #places = new Map<unknown, Place>()
   readonly #daemons: SyncDaemonSpec[] = []
   readonly #daemonLines = new Map<string, number>()
-  #timeouts: Draft<Partial<Timeouts>> | undefined
+  #timeouts: Partial<Timeouts> | undefined
   #place: Place = { line: 1, column: 1 }
 
   constructor(lookups: Lookups) {
@@ -182,8 +182,7 @@ class LineReader implements ParsedLines {
   async #addService(given: Given): Promise<void> {
     const key = await this.#serviceKey(given)
     const path = ['services', this.#services.length]
-    const scheduler =
-      given.kernelName('scheduler', NAME_MAX_BYTES, [...path, 'scheduler']) ?? DEFAULT_SCHEDULER
+    const scheduler = given.kernelName('scheduler', [...path, 'scheduler']) ?? DEFAULT_SCHEDULER
     const service: DraftService = { ...key, scheduler }
     const flags = schedulerFlags(given, scheduler)
     if (flags.length > 0) service.schedulerFlags = flags
@@ -195,12 +194,14 @@ class LineReader implements ParsedLines {
     if (persistent !== undefined) {
       // ipvsadm takes 1 second to 31 days, and prints any number.
       const timeoutSeconds =
-        persistent.value === undefined ? PERSISTENT_SECONDS : wholeOf(persistent, 0, PERSISTENCE_MAX_SECONDS)
+        persistent.value === undefined
+          ? PERSISTENT_SECONDS
+          : wholeOf(persistent, SPEC_LIMITS.persistenceSeconds)
       service.persistence = { timeoutSeconds, netmask }
     }
-    const engine = given.kernelName('pe', ENGINE_NAME_MAX_BYTES, [...path, 'persistenceEngine'])
+    const engine = given.kernelName('pe', [...path, 'persistenceEngine'])
     if (engine !== undefined) service.persistenceEngine = engine
-    if (key.protocol !== 'fwmark' && key.port === 0 && persistent === undefined) {
+    if (needsPersistence(key) && persistent === undefined) {
       throw new LineError(
         given.service.valueColumn,
         'port 0 means every port, and works only with persistence: give -p, or another port',
@@ -224,23 +225,16 @@ class LineReader implements ParsedLines {
       )
     }
     const endpoint = given.required('real-server')
-    const read = await this.#endpoints.read(endpoint, key.protocol === 'fwmark' ? 'tcp' : key.protocol)
-    if (read.port === undefined && endpoint.column < given.serviceColumn && key.protocol !== 'fwmark') {
+    const read = await this.#endpoints.read(endpoint, given.protocol)
+    if (read.port === undefined && endpoint.column < given.service.column && key.protocol !== 'fwmark') {
       throw new LineError(
         endpoint.column,
         `${endpoint.shown} without a port must come after the virtual service: before it, ipvsadm takes port 0`,
       )
     }
-    const method: ForwardingMethod =
-      given.find('masquerading') !== undefined
-        ? 'masquerade'
-        : given.find('ipip') !== undefined
-          ? 'tunnel'
-          : 'direct'
-    const servicePort = key.protocol === 'fwmark' ? 0 : key.port
-    // ipvsadm gives a server that is not masqueraded the port of the service, whatever the line says.
-    const ownPort = key.protocol === 'fwmark' || method === 'masquerade'
-    const port = ownPort ? (read.port ?? servicePort) : servicePort
+    const option = given.find('forwarding-method')
+    const method = option?.option.method ?? DEFAULT_METHOD
+    const port = serverPort(key, method, read.port)
     const servers = (added.service.realServers ??= [])
     const path = [...added.path, 'realServers', servers.length]
     const { upperThreshold, lowerThreshold } = readThresholds(given, path)
@@ -249,13 +243,12 @@ class LineReader implements ParsedLines {
       address: read.address,
       port,
       method,
-      weight: given.whole('weight') ?? 1,
+      weight: given.whole('weight') ?? DEFAULT_WEIGHT,
       ...(upperThreshold !== 0 && { upperThreshold }),
       ...(lowerThreshold !== 0 && { lowerThreshold }),
       ...(tunnel !== undefined && { tunnel }),
     }
-    if (method !== 'tunnel' && familyOfAddress(read.address) !== familyOfService(key)) {
-      const option = given.find('masquerading') ?? given.find('gatewaying')
+    if (!reachesFamily(method, read, key)) {
       throw new LineError(
         (option ?? endpoint).valueColumn,
         `the method must be -i for a real server of another family than its virtual service ` +
@@ -273,54 +266,44 @@ class LineReader implements ParsedLines {
   /** Refuses a name that an earlier line has already. */
   #refuseTwice(name: string, before: number | undefined, path: StatePath): void {
     if (before === undefined) return
-    const reason = `${name} comes twice: line ${String(before)} has it already`
+    const reason = `${name} appears twice: it is already on line ${String(before)}`
     throw new LineError(this.#place.column, reason, { path })
   }
 
   #setTimeouts(given: Given, words: readonly Word[]): void {
-    if (words.length !== 3) {
+    const wanted = TIMEOUT_ORDER.length
+    if (words.length !== wanted) {
       throw new LineError(
-        (words[3] ?? given.command).column,
+        (words[wanted] ?? given.command).column,
         `--set takes three timeouts in seconds, tcp, tcpfin and udp, got ${String(words.length)}`,
       )
     }
-    const [tcpSeconds = 0, tcpFinSeconds = 0, udpSeconds = 0] = words.map(({ text, column }) =>
-      wholeNumber(text, '--set', column, 0, MAX_SECONDS),
-    )
-    // 0 keeps the present value.
-    this.#timeouts = {
-      ...this.#timeouts,
-      ...(tcpSeconds !== 0 && { tcpSeconds }),
-      ...(tcpFinSeconds !== 0 && { tcpFinSeconds }),
-      ...(udpSeconds !== 0 && { udpSeconds }),
-    }
+    const seconds = words.map(({ text, column }) => wholeNumber(text, '--set', column, RANGES.set))
+    this.#timeouts = { ...this.#timeouts, ...timeoutsToSet(seconds) }
     this.#places.set(this.#timeouts, this.#place)
   }
 
   #startDaemon(given: Given): void {
     const state = given.command.value
-    if (state !== 'master' && state !== 'backup') {
+    if (!isDaemonState(state)) {
       throw new LineError(
         given.command.valueColumn,
         `${given.command.shown} takes 'master' or 'backup', got '${state ?? ''}'`,
       )
     }
     const path = ['syncDaemons', this.#daemons.length]
-    const multicastInterface =
-      given.kernelName('mcast-interface', NAME_MAX_BYTES, [...path, 'multicastInterface']) ?? 'eth0'
-    const maxLengthBytes = given.whole('sync-maxlen')
-    const multicastGroup = readMulticastGroup(given, [...path, 'multicastGroup'])
-    const multicastPort = given.whole('mcast-port')
-    const multicastTtl = given.whole('mcast-ttl')
-    const daemon: SyncDaemonSpec = {
+    const daemon: Draft<SyncDaemonSpec> = {
       state,
-      multicastInterface,
-      syncId: given.whole('syncid') ?? 0,
-      ...(maxLengthBytes !== undefined && { maxLengthBytes }),
-      ...(multicastGroup !== undefined && { multicastGroup }),
-      ...(multicastPort !== undefined && { multicastPort }),
-      ...(multicastTtl !== undefined && { multicastTtl }),
+      multicastInterface:
+        given.kernelName('mcast-interface', [...path, 'multicastInterface']) ?? DEFAULT_INTERFACE,
+      syncId: 0,
     }
+    for (const name of ['syncid', 'sync-maxlen', 'mcast-port', 'mcast-ttl'] as const) {
+      const number = given.whole(name)
+      if (number !== undefined) daemon[DAEMON_OPTIONS[name]] = number
+    }
+    const multicastGroup = readMulticastGroup(given, [...path, 'multicastGroup'])
+    if (multicastGroup !== undefined) daemon.multicastGroup = multicastGroup
     this.#refuseTwice(state, this.#daemonLines.get(state), path)
     this.#daemonLines.set(state, this.#place.line)
     this.#daemons.push(daemon)
@@ -328,16 +311,17 @@ class LineReader implements ParsedLines {
   }
 
   async #serviceKey(given: Given): Promise<ServiceKey> {
-    const option = given.service
+    const { service: option, protocol } = given
     const ipv6 = given.find('ipv6')
-    if (option.option.long === 'fwmark-service') {
+    if (protocol === 'fwmark') {
       if (ipv6 !== undefined && ipv6.column < option.column) {
         throw new LineError(ipv6.column, `${ipv6.shown} must come after ${option.shown}`)
       }
       // ipvsadm prints marks from 2^31 on as negative numbers, and then does not take them back.
-      const mark = wholeOf(option, -INT_MAX - 1, 0xffffffff)
-      if (mark === 0) throw new LineError(option.valueColumn, 'a firewall mark is 1 to 4294967295, got 0')
-      return { protocol: 'fwmark', fwmark: mark >>> 0, family: ipv6 === undefined ? 'ipv4' : 'ipv6' }
+      const mark = wholeOf(option, [-INT[1] - 1, FWMARK[1]])
+      if (mark === 0)
+        throw new LineError(option.valueColumn, `a firewall mark is ${FWMARK.join(' to ')}, got 0`)
+      return { protocol, fwmark: mark >>> 0, family: ipv6 === undefined ? 'ipv4' : 'ipv6' }
     }
     if (ipv6 !== undefined) {
       throw new LineError(
@@ -345,8 +329,6 @@ class LineReader implements ParsedLines {
         `${ipv6.shown} goes only with a firewall mark; an address has its family`,
       )
     }
-    const protocol =
-      option.option.long === 'tcp-service' ? 'tcp' : option.option.long === 'udp-service' ? 'udp' : 'sctp'
     const { address, port = 0 } = await this.#endpoints.read(option, protocol)
     return checkServiceKey({ protocol, address, port })
   }

@@ -161,6 +161,11 @@ export function familyOfService(key: ServiceKey): Family {
   return key.protocol === 'fwmark' ? (key.family ?? 'ipv4') : familyOfAddress(key.address)
 }
 
+/** The port of a virtual service, which its real servers have too unless they say otherwise; 0 for a firewall mark. */
+export function portOfService(key: ServiceKey): number {
+  return key.protocol === 'fwmark' ? 0 : key.port
+}
+
 /** 'ipv4' or 'ipv6' of an address that has been checked. */
 export function familyOfAddress(text: string): Family {
   return text.includes(':') ? 'ipv6' : 'ipv4'

@@ -1,4 +1,5 @@
 import { canonicalAddress } from './address.ts'
+import { MULTICAST_PAYLOAD_BYTES } from './ranges.ts'
 import type { SyncDaemonSpec } from './types.ts'
 
 /** A sync daemon with what the kernel fills in and adjusts. Its length is absent where the interface decides. */
@@ -6,7 +7,7 @@ export function completeDaemon(spec: SyncDaemonSpec): SyncDaemonSpec {
   const { state, maxLengthBytes } = spec
   const multicastGroup = canonicalAddress(spec.multicastGroup ?? '224.0.0.81')
   // start_sync_thread(): a datagram holds what its headers leave, and a backup's buffer has at least 1024 bytes.
-  const most = multicastGroup.includes(':') ? 65487 : 65507
+  const most = MULTICAST_PAYLOAD_BYTES[1] - (multicastGroup.includes(':') ? 20 : 0)
   const least = state === 'backup' ? 1024 : 1
   return {
     state,

@@ -1,5 +1,6 @@
 import { canonicalAddress, canonicalServiceKey } from './address.ts'
 import { show } from './check.ts'
+import { PROTOCOL_NAMES } from './protocols.ts'
 import type { AddressServiceKey, RealServerKey, ServiceKey, Tunnel } from './types.ts'
 import { checkServerKey, checkServiceKey } from './validate.ts'
 
@@ -27,7 +28,7 @@ export function parseServiceKey(text: string): ServiceKey {
     })
   }
   const number = /^\d+$/.test(protocol)
-  if (!number && protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') throw refuse('')
+  if (!number && !(PROTOCOL_NAMES as readonly string[]).includes(protocol)) throw refuse('')
   const { address, port } = splitEndpoint(rest) ?? {}
   if (address === undefined) throw refuse('')
   if (port === undefined) {

@@ -17,6 +17,8 @@ export const PREFIX_IPV4: Range = [0, 32]
 export const PREFIX_IPV6: Range = [1, 128]
 export const TUNNEL_TYPE: Range = [0, 255]
 export const CHECKSUM: Range = [0, 65535]
+/** A tunnel of another type may have port 0, which is none. */
+export const GUE_PORT: Range = [1, 65535]
 /** floor(INT_MAX / 100): HZ is at least 100. A kernel with more answers EINVAL to less. */
 export const TIMEOUT_SECONDS: Range = [1, 21474836]
 export const MULTICAST_PAYLOAD_BYTES: Range = [1, 65507]
@@ -27,20 +29,11 @@ export const MULTICAST_TTL: Range = [1, 255]
 export const NAME_MAX_BYTES = 15
 export const ENGINE_NAME_MAX_BYTES = 16
 
-export const PROTOCOLS: readonly string[] = ['tcp', 'udp', 'sctp']
 export const FAMILIES: readonly ['ipv4', 'ipv6'] = ['ipv4', 'ipv6']
 export const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7]
-export const SCHEDULER_FLAGS: readonly unknown[] = [
-  'flag-1',
-  'flag-2',
-  'flag-3',
-  'sh-fallback',
-  'sh-port',
-  'mh-fallback',
-  'mh-port',
-]
-export const TUNNEL_TYPES: readonly string[] = ['ipip', 'gue', 'gre']
-export const CHECKSUMS: readonly string[] = ['none', 'csum', 'remcsum']
+/** Each at the place that is its number in the kernel, and so are the checksums. */
+export const TUNNEL_TYPES: readonly ['ipip', 'gue', 'gre'] = ['ipip', 'gue', 'gre']
+export const CHECKSUMS: readonly ['none', 'csum', 'remcsum'] = ['none', 'csum', 'remcsum']
 export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']
 
 /** Patterns of a sysctl's name and value. */

@@ -1,5 +1,6 @@
 import { familyOfAddress } from './address.ts'
 import { DEFAULT_METHOD, DEFAULT_WEIGHT } from './defaults.ts'
+import { CHECKSUMS, TUNNEL_TYPES } from './ranges.ts'
 import { NO_STATISTICS } from './statistics.ts'
 import {
   type Counter,
@@ -22,10 +23,6 @@ const DEFAULTS: CompleteSettings = {
   upperThreshold: 0,
   lowerThreshold: 0,
 }
-
-const TUNNEL_TYPE_NAMES = ['ipip', 'gue', 'gre'] as const
-
-const CHECKSUM_NAMES = ['none', 'csum', 'remcsum'] as const
 
 /** Plain IP-in-IP, which almost every tunnel is: one object for all of them. */
 export const IPIP: Tunnel = { type: 'ipip' }
@@ -128,18 +125,18 @@ function reportedTunnel({ method, tunnel = IPIP }: CompleteSettings): Tunnel | u
 
 export function tunnelOf(type: number, port: number, flags: number): Tunnel {
   return {
-    type: TUNNEL_TYPE_NAMES[type] ?? type,
+    type: TUNNEL_TYPES[type] ?? type,
     ...(port !== 0 && { port }),
-    ...(flags !== 0 && { checksum: CHECKSUM_NAMES[flags] ?? flags }),
+    ...(flags !== 0 && { checksum: CHECKSUMS[flags] ?? flags }),
   }
 }
 
 export function tunnelTypeNumber(type: Tunnel['type']): number {
-  return typeof type === 'number' ? type : TUNNEL_TYPE_NAMES.indexOf(type)
+  return typeof type === 'number' ? type : TUNNEL_TYPES.indexOf(type)
 }
 
 export function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
-  return typeof checksum === 'number' ? checksum : CHECKSUM_NAMES.indexOf(checksum)
+  return typeof checksum === 'number' ? checksum : CHECKSUMS.indexOf(checksum)
 }
 
 /** A real server with its port, method and weight, and no other field that has its default. */

@@ -1,12 +1,13 @@
 import { familyOfService, formatIPv4, parseIPv4Number } from './address.ts'
 import { ServiceFlag } from './constants.ts'
-import { DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
+import { DEFAULT_NETMASK, DEFAULT_PERSISTENCE_SECONDS, DEFAULT_SCHEDULER } from './defaults.ts'
+import { UNNAMED_FLAGS } from './ranges.ts'
+import { flagBits, flagsOf, SCHEDULER_BITS } from './scheduler-flags.ts'
 import { NO_STATISTICS, type Statistics } from './statistics.ts'
 import {
   type Counter,
   type Family,
   type Persistence,
-  type SchedulerFlag,
   type ServiceChanges,
   type ServiceKey,
   type ServiceSettings,
@@ -35,24 +36,16 @@ export interface DecodedService<N extends Counter> {
   readonly kernel: KernelService
 }
 
-const SETTABLE_FLAGS =
-  ServiceFlag.PERSISTENT |
-  ServiceFlag.ONEPACKET |
-  ServiceFlag.SCHED1 |
-  ServiceFlag.SCHED2 |
-  ServiceFlag.SCHED3
+const SETTABLE_FLAGS = ServiceFlag.PERSISTENT | ServiceFlag.ONEPACKET | SCHEDULER_BITS
 
-const SCHEDULER_FLAGS = ServiceFlag.SCHED1 | ServiceFlag.SCHED2 | ServiceFlag.SCHED3
+/** All flags that can be set, for a service that must become what a state says. Every kernel keeps those without a name. */
+export const ALL_FLAGS: number = (SETTABLE_FLAGS | UNNAMED_FLAGS[1]) >>> 0
 
-/** Flags without a name: newer kernels may have some, and every kernel keeps them. */
-const UNNAMED_FLAGS = ~(SETTABLE_FLAGS | ServiceFlag.HASHED) >>> 0
-
-/** All that can be set, for a service that shall be as a state says. */
-export const ALL_FLAGS: number = (SETTABLE_FLAGS | UNNAMED_FLAGS) >>> 0
-
-const IPV4_HOST_MASK = 0xffffffff
-
-const IPV6_HOST_PREFIX = 128
+/** The default netmask as the kernel has it. */
+const HOST_MASKS: Readonly<Record<Family, number>> = {
+  ipv4: kernelNetmask(DEFAULT_NETMASK.ipv4, 'ipv4'),
+  ipv6: kernelNetmask(DEFAULT_NETMASK.ipv6, 'ipv6'),
+}
 
 /** The settings of a new service for the kernel, with ipvsadm's defaults for absent fields. */
 export function kernelServiceOf(
@@ -66,7 +59,7 @@ export function kernelServiceOf(
       flags: 0,
       flagsMask: 0,
       timeoutSeconds: 0,
-      netmask: hostMask(family),
+      netmask: HOST_MASKS[family],
       persistenceEngine: '',
     },
     settings,
@@ -91,8 +84,8 @@ export function mergeService(
   const scheduler = changes.scheduler ?? current.scheduler
   if (changes.schedulerFlags !== undefined) {
     checkFlagsFit(changes.schedulerFlags, scheduler)
-    flags = (flags & ~SCHEDULER_FLAGS) | flagBits(changes.schedulerFlags)
-    flagsMask |= SCHEDULER_FLAGS
+    flags = (flags & ~SCHEDULER_BITS) | flagBits(changes.schedulerFlags)
+    flagsMask |= SCHEDULER_BITS
   }
   if (changes.onePacket !== undefined) {
     flags = changes.onePacket ? flags | ServiceFlag.ONEPACKET : flags & ~ServiceFlag.ONEPACKET
@@ -103,7 +96,7 @@ export function mergeService(
     if (changes.persistence === null) {
       flags &= ~ServiceFlag.PERSISTENT
       timeoutSeconds = 0
-      netmask = hostMask(family)
+      netmask = HOST_MASKS[family]
     } else {
       const persistent = (flags & ServiceFlag.PERSISTENT) !== 0
       flags |= ServiceFlag.PERSISTENT
@@ -113,7 +106,7 @@ export function mergeService(
         changes.persistence.netmask === undefined
           ? persistent
             ? netmask
-            : hostMask(family)
+            : HOST_MASKS[family]
           : kernelNetmask(changes.persistence.netmask, family)
     }
   }
@@ -146,7 +139,7 @@ export function serviceState<N extends Counter>(
     key,
     family,
     scheduler: kernel.scheduler,
-    schedulerFlags: flagNames(kernel.flags, kernel.scheduler),
+    schedulerFlags: flagsOf(kernel.flags, kernel.scheduler),
     onePacket: (kernel.flags & ServiceFlag.ONEPACKET) !== 0,
     ...((kernel.flags & ServiceFlag.PERSISTENT) !== 0 && { persistence: persistenceOf(kernel, family) }),
     ...(kernel.persistenceEngine !== '' && { persistenceEngine: kernel.persistenceEngine }),
@@ -162,42 +155,10 @@ function persistenceOf(kernel: KernelService, family: Family): Persistence {
   }
 }
 
-function hostMask(family: Family): number {
-  return family === 'ipv6' ? IPV6_HOST_PREFIX : IPV4_HOST_MASK
-}
-
 function kernelNetmask(netmask: string | number, family: Family): number {
   if (typeof netmask === 'string') return parseIPv4Number(netmask)
   if (family === 'ipv6') return netmask
   return netmask === 0 ? 0 : (-1 << (32 - netmask)) >>> 0
-}
-
-const FLAG_BITS: Readonly<Record<Exclude<SchedulerFlag, number>, number>> = {
-  'flag-1': ServiceFlag.SCHED1,
-  'sh-fallback': ServiceFlag.SCHED1,
-  'mh-fallback': ServiceFlag.SCHED1,
-  'flag-2': ServiceFlag.SCHED2,
-  'sh-port': ServiceFlag.SCHED2,
-  'mh-port': ServiceFlag.SCHED2,
-  'flag-3': ServiceFlag.SCHED3,
-}
-
-const NO_FLAGS: readonly SchedulerFlag[] = []
-
-function flagBits(flags: readonly SchedulerFlag[]): number {
-  return flags.reduce<number>((bits, flag) => bits | (typeof flag === 'number' ? flag : FLAG_BITS[flag]), 0)
-}
-
-function flagNames(flags: number, scheduler: string): readonly SchedulerFlag[] {
-  if ((flags & (SCHEDULER_FLAGS | UNNAMED_FLAGS)) === 0) return NO_FLAGS
-  const own = scheduler === 'sh' || scheduler === 'mh' ? scheduler : undefined
-  const names: SchedulerFlag[] = []
-  if ((flags & ServiceFlag.SCHED1) !== 0) names.push(own === undefined ? 'flag-1' : `${own}-fallback`)
-  if ((flags & ServiceFlag.SCHED2) !== 0) names.push(own === undefined ? 'flag-2' : `${own}-port`)
-  if ((flags & ServiceFlag.SCHED3) !== 0) names.push('flag-3')
-  const unnamed = (flags & UNNAMED_FLAGS) >>> 0
-  if (unnamed !== 0) names.push(unnamed)
-  return names
 }
 
 /** The spec that would add a service again: no counters, no field that has its default. */

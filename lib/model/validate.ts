@@ -1,4 +1,4 @@
-import { familyOfAddress, familyOfService, isIPv4, isMulticast } from './address.ts'
+import { familyOfAddress, familyOfService, isIPv4, isMulticast, portOfService } from './address.ts'
 import {
   about,
   address,
@@ -18,7 +18,9 @@ import {
   whole,
   wrong,
 } from './check.ts'
+import { TunnelType } from './constants.ts'
 import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from './defaults.ts'
+import { type NamedProtocol, PROTOCOL_NAMES, protocolName } from './protocols.ts'
 import {
   CHECKSUM,
   CHECKSUMS,
@@ -26,6 +28,7 @@ import {
   ENGINE_NAME_MAX_BYTES,
   FAMILIES,
   FWMARK,
+  GUE_PORT,
   INT,
   INTERFACE_NAME,
   type Limits,
@@ -40,7 +43,6 @@ import {
   PREFIX_IPV6,
   PROTOCOL,
   type Range,
-  SCHEDULER_FLAGS,
   SPEC_LIMITS,
   STATE_LIMITS,
   TIMEOUT_SECONDS,
@@ -48,6 +50,7 @@ import {
   TUNNEL_TYPES,
   UNNAMED_FLAGS,
 } from './ranges.ts'
+import { FLAG_NAMES, flagFits, isFlagName } from './scheduler-flags.ts'
 import type {
   AddressServiceKey,
   Family,
@@ -130,8 +133,6 @@ export const DAEMON_FIELDS: readonly string[] = namesOf<SyncDaemonSpec>({
   multicastTtl: true,
 })
 
-const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' }
-
 const ALL_SERVICE_FIELDS = [...ADDRESS_KEY_FIELDS, ...FWMARK_KEY_FIELDS, ...SERVICE_FIELDS, 'realServers']
 const ALL_SERVER_FIELDS = [...SERVER_KEY_FIELDS, ...SERVER_FIELDS]
 
@@ -174,12 +175,7 @@ export function checkServiceSpec(
     'a virtual service',
   )
   checkServiceSettings(fields, key, limits)
-  if (
-    !limits.portZeroAlone &&
-    key.protocol !== 'fwmark' &&
-    key.port === 0 &&
-    fields.persistence === undefined
-  ) {
+  if (!limits.portZeroAlone && needsPersistence(key) && fields.persistence === undefined) {
     throw about(
       'port',
       new RangeError(
@@ -197,7 +193,7 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   const fields = object(changes, 'changes of a virtual service')
   known(fields, SERVICE_FIELDS, [], 'changes of a virtual service')
   const copy = copyOf(fields, SERVICE_FIELDS)
-  if (copy.persistence === null && key.protocol !== 'fwmark' && key.port === 0) {
+  if (copy.persistence === null && needsPersistence(key)) {
     throw new RangeError('persistence cannot be removed from a service with port 0, which needs it')
   }
   // null takes away; everything else is a setting.
@@ -208,10 +204,15 @@ export function checkServiceChanges(changes: unknown, key: ServiceKey): ServiceC
   return copy
 }
 
-/** Scheduler flags by name must be those of the scheduler: 'sh-port' means nothing to mh. */
+/** Whether a service has port 0, which means every port and works only with persistence. */
+export function needsPersistence(key: ServiceKey): boolean {
+  return key.protocol !== 'fwmark' && key.port === 0
+}
+
+/** Scheduler flags by name must be those of the scheduler. */
 export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, scheduler: string): void {
   for (const flag of flags ?? []) {
-    if (typeof flag === 'number' || flag.startsWith('flag-') || flag.startsWith(`${scheduler}-`)) continue
+    if (flagFits(flag, scheduler)) continue
     throw about(
       'schedulerFlags',
       new TypeError(`schedulerFlags: '${flag}' is not a flag of scheduler ${show(scheduler)}`),
@@ -224,10 +225,9 @@ export function checkServerKey(key: unknown, service: ServiceKey): Required<Real
   const fields = object(key, 'a real server')
   if (fields.address === undefined) missing(fields, 'address', 'a real server', ALL_SERVER_FIELDS)
   if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
-  const defaultPort = service.protocol === 'fwmark' ? 0 : service.port
   return {
     address: address(fields.address, 'address'),
-    port: fields.port === undefined ? defaultPort : inRange(fields.port, 'port', PORT),
+    port: fields.port === undefined ? portOfService(service) : inRange(fields.port, 'port', PORT),
   }
 }
 
@@ -269,9 +269,13 @@ export function checkThresholds(upper: number, lower: number): void {
   )
 }
 
-/** ip_vs_genl_set_cmd() answers EINVAL to any other method. */
+/** Whether a method reaches a real server in its family. ip_vs_genl_set_cmd() answers EINVAL if it does not. */
+export function reachesFamily(method: ForwardingMethod, server: RealServerKey, service: ServiceKey): boolean {
+  return method === 'tunnel' || familyOfAddress(server.address) === familyOfService(service)
+}
+
 export function checkMixedFamily(server: RealServerKey, service: ServiceKey, method: ForwardingMethod): void {
-  if (method === 'tunnel' || familyOfAddress(server.address) === familyOfService(service)) return
+  if (reachesFamily(method, server, service)) return
   throw about(
     'method',
     new TypeError(
@@ -281,16 +285,15 @@ export function checkMixedFamily(server: RealServerKey, service: ServiceKey, met
   )
 }
 
-/** IP_VS_CONN_F_TUNNEL_TYPE_GUE: a tunnel's type may be its number too. */
-const GUE = 1
-
 /** ip_vs_genl_set_cmd() answers EINVAL. */
 export function checkTunnel(tunnel: Tunnel): void {
-  if ((tunnel.type === 'gue' || tunnel.type === GUE) && (tunnel.port ?? 0) === 0) {
+  const { type, port = 0 } = tunnel
+  const [least, most] = GUE_PORT
+  if ((type === 'gue' || type === TunnelType.GUE) && port < least) {
     throw about(
       'tunnel.port',
       new RangeError(
-        `tunnel.port must be a whole number 1 to 65535 for type 'gue', got ${show(tunnel.port)}`,
+        `tunnel.port must be a whole number ${String(least)} to ${String(most)} for type 'gue', got ${show(tunnel.port)}`,
       ),
     )
   }
@@ -348,11 +351,11 @@ function inRange(value: unknown, field: string, range: Range): number {
 }
 
 function checkProtocol(protocol: unknown): Protocol {
-  if (protocol === 'tcp' || protocol === 'udp' || protocol === 'sctp') return protocol
+  if ((PROTOCOL_NAMES as readonly unknown[]).includes(protocol)) return protocol as NamedProtocol
   if (typeof protocol !== 'number') {
-    throw wrong('protocol', protocol, `'tcp', 'udp', 'sctp', 'fwmark' or an IP protocol number`)
+    throw wrong('protocol', protocol, `${list(PROTOCOL_NAMES)}, 'fwmark' or an IP protocol number`)
   }
-  return PROTOCOL_NAMES[protocol] ?? inRange(protocol, 'protocol', PROTOCOL)
+  return protocolName(inRange(protocol, 'protocol', PROTOCOL))
 }
 
 function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): void {
@@ -363,10 +366,10 @@ function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): 
   optional(fields, 'schedulerFlags', (value) => {
     if (!Array.isArray(value)) throw wrong('schedulerFlags', value, 'an array of flag names')
     for (const flag of value as unknown[]) {
-      if (SCHEDULER_FLAGS.includes(flag)) continue
-      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}`)
+      if (isFlagName(flag)) continue
+      if (!limits.unnamedFlags) throw wrong('schedulerFlags', flag, `one of ${list(FLAG_NAMES)}`)
       if (typeof flag !== 'number' || !isUnnamedFlags(flag)) {
-        throw wrong('schedulerFlags', flag, `one of ${list(SCHEDULER_FLAGS)}, or ${UNNAMED_FLAGS_RANGE}`)
+        throw wrong('schedulerFlags', flag, `one of ${list(FLAG_NAMES)}, or ${UNNAMED_FLAGS_RANGE}`)
       }
     }
   })
@@ -416,15 +419,11 @@ export function checkInterfaceName(name: string): void {
 
 /** Bits that have no name in <linux/ip_vs.h>: those above IP_VS_SVC_F_SCHED3. */
 function isUnnamedFlags(bits: number): boolean {
-  return (
-    Number.isInteger(bits) &&
-    bits >= UNNAMED_FLAGS[0] &&
-    bits <= UNNAMED_FLAGS[1] &&
-    bits % UNNAMED_FLAGS[0] === 0
-  )
+  const [least, most] = UNNAMED_FLAGS
+  return Number.isInteger(bits) && bits >= least && bits <= most && bits % least === 0
 }
 
-const UNNAMED_FLAGS_RANGE = 'a multiple of 64 from 64 to 4294967232 for flags without a name'
+const UNNAMED_FLAGS_RANGE = `a multiple of ${String(UNNAMED_FLAGS[0])} from ${UNNAMED_FLAGS.join(' to ')} for flags without a name`
 
 function checkPersistence(
   value: unknown,

@@ -13,10 +13,11 @@ import {
 } from '../../index.ts'
 import {
   isHostMask,
+  listedFlags,
   markWords,
   namedFlags,
   NO_OPTION,
-  PROTOCOL_OPTIONS,
+  protocolOption,
   serverLine,
   serviceLine,
 } from '../../ipvsadm/lines.ts'
@@ -112,20 +113,15 @@ function serviceName({ key, family }: Service<Counter>, write: EndpointWriter): 
 }
 
 function attributes(service: Service<Counter>): string {
-  const { schedulerFlags, persistence, persistenceEngine, onePacket } = service
-  let text = namedFlags(schedulerFlags).length === 0 ? '' : ` (${ownFlags(service).join(',')})`
+  const { scheduler, schedulerFlags, persistence, persistenceEngine, onePacket } = service
+  const flags = listedFlags(schedulerFlags, scheduler).join(',')
+  let text = namedFlags(schedulerFlags).length === 0 ? '' : ` (${flags})`
   if (persistence !== undefined) {
     text += ` persistent ${String(persistence.timeoutSeconds)}`
     if (!isHostMask(persistence.netmask)) text += ` mask ${String(persistence.netmask)}`
     if (persistenceEngine !== undefined) text += ` pe ${persistenceEngine}`
   }
   return onePacket ? `${text} ops` : text
-}
-
-/** Flags as ipvsadm lists them: it does not know the third of sh and mh. */
-function ownFlags({ scheduler, schedulerFlags }: Service<Counter>): readonly string[] {
-  const named = namedFlags(schedulerFlags).map(String)
-  return scheduler === 'sh' || scheduler === 'mh' ? named.filter((flag) => flag !== 'flag-3') : named
 }
 
 function serverRow(
@@ -304,7 +300,7 @@ export function formatSave(list: readonly SnapshotEntry<Counter>[], names?: Name
     const name =
       key.protocol === 'fwmark'
         ? markWords(key.fwmark, service.family)
-        : `${PROTOCOL_OPTIONS[key.protocol] ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
+        : `${protocolOption(key.protocol) ?? '--xxx-service'} ${readable(key.address, key.port, protocol)}`
     lines.push(printable(serviceLine(name, service)))
     for (const { address, port, method, weight, tunnel } of realServers) {
       const server = { method, weight, ...(tunnel !== undefined && { tunnel }) }

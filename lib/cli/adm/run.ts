@@ -74,15 +74,9 @@ export async function change(ipvs: Ipvs, action: Change): Promise<void> {
     case 'zero':
       await ipvs.zero(action.key)
       return
-    case 'set': {
-      const [tcpSeconds, tcpFinSeconds, udpSeconds] = action.seconds
-      await ipvs.setTimeouts({
-        ...(tcpSeconds !== 0 && { tcpSeconds }),
-        ...(tcpFinSeconds !== 0 && { tcpFinSeconds }),
-        ...(udpSeconds !== 0 && { udpSeconds }),
-      })
+    case 'set':
+      await ipvs.setTimeouts(action.timeouts)
       return
-    }
     case 'start-daemon':
       try {
         await ipvs.startSyncDaemon(action.daemon)
