@@ -67,7 +67,7 @@ export type Action =
   | { readonly command: 'restore' | 'help' | 'version' }
 
 /** A line that ipvsadm refuses. */
-export class Refusal extends Error {
+export class LineRefusal extends Error {
   /** 2 for an error that ipvsadm finds itself, 255 for one that its option library finds. */
   readonly status: number
   /** Whether it ends a restore. */
@@ -100,7 +100,7 @@ export interface LineOptions {
 /**
  * Reads a command line, without the program's name, as ipvsadm 1.31 does: the
  * checks come in its order, and the first that fails is what it reports.
- * Throws {@link Refusal}, and HostWanted where a host must be looked up first.
+ * Throws {@link LineRefusal}, and HostWanted where a host must be looked up first.
  */
 export function readLine(words: readonly string[], options: LineOptions): Action {
   return new Line(words, options).read()
@@ -157,10 +157,10 @@ class Line {
     const others = this.#options.others.map((index) => this.#words[index] as string)
     const timeouts = command === 'set' ? readTimeouts(others.splice(0, TIMEOUT_ORDER.length)) : {}
     const [left] = others
-    if (left !== undefined) throw new Refusal(`unexpected argument ${left}`)
+    if (left !== undefined) throw new LineRefusal(`unexpected argument ${left}`)
     const flags = readFlags(this.#flagNames, this.#scheduler, refuseFlag)
     const wrong = wrongOption(command, this.#given)
-    if (wrong !== undefined) throw new Refusal(wrong)
+    if (wrong !== undefined) throw new LineRefusal(wrong)
 
     switch (command) {
       case 'add-service':
@@ -213,7 +213,7 @@ class Line {
     if (command === 'start-daemon' || command === 'stop-daemon') {
       const state = given?.value
       if (!isDaemonState(state)) {
-        throw new Refusal(
+        throw new LineRefusal(
           command === 'start-daemon'
             ? 'illegal start-daemon parameter specified'
             : 'illegal start_daemon specified',
@@ -224,9 +224,11 @@ class Line {
     return command
   }
 
-  #usage(): Refusal {
+  #usage(): LineRefusal {
     const program = this.#program
-    return new Refusal(`Try \`${program} -h' or '${program} --help' for more information.`, { status: 255 })
+    return new LineRefusal(`Try \`${program} -h' or '${program} --help' for more information.`, {
+      status: 255,
+    })
   }
 
   #readOptions(): void {
@@ -235,14 +237,14 @@ class Line {
       try {
         given = this.#options.next()
       } catch (error) {
-        if (error instanceof OptionError) throw new Refusal(error.message, { status: 255, stops: false })
+        if (error instanceof OptionError) throw new LineRefusal(error.message, { status: 255, stops: false })
         throw error
       }
       if (given === undefined) return
       const { option, value } = given
-      if (option.command !== undefined) throw new Refusal(`invalid option \`${this.#options.last}'`)
+      if (option.command !== undefined) throw new LineRefusal(`invalid option \`${this.#options.last}'`)
       if (option.key !== undefined) {
-        if (this.#given.has(option.key)) throw new Refusal(`multiple '${option.key}' options specified`)
+        if (this.#given.has(option.key)) throw new LineRefusal(`multiple '${option.key}' options specified`)
         this.#given.add(option.key)
       }
       this.#readOption(option, value)
@@ -261,7 +263,7 @@ class Line {
       case 'udp-service':
       case 'sctp-service': {
         const endpoint = this.#endpoint(value)
-        if (endpoint === undefined) throw new Refusal('illegal virtual server address[:port] specified')
+        if (endpoint === undefined) throw new LineRefusal('illegal virtual server address[:port] specified')
         const family = familyOfAddress(endpoint.address)
         this.#family = family
         this.#address = endpoint.address
@@ -273,7 +275,7 @@ class Line {
         this.#fwmark = numberOf(option.long, value, `invalid fwmark value \`${value}' specified`)
         return
       case 'ipv6':
-        if (this.#protocol !== 'fwmark') throw new Refusal('-6 used before -f\n')
+        if (this.#protocol !== 'fwmark') throw new LineRefusal('-6 used before -f\n')
         this.#family = 'ipv6'
         this.#netmask = DEFAULT_NETMASK.ipv6
         return
@@ -291,7 +293,7 @@ class Line {
         return
       case 'real-server': {
         const endpoint = this.#endpoint(value)
-        if (endpoint === undefined) throw new Refusal('illegal real server address[:port] specified')
+        if (endpoint === undefined) throw new LineRefusal('illegal real server address[:port] specified')
         this.#server = { ...endpoint, port: endpoint.port ?? this.#port }
         return
       }
@@ -311,7 +313,7 @@ class Line {
         this.#flagNames = nameOf(option.long, value)
         return
       case 'tun-type':
-        if (!isTunnelType(value)) throw new Refusal('illegal tunnel type specified')
+        if (!isTunnelType(value)) throw new LineRefusal('illegal tunnel type specified')
         this.#tunnel = value
         return
       case 'tun-port':
@@ -371,12 +373,12 @@ class Line {
   #readNetmask(value: string): string | number {
     if (this.#family === 'ipv4') {
       const mask = this.#ipv4(value)
-      if (mask === undefined) throw new Refusal('illegal virtual server persistent mask specified')
+      if (mask === undefined) throw new LineRefusal('illegal virtual server persistent mask specified')
       return mask
     }
     const length = readLooseInteger(value)
     if (length < PREFIX_IPV6[0] || length > PREFIX_IPV6[1])
-      throw new Refusal('illegal ipv6 netmask specified')
+      throw new LineRefusal('illegal ipv6 netmask specified')
     return length
   }
 
@@ -384,10 +386,10 @@ class Line {
     const key = this.#key()
     const onePacket = this.#given.has('ops')
     if (needsPersistence(key) && this.#persistence === undefined) {
-      throw new Refusal('Zero port specified for non-persistent service')
+      throw new LineRefusal('Zero port specified for non-persistent service')
     }
     if (onePacket && !takesOnePacket(key.protocol)) {
-      throw new Refusal('One-Packet Scheduling is only for UDP virtual services')
+      throw new LineRefusal('One-Packet Scheduling is only for UDP virtual services')
     }
     return {
       scheduler: this.#scheduler,
@@ -405,7 +407,7 @@ class Line {
     const key = this.#key()
     const method = this.#method
     if (!reachesFamily(method, { address }, key)) {
-      throw new Refusal('Different address family is allowed only for tunneling servers')
+      throw new LineRefusal('Different address family is allowed only for tunneling servers')
     }
     const tunnel = this.#readTunnel()
     const spec = {
@@ -423,9 +425,9 @@ class Line {
   #readTunnel(): Tunnel | undefined {
     const given = this.#given
     if (!TUNNEL_OPTIONS.some((key) => given.has(key))) return undefined
-    if (this.#method !== 'tunnel') throw new Refusal('Tunnel options conflict with forward method')
+    if (this.#method !== 'tunnel') throw new LineRefusal('Tunnel options conflict with forward method')
     const wrong = wrongTunnelOption(this.#tunnel, given)
-    if (wrong !== undefined) throw new Refusal(wrong)
+    if (wrong !== undefined) throw new LineRefusal(wrong)
     return { type: this.#tunnel, port: this.#tunnelPort, checksum: this.#checksum }
   }
 
@@ -447,24 +449,24 @@ class Line {
 
 function numberOf(name: NumberOption, text: string, message: string): number {
   const number = readNumber(text, RANGES[name])
-  if (number === undefined) throw new Refusal(message)
+  if (number === undefined) throw new LineRefusal(message)
   return number
 }
 
 function readTimeouts(words: readonly string[]): Partial<Timeouts> {
-  if (words.length < TIMEOUT_ORDER.length) throw new Refusal('--set option requires 3 timeout values')
+  if (words.length < TIMEOUT_ORDER.length) throw new LineRefusal('--set option requires 3 timeout values')
   return timeoutsToSet(
     words.map((word) => numberOf('set', word, `invalid timeout value \`${word}' specified`)),
   )
 }
 
-function refuseFlag(name: string, known: boolean): Refusal {
-  return new Refusal(`${known ? 'incompatible' : 'invalid'} scheduler flag \`${name}'`)
+function refuseFlag(name: string, known: boolean): LineRefusal {
+  return new LineRefusal(`${known ? 'incompatible' : 'invalid'} scheduler flag \`${name}'`)
 }
 
 function readGroup(value: string): string {
   if (isMulticast(value)) return value
-  throw new Refusal(`invalid ${value.includes(':') ? 'IPv6' : 'IPv4'} mcast-group \`${value}'`)
+  throw new LineRefusal(`invalid ${value.includes(':') ? 'IPv6' : 'IPv4'} mcast-group \`${value}'`)
 }
 
 /** The letters of a name that ipvsadm has room for. */

@@ -2,7 +2,8 @@ import { familyNumber } from '../codec/address.ts'
 import { familyOfAddress, familyOfService, parseAddress } from '../model/address.ts'
 import { address, flag, known, object, oneOf, whole } from '../model/check.ts'
 import { AddressFamily, IpProtocol } from '../model/constants.ts'
-import type { Family, RealServerKey, ServiceKey } from '../model/types.ts'
+import { PROTOCOL_NAMES, protocolName, protocolNumber } from '../model/protocols.ts'
+import type { Family, Protocol, RealServerKey, ServiceKey } from '../model/types.ts'
 import { checkServiceKey } from '../model/validate.ts'
 import { addressText } from './machine/addresses.ts'
 import type { Connection, Flow } from './machine/connections.ts'
@@ -147,7 +148,6 @@ const TARGET: readonly (keyof ClientOptions)[] = ['protocol', 'virtualAddress', 
 
 const FIRST_PORT = 32768
 const USUAL_PORT = 80
-const PROTOCOLS = { tcp: IpProtocol.TCP, udp: IpProtocol.UDP, sctp: IpProtocol.SCTP } as const
 
 /** Opens connections of clients that it makes up. */
 export class Clients {
@@ -202,7 +202,7 @@ function targetOf(
   if (key.protocol === 'fwmark') {
     const { protocol = 'tcp', virtualAddress = family === 'ipv6' ? '2001:db8::1' : '192.0.2.1' } = options
     return {
-      protocol: PROTOCOLS[oneOf(protocol, 'protocol', ['tcp', 'udp', 'sctp'])],
+      protocol: protocolNumber(oneOf(protocol, 'protocol', PROTOCOL_NAMES)),
       virtualAddress: addressIn(family, virtualAddress, 'virtualAddress'),
       virtualPort: whole(options.virtualPort ?? USUAL_PORT, 'virtualPort', 1, 65535),
       fwmark: key.fwmark,
@@ -213,7 +213,7 @@ function targetOf(
     throw new TypeError(`${name} is only for services without one: this service has its own`)
   }
   return {
-    protocol: protocolNumber(key.protocol),
+    protocol: forwarded(key.protocol),
     virtualAddress: parseAddress(key.address),
     virtualPort: key.port || whole(options.virtualPort ?? USUAL_PORT, 'virtualPort', 1, 65535),
     fwmark: 0,
@@ -228,12 +228,11 @@ function addressIn(family: Family, value: string, field: string): Uint8Array {
 }
 
 /** The director forwards no other protocol. */
-function protocolNumber(protocol: string | number): number {
-  const number = typeof protocol === 'number' ? protocol : PROTOCOLS[protocol as keyof typeof PROTOCOLS]
-  if (!Object.values<number>(PROTOCOLS).includes(number)) {
+function forwarded(protocol: Protocol): number {
+  if (!PROTOCOL_NAMES.some((name) => name === protocolName(protocol))) {
     throw new RangeError(`connections must have protocol tcp, udp or sctp, got ${String(protocol)}`)
   }
-  return number
+  return protocolNumber(protocol)
 }
 
 function clientAddress(family: Family, number: number): string {

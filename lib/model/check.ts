@@ -8,8 +8,8 @@ import { bytesOfName } from './name-bytes.ts'
  * The names of a type's fields, in this order, which texts have too. A name that
  * is missing or that the type does not have is an error of the compiler.
  */
-export function namesOf<T>(all: Readonly<Record<keyof T, true>>): readonly string[] {
-  return Object.keys(all)
+export function namesOf<T>(all: Readonly<Record<keyof T, true>>): readonly (keyof T & string)[] {
+  return Object.keys(all) as (keyof T & string)[]
 }
 
 /** Checks that options have no other names than these, and checks the options that all calls share. */

@@ -118,7 +118,7 @@ export const TUNNEL_FIELDS: readonly string[] = namesOf<Tunnel>({
   port: true,
   checksum: true,
 })
-export const TIMEOUT_FIELDS: readonly string[] = namesOf<Timeouts>({
+export const TIMEOUT_FIELDS: readonly (keyof Timeouts)[] = namesOf<Timeouts>({
   tcpSeconds: true,
   tcpFinSeconds: true,
   udpSeconds: true,

@@ -8,6 +8,7 @@ import {
   SCHEDULER_SYSCTLS,
 } from '../model/sysctls.ts'
 import type { ServiceKey, State, SyncDaemonSpec, Timeouts } from '../model/types.ts'
+import { TIMEOUT_FIELDS } from '../model/validate.ts'
 import { forEachOf, slices } from '../util/pace.ts'
 import { compareServers } from './compare-servers.ts'
 import { sameDaemon, sameService } from './equal.ts'
@@ -231,7 +232,7 @@ function compareTimeouts(
   if (wanted === undefined) return []
   const before: { -readonly [Name in keyof Timeouts]?: number } = {}
   const after: typeof before = {}
-  for (const name of ['tcpSeconds', 'tcpFinSeconds', 'udpSeconds'] as const) {
+  for (const name of TIMEOUT_FIELDS) {
     const value = wanted[name]
     if (value === undefined) continue
     const now = known(actual?.[name], ['timeouts', name])

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type Action, readLine, Refusal } from '../../lib/ipvsadm/command-line.ts'
+import { type Action, readLine, LineRefusal } from '../../lib/ipvsadm/command-line.ts'
 import { canonicalServiceKey } from '../../lib/model/address.ts'
 import { completeDaemon } from '../../lib/model/daemon-settings.ts'
 import { endpointName } from '../../lib/model/keys.ts'
@@ -26,7 +26,7 @@ function faithful(words: readonly string[]): Action | undefined {
   try {
     return readLine(words, { program: 'ipvsadm', names, posix: false, nested: true })
   } catch (error) {
-    if (error instanceof Refusal) return undefined
+    if (error instanceof LineRefusal) return undefined
     throw error
   }
 }

@@ -1,5 +1,5 @@
 import type { RunnableStep } from '../../index.ts'
-import { type Action, readLine, Refusal } from '../../ipvsadm/command-line.ts'
+import { type Action, readLine, LineRefusal } from '../../ipvsadm/command-line.ts'
 import { splitPlainWords } from '../../ipvsadm/words.ts'
 import { HostWanted } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
@@ -74,7 +74,7 @@ class Restore {
     try {
       return readLine(words, this.#session)
     } catch (error) {
-      if (error instanceof HostWanted || error instanceof Refusal) return undefined
+      if (error instanceof HostWanted || error instanceof LineRefusal) return undefined
       throw error
     }
   }
@@ -90,7 +90,7 @@ class Restore {
     try {
       action = read ?? (await readWithHosts(words, this.#session))
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
+      if (!(error instanceof LineRefusal)) throw error
       this.#sent.push({ lines: [this.#line(text, 'restore')], errors: Promise.resolve([error]) })
       if (error.stops) await this.#settle()
       return error.stops

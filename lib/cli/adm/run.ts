@@ -13,7 +13,7 @@ import {
   hasModuleNames,
   type LineOptions,
   readLine,
-  Refusal,
+  LineRefusal,
 } from '../../ipvsadm/command-line.ts'
 import type { CommandName, Key } from '../../ipvsadm/options.ts'
 import { HostWanted, type Names } from '../names.ts'
@@ -246,7 +246,7 @@ function addressesOf(table: readonly SnapshotEntry<Counter>[]): string[] {
 
 /** Reports the error of a change as ipvsadm does. Returns the exit status. */
 export function report(error: unknown, command: CommandName, err: (text: string) => void): number {
-  if (error instanceof Refusal) {
+  if (error instanceof LineRefusal) {
     // A word of the command line may have line feeds in it. A message of ipvsadm's own ends with one.
     err(`${error.message.replace(/\n(?!$)/g, '\\n')}\n`)
     return error.status

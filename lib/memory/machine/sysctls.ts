@@ -1,6 +1,6 @@
 import { object } from '../../model/check.ts'
 import { Errno, errnoName } from '../../model/errno.ts'
-import { checkSysctlValue, readCpuList } from '../../model/sysctls.ts'
+import { checkSysctlValue, readCpuList, SCHEDULER_SYSCTLS } from '../../model/sysctls.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
 
 /** The sysctls of net.ipv4.vs with their values in a new namespace. */
@@ -76,9 +76,9 @@ export function sysctlsOf(
 
 /** A scheduler's module adds its sysctl, which stays as long as the module does. */
 export function loadSysctls(scheduler: string, sysctls: Map<string, string>): void {
-  if (scheduler !== 'lblc' && scheduler !== 'lblcr') return
-  const name = `${scheduler}_expiration`
-  if (!sysctls.has(name)) sysctls.set(name, '86400')
+  for (const [name, module] of SCHEDULER_SYSCTLS) {
+    if (module.scheduler === scheduler && !sysctls.has(name)) sysctls.set(name, module.value)
+  }
 }
 
 /** Least and greatest values. Sysctls that are not listed take any 32-bit number. */

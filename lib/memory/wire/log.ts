@@ -1,12 +1,7 @@
 import { canonicalServerKey } from '../../model/address.ts'
-import {
-  AddressFamily,
-  CommandAttribute,
-  DestAttribute,
-  IpProtocol,
-  ServiceAttribute,
-} from '../../model/constants.ts'
+import { AddressFamily, CommandAttribute, DestAttribute, ServiceAttribute } from '../../model/constants.ts'
 import { errnoName } from '../../model/errno.ts'
+import { protocolName } from '../../model/protocols.ts'
 import type { RealServerKey, ServiceKey } from '../../model/types.ts'
 import type { Request } from '../../transport/transport.ts'
 import { commandName, type KernelCommand } from './command-names.ts'
@@ -73,7 +68,7 @@ function serviceKeyOf(nest: Attributes): ServiceKey | undefined {
   }
   if (!nest.has(AF, PROTOCOL, ADDR, PORT)) return undefined
   const number = nest.u16(PROTOCOL)
-  const protocol = PROTOCOL_NAMES.get(number) ?? number
+  const protocol = protocolName(number)
   const address = addressText(family, addressOf(family, nest.padded(ADDR, 16)))
   return { protocol, address, port: nest.u16be(PORT) }
 }
@@ -88,9 +83,3 @@ function realServerKeyOf(nest: Attributes, serviceFamily: number): Required<Real
     port: nest.u16be(PORT),
   })
 }
-
-const PROTOCOL_NAMES = new Map<number, 'tcp' | 'udp' | 'sctp'>([
-  [IpProtocol.TCP, 'tcp'],
-  [IpProtocol.UDP, 'udp'],
-  [IpProtocol.SCTP, 'sctp'],
-])
