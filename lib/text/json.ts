@@ -309,7 +309,7 @@ function isWord(code: number): boolean {
   return /[\w$+.-]/.test(String.fromCharCode(code))
 }
 
-function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
+export function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
   // An assignment to __proto__ would set the prototype.
   if (name === '__proto__') {
     Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })
