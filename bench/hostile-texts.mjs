@@ -83,3 +83,16 @@ export const hostileTexts = {
   'blanks alone': (size) => ' '.repeat(MOST * size),
   'line ends and an end': (size) => `${'\n'.repeat(MOST * size)}x`,
 }
+
+/**
+ * The same for standard input of `ipvs adm -R`.
+ *
+ * @type {Record<string, (size: number) => string>}
+ */
+export const hostileInput = {
+  'ipvs adm -R: one line': (size) => 'x'.repeat(MOST * size),
+  'ipvs adm -R: words on a line': (size) => `-A -f 1 ${'x '.repeat(5e5 * size)}\n`,
+  'ipvs adm -R: options on a line': (size) => `-A -f 1 -b ${'sh-port,'.repeat(1.25e5 * size)}\n`,
+  'ipvs adm -R: line ends': (size) => '\n'.repeat(MOST * size),
+  'ipvs adm -R: a service twice': (size) => '-A -f 1\n'.repeat(2e5 * size),
+}
