@@ -24,6 +24,7 @@ export const hostileTexts = {
   'JSON: open arrays': (size) => `{"services": ${'['.repeat(MOST * size)}`,
   'JSON: names': (size) => `{${list(MOST * 0.05 * size, (index) => `"name${String(index)}": 1`).join()}}`,
   'JSON: zeros in a list': (size) => `{"services": [${'0,'.repeat((MOST / 2) * size)}0]}`,
+  'JSON: arrays in an array': (size) => `{"services": [${'[],'.repeat((MOST / 3) * size)}[]]}`,
   'JSON: a million rules': (size) =>
     `{"services": [${list(100, (service) => `{"protocol": "fwmark", "fwmark": ${String(service + 1)}, "realServers": [${list(1e4 * size, (index) => `{"address": "${address(service * 1e4 + index)}"}`).join()}]}`).join()}]}`,
   'YAML: one word': (size) => `services: ${'x'.repeat(MOST * size)}\n`,

@@ -100,6 +100,7 @@ const json: Room = {
     text('# a comment\n{"services": []}', { format: 'json' }),
     text('{"services": [{"protocol": "tcp", "address": "192.0.2.10", "port": "80"}]}'),
     text('{"services": [{"protocol": "tcp", "address": "192.0.2.10", "port": 80, "realservers": []}]}'),
+    large(`'{"services": [' + '[],'.repeat(4e6)`, `{"services": [${'[],'.repeat(4e6)}`),
     text('{"service": []}'),
   ],
 }

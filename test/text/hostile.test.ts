@@ -149,6 +149,13 @@ describe('YAML is read to its first error alone', () => {
   })
 })
 
+// It takes seconds to come so far.
+test.runIf(DEEP)('JSON has a limit to objects and arrays', async () => {
+  expect(await outcome(`{"services": [${'[],'.repeat(4e6)}`)).toBe(
+    'more than 4000000 objects and arrays: a state has none',
+  )
+})
+
 test.each(['-o ', 'x ', 'x', ' '])('an ipvsadm line has a limit: %j', async (part) => {
   const error: unknown = await parseState(`-A -f 2\n-A -f 1 ${part.repeat(20_000)}\n`).catch(
     (one: unknown) => one,
