@@ -128,7 +128,9 @@ function compose(text: string, { Composer, Lexer, Parser }: typeof import('yaml'
     const top = stack.at(-1)
     if (top === undefined || !('items' in top)) continue
     // It is on top again when what was in it has ended.
-    if (top !== before && stack.length >= depth) {
+    // A pair in a list is a mapping of its own.
+    const isPair = lexeme === ':' && top.type === 'flow-collection' && top.start.source === '['
+    if (isPair || (top !== before && stack.length >= depth)) {
       collections += 1
       if (collections > MOST_COLLECTIONS) {
         throw tooMuch(offset, `more than ${String(MOST_COLLECTIONS)} mappings and sequences`)
