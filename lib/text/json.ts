@@ -226,7 +226,10 @@ class Builder {
     }
     this.#containers += 1
     if (this.#containers > MOST_CONTAINERS) {
-      throw new JsonError(offset, `more than ${String(MOST_CONTAINERS)} objects and arrays: a state has none`)
+      throw new JsonError(
+        offset,
+        `more than ${String(MOST_CONTAINERS)} objects and arrays: too much for a state`,
+      )
     }
     this.#stack.push(container)
     this.#expected = expected

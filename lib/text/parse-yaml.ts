@@ -118,7 +118,8 @@ function compose(text: string, { Composer, Lexer, Parser }: typeof import('yaml'
     for (const token of parser.next(lexeme)) take(token)
     const [bottom] = stack
     if (bottom?.type === 'document' && bottom !== begun) {
-      if (begun !== undefined) throw new YamlError(bottom.offset, 'a second YAML document: a state is a single one')
+      if (begun !== undefined)
+        throw new YamlError(bottom.offset, 'a second YAML document: a state is a single one')
       begun = bottom
     }
     // One of them is the document.
