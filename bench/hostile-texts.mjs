@@ -24,6 +24,7 @@ export const hostileTexts = {
   'JSON: open arrays': (size) => `{"services": ${'['.repeat(MOST * size)}`,
   'JSON: names': (size) => `{${list(MOST * 0.05 * size, (index) => `"name${String(index)}": 1`).join()}}`,
   'JSON: zeros in a list': (size) => `{"services": [${'0,'.repeat((MOST / 2) * size)}0]}`,
+  'JSON: arrays in an array': (size) => `{"services": [${'[],'.repeat((MOST / 3) * size)}[]]}`,
   'JSON: a million rules': (size) =>
     `{"services": [${list(100, (service) => `{"protocol": "fwmark", "fwmark": ${String(service + 1)}, "realServers": [${list(1e4 * size, (index) => `{"address": "${address(service * 1e4 + index)}"}`).join()}]}`).join()}]}`,
   'YAML: one word': (size) => `services: ${'x'.repeat(MOST * size)}\n`,
@@ -43,12 +44,25 @@ export const hostileTexts = {
           .fill(`*a${String(index)}`)
           .join()}]\n`,
     ).join('')}`,
-  'YAML: anchors': (size) =>
-    list(2e5 * size, (index) => `a${String(index)}: &b${String(index)} 1\n`).join(''),
+  'YAML: blank lines before comments': (size) =>
+    `a: |\n  x\n${'\n'.repeat(5e5 * size)}${'  #\n'.repeat(5e5 * size)}`,
+  'YAML: closing brackets': (size) => `services: ${']'.repeat(1.6e7 * size)}\n`,
+  'YAML: commas in a list': (size) => `services: [${','.repeat(7e6 * size)}]\n`,
+  'YAML: tags': (size) => `services: ${'!a '.repeat(3.5e6 * size)}\n`,
+  'YAML: strings in a row': (size) => `services: ${'"" '.repeat(3.5e6 * size)}\n`,
+  'YAML: directives': (size) => '%a\n'.repeat(9e5 * size),
+  'YAML: lists in a list': (size) => `services: [${'[],'.repeat(2.5e6 * size)}]\n`,
+  'YAML: pairs in a list': (size) => `services: [${'a: 1,'.repeat(1e6 * size)}]\n`,
+  'YAML: anchors': (size) => `services:\n${list(2e5 * size, (index) => `- &b${String(index)} 1\n`).join('')}`,
+  'YAML: anchors and aliases': (size) => `services:\n${'- &a []\n- *a\n'.repeat(9900 * size)}`,
   'YAML: aliases': (size) =>
     `services: &a []\n${list(1e5 * size, (index) => `a${String(index)}: *a\n`).join('')}`,
   'YAML: merges': (size) =>
     `a0: &a0 { x0: 0 }\n${list(2000 * size, (index) => `a${String(index + 1)}: &a${String(index + 1)} { <<: *a${String(index)}, x${String(index + 1)}: 0 }\n`).join('')}`,
+  'YAML: merges of a large mapping': (size) =>
+    `x: &a {${list(1000 * size, (index) => `a${String(index)}: 0`).join()}}\nservices:\n${'- {<<: *a}\n'.repeat(9900 * size)}`,
+  'YAML: aliases of lists': (size) =>
+    `services:\n  - { protocol: fwmark, fwmark: 1, realServers: &a [${list(1e5 * size, (index) => `{address: ${address(index)}}`).join()}] }\n${list(9900 * size, (index) => `  - { protocol: fwmark, fwmark: ${String(index + 2)}, realServers: *a }\n`).join('')}`,
   'YAML: zeros in a list': (size) => `services: [${'0,'.repeat((MOST / 2) * size)}0]\n`,
   'YAML: names': (size) => list(2e5 * size, (index) => `name${String(index)}: 1\n`).join(''),
   'YAML: a million rules': (size) =>
@@ -69,4 +83,17 @@ export const hostileTexts = {
   'comments alone': (size) => '#\n'.repeat((MOST / 2) * size),
   'blanks alone': (size) => ' '.repeat(MOST * size),
   'line ends and an end': (size) => `${'\n'.repeat(MOST * size)}x`,
+}
+
+/**
+ * The same for standard input of `ipvs adm -R`.
+ *
+ * @type {Record<string, (size: number) => string>}
+ */
+export const hostileInput = {
+  'ipvs adm -R: one line': (size) => 'x'.repeat(MOST * size),
+  'ipvs adm -R: words on a line': (size) => `-A -f 1 ${'x '.repeat(5e5 * size)}\n`,
+  'ipvs adm -R: options on a line': (size) => `-A -f 1 -b ${'sh-port,'.repeat(1.25e5 * size)}\n`,
+  'ipvs adm -R: line ends': (size) => '\n'.repeat(MOST * size),
+  'ipvs adm -R: a service twice': (size) => '-A -f 1\n'.repeat(2e5 * size),
 }

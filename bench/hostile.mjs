@@ -2,9 +2,12 @@
 // process of its own, in two sizes, one four times the other: time and memory grow with the text or there is a limit.
 // Prints the table of docs/save-and-restore.md. Needs `npm run build`.
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { hostileTexts } from './hostile-texts.mjs'
+import { hostileInput, hostileTexts } from './hostile-texts.mjs'
 
 const file = fileURLToPath(import.meta.url)
 
@@ -61,6 +64,33 @@ function measureAlone(name, size) {
   return { size: 0, outcome: why, ms: 0, blockedMs: 0, mib: 0 }
 }
 
+const PEAK = 'Peak in KiB: '
+const REPORT_PEAK = `data:text/javascript,process.on('exit', () => console.error('${PEAK}' + process.resourceUsage().maxRSS))`
+
+/** `ipvs adm -R` on a table in memory, from its start to its end. @param {string} name @param {number} size @returns {Report} */
+function measureInput(name, size) {
+  const input = hostileInput[name]?.(size) ?? ''
+  const folder = mkdtempSync(join(tmpdir(), 'ipvs-bench-'))
+  try {
+    const program = fileURLToPath(new URL('../dist/cli/ipvs.cjs', import.meta.url))
+    const start = performance.now()
+    const { status, stderr } = spawnSync(process.execPath, ['--import', REPORT_PEAK, program, 'adm', '-R'], {
+      encoding: 'utf8',
+      input,
+      maxBuffer: 2 ** 30,
+      env: { ...process.env, IPVS_MEMORY: join(folder, 'table.json') },
+    })
+    const ms = performance.now() - start
+    // The first line names the table in memory.
+    const [, first = ''] = stderr.split('\n')
+    const outcome = `status ${String(status)}${first.startsWith(PEAK) ? '' : `: ${first}`}`
+    const peak = Number(stderr.slice(stderr.lastIndexOf(PEAK) + PEAK.length)) / 1024
+    return { size: input.length, outcome, ms, blockedMs: NaN, mib: peak }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
 if (process.argv[2] === '--child') {
   console.log(JSON.stringify(await measure(process.argv[3] ?? '', Number(process.argv[4]))))
 } else {
@@ -69,15 +99,16 @@ if (process.argv[2] === '--child') {
     '| Text | MB | Time | JS thread kept at a time | Memory | A quarter of it takes | What comes of it |',
   )
   console.log('|---|---|---|---|---|---|---|')
-  for (const name of Object.keys(hostileTexts)) {
+  for (const name of Object.keys({ ...hostileTexts, ...hostileInput })) {
     if (chosen.length > 0 && !chosen.some((word) => name.includes(word))) continue
-    const quarter = measureAlone(name, 0.25)
-    const { size, outcome, ms, blockedMs, mib } = measureAlone(name, 1)
+    const measured = name in hostileInput ? measureInput : measureAlone
+    const quarter = measured(name, 0.25)
+    const { size, outcome, ms, blockedMs, mib } = measured(name, 1)
     const cells = [
       name,
       (size / 1e6).toFixed(size < 1e6 ? 1 : 0),
       `${ms.toFixed(0)} ms`,
-      `${blockedMs.toFixed(0)} ms`,
+      Number.isNaN(blockedMs) ? '' : `${blockedMs.toFixed(0)} ms`,
       `${mib.toFixed(0)} MiB`,
       `${quarter.ms.toFixed(0)} ms`,
       outcome.length > 90 ? `${outcome.slice(0, 90)}...` : outcome,

@@ -197,7 +197,7 @@ function schemaOf(model, { own, docs, literals, members }) {
           propertyNames: { pattern: model.SYSCTL_NAME },
           additionalProperties: {
             anyOf: [
-              { type: 'string', pattern: model.SYSCTL_VALUE },
+              { type: 'string', pattern: model.SYSCTL_VALUE, maxLength: model.SYSCTL_MAX_LENGTH },
               integer([Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]),
             ],
           },

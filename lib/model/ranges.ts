@@ -39,6 +39,8 @@ export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']
 /** Patterns of a sysctl's name and value. */
 export const SYSCTL_NAME = '^[a-z][a-z0-9_]*$'
 export const SYSCTL_VALUE = '^[\\t -~]*$'
+/** proc_sys_call_handler() answers ENOMEM from KMALLOC_MAX_SIZE on, which is 4 MiB with pages of 4 KiB. */
+export const SYSCTL_MAX_LENGTH = 4_194_303
 
 /** Names of schedulers and engines, which become names of kernel modules that root loads. */
 export const MODULE_NAME = '^[A-Za-z0-9_-]+$'

@@ -1,4 +1,4 @@
-import { SYSCTL_NAME, SYSCTL_VALUE } from './ranges.ts'
+import { SYSCTL_MAX_LENGTH, SYSCTL_NAME, SYSCTL_VALUE } from './ranges.ts'
 import { about, likely, show, whole, wrong } from './check.ts'
 import { Errno } from './errno.ts'
 
@@ -91,6 +91,14 @@ export function checkSysctlValue(name: string, value: unknown, field = `sysctl $
     return String(whole(value, field, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
   }
   if (typeof value !== 'string') throw wrong(field, value, 'a number or a string')
+  if (value.length > SYSCTL_MAX_LENGTH) {
+    throw about(
+      field,
+      new RangeError(
+        `${field} must have at most ${String(SYSCTL_MAX_LENGTH)} characters, got ${String(value.length)}`,
+      ),
+    )
+  }
   if (!VALUE.test(value)) {
     throw about(field, new RangeError(`${field} must be one line of plain text, got ${show(value)}`))
   }
@@ -108,9 +116,17 @@ interface CpuList {
   readonly errno?: number
 }
 
+/** CPUs from `from` to `to`: the first `used` of each `group`. */
+interface CpuRange {
+  readonly from: number
+  readonly to: number
+  readonly used: number
+  readonly group: number
+}
+
 /** Reads a list of CPUs (est_cpulist) as bitmap_parselist() does. */
 export function readCpuList(text: string): CpuList {
-  const cpus = new Set<number>()
+  const ranges: CpuRange[] = []
   let known = true
   for (const part of text.split(/[\s,]+/)) {
     if (part === '') continue
@@ -119,24 +135,59 @@ export function readCpuList(text: string): CpuList {
       continue
     }
     // A number, a range, or the first few of each group of a range.
-    const [, first, last = first, used = '1', group = used] =
+    const [, first, last = first, some = '1', many = some] =
       /^(\d+)(?:-(\d+)(?::(\d+)\/(\d+))?)?$/.exec(part) ?? []
-    const [from, to, some, many] = [Number(first), Number(last), Number(used), Number(group)]
-    if (first === undefined || from > to || some > many || many === 0) return { errno: Errno.EINVAL }
+    const [from, to, used, group] = [Number(first), Number(last), Number(some), Number(many)]
+    if (first === undefined || from > to || used > group || group === 0) return { errno: Errno.EINVAL }
     if (to >= MOST_CPUS) return { errno: Errno.ERANGE }
-    for (let cpu = from; cpu <= to; cpu++) if ((cpu - from) % many < some) cpus.add(cpu)
+    ranges.push({ from, to, used, group })
   }
-  if (!known) return {}
-  const ranges: { readonly first: number; last: number }[] = []
-  for (const cpu of [...cpus].sort((a, b) => a - b)) {
-    const range = ranges.at(-1)
-    if (range?.last === cpu - 1) range.last = cpu
-    else ranges.push({ first: cpu, last: cpu })
+  return known ? { printed: printCpus(ranges) } : {}
+}
+
+/**
+ * Each range costs a step for each of its groups, and those that overlap are
+ * counted once: a text may name all CPUs a thousand times.
+ */
+function printCpus(ranges: readonly CpuRange[]): string {
+  /** How many more groups cover a CPU than the one before it. */
+  const changes = new Int32Array(MOST_CPUS + 1)
+  const add = (first: number, last: number): void => {
+    changes[first] = (changes[first] ?? 0) + 1
+    changes[last + 1] = (changes[last + 1] ?? 0) - 1
   }
-  const printed = ranges
-    .map(({ first, last }) => (first === last ? String(first) : `${String(first)}-${String(last)}`))
-    .join(',')
-  return { printed }
+  /** Ranges whose groups begin at the same CPUs and are as long. */
+  const alike = new Map<string, CpuRange[]>()
+  for (const range of ranges) {
+    const { from, to, used, group } = range
+    if (used === group) {
+      add(from, to)
+    } else if (used > 0) {
+      const key = `${String(used)}/${String(group)} ${String(from % group)}`
+      const those = alike.get(key)
+      if (those === undefined) alike.set(key, [range])
+      else those.push(range)
+    }
+  }
+  for (const those of alike.values()) {
+    let next = 0
+    for (const { from, to, used, group } of those.sort((one, other) => one.from - other.from)) {
+      let first = Math.max(from, next)
+      for (; first <= to; first += group) add(first, Math.min(first + used - 1, to))
+      // The end of the range may have cut the last group.
+      next = Math.max(next, first - group)
+    }
+  }
+  const printed: string[] = []
+  let start = -1
+  for (let cpu = 0, covering = 0; cpu <= MOST_CPUS; cpu++) {
+    covering += changes[cpu] ?? 0
+    if (covering > 0 && start < 0) start = cpu
+    if (covering > 0 || start < 0) continue
+    printed.push(start === cpu - 1 ? String(start) : `${String(start)}-${String(cpu - 1)}`)
+    start = -1
+  }
+  return printed.join(',')
 }
 
 /** A list of CPUs as the kernel prints it: `0,2,1` reads `0-2`. A list that it refuses, or that depends on the machine, stays as it is. */

@@ -76,6 +76,8 @@ const PIECE = 4096
 export const LONGEST_TOKEN = 16_384
 /** Far deeper than a state, and shallow enough that a path in it stays short. */
 export const DEEPEST = 100
+/** Several million real servers. An empty array takes a hundred bytes for its two characters. */
+const MOST_CONTAINERS = 4_000_000
 /** Far more than any object of a state has: the kernel has some forty sysctls. */
 export const MOST_MEMBERS = 1000
 
@@ -117,6 +119,7 @@ class Builder {
   readonly #stack: Container[] = []
   #expected: Expected = 'value'
   #value: unknown
+  #containers = 0
 
   constructor(text: string, visit: Visit | undefined, deepest: number) {
     this.#text = text
@@ -221,6 +224,13 @@ class Builder {
     if (this.#stack.length === DEEPEST) {
       throw new JsonError(offset, `objects and arrays are nested more than ${String(DEEPEST)} levels deep`)
     }
+    this.#containers += 1
+    if (this.#containers > MOST_CONTAINERS) {
+      throw new JsonError(
+        offset,
+        `more than ${String(MOST_CONTAINERS)} objects and arrays: too much for a state`,
+      )
+    }
     this.#stack.push(container)
     this.#expected = expected
   }
@@ -309,7 +319,7 @@ function isWord(code: number): boolean {
   return /[\w$+.-]/.test(String.fromCharCode(code))
 }
 
-function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
+export function setMember(object: Record<string, unknown>, name: string, value: unknown): void {
   // An assignment to __proto__ would set the prototype.
   if (name === '__proto__') {
     Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true })

@@ -1,17 +1,7 @@
-import type { Composer, Document, Parser } from 'yaml'
+import type { Composer, CST, Document } from 'yaml'
 import type { StatePath } from '../state/path.ts'
-import { ownText } from '../util/pieces.ts'
 import { DEEPEST, LONGEST_TOKEN, MOST_MEMBERS } from './json.ts'
-
-/** What is wrong with a YAML text, and where. */
-export class YamlError extends Error {
-  readonly offset: number
-
-  constructor(offset: number, reason: string) {
-    super(reason)
-    this.offset = offset
-  }
-}
+import { YamlError, yamlValue } from './yaml-value.ts'
 
 /**
  * Bounds of the time and the memory that a text can take: the package needs
@@ -20,10 +10,11 @@ export class YamlError extends Error {
 const MOST_CHARACTERS = 16 * 2 ** 20
 const MOST_LINES = 1_000_000
 const MOST_TOKENS = 8_000_000
-/** Far more than services that share a list of real servers. Each is looked up among all that is before it. */
+/** More than real servers fit into as many characters. Each takes more than a kilobyte while it is read. */
+const MOST_COLLECTIONS = 600_000
+/** Far more than services that share a list of real servers. */
 const MOST_ALIASES = 10_000
-/** What aliases multiply to is refused long before it fills memory. */
-const MOST_ALIASED = 100_000
+const MOST_ANCHORS = 10_000
 
 /** A value, and the offsets of its parts in the text. */
 interface ParsedYaml {
@@ -36,33 +27,20 @@ interface ParsedYaml {
  * package is loaded when it is first needed.
  */
 export async function parseYaml(text: string): Promise<ParsedYaml> {
-  const { Composer, isAlias, isMap, isScalar, isSeq, Lexer, Parser, visit } = await import('yaml')
+  const yaml = await import('yaml')
   if (text.length > MOST_CHARACTERS) throw tooLarge(MOST_CHARACTERS, 'characters', MOST_CHARACTERS)
   let lines = 0
   for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) {
     lines += 1
     if (lines > MOST_LINES) throw tooLarge(MOST_LINES, 'lines', end)
   }
-  const composer: Composer = new Composer({ merge: true, prettyErrors: false, stringKeys: true })
-  const document = compose(text, new Lexer().lex(text), new Parser(), composer)
-  const [problem] = [...document.errors, ...document.warnings]
-  if (problem !== undefined) throw new YamlError(problem.pos[0], problem.message)
+  const document = compose(text, yaml)
   // A directive for 1.1 would make `yes` a truth value, and 010 eight.
   if (document.directives.yaml.version === '1.1') {
     throw new YamlError(text.search(/^%YAML/m), 'YAML 1.1 is not supported, only 1.2: remove this line')
   }
-  visit(document, {
-    Scalar(_, node) {
-      if (typeof node.value === 'string') node.value = ownText(node.value)
-    },
-  })
-  let value: unknown
-  try {
-    value = document.toJS({ maxAliasCount: MOST_ALIASED })
-  } catch (error) {
-    // Aliases that refer to nothing, or that multiply.
-    throw new YamlError(0, (error as Error).message)
-  }
+  const value = yamlValue(document.contents, yaml)
+  const { isAlias, isMap, isScalar, isSeq } = yaml
   const locate = (path: StatePath): number => {
     let node: unknown = document.contents
     let offset: number = document.contents?.range[0] ?? 0
@@ -86,24 +64,41 @@ export async function parseYaml(text: string): Promise<ParsedYaml> {
   return { value, locate }
 }
 
-/** As parseDocument() of the package does, but with limits before it goes into what it has read, which it does recursively. */
-function compose(
-  text: string,
-  lexemes: Iterable<string>,
-  parser: Parser,
-  composer: Composer,
-): Document.Parsed {
+/**
+ * As parseDocument() of the package does, but with limits before it goes into
+ * what it has read, which it does recursively, and only to the first error:
+ * each takes it as long as a hundred tokens.
+ */
+function compose(text: string, { Composer, Lexer, Parser }: typeof import('yaml')): Document.Parsed {
+  const parser = new Parser()
+  Object.assign(parser, { atIndentedComment: blanksBeforeComments() })
+  const composer: Composer = new Composer({ resolveKnownTags: false, prettyErrors: false, stringKeys: true })
+  let error: YamlError | undefined
+  let warning: YamlError | undefined
+  Object.assign(composer, {
+    onError(source: Place, _code: string, message: string, isWarning?: boolean): void {
+      if (isWarning === true) warning ??= new YamlError(offsetOf(source), message)
+      // The package catches it in each collection, and reports it again.
+      else throw (error ??= new YamlError(offsetOf(source), message))
+    },
+  })
   let document: Document.Parsed | undefined
   const add = (documents: Iterable<Document.Parsed>): void => {
-    for (const one of documents) {
-      if (document !== undefined)
-        throw new YamlError(one.range[0], 'a second YAML document: a state is a single one')
-      document = one
+    for (const one of documents) document = one
+  }
+  let begun: CST.Token | undefined
+  const take = (token: CST.Token): void => {
+    if (token.type === 'error') {
+      const { offset, message, source } = token
+      throw new YamlError(offset, source === '' ? message : `${message}: ${JSON.stringify(source)}`)
     }
+    add(composer.next(token))
   }
   let tokens = 0
   let aliases = 0
-  for (const lexeme of lexemes) {
+  let anchors = 0
+  let collections = 0
+  for (const lexeme of new Lexer().lex(text)) {
     tokens += 1
     if (tokens > MOST_TOKENS) throw tooMuch(parser.offset, `more than ${String(MOST_TOKENS)} tokens`)
     if (lexeme.length > LONGEST_TOKEN && !/^[\s#]/.test(lexeme)) {
@@ -113,22 +108,76 @@ function compose(
       aliases += 1
       if (aliases > MOST_ALIASES) throw tooMuch(parser.offset, `more than ${String(MOST_ALIASES)} aliases`)
     }
-    const { offset } = parser
-    for (const token of parser.next(lexeme)) add(composer.next(token))
-    const { stack } = parser
+    if (lexeme.startsWith('&')) {
+      anchors += 1
+      if (anchors > MOST_ANCHORS) throw tooMuch(parser.offset, `more than ${String(MOST_ANCHORS)} anchors`)
+    }
+    const { offset, stack } = parser
+    const depth = stack.length
+    const before = stack.at(-1)
+    for (const token of parser.next(lexeme)) take(token)
+    const [bottom] = stack
+    if (bottom?.type === 'document' && bottom !== begun) {
+      if (begun !== undefined)
+        throw new YamlError(bottom.offset, 'a second YAML document: a state is a single one')
+      begun = bottom
+    }
     // One of them is the document.
     if (stack.length > DEEPEST + 1) {
       throw tooMuch(offset, `nesting of more than ${String(DEEPEST)} levels`)
     }
     const top = stack.at(-1)
-    if (top === undefined || !('items' in top) || top.items.length <= MOST_MEMBERS) continue
+    if (top === undefined || !('items' in top)) continue
+    // It is on top again when what was in it has ended.
+    // A pair in a list is a mapping of its own.
+    const isPair = lexeme === ':' && top.type === 'flow-collection' && top.start.source === '['
+    if (isPair || (top !== before && stack.length >= depth)) {
+      collections += 1
+      if (collections > MOST_COLLECTIONS) {
+        throw tooMuch(offset, `more than ${String(MOST_COLLECTIONS)} mappings and sequences`)
+      }
+    }
+    if (top.items.length <= MOST_MEMBERS) continue
     if (top.type === 'block-map' || (top.type === 'flow-collection' && top.start.source === '{')) {
       throw tooMuch(offset, `a mapping of more than ${String(MOST_MEMBERS)} keys`)
     }
   }
-  for (const token of parser.end()) add(composer.next(token))
+  for (const token of parser.end()) take(token)
   add(composer.end(true, text.length))
+  if (warning !== undefined) throw warning
   return document as unknown as Document.Parsed
+}
+
+/** Where the package reports something: an offset, a range or a token. */
+type Place = number | readonly [number, ...unknown[]] | { readonly offset: number }
+
+function offsetOf(place: Place): number {
+  if (typeof place === 'number') return place
+  return 'offset' in place ? place.offset : place[0]
+}
+
+/** What the package's parser keeps of its state, and what it asks of the tokens before an item. */
+interface ParserState {
+  readonly type: string
+  readonly indent: number
+}
+type StartTokens = readonly { readonly type: string }[]
+
+/**
+ * The parser asks, at each comment, whether only blanks are before it. Its own
+ * way looks at all of them each time, which a million lines without anything
+ * else make hours.
+ */
+function blanksBeforeComments(): (this: ParserState, start: StartTokens, indent: number) => boolean {
+  /** How many of the first tokens are known to be blanks. */
+  const known = new WeakMap<StartTokens, number>()
+  return function (start, indent) {
+    if (this.type !== 'comment' || this.indent <= indent) return false
+    let blanks = Math.min(known.get(start) ?? 0, start.length)
+    while (blanks < start.length && /^(?:space|newline)$/.test(start[blanks]?.type ?? '')) blanks += 1
+    known.set(start, blanks)
+    return blanks === start.length
+  }
 }
 
 function tooLarge(most: number, what: string, offset: number): YamlError {

@@ -15,7 +15,7 @@ import { CheckedState, type CheckOptions, checkState, tableOf } from '../state/t
 import { nextTurn } from '../util/pace.ts'
 import { foreign, scriptOf } from './foreign.ts'
 import { JsonError, locateInJson, parseJson } from './json.ts'
-import { parseYaml, YamlError } from './parse-yaml.ts'
+import { parseYaml } from './parse-yaml.ts'
 import { recognise, refuseBinary, refuseOther } from './recognise.ts'
 import {
   type Place,
@@ -26,6 +26,7 @@ import {
   StateSyntaxError,
 } from './syntax-error.ts'
 import { decodeUtf8 } from './utf8.ts'
+import { YamlError } from './yaml-value.ts'
 
 /** How a text is read. */
 export interface ParseStateOptions extends Lookups {

@@ -8,10 +8,17 @@ interface Around {
   readonly stdin?: string
   readonly kernel?: (kernel: MemoryKernel) => void
   readonly shown?: string
+  /** Standard input that is not shown. */
+  readonly pieces?: Iterable<Uint8Array>
 }
 
+const ZEROS = new Uint8Array(2 ** 24)
+
 /** A command line of `ipvs adm`: what it writes, and its exit status. */
-function adm(line: string, { stdin, kernel: prepare, shown }: Around = {}): Case {
+function adm(
+  line: string,
+  { stdin, kernel: prepare, shown, pieces = [Buffer.from(stdin ?? '')] }: Around = {},
+): Case {
   const input = [shown ?? line, ...(stdin === undefined ? [] : ['standard input:', stdin.trimEnd()])].join(
     '\n',
   )
@@ -25,7 +32,7 @@ function adm(line: string, { stdin, kernel: prepare, shown }: Around = {}): Case
       const status = await runNamed(args, {
         program,
         posix: false,
-        input: () => [Buffer.from(stdin ?? '')],
+        input: () => pieces,
         out: (text) => (out += text),
         err: (text) => (out += text),
         names: systemNames,
@@ -131,6 +138,14 @@ export const admRoom: Room = {
     adm('ipvsadm -R', { stdin: '-A -t 192.0.2.11:80\n-A -t 192.0.2.11:80\n' }),
     adm('ipvsadm -R', { stdin: '--start-daemon master\n--start-daemon master\n' }),
     adm('ipvsadm-restore', { stdin: '-A -t 192.0.2.11:80 -j\n' }),
+    adm('ipvsadm -R', {
+      pieces: [Buffer.alloc(2 ** 21, 'x')],
+      shown: "tr '\\0' x </dev/zero | ipvsadm -R",
+    }),
+    adm('ipvsadm-restore', {
+      pieces: Array.from({ length: 20 }, () => ZEROS),
+      shown: 'ipvsadm-restore </dev/zero',
+    }),
     ...[
       'EINVAL',
       'ENOPROTOOPT',

@@ -176,6 +176,7 @@ const states: Room = {
     ),
     js(`ipvs.apply({ services: [], sysctls: [] })`),
     js(`ipvs.apply({ services: [], sysctls: { conntrack: true } })`),
+    js(`ipvs.apply({ services: [], sysctls: { conntrack: '1'.repeat(5e6) } })`),
     js(`ipvs.apply({ services: [], sysctls: { 'net.ipv4.vs.conntrack': '1' } })`),
     js(`ipvs.apply({ services: [], sysctls: { conntrac: '1' } })`),
     js(`ipvs.apply({ services: [], sysctls: { nothing_like_it: '1' } })`),

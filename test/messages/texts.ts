@@ -100,6 +100,7 @@ const json: Room = {
     text('# a comment\n{"services": []}', { format: 'json' }),
     text('{"services": [{"protocol": "tcp", "address": "192.0.2.10", "port": "80"}]}'),
     text('{"services": [{"protocol": "tcp", "address": "192.0.2.10", "port": 80, "realservers": []}]}'),
+    large(`'{"services": [' + '[],'.repeat(4e6)`, `{"services": [${'[],'.repeat(4e6)}`),
     text('{"service": []}'),
   ],
 }
@@ -111,11 +112,19 @@ const yaml: Room = {
     text('services: []\n---\nservices: []\n'),
     text('%YAML 1.1\n---\nservices: []\n'),
     text('services: *web\n'),
+    text('services: &web [*web]\n'),
+    text('services:\n- <<: 5\n'),
     text('services: [\n'),
     text('services:\n'),
     large(`'services: ['.padEnd(17e6, 'a,')`, 'services: ['.padEnd(17e6, 'a,')),
     large(`'services: ' + 'x'.repeat(20000)`, `services: ${'x'.repeat(20_000)}\n`),
     large(`'services: [' + '*a, '.repeat(10001)`, `services: [${'*a, '.repeat(10_001)}`),
+    large(`'services: [' + '&a 1, '.repeat(10001)`, `services: [${'&a 1, '.repeat(10_001)}`),
+    large(
+      `'services: [&a [' + '1, '.repeat(999) + '], ' + '*a, '.repeat(2000) + ']'`,
+      `services: [&a [${'1, '.repeat(999)}], ${'*a, '.repeat(2000)}]`,
+    ),
+    large(`'services: [' + '[],'.repeat(600000)`, `services: [${'[],'.repeat(600_000)}`),
     large(`'services: ' + '['.repeat(200)`, `services: ${'['.repeat(200)}`),
     large(
       `Array.from({ length: 1001 }, (_, at) => 'a' + at + ': 1').join('\\n')`,

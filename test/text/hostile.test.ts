@@ -52,6 +52,27 @@ describe('YAML has a limit to', () => {
       /^more than 10000 aliases: too much for a state$/,
     ],
     [
+      'anchors',
+      `services:\n${'  - &a 1\n'.repeat(20_000)}`,
+      10_002,
+      5,
+      /^more than 10000 anchors: too much for a state$/,
+    ],
+    [
+      'what aliases repeat',
+      `services: [&a [${'1,'.repeat(999)}], ${'*a,'.repeat(2000)}]\n`,
+      1,
+      5017,
+      /^aliases that repeat more than 1000000 values: too much for a state$/,
+    ],
+    [
+      'what merge keys repeat',
+      `x: &a {${Array.from({ length: 999 }, (_, index) => `a${String(index)}: 1`).join()}}\nservices:\n${'  - <<: *a\n'.repeat(2000)}`,
+      503,
+      9,
+      /^aliases that repeat more than 1000000 values: too much for a state$/,
+    ],
+    [
       'a string',
       `services: ${'x'.repeat(20_000)}\n`,
       1,
@@ -87,6 +108,13 @@ describe('YAML has a limit to', () => {
     expect([error.line, error.column]).toEqual([line, column])
   })
 
+  // It takes seconds to come so far.
+  test.runIf(DEEP)('collections', async () => {
+    expect(await outcome(`services: [${'[],'.repeat(700_000)}`)).toBe(
+      'more than 600000 mappings and sequences: too much for a state',
+    )
+  })
+
   test('what a state does not reach', async () => {
     const deep = `x: ${'['.repeat(90)}${']'.repeat(90)}\nservices: []\n`
     expect(await outcome(deep)).toMatch(/has no field 'x'/)
@@ -94,6 +122,38 @@ describe('YAML has a limit to', () => {
     expect(await outcome(`services: []\nsysctls:\n${sysctls}`)).toBe('read')
     expect(await outcome(`services: []\n#${'x'.repeat(100_000)}\n${' '.repeat(100_000)}\n`)).toBe('read')
   })
+})
+
+/** More keys than a mapping may have. */
+const KEYS = Array.from({ length: 1100 }, (_, index) => `a${String(index)}: 1\n`).join('')
+
+describe('YAML is read to its first error alone', () => {
+  // Each error takes the time of a hundred tokens, and a kilobyte. What comes after it would be refused too.
+  test.each([
+    ['a closing bracket', `a: ]\n${KEYS}`, 1, 4, /^Unexpected flow-seq-end token/],
+    ['two tags', `a: !a !b 1\n---\na: 1\n`, 1, 7, /^A node can have at most one tag$/],
+    ['two anchors in a list', `a: [[&a &b 1]]\n---\na: 1\n`, 1, 9, /at most one anchor$/],
+    ['a comma', `a: [1,,]\n---\na: 1\n`, 1, 7, /^Unexpected , in flow sequence$/],
+    ['a second document', `a: 1\n---\n${KEYS}`, 2, 1, /^a second YAML document: a state is a single one$/],
+  ])('%s', async (_, text, line, column, reason) => {
+    const error = (await parseState(text, { format: 'yaml' }).catch(
+      (one: unknown) => one,
+    )) as StateSyntaxError
+    expect(error.reason).toMatch(reason)
+    expect([error.line, error.column]).toEqual([line, column])
+  })
+
+  test('and to its end after something that is no error', async () => {
+    expect(await outcome('%a\n%b\n---\nservices: []\n')).toBe('Unknown directive %a')
+    expect(await outcome('%a\n---\nservices: [,]\n')).toBe('Unexpected , in flow sequence')
+  })
+})
+
+// It takes seconds to come so far.
+test.runIf(DEEP)('JSON has a limit to objects and arrays', async () => {
+  expect(await outcome(`{"services": [${'[],'.repeat(4e6)}`)).toBe(
+    'more than 4000000 objects and arrays: too much for a state',
+  )
 })
 
 test.each(['-o ', 'x ', 'x', ' '])('an ipvsadm line has a limit: %j', async (part) => {
@@ -120,7 +180,9 @@ describe('the time for a text grows no faster than the text', () => {
   }
 
   // All of them take half a minute.
-  const names = Object.keys(hostileTexts).filter((name) => DEEP || /rules|names/.test(name))
+  const names = Object.keys(hostileTexts).filter(
+    (name) => DEEP || /rules|names|blank lines|anchors/.test(name),
+  )
 
   test.each(names)('%s', async (name) => {
     const make = hostileTexts[name] as (size: number) => string

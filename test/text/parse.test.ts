@@ -557,7 +557,7 @@ describe('a refusal', () => {
     ['YAML with a key twice', 'services: []\nservices: []\n', 2, 1, /unique/, undefined],
     ['YAML with a tag', 'services: !!js/function x\n', 1, 11, /tag/, undefined],
     ['YAML of two documents', 'services: []\n---\nservices: []\n', 2, 1, /a second YAML document/, undefined],
-    ['YAML that merges what is no map', 'services: []\n<<: 5\n', 1, 1, /merge/i, undefined],
+    ['YAML that merges what is no map', 'services: []\n<<: 5\n', 2, 5, /merge/i, undefined],
     [
       'JSON that is very deep',
       `{"services": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`,
@@ -566,7 +566,16 @@ describe('a refusal', () => {
       /nested more than 100 levels deep/,
       undefined,
     ],
-    ['YAML without what it refers to', 'services: *all\n', 1, 1, /alias .*: all/, undefined],
+    ['YAML without what it refers to', 'services: *all\n', 1, 11, /alias .*: all/, undefined],
+    [
+      'YAML that refers to itself',
+      'services: &all [*all]\n',
+      1,
+      17,
+      /alias all is a part of what it/,
+      undefined,
+    ],
+    ['YAML with a tag of the package', 'services: !!set {}\n', 1, 11, /Unresolved tag/, undefined],
     [
       'a field of YAML',
       'services:\n  - protocol: tcp\n    address: 192.0.2.1\n    port: "80"\n',

@@ -1,5 +1,6 @@
 import { type Ipvs, IpvsError, printable } from '../../index.ts'
 import type { Action } from '../../ipvsadm/command-line.ts'
+import { LONGEST_FILE_BYTES } from '../../util/read-file.ts'
 import { Names, type NameSources } from '../names.ts'
 import { HELP_STATUS, printHelp, VERSION } from './help.ts'
 import { messageOf } from './messages.ts'
@@ -55,13 +56,21 @@ async function ipvsadmSave(args: readonly string[], surroundings: ProgramSurroun
 
 /** ipvsadm-restore: clears the table in any case, then executes the lines of the input. */
 async function ipvsadmRestore(surroundings: ProgramSurroundings): Promise<number> {
-  let text = ''
-  for await (const bytes of surroundings.input()) text += Buffer.from(bytes).toString('latin1')
-  // Comments become empty lines, so that errors name lines by their numbers in the input.
-  const lines = text.split('\n').map((line) => (line.startsWith('#') ? '' : line))
+  const pieces: Uint8Array[] = []
+  let length = 0
+  for await (const bytes of surroundings.input()) {
+    length += bytes.length
+    if (length > LONGEST_FILE_BYTES) {
+      surroundings.err(
+        `${surroundings.program}: the input is longer than ${String(LONGEST_FILE_BYTES)} bytes and was not read\n`,
+      )
+      return 1
+    }
+    pieces.push(bytes)
+  }
   return withKernel({ ...surroundings, program: 'ipvsadm' }, async (session) => {
     await runLine(['-C'], session, surroundings)
-    return restore([Buffer.from(lines.join('\n'), 'latin1')], session)
+    return restore(pieces, session, { comments: true })
   })
 }
 

@@ -11,15 +11,23 @@ export type Input = Iterable<Uint8Array> | AsyncIterable<Uint8Array>
 /** Characters of a failed line that are shown. */
 const SHOWN = 500
 
+/** Far more than any line has, and few enough to be read at once. */
+const LONGEST_LINE = 2 ** 20
+
 /**
  * -R: executes the lines of a text, each as a command line of its own. Lines
  * that arrive together are sent together. A line that the kernel refuses is
  * reported and the next ones are executed; a line that cannot be read ends the
- * restore. The status is that of the last line.
+ * restore. The status is that of the last line. With `comments` a line that
+ * begins with `#` counts as an empty one.
  */
-export async function restore(input: Input, session: ProgramSession): Promise<number> {
+export async function restore(
+  input: Input,
+  session: ProgramSession,
+  { comments = false }: { readonly comments?: boolean } = {},
+): Promise<number> {
   const restoring = new Restore({ ...session, nested: true })
-  for await (const lines of linesOf(input)) {
+  for await (const lines of linesOf(input, comments)) {
     if (await restoring.take(lines)) break
   }
   return restoring.status
@@ -54,6 +62,10 @@ class Restore {
   async take(lines: readonly string[]): Promise<boolean> {
     for (const text of lines) {
       this.#number += 1
+      if (text.length > LONGEST_LINE) {
+        await this.#refuseLong(text)
+        return true
+      }
       const words = splitPlainWords(text)
       if (words.length === 0) continue
       const action = this.#read(words)
@@ -67,6 +79,13 @@ class Restore {
     }
     await this.#settle()
     return false
+  }
+
+  async #refuseLong(text: string): Promise<void> {
+    this.#send()
+    const error = new LineRefusal(`a line of more than ${String(LONGEST_LINE)} characters`)
+    this.#sent.push({ lines: [this.#line(text, 'restore')], errors: Promise.resolve([error]) })
+    await this.#settle()
   }
 
   /** `undefined` for a line that names a host or cannot be read: both take the slow way. */
@@ -150,19 +169,34 @@ class Restore {
   }
 }
 
-/** Lines as they arrive. */
-async function* linesOf(input: Input): AsyncGenerator<readonly string[]> {
+/** Lines as they arrive; of one that is too long only the beginning, and nothing after it. */
+async function* linesOf(input: Input, comments: boolean): AsyncGenerator<readonly string[]> {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+  const read = (line: string): string => (comments && line.startsWith('#') ? '' : line)
   // Pieces of a line whose end has not arrived.
   let begun: string[] = []
+  let length = 0
   for await (const bytes of input) {
     const text = decoder.decode(bytes, { stream: true })
     begun.push(text)
-    if (!text.includes('\n')) continue
-    const lines = begun.join('').split('\n')
-    begun = [lines.pop() ?? '']
-    yield lines
+    length += text.length
+    if (text.includes('\n')) {
+      const lines = begun.join('').split('\n')
+      const last = lines.pop() ?? ''
+      begun = [last]
+      length = last.length
+      yield lines.map(read)
+    }
+    if (length <= LONGEST_LINE) continue
+    const line = begun.join('')
+    // The rest of a comment is not kept.
+    begun = ['#']
+    length = 1
+    if (read(line) !== '') {
+      yield [line]
+      return
+    }
   }
-  const rest = begun.join('') + decoder.decode()
+  const rest = read(begun.join('') + decoder.decode())
   if (rest !== '') yield [rest]
 }
