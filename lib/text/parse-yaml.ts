@@ -74,12 +74,11 @@ function compose(text: string, { Composer, Lexer, Parser }: typeof import('yaml'
   Object.assign(parser, { atIndentedComment: blanksBeforeComments() })
   const composer: Composer = new Composer({ resolveKnownTags: false, prettyErrors: false, stringKeys: true })
   let error: YamlError | undefined
-  let warning: YamlError | undefined
   Object.assign(composer, {
-    onError(source: Place, _code: string, message: string, isWarning?: boolean): void {
-      if (isWarning === true) warning ??= new YamlError(offsetOf(source), message)
+    // Warnings too, such as of a tag that nobody knows.
+    onError(source: Place, _code: string, message: string): void {
       // The package catches it in each collection, and reports it again.
-      else throw (error ??= new YamlError(offsetOf(source), message))
+      throw (error ??= new YamlError(offsetOf(source), message))
     },
   })
   let document: Document.Parsed | undefined
@@ -144,7 +143,6 @@ function compose(text: string, { Composer, Lexer, Parser }: typeof import('yaml'
   }
   for (const token of parser.end()) take(token)
   add(composer.end(true, text.length))
-  if (warning !== undefined) throw warning
   return document as unknown as Document.Parsed
 }
 

@@ -143,9 +143,9 @@ describe('YAML is read to its first error alone', () => {
     expect([error.line, error.column]).toEqual([line, column])
   })
 
-  test('and to its end after something that is no error', async () => {
+  test('a warning of the package is an error too', async () => {
     expect(await outcome('%a\n%b\n---\nservices: []\n')).toBe('Unknown directive %a')
-    expect(await outcome('%a\n---\nservices: [,]\n')).toBe('Unexpected , in flow sequence')
+    expect(await outcome('services: !a []\nx: [,]\n')).toBe('Unresolved tag: !a')
   })
 })
 
