@@ -48,26 +48,42 @@ export async function locateInJson(
   paths: readonly StatePath[],
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
-  const offsets = new Map<string, number | undefined>()
-  const nameOf = (path: StatePath): string => path.join('\n')
+  const root: Sought = { offset: text.search(/[^ \t\r\n]/), parts: new Map() }
   let deepest = 0
   for (const path of paths) {
     deepest = Math.max(deepest, path.length)
-    for (const length of path.keys()) offsets.set(nameOf(path.slice(0, length + 1)), undefined)
+    let sought = root
+    for (const step of path) {
+      const part = sought.parts.get(step) ?? { offset: undefined, parts: new Map() }
+      sought.parts.set(step, part)
+      sought = part
+    }
   }
   const visit: Visit = (path, offset) => {
-    const name = nameOf(path)
-    if (offsets.has(name)) offsets.set(name, offset)
+    let sought: Sought | undefined = root
+    for (const step of path) {
+      sought = sought.parts.get(step)
+      if (sought === undefined) return
+    }
+    sought.offset = offset
   }
   await parseJson(text, signal, visit, deepest)
-  const start = text.search(/[^ \t\r\n]/)
   return paths.map((path) => {
-    for (let length = path.length; length > 0; length--) {
-      const offset = offsets.get(nameOf(path.slice(0, length)))
-      if (offset !== undefined) return offset
+    let found = root.offset
+    let sought: Sought | undefined = root
+    for (const step of path) {
+      sought = sought.parts.get(step)
+      if (sought?.offset === undefined) break
+      found = sought.offset
     }
-    return start
+    return found as number
   })
+}
+
+/** Something whose offset is sought, and its parts that are. */
+interface Sought {
+  offset: number | undefined
+  readonly parts: Map<string | number, Sought>
 }
 
 /** How many characters the scanner is given at a time. */

@@ -176,24 +176,15 @@ async function parseJsonState<T extends object>(
     })
   }
   let value: unknown
-  // Sysctls are among these; anything else is seldom looked for, and then the text is read again.
-  const shallow = new Map<string, number>()
   try {
-    const visit = (path: StatePath, offset: number): void => {
-      if (path[0] !== 'services') shallow.set(formatStatePath(path), offset)
-    }
-    value = await parseJson(text, signal, visit, 2)
+    value = await parseJson(text, signal)
   } catch (error) {
     if (!(error instanceof JsonError)) throw error
     throw new StateSyntaxError({ format: 'json', ...placeOf(text, error.offset), reason: error.message })
   }
-  return checked('json', value, signal, check, async (paths) => {
-    const all = paths.every((path) => shallow.has(formatStatePath(path)))
-    const offsets = all
-      ? paths.map((path) => shallow.get(formatStatePath(path)) as number)
-      : await locateInJson(text, paths, signal)
-    return placesOf(text, offsets)
-  })
+  return checked('json', value, signal, check, async (paths) =>
+    placesOf(text, await locateInJson(text, paths, signal)),
+  )
 }
 
 async function parseYamlState<T extends object>(
