@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 
 /** A host that has to be looked up before a line can be read: then read it again. */
 export class HostWanted extends Error {
@@ -77,6 +76,8 @@ export class Names {
   /** Looks up the IPv4 address of a host, which is the one that ipvsadm looks up; or the other. */
   async findAddress(host: string, family: 4 | 6 = 4): Promise<void> {
     const address = await this.#sources.lookUp(host, family).catch(() => undefined)
+    // Most runs look nothing up, and need not load it.
+    const { isIP } = await import('node:net')
     // The answer for an address of the other family is that address.
     this.#addresses[family].set(host, isIP(address ?? '') === family ? address : undefined)
   }

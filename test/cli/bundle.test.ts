@@ -126,6 +126,15 @@ describe('the bundle', () => {
     expect(stdout.match(/^NativeModule (crypto|stream|net|child_process|fs\/promises)$/gm)).toBe(null)
   })
 
+  test('loads more of Node only where it is needed', () => {
+    const text = readFileSync(join(command.folder, 'ipvs.cjs'), 'utf8')
+    // At once: `name=require("node:fs")`. When it is needed: inside a function.
+    expect(text).toMatch(/\b\w+=require\("node:fs"\)/)
+    expect(
+      text.match(/\b\w+=require\("node:(?:crypto|stream|net|child_process|dns|fs\/promises)[^"]*"\)/g),
+    ).toBe(null)
+  })
+
   test('loads nothing from the folder that it is in, nor from the home', () => {
     const foreign = mkdtempSync(join(tmpdir(), 'ipvs-foreign-'))
     const loaded = join(foreign, 'loaded')
