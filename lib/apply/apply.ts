@@ -1,6 +1,7 @@
 import * as check from '../model/check.ts'
 import { Errno } from '../model/errno.ts'
 import type { RequestOptions, State } from '../model/types.ts'
+import { sysctlRefusal } from '../session/refusals.ts'
 import type { Session } from '../session/session.ts'
 import { checkNamesOf } from '../state/check-steps.ts'
 import { type Goal, goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
@@ -11,7 +12,6 @@ import { heard, whileAnyOf } from '../util/signals.ts'
 import type { FailedStep } from './errors.ts'
 import { guardOf, refuseStale } from './guards.ts'
 import { type ApplyOptions, type ApplyResult, checkApplyOptions } from './options.ts'
-import { sysctlRefusal } from '../session/refusals.ts'
 import { Transaction } from './transaction.ts'
 
 /** See Ipvs.plan(). */

@@ -4,10 +4,10 @@ import { errnoName } from '../../model/errno.ts'
 import { protocolName } from '../../model/protocols.ts'
 import type { RealServerKey, ServiceKey } from '../../model/types.ts'
 import type { Request } from '../../transport/transport.ts'
-import { commandName, type KernelCommand } from './command-names.ts'
 import { addressOf, addressText } from '../machine/addresses.ts'
 import { Refusal } from '../machine/refusal.ts'
 import { Attributes, parseAttributes } from './attributes.ts'
+import { commandName, type KernelCommand } from './command-names.ts'
 import { destPolicy, servicePolicy, topPolicy } from './policies.ts'
 
 /** A request that reached the in-memory kernel. */
