@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { cpus, freemem } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
+import { buildSync } from 'esbuild'
 import { median } from './median.mjs'
 import { GROUPS, heapOf, isWanted, libraryWorks, recordingName, rulesOf, samplesOf } from './works.mjs'
 
@@ -545,6 +546,14 @@ if (options.help) {
     '-fPIC',
     `-I${path.join(root, 'node_modules/node-api-headers/include')}`,
   )
+  buildSync({
+    entryPoints: [path.join(root, 'lib/transport/native.ts')],
+    outfile: path.join(build, 'native.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'warning',
+  })
   const chosen = options.quick ? QUICK : { ...FULL, ...roundsOf(options.rounds) }
   const fits = options.quick || freemem() >= LARGEST_WANTS_BYTES
   const plan = { ...chosen, only: options.only, growth: fits ? chosen.growth : chosen.growth.slice(0, -1) }

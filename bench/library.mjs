@@ -13,9 +13,9 @@ import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { performance } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { Ipvs } from 'ipvs'
-import { openNative } from '../dist/transport/native.js'
 import { counted, recorded, replayed } from './conversation.mjs'
 import { rules } from './rules.mjs'
 
@@ -290,7 +290,7 @@ async function open(place, file) {
   const nothing = () => {}
   if (place.includes('/')) return { options: { transport: replayed(place) }, done: nothing }
   if (!record && work !== 'apply') return { options: { netns: place }, done: nothing }
-  const native = await openNative({ netns: `/run/netns/${place}`, timeoutMs: 10_000 })
+  const native = await (await loadNative()).openNative({ netns: `/run/netns/${place}`, timeoutMs: 10_000 })
   assert('batch' in native)
   if (!record) {
     const counting = counted(native)
@@ -300,6 +300,16 @@ async function open(place, file) {
   assert(file)
   const { transport, save } = recorded(native)
   return { options: { transport }, done: () => save(file) }
+}
+
+/**
+ * The library's own conversation with the kernel, which is no door of the package: bench.mjs has built it for us.
+ *
+ * @returns {Promise<typeof import('../lib/transport/native.ts')>}
+ */
+async function loadNative() {
+  process.env['IPVS_ADDON'] = fileURLToPath(new URL('../build/Release/ipvs.node', import.meta.url))
+  return await import(new URL('../build/bench/native.mjs', import.meta.url).href)
 }
 
 /**

@@ -23,6 +23,7 @@ import {
 import path from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { compilerVersions, copyHeaders } from './prebuild.mjs'
 
 const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const cache = path.join(root, '.cache/built')
@@ -37,19 +38,46 @@ export const ADDON = path.resolve(process.env['IPVS_ADDON'] ?? path.join(root, '
  * @typedef {object} Build
  * @property {readonly string[]} sources files and folders below the root
  * @property {(file: string) => boolean} [uses] which files of these folders; all if left out
- * @property {string} [variant] what else makes a difference
+ * @property {() => string} [variant] what else makes a difference
  * @property {(folder: string) => void} make builds it in a folder that is empty
  */
 
-/** @type {Readonly<Record<'package' | 'reference', Build>>} */
+/** What the package has besides what is built. */
+const PUBLISHED = [
+  'CHANGELOG.md',
+  'LICENSE',
+  'README.md',
+  'guest',
+  'native',
+  'package.json',
+  'state.schema.json',
+]
+
+/** @type {Readonly<Record<'package' | 'prebuilds' | 'tarball' | 'reference', Build>>} */
 const BUILDS = {
   package: {
     sources: ['lib', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.mjs'],
-    variant: ADDON,
+    variant: () => ADDON,
     make(folder) {
       makeDist(path.join(folder, 'dist'), ['--noCheck'])
       furnish(folder)
     },
+  },
+  // The addon for each processor.
+  prebuilds: {
+    sources: ['native', 'scripts/prebuild.mjs'],
+    uses: isPublished,
+    variant: compilerVersions,
+    make(folder) {
+      runSilent('scripts/prebuild.mjs', [folder])
+    },
+  },
+  // What `npm pack` makes.
+  tarball: {
+    sources: [...PUBLISHED, 'lib', 'tsconfig.json', 'tsconfig.build.json', 'scripts'],
+    uses: isPublished,
+    variant: compilerVersions,
+    make: pack,
   },
   reference: {
     sources: [
@@ -76,7 +104,7 @@ const BUILDS = {
  */
 export function makeDist(dist, options = []) {
   runSilent('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.build.json', '--outDir', dist, ...options])
-  runSilent('scripts/bundle.mjs', [path.join(dist, 'cli')])
+  runSilent('scripts/bundle.mjs', [dist])
 }
 
 /**
@@ -95,6 +123,27 @@ function furnish(folder) {
   for (const name of ['ipvs', 'ipvsadm', 'ipvsadm-save', 'ipvsadm-restore']) {
     symlinkSync('../dist/cli/ipvs.cjs', path.join(folder, 'bin', name))
   }
+}
+
+/** @param {string} folder */
+function pack(folder) {
+  const content = path.join(folder, 'content')
+  for (const source of PUBLISHED) {
+    cpSync(path.join(root, source), path.join(content, source), {
+      recursive: true,
+      filter: (file) => isPublished(path.relative(root, file)),
+    })
+  }
+  cpSync(path.join(buildOnce('package'), 'dist'), path.join(content, 'dist'), { recursive: true })
+  cpSync(buildOnce('prebuilds'), path.join(content, 'prebuilds'), { recursive: true })
+  copyHeaders(path.join(content, 'native'))
+  run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', '..'], content)
+  rmSync(content, { recursive: true })
+}
+
+/** What was built in native/ is no source. @param {string} file */
+function isPublished(file) {
+  return !/^native\/(build|node-addon-api)(\/|$)/.test(file)
 }
 
 /**
@@ -149,8 +198,8 @@ export function keepDist(dist, place) {
  * @returns {string}
  */
 export function placeOf(name) {
-  const { sources, uses, variant = '' } = BUILDS[name]
-  const hash = createHash('sha256').update(variant)
+  const { sources, uses, variant } = BUILDS[name]
+  const hash = createHash('sha256').update(variant?.() ?? '')
   // What is installed: the compilers, and what is bundled.
   for (const source of [...sources, 'scripts/build-once.mjs', 'node_modules/.package-lock.json']) {
     for (const file of filesOf(source)) {
@@ -228,20 +277,30 @@ function publish(made, place) {
 }
 
 /**
- * Runs a program that has nothing to say where all is well; whatever it prints is an error.
+ * Runs a program of ours that has nothing to say where all is well; whatever it prints is an error.
  *
  * @param {string} program a file below the root
  * @param {readonly string[]} args
  */
 function runSilent(program, args) {
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, [program, ...args], {
-    cwd: root,
-    encoding: 'utf8',
-  })
+  const printed = run(process.execPath, [program, ...args], root)
+  if (printed !== '') throw new Error(`${[program, ...args].join(' ')} printed:\n${printed}`)
+}
+
+/**
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {string} cwd
+ * @returns {string} what it printed
+ */
+export function run(command, args, cwd) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd, encoding: 'utf8' })
   if (error !== undefined) throw error
-  if (status !== 0 || stdout + stderr !== '') {
-    throw new Error(`${[program, ...args].join(' ')} ended with status ${status}:\n${stdout}${stderr}`)
+  if (status !== 0) {
+    const name = [command === process.execPath ? [] : command, ...args].flat().join(' ')
+    throw new Error(`${name} ended with status ${status}:\n${stdout}${stderr}`)
   }
+  return stdout + stderr
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

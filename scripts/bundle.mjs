@@ -1,6 +1,7 @@
-// Makes the command a few files in dist/cli: one that starts, with ipvsadm's work in it, and one for each thing that is
-// loaded when a command needs it. Reading and compiling what is not needed took a tenth of a start.
-import { chmodSync, readFileSync } from 'node:fs'
+// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library is a file for each door, and chunks that they
+// share: to find and read its hundred and more took longer than all else at a start. The command is a few files in cli: one
+// that starts, with ipvsadm's work in it, and one for each thing that is loaded when a command needs it.
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -19,19 +20,36 @@ const FILES = {
 }
 const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(root, file), name]))
 
-// Unlike what else is in it, commander is no dependency of an installation, so its licence travels along.
-const license = readFileSync(path.join(root, 'node_modules/commander/LICENSE'), 'utf8')
+const folder = path.resolve(process.argv[2] ?? path.join(root, 'dist'))
 
-// Two folders below the package's, as lib/transport/native.ts is and expects. scripts/build-once.mjs names another.
-const folder = path.resolve(process.argv[2] ?? path.join(root, 'dist/cli'))
+/** What the package has in it of others, so their licences travel along. */
+const INSIDE = { commander: 'LICENSE', 'jsonc-parser': 'LICENSE.md', 'node-addon-api': 'LICENSE.md' }
+
+/** @type {import('esbuild').BuildOptions} */
+const common = {
+  bundle: true,
+  // An installation has it, and few need it.
+  external: ['yaml'],
+  platform: 'node',
+  target: 'node20.19',
+  legalComments: 'none',
+  logLevel: 'warning',
+}
 
 await build({
-  entryPoints: Object.entries(FILES).map(([out, file]) => ({ out, in: path.join(root, file) })),
+  ...common,
+  entryPoints: ['index', 'testing', 'text'].map((door) => path.join(root, `lib/${door}.ts`)),
   outdir: folder,
+  format: 'esm',
+  splitting: true,
+  chunkNames: 'chunks/[name]-[hash]',
+})
+
+await build({
+  ...common,
+  entryPoints: Object.entries(FILES).map(([out, file]) => ({ out, in: path.join(root, file) })),
+  outdir: path.join(folder, 'cli'),
   outExtension: { '.js': '.cjs' },
-  bundle: true,
-  // An installation has them, and few commands need them.
-  external: ['jsonc-parser', 'yaml'],
   plugins: [
     {
       name: 'files load one another',
@@ -45,8 +63,6 @@ await build({
       },
     },
   ],
-  platform: 'node',
-  target: 'node20.19',
   // For require(), which this format has, loads one of Node's own modules where it is needed; import loads them all at
   // the start, and its loader takes longer.
   format: 'cjs',
@@ -54,12 +70,18 @@ await build({
   banner: {
     js: "#!/usr/bin/env node\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;",
   },
-  footer: { js: `/* The command has commander (https://github.com/tj/commander.js) in it:\n\n${license}*/` },
   define: { 'import.meta.url': 'importMetaUrl' },
-  legalComments: 'none',
   // Half the letters are half the time to read them; names stay for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
-  logLevel: 'warning',
 })
-chmodSync(path.join(folder, 'ipvs.cjs'), 0o755)
+chmodSync(path.join(folder, 'cli/ipvs.cjs'), 0o755)
+
+const licences = Object.entries(INSIDE).map(
+  ([name, file]) =>
+    `== ${name}\n\n${readFileSync(path.join(root, 'node_modules', name, file), 'utf8').trim()}\n`,
+)
+writeFileSync(
+  path.join(folder, 'third-party-licenses.txt'),
+  `Parts of these packages are in the files of this one:\n\n${licences.join('\n')}`,
+)

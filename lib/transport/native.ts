@@ -1,9 +1,7 @@
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { debuglog } from 'node:util'
 import { Errno } from '../model/errno.ts'
 import type { Addon, AddonFile, AddonSocket, DumpResult, Failure as AddonFailure } from './addon.ts'
+import { loadAddon } from './load-addon.ts'
 import type { Dump, Failure, OpenFile, Reply, Request, Transport } from './transport.ts'
 
 /** Generic netlink name of IPVS (IPVS_GENL_NAME), and the version of its messages (IPVS_GENL_VERSION). */
@@ -192,47 +190,4 @@ function hex(bytes: Uint8Array | undefined): string {
   return bytes === undefined
     ? 'done'
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
-}
-
-let loaded: Addon | undefined
-
-/** Finds the addon that the installation built, or a prebuilt one. If there is none, the error says what to do. */
-function loadAddon(): Addon {
-  if (process.platform !== 'linux') throw platformError(process.platform)
-  if (loaded === undefined) {
-    const require = createRequire(import.meta.url)
-    // The package is two folders above this file, and above the file that this one is built to.
-    const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
-    try {
-      const find = require('node-gyp-build') as (root: string) => Addon
-      loaded = find(root)
-    } catch (cause) {
-      // node-gyp-build obeys this variable, whatever the package has.
-      const { IPVS_PREBUILD: told = '' } = process.env
-      const folder = told === '' ? root : told
-      throw addonLoadError(
-        folder,
-        `${process.platform}-${process.arch}, Node ${process.versions.node}`,
-        cause,
-      )
-    }
-  }
-  return loaded
-}
-
-/** The addon is only for Linux. */
-export function platformError(platform: string): Error {
-  const message =
-    `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
-    'Run this on Linux, or pass the in-memory kernel of ipvs/testing to Ipvs.open() as `transport`.'
-  return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
-}
-
-/** The addon does not exist, or does not load. */
-export function addonLoadError(root: string, platform: string, cause: unknown): Error {
-  const message =
-    `the native addon of ipvs could not be loaded for ${platform}; it was looked for in ${root}/build/Release` +
-    `${process.env.IPVS_PREBUILD === root ? ', which IPVS_PREBUILD names' : ''}. ` +
-    'Build it with `npm rebuild ipvs` (needs python3, make and g++); an installation with --ignore-scripts does not build it.'
-  return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
 }

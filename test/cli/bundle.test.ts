@@ -105,7 +105,7 @@ describe('the bundle', () => {
     expect({ status, stderr }).toEqual({ status: 7, stderr: `ipvs: cannot read ${folder}: it is a folder\n` })
   })
 
-  test('needs no package but those for texts, and has the licence of the one that is in it', () => {
+  test('needs no package but yaml', () => {
     const files = readdirSync(command.folder)
     const required = files.flatMap((file) => {
       const text = readFileSync(join(command.folder, file), 'utf8')
@@ -113,9 +113,7 @@ describe('the bundle', () => {
     })
     expect(required).toContain('node:fs')
     const others = new Set(required.filter((name) => !isBuiltin(name) && !name.startsWith('./')))
-    expect([...others].sort()).toEqual(['jsonc-parser/lib/umd/impl/scanner.js', 'yaml'])
-    const commands = readFileSync(join(command.folder, 'commands.cjs'), 'utf8')
-    expect(commands.split('(The MIT License)')[1]).toContain('TJ Holowaychuk')
+    expect([...others]).toEqual(['yaml'])
   })
 
   test('loads little of Node before it has anything to do', () => {
@@ -139,13 +137,13 @@ describe('the bundle', () => {
     const foreign = mkdtempSync(join(tmpdir(), 'ipvs-foreign-'))
     const loaded = join(foreign, 'loaded')
     const code = `require('node:fs').appendFileSync(${JSON.stringify(loaded)}, __filename + '\\n')`
-    for (const name of ['yaml', 'commander', 'node-gyp-build', 'node-addon-api']) {
+    for (const name of ['yaml', 'commander', 'jsonc-parser', 'node-addon-api']) {
       for (const modules of ['node_modules', '.node_modules', '.node_libraries']) {
         mkdirSync(join(foreign, modules, name), { recursive: true })
         writeFileSync(join(foreign, modules, name, 'index.js'), code)
       }
     }
-    for (const place of ['build/Release', 'prebuilds/linux-x64']) {
+    for (const place of ['.', 'build/Release', 'native/build/Release', `prebuilds/linux-${process.arch}`]) {
       mkdirSync(join(foreign, place), { recursive: true })
       writeFileSync(join(foreign, place, 'ipvs.node'), 'not an addon')
     }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import * as testing from '../../lib/testing.ts'
 import * as library from '../../lib/index.ts'
-import { addonLoadError, platformError } from '../../lib/transport/native.ts'
+import { addonLoadError, platformError } from '../../lib/transport/load-addon.ts'
 import { errnoName } from '../../lib/model/errno.ts'
 import { brokenLink, codeSpans, headings, links, optionRows, pages, type Page, prose } from './markdown.ts'
 
@@ -45,7 +45,7 @@ describe('docs/errors.md', () => {
   const codes = [
     ...errnos.filter((name) => !name.startsWith('ERRNO_')),
     (platformError('plan9') as NodeJS.ErrnoException).code ?? '',
-    (addonLoadError('/', 'linux', undefined) as NodeJS.ErrnoException).code ?? '',
+    (addonLoadError({ machine: 'linux', misses: [], told: false }) as NodeJS.ErrnoException).code ?? '',
     'ERR_IPVS_APPLY',
     'ERR_IPVS_GUARD',
     'ERR_IPVS_STALE_PLAN',

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Ipvs, type OpenOptions } from '../../lib/index.ts'
 import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
-import { platformError } from '../../lib/transport/native.ts'
+import { platformError } from '../../lib/transport/load-addon.ts'
 import { type Around, ipvs } from '../cli/terminal.ts'
 import { beside, type Case, type Files, type Room, shown, usualKernel } from './room.ts'
 

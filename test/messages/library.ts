@@ -391,9 +391,14 @@ const refusals: Room = {
     ),
     js(`platformError('darwin')`),
     js(
-      `try { process.env.IPVS_PREBUILD = '/opt/ipvs'; return addonLoadError('/opt/ipvs', 'linux-arm64, Node 22.0.0') } finally { delete process.env.IPVS_PREBUILD }`,
+      `addonLoadError({ machine: 'linux-riscv64, glibc, Node-API 10', misses: [{ path: '/srv/app/node_modules/ipvs/prebuilds/linux-riscv64/ipvs.node' }], told: false, folder: '/srv/app/node_modules/ipvs' })`,
     ),
-    js(`addonLoadError('/srv/app/node_modules/ipvs', 'linux-arm64, Node 22.0.0', undefined)`),
+    js(
+      `addonLoadError({ machine: 'linux-x64, musl, Node-API 10', misses: [{ path: '/srv/app/ipvs.node', error: new Error('/srv/app/ipvs.node: invalid ELF header') }], told: false })`,
+    ),
+    js(
+      `addonLoadError({ machine: 'linux-x64, unknown C library, Node-API 10', misses: [{ path: '/opt/other.node', error: new Error('this is not the addon of this version of ipvs') }], told: true, folder: '/srv/app/node_modules/ipvs' })`,
+    ),
   ],
 }
 

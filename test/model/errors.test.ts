@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
-import { describe, expect, test, vi } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { IpvsError } from '../../lib/model/errors.ts'
-import { addonLoadError, platformError } from '../../lib/transport/native.ts'
+import { addonLoadError, platformError } from '../../lib/transport/load-addon.ts'
 import { errnoName } from '../../lib/model/errno.ts'
 import { endpointName, serviceName } from '../../lib/model/keys.ts'
 import type { Ipvs } from '../../lib/ipvs.ts'
@@ -177,18 +177,22 @@ describe('text of what an error is about', () => {
 })
 
 describe('an addon that does not load', () => {
-  test('says where it was looked for and how to build it', () => {
-    const cause = new Error('no such file')
-    const error = addonLoadError('/somewhere', 'linux-x64, Node 20.20.2', cause)
-    expect(error).toMatchObject({ code: 'ERR_IPVS_ADDON', cause })
-    expect(error.message).toMatch(/linux-x64.*\/somewhere\/build\/Release.*npm rebuild ipvs/)
+  const search = { machine: 'linux-x64, glibc, Node-API 10', told: false, folder: '/somewhere' }
+
+  test('says where it was looked for, what each file said, and how to build it', () => {
+    const error = new Error('bad header')
+    const found = addonLoadError({ ...search, misses: [{ path: '/a.node', error }, { path: '/b.node' }] })
+    expect(found).toMatchObject({ code: 'ERR_IPVS_ADDON', cause: error })
+    expect(found.message).toMatch(
+      /\(linux-x64, glibc, Node-API 10\).*\/a\.node \(bad header\), \/b\.node \(no such file\)\..*`npx node-gyp rebuild --directory '\/somewhere\/native'`/,
+    )
   })
 
-  test('says which variable named the folder where it was looked for', () => {
-    vi.stubEnv('IPVS_PREBUILD', '/elsewhere')
-    const error = addonLoadError('/elsewhere', 'linux-x64', new Error('no such file'))
-    vi.unstubAllEnvs()
-    expect(error.message).toContain('/elsewhere/build/Release, which IPVS_PREBUILD names')
+  test('says which variable named the file', () => {
+    const found = addonLoadError({ ...search, told: true, misses: [{ path: '/elsewhere/ipvs.node' }] })
+    expect(found.message).toMatch(
+      /IPVS_ADDON names \/elsewhere\/ipvs\.node \(no such file\)\..*unset IPVS_ADDON/,
+    )
   })
 
   test('is another error where this is not Linux', () => {

@@ -1,9 +1,5 @@
-import { buildSync } from 'esbuild'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { ADDON, buildLibrary, type BuiltLibrary } from '../helpers/built-library.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { buildLibrary, type BuiltLibrary } from '../helpers/built-library.ts'
 import { cases } from '../helpers/depth.ts'
 import { chooseSeed, Random } from '../helpers/random.ts'
 import { runWell } from './run.ts'
@@ -45,37 +41,14 @@ const processes = Array.from({ length: WORKERS / PER_PROCESS }, (_, index) => ({
   lives: Array.from({ length: PER_PROCESS }, (): Life => [random.pick(ACTS), random.below(LIFE_US) / 1000]),
 }))
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
 let library: BuiltLibrary
-/** A package with the library in one file, which workers load in half the time. */
-let folder: string
-let url: string
-
 beforeAll(() => {
   library = buildLibrary()
-  // Inside the repository, where its dependencies are found.
-  mkdirSync(join(root, '.cache'), { recursive: true })
-  folder = mkdtempSync(join(root, '.cache/test-chance-'))
-  const outfile = join(folder, 'dist/bundled/index.mjs')
-  buildSync({
-    entryPoints: [join(library.folder, 'dist/index.js')],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-  })
-  url = pathToFileURL(outfile).href
-  mkdirSync(join(folder, 'build/Release'), { recursive: true })
-  symlinkSync(ADDON, join(folder, 'build/Release/ipvs.node'))
-})
-afterAll(() => {
-  rmSync(folder, { recursive: true })
 })
 
 describe.concurrent(`workers terminated at a moment of chance, seed ${String(seed)}`, () => {
   test.each(processes)('process $number, with $lanes at a time', async ({ lanes, lives }) => {
-    const env = { IPVS_TEST_LIBRARY: url }
+    const env = { IPVS_TEST_LIBRARY: library.url }
     expect(JSON.parse(await runWell('chance', [String(lanes), JSON.stringify(lives)], { env }))).toEqual([1])
   })
 })

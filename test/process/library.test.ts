@@ -13,10 +13,8 @@ beforeAll(() => {
 })
 
 async function told(name: string, of: BuiltLibrary = library): Promise<Record<string, unknown>> {
-  return JSON.parse(await runWell('library', [name], { env: { IPVS_TEST_LIBRARY: of.url } })) as Record<
-    string,
-    unknown
-  >
+  const env = { IPVS_TEST_LIBRARY: of.url, IPVS_ADDON: '' }
+  return JSON.parse(await runWell('library', [name], { env })) as Record<string, unknown>
 }
 
 describe('Ipvs.open()', () => {
@@ -53,9 +51,8 @@ describe('Ipvs.open()', () => {
   test('without the addon says where it was looked for, and how to get it', async () => {
     const answer = await told('open', withoutAddon)
     expect(answer).toMatchObject({ code: 'ERR_IPVS_ADDON', isIpvsError: false })
-    expect(answer.message).toContain(`${withoutAddon.folder}/build/Release`)
-    expect(answer.message).toContain('npm rebuild ipvs')
-    expect(answer.message).toContain(`linux-${process.arch}`)
+    expect(answer.message).toContain(`${withoutAddon.folder}/prebuilds/linux-${process.arch}/ipvs.node`)
+    expect(answer.message).toContain(`npx node-gyp rebuild --directory '${withoutAddon.folder}/native'`)
   })
 
   test('in a namespace that is not there says so', async () => {

@@ -26,7 +26,7 @@ export interface RunOptions {
 /** Runs a script of test/process/children to its end; one that has none is killed, and fails the test. */
 export async function run(script: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
   const path = fileURLToPath(new URL(`children/${script}.mjs`, import.meta.url))
-  const env: NodeJS.ProcessEnv = { ...process.env, IPVS_ADDON: ADDON, ...options.env }
+  const env: NodeJS.ProcessEnv = { ...process.env, IPVS_TEST_ADDON: ADDON, ...options.env }
   delete env.NODE_OPTIONS
   delete env.NODE_DEBUG
   const child = spawn(node, [...(options.flags ?? []), path, ...args], {

@@ -1,4 +1,3 @@
-import { createRequire, Module } from 'node:module'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type {
   Addon,
@@ -39,20 +38,20 @@ class FakeFile implements AddonFile {
   close = (): void => undefined
 }
 
-const { cache, resolve } = createRequire(import.meta.url)
-const finder = resolve('node-gyp-build')
-const real = cache[finder]
 const addon: Addon = { Socket: FakeSocket, File: FakeFile, constants: {} }
 let Ipvs: typeof import('../../lib/ipvs.ts').Ipvs
 // native.ts looks for the addon once, so this library is loaded anew, and so is that of the tests after these.
 beforeAll(async () => {
-  cache[finder] = Object.assign(new Module(finder), { exports: () => addon, loaded: true })
+  vi.stubEnv('IPVS_ADDON', import.meta.filename)
+  vi.spyOn(process, 'dlopen').mockImplementation((module) => {
+    Object.assign(module, { exports: addon })
+  })
   vi.resetModules()
   ;({ Ipvs } = await import('../../lib/ipvs.ts'))
 })
 afterAll(() => {
-  if (real === undefined) Reflect.deleteProperty(cache, finder)
-  else cache[finder] = real
+  vi.unstubAllEnvs()
+  vi.restoreAllMocks()
   vi.resetModules()
 })
 

@@ -92,7 +92,7 @@ async function libraryAct(name) {
  * @returns {Promise<() => unknown>}
  */
 async function addonAct(name) {
-  const path = /** @type {string} */ (process.env.IPVS_ADDON)
+  const path = /** @type {string} */ (process.env.IPVS_TEST_ADDON)
   const { addon, listFamilies, newSocket, openFile, openSocket, requests } = await import('./nlctrl.mjs')
   const options = { family: 'nlctrl', timeoutMs: 5000 }
   const GETFAMILY = 3

@@ -5,7 +5,7 @@ import process from 'node:process'
 import { createContext, runInContext } from 'node:vm'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 
-const path = /** @type {string} */ (process.env.IPVS_ADDON)
+const path = /** @type {string} */ (process.env.IPVS_TEST_ADDON)
 const OPTIONS = ['family', 'netns', 'scratch', 'timeoutMs']
 
 /** @returns {never} */

@@ -1,11 +1,11 @@
 // What the child processes share: sockets to `nlctrl`, the family about families, which every kernel has. Plain
-// JavaScript, since they run on every Node that the library supports. IPVS_ADDON is the path of the addon.
+// JavaScript, since they run on every Node that the library supports. IPVS_TEST_ADDON is the path of the addon.
 import { createRequire } from 'node:module'
 import { endianness } from 'node:os'
 import process from 'node:process'
 
 /** @type {import('../../../lib/transport/addon.ts').Addon} */
-export const addon = createRequire(import.meta.url)(/** @type {string} */ (process.env.IPVS_ADDON))
+export const addon = createRequire(import.meta.url)(/** @type {string} */ (process.env.IPVS_TEST_ADDON))
 
 const little = endianness() === 'LE'
 const GETFAMILY = 3
