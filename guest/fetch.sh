@@ -6,6 +6,7 @@
 #   6.12   a kernel for qemu (vmlinuz, initramfs) and its modules (usr)
 #   qemu   qemu itself
 #   ldirectord  for a test: ldirectord and the Perl modules it needs
+#   musl   for a test: musl's loader, which is its C library too
 #
 # Each part is a folder that gets its name only when it is complete. One fetch.sh at a time works on a cache: the caller
 # holds CACHE/lock, and a part that is already there is left alone. Needs apt-get and dpkg-deb, but not root: package lists
@@ -115,6 +116,10 @@ part_qemu() {
 part_ldirectord() {
   unpack "$1" $(apt-get "${options[@]}" install --simulate ldirectord |
     sed -nE 's/^Inst (ldirectord|perl-openssl-defaults|lib[^ ]*-perl) \(([^ ]+) .*/\1=\2/p')
+}
+
+part_musl() {
+  unpack "$1" musl
 }
 
 # Not the smaller kernel "cloud": it lacks 9p, over which the guest reads the machine's files.
