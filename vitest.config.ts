@@ -11,7 +11,10 @@ const SYSTEM = [
   'test/demo.test.ts',
 ]
 
-/** Everything that needs no ip_vs. test/kernel has a configuration of its own, since it runs in a guest. */
+/**
+ * Everything that needs no ip_vs. test/kernel, which runs in a guest, and test/install, which fetches what runs the package,
+ * have configurations of their own.
+ */
 export default defineConfig({
   test: {
     // Tests wait for processes as much as they compute.
@@ -26,7 +29,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, 'test/kernel/**', ...SYSTEM],
+          exclude: [...configDefaults.exclude, 'test/{install,kernel}/**', ...SYSTEM],
           // Loading the library anew for each file takes longer than the tests do.
           isolate: false,
         },

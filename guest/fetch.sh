@@ -7,6 +7,8 @@
 #   qemu   qemu itself
 #   ldirectord  for a test: ldirectord and the Perl modules it needs
 #   musl   for a test: musl's loader, which is its C library too
+#   qemu-arm    for a test: qemu for the processor arm64
+#   arm64       for a test: a kernel for that (vmlinuz, initramfs)
 #
 # Each part is a folder that gets its name only when it is complete. One fetch.sh at a time works on a cache: the caller
 # holds CACHE/lock, and a part that is already there is left alone. Needs apt-get and dpkg-deb, but not root: package lists
@@ -155,16 +157,64 @@ part_6.12() {
   (cd "$first" && "$busybox" find . | "$busybox" cpio -o -H newc) >"$1/initramfs"
 }
 
+# Of qemu, only what a machine without devices takes: the program and its libraries.
+part_qemu-arm() {
+  local all=$work/all libraries
+  rm -rf "$all"
+  unpack "$all" $(with_needs qemu-system-arm) || return 1
+  libraries=$(echo "$all"/usr/lib/*-linux-gnu)
+  mkdir -p "$1"/usr/{bin,lib}
+  mv "$all/packages" "$1"
+  mv "$all/usr/bin/qemu-system-aarch64" "$1/usr/bin"
+  LD_LIBRARY_PATH=$libraries ldd "$1/usr/bin/qemu-system-aarch64" >"$work/needed" || return 1
+  awk -v here="$libraries/" 'index($3, here) == 1 { print $3 }' "$work/needed" | xargs -d '\n' cp -t "$1/usr/lib"
+}
+
+# The smaller kernel "cloud" will do: this guest is an initramfs and reads no files of the machine.
+part_arm64() {
+  local package modules all=$work/all first=$work/first busybox=$cache/tools/usr/bin/busybox
+  package=$(apt-cache "${options[@]}" search --names-only '^linux-image-6\.1\.[^ ]*-cloud-arm64$' | cut -d ' ' -f 1 |
+    sort -V | tail -n 1)
+  [ -n "$package" ] || return 1
+  rm -rf "$all" "$first"
+  unpack "$all" $package busybox-static libc6 libgcc-s1 libstdc++6 || return 1
+  mkdir -p "$1" "$first"/usr/{bin,sbin,lib/modules}
+  mv "$all/packages" "$1"
+  mv "$all"/boot/vmlinuz-* "$1/vmlinuz"
+
+  # Its first root: busybox, what Node links to, and ip_vs with the modules that it needs.
+  ln -s usr/bin usr/sbin usr/lib "$first"
+  mv "$all/usr/bin/busybox" "$first/usr/bin"
+  ln -s busybox "$first/usr/bin/sh"
+  ln -s ../bin/busybox "$first/usr/sbin/modprobe"
+  find "$all"/usr/lib/*-linux-gnu -maxdepth 1 -name '*.so*' -exec mv -t "$first/usr/lib" {} +
+  mv "$all"/usr/lib/modules/* "$first/usr/lib/modules"
+  modules=$(echo "$first"/usr/lib/modules/*)
+  depmod "$first" "${modules##*/}" || return 1
+  grep '^kernel/net/netfilter/ipvs/' "$modules/modules.dep" | tr -d : | tr ' ' '\n' >"$work/needed" || return 1
+  (cd "$modules" && find kernel -type f | grep -v -x -F -f "$work/needed" | xargs -d '\n' rm)
+  find "$modules" -type d -empty -delete
+  depmod "$first" "${modules##*/}" || return 1
+  (cd "$first" && "$busybox" find . | "$busybox" cpio -o -H newc) >"$1/initramfs"
+}
+
 attempt() {
   rm -rf "$work/part"
   "part_$part" "$work/part"
 }
 
 # With the machine's package lists; then with fresh ones; then, for the kernel that Debian 12 has not always had, with
-# those of its backports.
+# those of its backports. The machine has no lists of another processor, and its sources may be of its own alone.
 fetch() {
-  attempt || { own_lists && attempt; } ||
-    { [ "$part" = 6.12 ] && own_lists "$(. /etc/os-release && echo "$VERSION_CODENAME")-backports" && attempt; }
+  local suite
+  suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  if [ "$part" = arm64 ]; then
+    options+=(-o APT::Architecture=arm64 -o APT::Architectures=arm64)
+    { own_lists && attempt; } || { own_lists "$suite" && attempt; }
+  else
+    attempt || { own_lists && attempt; } ||
+      { [ "$part" = 6.12 ] && own_lists "$suite-backports" && attempt; }
+  fi
 }
 
 # All of that up to three times, for a network or a mirror that fails now and then. A subshell: each time begins with the

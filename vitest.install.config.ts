@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+import { PATIENCE, patient } from './test/helpers/patience.mjs'
+
+// The workers need not measure it again.
+process.env.IPVS_PATIENCE = String(PATIENCE)
+
+/** The package where users install it: other processors, other versions of what runs it. */
+export default defineConfig({
+  test: {
+    include: ['test/install/*.test.ts'],
+    // Only what hangs may reach this.
+    testTimeout: patient(60_000),
+    hookTimeout: patient(60_000),
+    reporters: ['verbose'],
+  },
+})
