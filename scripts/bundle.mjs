@@ -27,6 +27,9 @@ const INSIDE = { commander: 'LICENSE', 'jsonc-parser': 'LICENSE.md', 'node-addon
 
 /** @type {import('esbuild').BuildOptions} */
 const common = {
+  // Names of files, which are in the result, begin here, wherever node_modules really is.
+  absWorkingDir: root,
+  preserveSymlinks: true,
   bundle: true,
   // An installation has it, and few need it.
   external: ['yaml'],

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
 import {
-  access,
   chmod,
   chown,
   copyFile,
@@ -19,15 +18,16 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { buildLibrary } from '../helpers/built-library.ts'
+import { buildable } from '../../scripts/prebuild.mjs'
 import { guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
+import { packedFile } from '../helpers/packed.ts'
 import { patient } from '../helpers/patience.mjs'
 import { PROJECT } from './project.ts'
 
-/** What is published: packs it, installs it as a user does, and uses it there. Needs a registry and a compiler. */
+/** What is published: installs it as a user does, and uses it there. Needs a registry; a build from source, a compiler. */
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
-/** A registry is not a machine's own, and compiling takes long. */
+/** A registry is not a machine's own. */
 const INSTALL_MS = patient(300_000)
 /** Boots one or two. */
 const GUEST_MS = patient(180_000)
@@ -80,6 +80,8 @@ async function userEnvironment(): Promise<Record<string, string | undefined>> {
   return { ...env, HOME: home, npm_config_userconfig: settings, npm_config_cache: join(home, 'npm') }
 }
 let userEnv: Record<string, string | undefined> = {}
+/** The variables where there is no compiler. */
+let bare: Record<string, string> = {}
 
 /** Runs a command as that user. */
 function runAsUser(
@@ -94,17 +96,17 @@ beforeAll(async () => {
   work = await mkdtemp(join(tmpdir(), 'ipvs-package-'))
   await chmod(work, 0o755)
   userEnv = await userEnvironment()
-  // A copy with a dist/ that is of these sources, which that of the repository need not be.
-  const source = join(work, 'source')
-  const left = new Set(['node_modules', '.git', '.cache', 'dist', 'build', 'coverage'])
-  await cp(ROOT, source, {
-    recursive: true,
-    filter: (path) =>
-      dirname(path) !== ROOT || !(left.has(basename(path)) || basename(path).startsWith('build-')),
-  })
-  await cp(join(buildLibrary().folder, 'dist'), join(source, 'dist'), { recursive: true })
-  await run('npm', ['pack', '--ignore-scripts', '--pack-destination', work], { cwd: source, env })
-  archive = join(work, (await readdir(work)).find((name) => name.endsWith('.tgz')) ?? 'nothing was packed')
+  archive = join(work, basename(packedFile()))
+  // A copy, for the user may not be able to read ours.
+  await copyFile(packedFile(), archive)
+  // All the programs that there are: no compiler, no make, no Python.
+  const bin = await makeFolder('bin')
+  for (const program of ['sh', 'env', 'npm', 'npx', 'touch']) {
+    const { stdout } = await run('sh', ['-c', `command -v ${program}`])
+    await symlink(stdout.trim(), join(bin, program))
+  }
+  await symlink(process.execPath, join(bin, 'node'))
+  bare = { PATH: bin }
 }, INSTALL_MS)
 
 afterAll(async () => {
@@ -167,34 +169,75 @@ describe('the package', () => {
   })
 
   test('has what users need, and nothing else', async () => {
-    const lib = (await filesBelow('lib'))
+    const declarations = (await filesBelow('lib'))
       // A declaration is for our own compiler alone.
       .filter((name) => !name.startsWith('lib/cli/') && !name.endsWith('.d.ts'))
-      .map((name) => name.replace(/^lib\/(.*)\.ts$/, 'dist/$1'))
-    const native = (await filesBelow('native')).filter((name) => !name.startsWith('native/test/'))
+      .map((name) => name.replace(/^lib\/(.*)\.ts$/, 'dist/$1.d.ts'))
+    const native = (await filesBelow('native')).filter(
+      (name) => !/^native\/(test|build|node-addon-api)\//.test(name),
+    )
     const expected = [
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
-      'binding.gyp',
       'package.json',
-      ...lib.flatMap((name) => [`${name}.js`, `${name}.d.ts`]),
+      ...declarations,
+      ...['index', 'testing', 'text'].map((door) => `dist/${door}.js`),
       ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      'dist/third-party-licenses.txt',
       ...native,
-      'scripts/install.mjs',
+      ...['LICENSE.md', 'napi-inl.deprecated.h', 'napi-inl.h', 'napi.h'].map(
+        (name) => `native/node-addon-api/${name}`,
+      ),
+      ...buildable().map((processor) => `prebuilds/linux-${processor}/ipvs.node`),
       'state.schema.json',
       ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs', 'trust.mjs'].map(
         (name) => `guest/${name}`,
       ),
     ]
-    expect(files.sort()).toEqual(expected.sort())
+    const chunks = files.filter((name) => /^dist\/chunks\/[\w-]+-[0-9A-Z]{8}\.js$/.test(name))
+    expect(chunks.length).toBeGreaterThan(1)
+    expect(chunks.length).toBeLessThan(10)
+    expect(files.sort()).toEqual([...expected, ...chunks].sort())
+  })
+
+  test('has nothing to run at an installation, by any package manager', async () => {
+    const manifest = JSON.parse(await readFile(join(unpacked(), 'package.json'), 'utf8')) as {
+      gypfile: boolean
+      scripts: Record<string, string>
+      dependencies: Record<string, string>
+    }
+    expect(manifest.gypfile).toBe(false)
+    expect(files).not.toContain('binding.gyp')
+    expect(Object.keys(manifest.scripts).filter((name) => /^(pre|post)?install$/.test(name))).toEqual([])
+    expect(Object.keys(manifest.dependencies)).toEqual(['yaml'])
+    expect(manifest).not.toHaveProperty('optionalDependencies')
+  })
+
+  test('has the licences of what is inside its files', async () => {
+    const text = await readFile(join(unpacked(), 'dist/third-party-licenses.txt'), 'utf8')
+    expect(text.match(/^== .*$/gm)).toEqual(['== commander', '== jsonc-parser', '== node-addon-api'])
+    expect(text.match(/Permission is hereby granted|The MIT License/g)?.length).toBeGreaterThan(2)
+    const bundled = await Promise.all(
+      files.filter((name) => /\.c?js$/.test(name)).map((name) => readFile(join(unpacked(), name), 'utf8')),
+    )
+    // What a bundler took from node_modules it says in a comment.
+    const inside = new Set(
+      bundled.flatMap((code) =>
+        [...code.matchAll(/^\/\/ node_modules\/((?:@[^/]+\/)?[^/]+)/gm)].map(([, name]) => name),
+      ),
+    )
+    expect([...inside]).toEqual(['jsonc-parser'])
   })
 
   test('has every source and header that the build names', async () => {
-    const gyp = await readFile(join(unpacked(), 'binding.gyp'), 'utf8')
-    const named: string[] = gyp.match(/native\/[\w./]+/g) ?? []
-    expect(named.length).toBeGreaterThan(1)
-    for (const source of files.filter((name) => /^native\/.*\.(cc|h)$/.test(name))) {
+    const gyp = await readFile(join(unpacked(), 'native/binding.gyp'), 'utf8')
+    const named = [...gyp.matchAll(/"([\w.]+\.(?:cc|map))"/g)].map(([, name = '']) => `native/${name}`)
+    expect(named.length).toBeGreaterThan(5)
+    expect(named.filter((name) => name.endsWith('.cc')).sort()).toEqual(
+      files.filter((name) => /^native\/[^/]+\.cc$/.test(name)).sort(),
+    )
+    for (const source of files.filter((name) => /^native\/[^/]+\.(cc|h)$/.test(name))) {
       const text = await readFile(join(unpacked(), source), 'utf8')
       for (const [, header = ''] of text.matchAll(/^#include "(.*)"$/gm)) named.push(`native/${header}`)
     }
@@ -231,7 +274,7 @@ describe('an installation', () => {
 
   beforeAll(async () => {
     await makeProject('project')
-    await runAsUser(project(), ['npm', 'install', archive, ...QUIETLY])
+    await runAsUser(project(), ['npm', 'install', archive, ...QUIETLY], bare)
   }, INSTALL_MS)
 
   test('brings the library and the few packages it needs', async () => {
@@ -242,7 +285,7 @@ describe('an installation', () => {
     expect(installed.sort()).toEqual(['ipvs', ...Object.keys(dependencies)].sort())
   })
 
-  test("has the addon built, which loads: what a machine without IPVS says is the kernel's word", async () => {
+  test("has an addon that loads: what a machine without IPVS says is the kernel's word", async () => {
     const printed = await node('import.mjs', `import { Ipvs, IpvsError } from 'ipvs'\n${OPEN}`)
     expect(printed).toMatch(/^(opened|IpvsError)$/)
   })
@@ -369,17 +412,31 @@ describe('an installation', () => {
     })
   })
 
-  test('without its addon says how to build it', async () => {
-    await rm(join(project(), 'node_modules/ipvs/build'), { recursive: true })
-    const program = `import { Ipvs } from 'ipvs'\nIpvs.open().catch(({ code, message }) => console.log(code, message))`
-    const printed = await node('missing.mjs', program)
-    expect(printed).toMatch(/^ERR_IPVS_ADDON .*npm rebuild ipvs/)
-  })
+  test(
+    'without its addon says how to build it, and what that builds loads',
+    { timeout: INSTALL_MS },
+    async () => {
+      const installed = join(project(), 'node_modules/ipvs')
+      await rm(join(installed, 'prebuilds'), { recursive: true })
+      const program = `import { Ipvs } from 'ipvs'\nIpvs.open().catch(({ code, message }) => console.log(code, message))`
+      const printed = await node('missing.mjs', program)
+      expect(printed).toMatch(/^ERR_IPVS_ADDON /)
+      const [, command = ''] = /`(npx .*)`/.exec(printed) ?? []
+      expect(command).toBe(`npx node-gyp rebuild --directory '${installed}/native'`)
+      // What asks whether it may fetch node-gyp asks a terminal.
+      await runAsUser(project(), ['sh', '-c', command], {
+        npm_config_yes: 'true',
+        npm_config_prefer_offline: 'true',
+      })
+      expect(await node('import.mjs', `import { Ipvs, IpvsError } from 'ipvs'\n${OPEN}`)).toMatch(
+        /^(opened|IpvsError)$/,
+      )
+    },
+  )
 })
 
-describe('an installation without a compiler', () => {
+describe('an installation elsewhere than on Linux', () => {
   const PLATFORM = join(ROOT, 'test/helpers/platform.mjs')
-  let bare: Record<string, string> = {}
 
   /** The project's folder, with the package installed as on that platform. */
   async function install(platform: string): Promise<string> {
@@ -398,20 +455,6 @@ describe('an installation without a compiler', () => {
 
   beforeAll(async () => {
     await copyFile(PLATFORM, join(work, 'platform.mjs'))
-    // All the programs that there are: no compiler, no make, no Python.
-    const bin = await makeFolder('bin')
-    for (const program of ['sh', 'env', 'npm', 'npx']) {
-      const { stdout } = await run('sh', ['-c', `command -v ${program}`])
-      await symlink(stdout.trim(), join(bin, program))
-    }
-    await symlink(process.execPath, join(bin, 'node'))
-    bare = { PATH: bin }
-  })
-
-  test('fails on Linux, where it has to build the addon', { timeout: INSTALL_MS }, async () => {
-    await expect(install('linux')).rejects.toMatchObject({
-      stderr: expect.stringContaining('gyp ERR!') as string,
-    })
   })
 
   describe('on macOS', () => {
@@ -429,11 +472,6 @@ describe('an installation without a compiler', () => {
       })
       return stdout.trim()
     }
-
-    test('builds nothing', async () => {
-      await expect(access(join(project, 'node_modules/ipvs/package.json'))).resolves.toBeUndefined()
-      await expect(access(join(project, 'node_modules/ipvs/build'))).rejects.toMatchObject({ code: 'ENOENT' })
-    })
 
     test.each(['darwin', 'win32'])(
       'says on %s that a kernel takes Linux, and what works without',
