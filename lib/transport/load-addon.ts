@@ -117,7 +117,7 @@ function remedy(told: boolean, folder: string | undefined): string {
   if (folder === undefined) {
     return "Copy the ipvs.node of this machine's folder in node_modules/ipvs/prebuilds there, or name it in IPVS_ADDON."
   }
-  return `This builds it, with python3, make and g++: \`npx node-gyp rebuild --directory '${folder}/native'\``
+  return `This builds it, with python3, make and g++: \`npx node-gyp rebuild --directory '${folder}/native'\`.`
 }
 
 /** The C library of this process. */

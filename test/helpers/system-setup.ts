@@ -8,9 +8,10 @@ import { ADDON, buildOnce } from '../../scripts/build-once.mjs'
  * they find it, and refuses an addon that is older than its sources.
  */
 export function setup(): void {
-  checkAddon()
   // The suites that are run with another addon need no more than that.
-  if (process.env.IPVS_ADDON === undefined) buildOnce('package')
+  if (process.env.IPVS_ADDON !== undefined) return
+  checkAddon()
+  buildOnce('package')
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

@@ -391,13 +391,13 @@ const refusals: Room = {
     ),
     js(`platformError('darwin')`),
     js(
-      `addonLoadError({ machine: 'linux-riscv64, glibc, Node-API 10', misses: [{ path: '/srv/app/node_modules/ipvs/prebuilds/linux-riscv64/ipvs.node' }], told: false, folder: '/srv/app/node_modules/ipvs' })`,
+      `return addonLoadError({ machine: 'linux-riscv64, glibc, Node-API 10', misses: [{ path: '/srv/app/node_modules/ipvs/prebuilds/linux-riscv64/ipvs.node' }], told: false, folder: '/srv/app/node_modules/ipvs' })`,
     ),
     js(
-      `addonLoadError({ machine: 'linux-x64, musl, Node-API 10', misses: [{ path: '/srv/app/ipvs.node', error: new Error('/srv/app/ipvs.node: invalid ELF header') }], told: false })`,
+      `return addonLoadError({ machine: 'linux-x64, musl, Node-API 10', misses: [{ path: '/srv/app/ipvs.node', error: new Error('/srv/app/ipvs.node: invalid ELF header') }], told: false })`,
     ),
     js(
-      `addonLoadError({ machine: 'linux-x64, unknown C library, Node-API 10', misses: [{ path: '/opt/other.node', error: new Error('this is not the addon of this version of ipvs') }], told: true, folder: '/srv/app/node_modules/ipvs' })`,
+      `return addonLoadError({ machine: 'linux-x64, unknown C library, Node-API 10', misses: [{ path: '/opt/other.node', error: new Error('this is not the addon of this version of ipvs') }], told: true, folder: '/srv/app/node_modules/ipvs' })`,
     ),
   ],
 }

@@ -19,7 +19,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 /** What is built once is never old, never half of it, and no build is made twice: in a repository with a compiler that only copies. */
 
 const run = promisify(execFile)
-const SCRIPT = fileURLToPath(new URL('../../scripts/build-once.mjs', import.meta.url))
+const SCRIPTS = fileURLToPath(new URL('../../scripts', import.meta.url))
 
 /** Writes what it compiled to compiled.log, and then does what a test wants. */
 const TSC = `
@@ -38,11 +38,12 @@ beforeEach(async () => {
   write('node_modules/typescript/bin/tsc', TSC)
   write('node_modules/typescript/package.json', '{ "type": "module" }')
   write('node_modules/.package-lock.json', '{}')
-  write('scripts/bundle.mjs', `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2])\n`)
+  write('scripts/bundle.mjs', `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2] + '/cli')\n`)
   for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) write(file, '{}')
-  const script = join(root, 'scripts/build-once.mjs')
-  cpSync(SCRIPT, script)
-  builder = (await import(pathToFileURL(script).href)) as typeof builder
+  for (const name of ['build-once.mjs', 'prebuild.mjs']) {
+    cpSync(join(SCRIPTS, name), join(root, 'scripts', name))
+  }
+  builder = (await import(pathToFileURL(join(root, 'scripts/build-once.mjs')).href)) as typeof builder
 })
 afterEach(() => {
   rmSync(root, { recursive: true })
@@ -82,6 +83,21 @@ test.each([
   write(file, 'changed')
   expect(builder.placeOf('package')).not.toBe(before)
 })
+
+test.each(['native/addon.cc', 'guest/guest.mjs', 'README.md', 'lib/more.ts'])(
+  'a change of %s makes another tarball',
+  (file) => {
+    for (const source of ['native/netns.cc', 'guest/init.sh', 'README.md', 'CHANGELOG.md', 'LICENSE'])
+      write(source, '')
+    write('state.schema.json', '{}')
+    for (const config of ['tsconfig.json', 'tsconfig.build.json']) write(config, '{}')
+    const before = builder.placeOf('tarball')
+    write('native/build/Release/ipvs.node', 'no source')
+    expect(builder.placeOf('tarball')).toBe(before)
+    write(file, 'changed')
+    expect(builder.placeOf('tarball')).not.toBe(before)
+  },
+)
 
 test('what changes while it is built is built again', () => {
   write('meanwhile.mjs', `import { writeFileSync } from 'node:fs'\nwriteFileSync('lib/index.ts', 'two')`)
