@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // Measures the library against ipvsadm and against the floor, in the User Mode Linux guest, and tells whether it meets
-// its bars. docs/performance.md says what is measured and how, and has the results of the last full run.
-import { execFileSync, spawn } from 'node:child_process'
+// its bars. Then install.mjs measures how it is installed. docs/performance.md says what is measured and how, and has the
+// results of the last full run.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, freemem } from 'node:os'
@@ -17,10 +18,10 @@ const USAGE = `usage: npm run bench -- [OPTION...]
 Exits with 1 when something does not work, or when a bar is missed.
 
   --quick      small tables and one sample of each, to see that everything works: judges no speed, writes nothing
-  --only WORK  only this, and write nothing; can be repeated. WORK is one of
+  --only WORK  only this, without the installation, and write nothing; can be repeated. WORK is one of
                ${GROUPS.join(', ')}
   --no-write   leave docs/performance.md as it is
-  --rounds N   samples of each contender, default 5
+  --rounds N   samples of each contender, default 5, and 7 of the installation
   --json       also print what was measured as JSON
   --help
 `
@@ -549,4 +550,12 @@ if (options.help) {
   if (options.quick) process.stdout.write('\nEverything works. No speed was judged: this was --quick.\n')
   if (!options.quick && !options['no-write'] && plan.only.length === 0) writeSection('results', results)
   if (verdicts.some(({ met }) => !met)) process.exitCode = 1
+  if (plan.only.length === 0) {
+    const install = [path.join(here, 'install.mjs')]
+    if (options.quick) install.push('--quick')
+    if (options['no-write']) install.push('--no-write')
+    if (options.rounds !== undefined) install.push('--rounds', options.rounds)
+    const { status } = spawnSync(process.execPath, install, { stdio: 'inherit' })
+    if (status !== 0) process.exitCode = 1
+  }
 }
