@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 // Measures the library against ipvsadm and against the floor, in the User Mode Linux guest, and tells whether it meets
-// its bars. docs/performance.md says what is measured and how, and has the results of the last full run.
-import { execFileSync, spawn } from 'node:child_process'
+// its bars. Then install.mjs measures how it is installed. docs/performance.md says what is measured and how, and has the
+// results of the last full run.
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, freemem } from 'node:os'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildSync } from 'esbuild'
 import { median } from './median.mjs'
+import { markdownTable, ratio, whole, writeSection } from './page.mjs'
 import { GROUPS, heapOf, isWanted, libraryWorks, recordingName, rulesOf, samplesOf } from './works.mjs'
 
 const USAGE = `usage: npm run bench -- [OPTION...]
@@ -16,10 +18,10 @@ const USAGE = `usage: npm run bench -- [OPTION...]
 Exits with 1 when something does not work, or when a bar is missed.
 
   --quick      small tables and one sample of each, to see that everything works: judges no speed, writes nothing
-  --only WORK  only this, and write nothing; can be repeated. WORK is one of
+  --only WORK  only this, without the installation, and write nothing; can be repeated. WORK is one of
                ${GROUPS.join(', ')}
   --no-write   leave docs/performance.md as it is
-  --rounds N   samples of each contender, default 5
+  --rounds N   samples of each contender, default 5, and 7 of the installation
   --json       also print what was measured as JSON
   --help
 `
@@ -139,9 +141,6 @@ const here = import.meta.dirname
 const root = path.join(here, '..')
 const build = path.join(root, 'build/bench')
 const recorded = path.join(build, 'recorded')
-const page = path.join(root, 'docs/performance.md')
-const BEGIN = '<!-- results: begin, written by npm run bench -->'
-const END = '<!-- results: end -->'
 
 /** A small C program of this folder, or an addon. @param {string} source @param {string} result @param {string[]} options */
 function compile(source, result, ...options) {
@@ -224,25 +223,6 @@ function duration(microseconds) {
   if (microseconds < 10_000_000) return `${Math.round(microseconds / 1000)} ms`
   return `${(microseconds / 1_000_000).toFixed(1)} s`
 }
-
-/** @param {number} number */
-const ratio = (number) => number.toPrecision(number < 10 ? 2 : 3).replace(/\.0+$/, '')
-
-/** @param {readonly string[][]} rows the first is the heading */
-function markdownTable(rows) {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
-  const line = (/** @type {string[]} */ row) =>
-    `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`
-  const [heading = [], ...body] = rows
-  return [
-    line(heading),
-    `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`,
-    ...body.map(line),
-  ].join('\n')
-}
-
-/** @param {number} number */
-const whole = (number) => number.toLocaleString('en')
 
 /** @param {number} bytes */
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`
@@ -502,16 +482,6 @@ function verdictsTable(verdicts) {
   ])
 }
 
-/** @param {string} results */
-function write(results) {
-  const text = readFileSync(page, 'utf8')
-  const begin = text.indexOf(BEGIN)
-  const end = text.indexOf(END)
-  if (begin < 0 || end < begin)
-    throw new Error('docs/performance.md has lost the comments that the results stand between')
-  writeFileSync(page, `${text.slice(0, begin + BEGIN.length)}\n\n${results}\n\n${text.slice(end)}`)
-}
-
 /** @param {string | undefined} rounds */
 const roundsOf = (rounds) => rounds && { rounds: Number(rounds), growthRounds: Number(rounds) }
 
@@ -578,6 +548,14 @@ if (options.help) {
   const results = tables.join('\n\n')
   process.stdout.write(`${results}\n`)
   if (options.quick) process.stdout.write('\nEverything works. No speed was judged: this was --quick.\n')
-  if (!options.quick && !options['no-write'] && plan.only.length === 0) write(results)
+  if (!options.quick && !options['no-write'] && plan.only.length === 0) writeSection('results', results)
   if (verdicts.some(({ met }) => !met)) process.exitCode = 1
+  if (plan.only.length === 0) {
+    const install = [path.join(here, 'install.mjs')]
+    if (options.quick) install.push('--quick')
+    if (options['no-write']) install.push('--no-write')
+    if (options.rounds !== undefined) install.push('--rounds', options.rounds)
+    const { status } = spawnSync(process.execPath, install, { stdio: 'inherit' })
+    if (status !== 0) process.exitCode = 1
+  }
 }

@@ -53,7 +53,7 @@ export function buildable() {
 }
 
 /** Throws with what is missing. */
-function checkCompilers() {
+export function checkCompilers() {
   const here = buildable()
   const missing = Object.entries(PROCESSORS).flatMap(([processor, { debian }]) =>
     here.includes(processor) ? [] : debian,
