@@ -12,10 +12,10 @@ export interface Page {
   readonly lines: readonly string[]
 }
 
-/** README.md, CHANGELOG.md and all of docs/. */
+/** README.md, CHANGELOG.md, SECURITY.md and all of docs/. */
 export function pages(): Page[] {
   const docs = readdirSync(join(ROOT, 'docs')).filter((file) => file.endsWith('.md'))
-  return ['README.md', 'CHANGELOG.md', ...docs.map((file) => `docs/${file}`)].map((name) => ({
+  return ['README.md', 'CHANGELOG.md', 'SECURITY.md', ...docs.map((file) => `docs/${file}`)].map((name) => ({
     name,
     lines: readFileSync(join(ROOT, name), 'utf8').split('\n'),
   }))

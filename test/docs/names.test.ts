@@ -82,6 +82,8 @@ describe('methods', () => {
   const methods = new Set([
     ...Object.keys(testing),
     ...Object.keys(library),
+    // Inputs of docs/messages.md.
+    addonLoadError.name,
     ...[Ipvs, Ipvs.prototype, Service.prototype, RealServer.prototype, ...KERNEL].flatMap((owner) =>
       Object.getOwnPropertyNames(owner),
     ),

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, test } from 'vitest'
-import { ROOT } from './markdown.ts'
+import { examples, pages, ROOT } from './markdown.ts'
 
-/** The systemd units of docs/examples, by systemd's own word. */
+/** The systemd units of docs/examples and of docs/install.md, by systemd's own word. */
 
 const run = promisify(execFile)
 const folder = join(ROOT, 'docs/examples')
@@ -54,6 +54,18 @@ describe.skipIf(!there && !required)('the systemd units', () => {
     const said = await verify([wrong]).catch((error: unknown) => (error as { stderr: string }).stderr)
     expect(said).toContain('onceshot')
     copy('ipvs-restore.service')
+  })
+
+  test('in docs/install.md are what systemd takes, without a warning', async () => {
+    const all = pages().flatMap((page) => (page.name === 'docs/install.md' ? examples(page, 'ini') : []))
+    expect(all).toHaveLength(1)
+    for (const { code } of all) {
+      expect(code).toContain('ExecStart=/usr/bin/node ')
+      const file = join(copies, 'program.service')
+      writeFileSync(file, `${code.replace('/usr/bin/node ', '/bin/true ')}\n`)
+      const said = await verify([file])
+      expect(said.split('\n').filter((line) => line.includes('program.service'))).toEqual([])
+    }
   })
 
   test('run with little to lose: one capability, and no service more exposed than medium', async () => {
