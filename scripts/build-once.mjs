@@ -59,7 +59,7 @@ const BUILDS = {
     sources: ['lib', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.mjs'],
     variant: () => ADDON,
     make(folder) {
-      makeDist(path.join(folder, 'dist'), ['--noCheck'])
+      makeDist(path.join(folder, 'dist'))
       furnish(folder)
     },
   },
@@ -100,10 +100,9 @@ const BUILDS = {
  * The library and the command, as they are in the package.
  *
  * @param {string} dist
- * @param {readonly string[]} options of tsc
  */
-export function makeDist(dist, options = []) {
-  runSilent('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.build.json', '--outDir', dist, ...options])
+function makeDist(dist) {
+  runSilent('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.build.json', '--outDir', dist, '--noCheck'])
   runSilent('scripts/bundle.mjs', [dist])
 }
 
@@ -174,21 +173,6 @@ function markUsed(place) {
   } catch {
     // Another user's: it is as good, and its owner uses it too.
   }
-}
-
-/**
- * Keeps a dist/ that was just built for those that ask for the package.
- *
- * @param {string} dist
- * @param {string} place where it belongs, asked for before it was built
- */
-export function keepDist(dist, place) {
-  if (existsSync(place) || placeOf('package') !== place) return
-  const made = makeAside((folder) => {
-    cpSync(dist, path.join(folder, 'dist'), { recursive: true })
-    furnish(folder)
-  })
-  publish(made, place)
 }
 
 /**

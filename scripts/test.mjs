@@ -81,8 +81,8 @@ const before = [npm('types', 'types'), npm('lint', 'lint')]
 /** @type {Job[]} */
 const after = [
   npm('sanitizers', 'test:sanitizers'),
-  npm('benchmark, smoke', 'bench -- --quick'),
-  npm('demo', 'demo'),
+  { name: 'benchmark, smoke', argv: ['node', 'bench/bench.mjs', '--quick'] },
+  { name: 'demo', argv: ['node', 'demo/demo.mjs'] },
   { name: 'other versions of Node', argv: ['node', 'scripts/node-versions.mjs'] },
 ]
 const jobs = [

@@ -24,7 +24,7 @@ interface Import {
 }
 
 const lib = filesUnder('lib', /\.ts$/)
-const native = filesUnder('native', /\.(cc|h)$/).filter((file) => !file.startsWith('native/test/'))
+const native = filesUnder('native', /\.(cc|h)$/).filter((file) => /^native\/[^/]+$/.test(file))
 
 /** Imports, re-exports and import() of a TypeScript file. */
 function importsOf(file: string): Import[] {

@@ -19,6 +19,7 @@ export const Errno = {
   EMFILE: 24,
   EFBIG: 27,
   ENOSPC: 28,
+  EROFS: 30,
   ERANGE: 34,
   ENAMETOOLONG: 36,
   ENOSYS: 38,

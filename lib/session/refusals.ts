@@ -74,6 +74,7 @@ export function sysctlRefusal(failure: Failure, name: string, value: string): Ip
     ERANGE: 'the kernel refuses the value: this machine does not have all of these CPUs.',
     EACCES:
       'permission denied: only root in the user namespace that owns the network namespace may write it.',
+    EROFS: '/proc/sys is read-only here, as it is in most containers: set it outside.',
   }
   const code = errnoName(errno)
   const reason = reasons[code] ?? 'it could not be written.'

@@ -382,10 +382,10 @@ const refusals: Room = {
     js(`ipvs.setSysctl('nosuch', 1)`),
     js(`ipvs.setSysctl('conntrack', 'on')`),
     js(`ipvs.setSysctl('sync_ports', 'many')`),
-    ...['ERANGE', 'EINVAL', 'EACCES', 'EIO'].map((errno) =>
+    ...['ERANGE', 'EINVAL', 'EACCES', 'EROFS', 'EIO'].map((errno) =>
       js(
         `const transport = new ScriptedTransport(); transport.setSysctl = async () => ({ errno: ${
-          { ERANGE: '34', EACCES: '13', EINVAL: '22', EIO: '5' }[errno] ?? ''
+          { ERANGE: '34', EACCES: '13', EINVAL: '22', EROFS: '30', EIO: '5' }[errno] ?? ''
         }, syscall: 'write' }); await (await over(transport)).setSysctl('est_cpulist', '0-3')`,
       ),
     ),
