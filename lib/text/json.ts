@@ -1,4 +1,5 @@
 import type { JSONScanner } from 'jsonc-parser'
+import { createScanner } from 'jsonc-parser/lib/umd/impl/scanner.js'
 import type { StatePath } from '../state/path.ts'
 import { slices } from '../util/pace.ts'
 import { ownText } from '../util/pieces.ts'
@@ -29,7 +30,6 @@ export async function parseJson(
   visit?: Visit,
   deepest: number = DEEPEST,
 ): Promise<unknown> {
-  const { createScanner } = await import('jsonc-parser/lib/umd/impl/scanner.js')
   const builder = new Builder(text, visit, deepest)
   const ends = Array.from({ length: Math.ceil(text.length / PIECE) }, (_, index) =>
     Math.min((index + 1) * PIECE, text.length),
