@@ -70,7 +70,7 @@ await build({
   banner: {
     js: "#!/usr/bin/env node\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;",
   },
-  define: { 'import.meta.url': 'importMetaUrl' },
+  define: { 'import.meta.url': 'importMetaUrl', 'import.meta.dirname': '__dirname' },
   // Half the letters are half the time to read them; names stay for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,

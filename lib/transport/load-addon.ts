@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, resolve } from 'node:path'
 import type { Addon } from './addon.ts'
 
 let loaded: Addon | undefined
@@ -30,11 +29,11 @@ function firstThatLoads(): Addon {
 }
 
 /**
- * The folder of this file or, bundled, of the bundle. In a bundle that is CommonJS
- * import.meta.url is absent, or that of this file where the bundle was made.
+ * The folder of this file or, bundled, of the bundle. Not by import.meta.url: a bundle that is CommonJS
+ * has none, and webpack writes that of this file where the bundle was made.
  */
 function ownFolder(): string {
-  return typeof __dirname === 'string' ? __dirname : dirname(fileURLToPath(import.meta.url))
+  return typeof __dirname === 'string' ? __dirname : import.meta.dirname
 }
 
 /** The folder of the package that this file is part of. A bundle of another program has none. */
