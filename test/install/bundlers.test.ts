@@ -1,7 +1,6 @@
 // A program that uses the package, bundled into one file by the examples of docs/examples, with the addon beside it: it
 // runs in another folder, where there is no package.
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -92,11 +91,8 @@ await describeWith('bundlers', getProject, (place) => {
 
   describe.each(BUNDLERS.map((bundler) => [bundler.title, bundler] as const))(
     '%s',
-    (_, { example, changes, command, bundle }) => {
-      const elsewhere = mkdtempSync(join(tmpdir(), 'ipvs-bundle-'))
-      afterAll(() => {
-        rmSync(elsewhere, { recursive: true, force: true })
-      })
+    (title, { example, changes, command, bundle }) => {
+      const elsewhere = join(place.folder, title)
 
       async function start(): Promise<{ readonly services: unknown; readonly said: string }> {
         const { stdout, stderr } = await run({ ...place.command('node', bundle), cwd: elsewhere })
