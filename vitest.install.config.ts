@@ -8,6 +8,7 @@ process.env.IPVS_PATIENCE = String(PATIENCE)
 export default defineConfig({
   test: {
     include: ['test/install/*.test.ts'],
+    globalSetup: ['test/install/set-up.ts'],
     // Only what hangs may reach this.
     testTimeout: patient(60_000),
     hookTimeout: patient(60_000),

@@ -94,7 +94,7 @@ await build({
   banner: {
     js: "#!/usr/bin/env node\nconst importMetaUrl = require('node:url').pathToFileURL(__filename).href;",
   },
-  define: { 'import.meta.url': 'importMetaUrl' },
+  define: { 'import.meta.url': 'importMetaUrl', 'import.meta.dirname': '__dirname' },
 })
 chmodSync(path.join(folder, 'cli/ipvs.cjs'), 0o755)
 

@@ -1,5 +1,6 @@
-// The JavaScript runtimes that the package is tried on. Each is fetched once, by npm and apt-get, into .cache/node; none
-// is installed. `node scripts/runtimes.mjs` fetches all and prints what runs each: a script and its arguments follow.
+// The JavaScript runtimes that the package is tried on, and package managers. Each is fetched once, by npm and apt-get, into
+// .cache/node; none is installed. `node scripts/runtimes.mjs` fetches all runtimes and prints what runs each: a script and its
+// arguments follow.
 //
 // npm has no Node for musl. But it has pnpm for musl, which is a Node with a program attached, and one byte in it says
 // whether that program is run. It and Bun for musl need musl's loader, which Debian has, and libstdc++, which Debian has
@@ -19,7 +20,7 @@ import { quote } from '../guest/machines.mjs'
  */
 
 /** The newest of the oldest line that the package supports. */
-const OLDEST_NODE = '20.19.6'
+export const OLDEST_NODE = '20.19.6'
 /** The newest of each line after it. */
 export const NEWER_NODES = ['22.23.3', '24.21.0', '26.10.0']
 /** The version of pnpm, and that of the Node in it. */
@@ -99,6 +100,34 @@ export async function fetchRuntimes() {
 }
 
 /**
+ * A package manager, or another program that is one package without dependencies.
+ *
+ * @param {string} packageName
+ * @param {string} version
+ * @returns {Promise<string>} the folder of the package
+ */
+export async function fetchManager(packageName, version) {
+  const folder = await fetchPackage(`${fileNameOf(packageName)}-${version}`, packageName, version)
+  return path.join(folder, 'package')
+}
+
+/**
+ * A folder in whose node_modules npm has installed a package and its dependencies.
+ *
+ * @param {string} packageName
+ * @param {string} version
+ */
+export function fetchInstalled(packageName, version) {
+  return makeOnce(`${fileNameOf(packageName)}-${version}-installed`, async (scratch) => {
+    const spec = `${packageName}@${version}`
+    const quietly = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts']
+    await run('npm', ['install', ...quietly, '--prefix', scratch, spec]).catch(() => {
+      throw new Error(`npm could not install ${spec}`)
+    })
+  })
+}
+
+/**
  * What runs a program for musl: its loader, and the libraries that programs in C++ need.
  *
  * @returns {Promise<[string, ...string[]]>}
@@ -170,11 +199,20 @@ function fetchPackage(name, packageName, version, change) {
     await run('npm', ['pack', '--silent', '--pack-destination', scratch, spec]).catch(() => {
       throw new Error(`npm has no ${spec}, or cannot be reached`)
     })
-    const packed = path.join(scratch, `${packageName.replace('@', '').replace('/', '-')}-${version}.tgz`)
+    const packed = path.join(scratch, `${fileNameOf(packageName)}-${version}.tgz`)
     await run('tar', ['-xzf', packed, '--no-same-owner', '-C', scratch])
     await rm(packed)
     await change?.(scratch)
   })
+}
+
+/**
+ * A package's name as npm pack has it in that of a file.
+ *
+ * @param {string} packageName
+ */
+function fileNameOf(packageName) {
+  return packageName.replace('@', '').replace('/', '-')
 }
 
 /**

@@ -1,7 +1,8 @@
 // npm test: everything that can be tested on this machine, and the real kernel in guests; as many things at a time as there
 // are processors. Ends with what failed and a line `N passed, N failed`.
 //
-//   IPVS_TEST=all       also what only CI needs: lint, types, sanitizers, other versions of Node, the demo, a small benchmark
+//   IPVS_TEST=all       also what only CI needs: lint, types, sanitizers, other versions of Node, installations, the demo, a small
+//                       benchmark
 //   IPVS_TEST_KERNELS   the kernels: '6.1' (default), '6.1,6.12' (default of all), or '' for none
 //   --record            writes the seconds of each file of test/kernel to test/kernel/seconds.json, which shares them out
 //                       among guests: on a quiet machine
@@ -80,6 +81,7 @@ const npm = (name, command) => ({ name, argv: ['npm', 'run', '--silent', ...comm
 const before = [npm('types', 'types'), npm('lint', 'lint')]
 /** @type {Job[]} */
 const after = [
+  { ...vitest('installations', ['--config', 'vitest.install.config.ts']), cores: 2 },
   npm('sanitizers', 'test:sanitizers'),
   { name: 'benchmark, smoke', argv: ['node', 'bench/bench.mjs', '--quick'] },
   { name: 'demo', argv: ['node', 'demo/demo.mjs'] },
@@ -93,14 +95,12 @@ const jobs = [
 ]
 
 /**
- * Fetches what the guests are made of while the first jobs compute. If it cannot be fetched, the jobs that need it say so.
+ * Fetches what a later job needs while the first jobs compute. If it cannot be fetched, that job says so.
  *
- * @param {string} kernel
+ * @param {readonly string[]} args of node
  */
-function prefetch(kernel) {
-  const child = spawn('node', [guest, '--kernel', kernel, ...extrasOf(kernel), '--fetch'], {
-    stdio: 'ignore',
-  })
+function prefetch(args) {
+  const child = spawn('node', args, { stdio: 'ignore' })
   child.on('error', () => {})
   child.unref()
 }
@@ -146,7 +146,8 @@ async function record(outcomes) {
 
 let failed = 1
 try {
-  for (const kernel of KERNELS) prefetch(kernel)
+  for (const kernel of KERNELS) prefetch([guest, '--kernel', kernel, ...extrasOf(kernel), '--fetch'])
+  if (ALL) prefetch(['scripts/runtimes.mjs'])
   const outcomes = await runJobs(jobs, cores, results)
   if (RECORD) await record(outcomes)
   const total = summary(outcomes)

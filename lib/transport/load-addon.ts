@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, resolve } from 'node:path'
 import type { Addon } from './addon.ts'
 
 let loaded: Addon | undefined
@@ -29,12 +28,10 @@ function firstThatLoads(): Addon {
   throw addonLoadError({ machine, misses, told: told !== '', folder })
 }
 
-/**
- * The folder of this file or, bundled, of the bundle. In a bundle that is CommonJS
- * import.meta.url is absent, or that of this file where the bundle was made.
- */
+/** The folder of this file or, bundled, of the bundle. In a bundle that is CommonJS import.meta.dirname is absent. */
 function ownFolder(): string {
-  return typeof __dirname === 'string' ? __dirname : dirname(fileURLToPath(import.meta.url))
+  const folder: string | undefined = import.meta.dirname
+  return folder ?? __dirname
 }
 
 /** The folder of the package that this file is part of. A bundle of another program has none. */

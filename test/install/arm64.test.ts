@@ -1,14 +1,10 @@
 // The package on a real arm64 kernel with ip_vs: another processor, another Node, and the addon that was built for them.
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Info, SnapshotEntry } from '../../lib/index.ts'
-import { guestRequired } from '../helpers/guest.ts'
+import { fetchNode } from '../../scripts/runtimes.mjs'
 import { patient } from '../helpers/patience.mjs'
 import { type Arm64Result, fetchArm64, runOnArm64 } from './arm64.mjs'
-import { fetchNode } from './fetch-node.mjs'
+import { describeWith, installWithNpm, type Place } from './installation.ts'
 
 const SCRIPT = `
 import os from 'node:os'
@@ -48,111 +44,84 @@ interface Answer {
 }
 
 const NODE = '24.21.0'
-const ADDON = 'prebuilds/linux-arm64/ipvs.node'
 
-/** What is missing on this machine. */
-const reason = await fetchArm64().then(
-  () => undefined,
-  (error: unknown) => String(error),
-)
-
-/** A project that has the package, made by hand. */
-function makeProject(): string {
-  const root = fileURLToPath(new URL('../..', import.meta.url))
-  const project = mkdtempSync(join(tmpdir(), 'ipvs-arm64-project-'))
-  const modules = join(project, 'node_modules')
-  for (const name of ['package.json', 'dist']) {
-    cpSync(join(root, name), join(modules, 'ipvs', name), { recursive: true })
-  }
-  mkdirSync(join(modules, 'ipvs/build/Release'), { recursive: true })
-  cpSync(join(root, ADDON), join(modules, 'ipvs/build/Release/ipvs.node'))
-  for (const name of ['yaml', 'jsonc-parser', 'node-gyp-build']) {
-    cpSync(join(root, 'node_modules', name), join(modules, name), { recursive: true })
-  }
-  return project
+async function getNeeds(): Promise<{ readonly node: string; readonly place: Place }> {
+  await fetchArm64()
+  const [node] = (await fetchNode(NODE, 'arm64')).argv
+  return { node, place: await installWithNpm('arm64') }
 }
 
-describe('arm64', () => {
-  if (reason !== undefined) {
-    if (guestRequired) it('runs on this machine', () => expect.fail(reason))
-    else console.error(`\n*** SKIPPED: the tests of arm64. What is missing:\n${reason}\n`)
+await describeWith('arm64', getNeeds, ({ node, place }) => {
+  let result: Arm64Result
+  let answer: Answer
+
+  function start(limitMs: number): Promise<Arm64Result> {
+    return runOnArm64({ node, folder: place.project, script: 'script.mjs', limitMs })
   }
 
-  describe.skipIf(reason !== undefined)('', () => {
-    let project: string
-    let node: string
-    let result: Arm64Result
-    let answer: Answer
+  beforeAll(async () => {
+    place.write('script.mjs', SCRIPT)
+    result = await start(patient(120_000))
+    expect(result.stdout, result.rest).not.toBe('') // a script that failed says why in the rest
+    answer = JSON.parse(result.stdout) as Answer
+  }, patient(300_000))
 
-    beforeAll(async () => {
-      node = await fetchNode(NODE, 'arm64')
-      project = makeProject()
-      writeFileSync(join(project, 'script.mjs'), SCRIPT)
-      const limitMs = patient(120_000)
-      result = await runOnArm64({ node, folder: project, script: 'script.mjs', limitMs })
-      expect(result.stdout, result.rest).not.toBe('') // a script that failed says why in the rest
-      answer = JSON.parse(result.stdout) as Answer
-    }, patient(300_000))
+  afterAll(() => {
+    place.remove()
+  })
 
-    afterAll(() => {
-      rmSync(project, { recursive: true, force: true })
-    })
+  it('is a kernel and a Node for arm64', () => {
+    expect(answer).toMatchObject({ machine: 'aarch64', arch: 'arm64', version: `v${NODE}` })
+    expect(answer.kernel).toMatch(/^6\.1\..*-arm64$/)
+  })
 
-    it('is a kernel and a Node for arm64', () => {
-      expect(answer).toMatchObject({ machine: 'aarch64', arch: 'arm64', version: `v${NODE}` })
-      expect(answer.kernel).toMatch(/^6\.1\..*-arm64$/)
-    })
+  it('passes on what the script wrote, and its exit status', () => {
+    expect(result.rest).toContain('written to standard error\n')
+    expect(result.status).toBe(3)
+  })
 
-    it('passes on what the script wrote, and its exit status', () => {
-      expect(result.rest).toContain('written to standard error\n')
-      expect(result.status).toBe(3)
-    })
+  it("reads the version of the kernel's IPVS", () => {
+    expect(answer.info).toEqual({ version: '1.2.1', connectionTableSize: 4096 })
+  })
 
-    it("reads the version of the kernel's IPVS", () => {
-      expect(answer.info).toEqual({ version: '1.2.1', connectionTableSize: 4096 })
-    })
+  it('reads back what it has added', () => {
+    const web = {
+      service: { protocol: 'tcp', address: '192.0.2.10', port: 443, scheduler: 'wrr' },
+      realServers: [
+        // The kernel lists the newest first.
+        {
+          address: '10.0.0.8',
+          port: 443,
+          method: 'tunnel',
+          tunnel: { type: 'ipip' },
+          weight: 1,
+          upperThreshold: 100,
+        },
+        { address: '10.0.0.7', port: 8443, method: 'masquerade', weight: 5 },
+      ],
+    }
+    const dns = {
+      service: { protocol: 'udp', address: '2001:db8::10', port: 53, scheduler: 'rr' },
+      realServers: [{ address: '2001:db8::53', port: 53, method: 'direct', weight: 1 }],
+    }
+    const persistence = { timeoutSeconds: 300, netmask: '255.255.255.255' }
+    const marked = {
+      service: { protocol: 'fwmark', fwmark: 7, family: 'ipv4', scheduler: 'wlc', persistence },
+      realServers: [],
+    }
+    expect(answer.table).toHaveLength(3)
+    expect(answer.table).toEqual(expect.arrayContaining([web, dns, marked]))
+  })
 
-    it('reads back what it has added', () => {
-      const web = {
-        service: { protocol: 'tcp', address: '192.0.2.10', port: 443, scheduler: 'wrr' },
-        realServers: [
-          // The kernel lists the newest first.
-          {
-            address: '10.0.0.8',
-            port: 443,
-            method: 'tunnel',
-            tunnel: { type: 'ipip' },
-            weight: 1,
-            upperThreshold: 100,
-          },
-          { address: '10.0.0.7', port: 8443, method: 'masquerade', weight: 5 },
-        ],
-      }
-      const dns = {
-        service: { protocol: 'udp', address: '2001:db8::10', port: 53, scheduler: 'rr' },
-        realServers: [{ address: '2001:db8::53', port: 53, method: 'direct', weight: 1 }],
-      }
-      const persistence = { timeoutSeconds: 300, netmask: '255.255.255.255' }
-      const marked = {
-        service: { protocol: 'fwmark', fwmark: 7, family: 'ipv4', scheduler: 'wlc', persistence },
-        realServers: [],
-      }
-      expect(answer.table).toHaveLength(3)
-      expect(answer.table).toEqual(expect.arrayContaining([web, dns, marked]))
-    })
+  it('gets the error of the kernel', () => {
+    expect(answer.refused).toBe('EEXIST')
+  })
 
-    it('gets the error of the kernel', () => {
-      expect(answer.refused).toBe('EEXIST')
-    })
+  it('enters a network namespace, where schedulers load on demand', () => {
+    expect(answer.schedulers).toEqual(expect.arrayContaining(['rr', 'wrr', 'wlc', 'mh']))
+  })
 
-    it('enters a network namespace, where schedulers load on demand', () => {
-      expect(answer.schedulers).toEqual(expect.arrayContaining(['rr', 'wrr', 'wlc', 'mh']))
-    })
-
-    it('is ended at the limit, and says so', async () => {
-      await expect(runOnArm64({ node, folder: project, script: 'script.mjs', limitMs: 1 })).rejects.toThrow(
-        'the arm64 machine was ended at the limit of 1 ms',
-      )
-    })
+  it('is ended at the limit, and says so', async () => {
+    await expect(start(1)).rejects.toThrow('the arm64 machine was ended at the limit of 1 ms')
   })
 })

@@ -122,6 +122,18 @@ describe('the addon', () => {
   })
 })
 
+test.each([
+  ['node -e', ['-e']],
+  ['node -p', ['-p']],
+])('is found in %s, which has a __dirname of its own', (_, flags) => {
+  const place = put(join(installed, PREBUILT))
+  const program = `import('ipvs').then(({ Ipvs }) => Ipvs.open({ netns: 'no-such-namespace' })).catch(({ code }) => console.log('code', code))`
+  const env = { ...process.env, IPVS_ADDON: '', NODE_OPTIONS: '' }
+  const { stdout } = spawnSync(process.execPath, [...flags, program], { cwd: folder, env, encoding: 'utf8' })
+  expect(stdout).toContain('code ENOENT')
+  expect(place).toContain(installed)
+})
+
 describe('the addon of a bundled program', () => {
   function bundle(file: string, format: 'cjs' | 'esm'): string {
     const outfile = join(folder, file)

@@ -1,0 +1,221 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it, type TestContext } from 'vitest'
+import { quote } from '../../guest/machines.mjs'
+import { buildable } from '../../scripts/prebuild.mjs'
+import { fetchManager, fetchNode } from '../../scripts/runtimes.mjs'
+import { GUEST, guestRequired } from '../helpers/guest.ts'
+import { packedFile } from '../helpers/packed.ts'
+import { patient } from '../helpers/patience.mjs'
+
+/** An installation as a user has it: in an empty folder, by somebody who has no compiler. */
+
+const execute = promisify(execFile)
+
+/** All that a user has besides a runtime. */
+const PROGRAMS = ['sh', 'env']
+
+/** What says how this machine reaches a registry. */
+const NETWORK = /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|(https?|no|all)_proxy)$/i
+
+/**
+ * Tests, with what they need. If that cannot be had there is one test instead, which says what is missing: it is
+ * skipped, or fails where nothing may be.
+ */
+export async function describeWith<T>(
+  title: string,
+  get: () => Promise<T>,
+  tests: (needs: T) => void,
+): Promise<void> {
+  let needs: T
+  try {
+    needs = await get()
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    it.skipIf(!guestRequired)(title, () => expect.fail(reason))
+    if (!guestRequired) console.error(`\n*** SKIPPED: the tests of ${title}. What is missing:\n${reason}\n`)
+    return
+  }
+  describe(title, () => {
+    tests(needs)
+  })
+}
+
+/** Throws if the packed package has no addon for a processor. */
+export function requireAddon(processor: string): void {
+  if (buildable().includes(processor)) return
+  throw new Error(`this machine has no compiler for the addon of linux-${processor} (docs/contributing.md)`)
+}
+
+export interface Command {
+  readonly argv: readonly string[]
+  readonly cwd: string
+  /** All its variables. */
+  readonly env: Readonly<Record<string, string>>
+  readonly limitMs?: number
+}
+
+export interface Outcome {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export async function run({ argv, cwd, env, limitMs = 60_000 }: Command): Promise<Outcome> {
+  const [program = '', ...args] = argv
+  try {
+    const ended = await execute(program, args, { cwd, env, timeout: patient(limitMs) })
+    return { status: 0, ...ended }
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code?: unknown; stdout: string; stderr: string }
+    if (typeof code !== 'number') throw error
+    return { status: code, stdout, stderr }
+  }
+}
+
+/** A user's machine: a home, a PATH and an empty project. */
+export class Place {
+  readonly folder: string = mkdtempSync(join(tmpdir(), 'ipvs-install-'))
+  readonly project: string = join(this.folder, 'project')
+  readonly env: Readonly<Record<string, string>>
+
+  /** @param runtime the path of `node` or `bun` */
+  constructor(runtime: string, settings: Readonly<Record<string, string>> = {}) {
+    const bin = join(this.folder, 'bin')
+    const home = join(this.folder, 'home')
+    for (const folder of [bin, home, this.project]) mkdirSync(folder)
+    for (const program of PROGRAMS) symlinkSync(pathOf(program), join(bin, program))
+    symlinkSync(runtime, join(bin, basename(runtime)))
+    this.write('package.json', '{ "private": true }\n')
+    const network = Object.entries(process.env).filter(
+      (entry): entry is [string, string] => NETWORK.test(entry[0]) && entry[1] !== undefined,
+    )
+    this.env = { ...Object.fromEntries(network), PATH: bin, HOME: home, ...settings }
+  }
+
+  write(name: string, text: string): void {
+    writeFileSync(join(this.project, name), text)
+  }
+
+  command(...argv: readonly string[]): Command {
+    return { argv, cwd: this.project, env: this.env }
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function pathOf(program: string): string {
+  return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim()
+}
+
+/** What tells each package manager which registry this machine's npm uses. Throws if that cannot be reached. */
+export async function reachRegistry(): Promise<Record<string, string>> {
+  const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)) }
+  await execute('npm', ['view', 'yaml', 'version', '--fetch-retries=0'], options).catch(() => {
+    throw new Error('npm cannot reach its registry: `npm view yaml` says more')
+  })
+  const { stdout } = await execute('npm', ['config', 'get', 'registry'], options)
+  return { npm_config_registry: stdout.trim(), YARN_NPM_REGISTRY_SERVER: stdout.trim() }
+}
+
+/** Opens, and says what came of it. Safe where there is a real IPVS. */
+export const OPEN = `
+import { Ipvs, IpvsError } from 'ipvs'
+await Ipvs.open().then(
+  async (ipvs) => { await ipvs.close(); console.log('opened') },
+  (error) => { console.log(error instanceof IpvsError ? 'IpvsError' : error.message) },
+)
+`
+/** What that prints where the addon loads: a machine without IPVS has the kernel's word. */
+export const OPENED = /^(opened|IpvsError)\n$/
+
+/** Adds to the kernel's table, reads it back, and empties it for the next. For a guest. */
+export const ADD = `
+import { readFileSync } from 'node:fs'
+import { Ipvs } from 'ipvs'
+const ipvs = await Ipvs.open()
+const web = await ipvs.addService({ protocol: 'tcp', address: '192.0.2.10', port: 443, scheduler: 'wrr' })
+await web.addRealServer({ address: '10.0.0.7', port: 8443, method: 'masquerade', weight: 5 })
+const table = await ipvs.snapshot()
+const proc = readFileSync('/proc/net/ip_vs', 'latin1')
+const [addon] = /prebuilds\\/.*\\.node/.exec(readFileSync('/proc/self/maps', 'utf8')) ?? []
+await ipvs.flush()
+await ipvs.close()
+console.log(JSON.stringify({ table, proc, addon }))
+`
+/** What that prints. */
+export const ADDED = {
+  table: [
+    {
+      service: { protocol: 'tcp', address: '192.0.2.10', port: 443, scheduler: 'wrr' },
+      realServers: [{ address: '10.0.0.7', port: 8443, method: 'masquerade', weight: 5 }],
+    },
+  ],
+  // In hexadecimal: the kernel's own words.
+  proc: expect.stringMatching(
+    /^TCP {2}C000020A:01BB wrr *\n {2}-> 0A000007:20FB +Masq +5 +0 +0 *$/m,
+  ) as string,
+  addon: 'prebuilds/linux-x64/ipvs.node',
+}
+
+/** A place where npm has installed the package, which has an addon for a processor. */
+export async function installWithNpm(processor: string = process.arch): Promise<Place> {
+  requireAddon(processor)
+  const npm = join(await fetchManager('npm', '11.21.2'), 'bin/npm-cli.js')
+  const place = new Place((await fetchNode('24.21.0')).argv[0], await reachRegistry())
+  const outcome = await run(place.command('node', npm, 'install', packedFile()))
+  if (outcome.status !== 0) throw new Error(`npm could not install the package: ${outcome.stderr}`)
+  return place
+}
+
+export interface GuestRun {
+  /** Why there was no guest. */
+  readonly missing?: string
+  /** Of each command: what it printed, also as errors, and its exit status. */
+  readonly ends: readonly { readonly printed: string; readonly status: number }[]
+}
+
+/** A guest that runs some ten programs. */
+export const GUEST_MS = 180_000
+
+const MARK = '-- the next command:'
+
+/** Runs commands one after the other in one guest, as root on a kernel that has ip_vs. */
+export async function runInGuest(commands: readonly Command[]): Promise<GuestRun> {
+  const script = commands.map(({ argv, cwd, env }) => {
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+    const command = ['env', '-i', ...variables, ...argv].map(quote).join(' ')
+    return `(cd ${quote(cwd)} && exec ${command}) 2>&1; echo "${MARK} $?"`
+  })
+  const guest = [process.execPath, GUEST, '--', 'sh', '-c', script.join('\n')]
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+  const { status, stdout, stderr } = await run({ argv: guest, cwd: '/', env, limitMs: GUEST_MS })
+  if (status === 125) return { missing: stderr.trim(), ends: [] }
+  expect(status, stderr).toBe(0)
+  const parts = stdout.split(new RegExp(`^${MARK} (\\d+)\\n`, 'm'))
+  return {
+    ends: commands.map((_, index) => ({
+      printed: parts[2 * index] ?? '',
+      status: Number(parts[2 * index + 1]),
+    })),
+  }
+}
+
+/** What a command of a guest printed. Skips the test if there was no guest. */
+export function printedBy({ missing, ends }: GuestRun, index: number, { skip }: TestContext): string {
+  if (missing !== undefined) {
+    if (!guestRequired) skip(missing)
+    expect.fail(missing)
+  }
+  const { printed, status } = ends[index] ?? { printed: 'nothing', status: NaN }
+  expect(status, printed).toBe(0)
+  return printed
+}
