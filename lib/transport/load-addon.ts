@@ -30,8 +30,8 @@ function firstThatLoads(): Addon {
 
 /** The folder of this file or, bundled, of the bundle. In a bundle that is CommonJS import.meta.dirname is absent. */
 function ownFolder(): string {
-  const folder: string | undefined = import.meta.dirname
-  return folder ?? __dirname
+  const folder: unknown = import.meta.dirname
+  return typeof folder === 'string' ? folder : __dirname
 }
 
 /** The folder of the package that this file is part of. A bundle of another program has none. */
