@@ -1,5 +1,5 @@
-// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library is a file for each door, and chunks that they
-// share: to find and read its hundred and more took longer than all else at a start. The command is a few files in cli: one
+// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library is a file for each door, and what they share:
+// to find and read its hundred and more took longer than all else at a start. The command is a few files in cli: one
 // that starts, with ipvsadm's work in it, and one for each thing that is loaded when a command needs it.
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
