@@ -1,7 +1,7 @@
 // node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library is a file for each door, and what they share:
 // to find and read its hundred and more took longer than all else at a start. The command is a few files in cli: one
 // that starts, with ipvsadm's work in it, and one for each thing that is loaded when a command needs it.
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -22,9 +22,6 @@ const names = new Map(Object.entries(FILES).map(([name, file]) => [path.join(roo
 
 const folder = path.resolve(process.argv[2] ?? path.join(root, 'dist'))
 
-/** What the package has in it of others, so their licences travel along. */
-const INSIDE = { commander: 'LICENSE', 'jsonc-parser': 'LICENSE.md', 'node-addon-api': 'LICENSE.md' }
-
 /** @type {import('esbuild').BuildOptions} */
 const common = {
   // Names of files, which are in the result, begin here, wherever node_modules really is.
@@ -39,6 +36,7 @@ const common = {
   // Half the letters are half the time to read them; names stay for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
+  metafile: true,
   logLevel: 'warning',
 }
 
@@ -49,7 +47,7 @@ const library = {
   format: 'esm',
   lineLimit: 120,
 }
-await build({
+const doors = await build({
   ...library,
   entryPoints: ['index', 'testing'].map((door) => path.join(root, `lib/${door}.ts`)),
   splitting: true,
@@ -68,8 +66,15 @@ await build({
     },
   ],
 })
-
+// A browser has nothing of Node, which index.js needs.
 await build({
+  ...library,
+  entryPoints: [{ in: path.join(root, 'lib/text.ts'), out: 'text.browser' }],
+  platform: 'browser',
+  target: 'es2022',
+})
+
+const command = await build({
   ...common,
   entryPoints: Object.entries(FILES).map(([out, file]) => ({ out, in: path.join(root, file) })),
   outdir: path.join(folder, 'cli'),
@@ -98,10 +103,15 @@ await build({
 })
 chmodSync(path.join(folder, 'cli/ipvs.cjs'), 0o755)
 
-const licences = Object.entries(INSIDE).map(
-  ([name, file]) =>
-    `== ${name}\n\n${readFileSync(path.join(root, 'node_modules', name, file), 'utf8').trim()}\n`,
-)
+// What is inside these files, and in the addon, of other packages: their licences travel along.
+const inputs = [doors, command].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
+const inside = inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? [])
+const licences = [...new Set([...inside, 'node-addon-api'])].sort().map((name) => {
+  const place = path.join(root, 'node_modules', name)
+  const file = readdirSync(place).find((one) => /^licen[cs]e\b/i.test(one))
+  if (file === undefined) throw new Error(`${name} has no file with its licence`)
+  return `== ${name}\n\n${readFileSync(path.join(place, file), 'utf8').trim()}\n`
+})
 writeFileSync(
   path.join(folder, 'third-party-licenses.txt'),
   `Parts of these packages are in the files of this one:\n\n${licences.join('\n')}`,
