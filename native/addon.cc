@@ -862,12 +862,16 @@ class File {
   const std::shared_ptr<FileState> state_;
 };
 
+// Of lib/transport/addon.ts, which says when to raise it.
+constexpr int kInterfaceVersion = 1;
+
 Value Fill(Js js, Value exports) {
   Object constants(js);
   for (size_t i = 0; i < kHeaderConstantCount; ++i) {
     constants.Set(kHeaderConstants[i].name, js.Number(kHeaderConstants[i].value));
   }
   Object addon(js, exports);
+  addon.Set("interfaceVersion", js.Number(kInterfaceVersion));
   addon.Set("Socket", Socket::Define(js));
   addon.Set("File", File::Define(js));
   addon.Set("constants", constants.value());

@@ -33,7 +33,26 @@ void __cxa_pure_virtual() { std::abort(); }
 
 // std::shared_ptr asks glibc whether it may count without atomic operations. It may not.
 __attribute__((visibility("hidden"))) char __libc_single_threaded = 0;
+
+#ifdef __i386__
+// The compiler calls this, which glibc has only in its static part.
+void __stack_chk_fail();
+__attribute__((visibility("hidden"))) void __stack_chk_fail_local() { __stack_chk_fail(); }
+#endif
 }
+
+#ifndef _GLIBCXX_ATOMIC_BUILTINS
+namespace __gnu_cxx {
+
+_Atomic_word __exchange_and_add(volatile _Atomic_word* word, int value) noexcept {
+  return __atomic_fetch_add(word, value, __ATOMIC_ACQ_REL);
+}
+void __atomic_add(volatile _Atomic_word* word, int value) noexcept {
+  __atomic_fetch_add(word, value, __ATOMIC_ACQ_REL);
+}
+
+}  // namespace __gnu_cxx
+#endif
 
 namespace std {
 

@@ -32,7 +32,7 @@ const cache = path.join(root, '.cache/built')
 const KEPT_MS = 3 * 3600_000
 
 /** The addon that `npm run build:native` made, or that of another build. */
-export const ADDON = path.resolve(process.env['IPVS_ADDON'] ?? path.join(root, 'build/Release/ipvs.node'))
+export const ADDON = path.resolve(process.env['IPVS_ADDON'] || path.join(root, 'build/Release/ipvs.node'))
 
 /**
  * @typedef {object} Build

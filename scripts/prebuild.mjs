@@ -60,7 +60,7 @@ export function checkCompilers() {
   )
   if (missing.length === 0) return
   throw new Error(
-    `The package has an addon for each of ${Object.keys(PROCESSORS).join(' and ')}, and a compiler for them is missing here. ` +
+    `The package has addons for ${Object.keys(PROCESSORS).join(' and ')}, and a compiler is missing here. ` +
       `As root, on Debian: apt-get update && apt-get install -y --no-install-recommends ${missing.join(' ')}`,
   )
 }
@@ -122,8 +122,13 @@ export function copyHeaders(native) {
  */
 function run(command, args) {
   return new Promise((resolve, reject) => {
-    // Paths of sources are relative to the folder, and so the same everywhere.
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+    const child = spawn(command, args, {
+      // Paths of sources are relative to the folder, and so the same everywhere.
+      cwd: root,
+      // Others, such as CPATH, would change what is built.
+      env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], LC_ALL: 'C' },
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
     child.on('error', reject)
     child.on('close', (status) => {
       if (status === 0) resolve()

@@ -1,4 +1,10 @@
 /**
+ * To raise, here and in addon.cc, with every change of what is below: an addon
+ * that was built or copied for another version of the library is not loaded.
+ */
+export const INTERFACE_VERSION = 1
+
+/**
  * The interface of the addon (native/addon.cc). Only native.ts uses it.
  *
  * The addon knows generic netlink and nothing about IPVS. It never throws once a
@@ -7,6 +13,8 @@
  * that does not fit in memory.
  */
 export interface Addon {
+  /** INTERFACE_VERSION, of when it was compiled. */
+  readonly interfaceVersion: number
   readonly Socket: new (options: SocketOptions) => AddonSocket
   /**
    * A file as it is inside the network namespace of the socket, which is open and has

@@ -1,6 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import type { Addon } from './addon.ts'
+import { printable } from '../model/printable.ts'
+import { type Addon, INTERFACE_VERSION } from './addon.ts'
+import { faultOfElf } from './elf.ts'
 
 let loaded: Addon | undefined
 
@@ -17,7 +19,8 @@ function firstThatLoads(): Addon {
   const misses: Miss[] = []
   for (const path of told === '' ? placesIn(folder) : [resolve(told)]) {
     try {
-      if (existsSync(path)) return load(path)
+      const addon = load(path)
+      if (addon !== undefined) return addon
       misses.push({ path })
     } catch (error) {
       misses.push({ path, error: error as Error })
@@ -58,15 +61,19 @@ function placesIn(folder: string | undefined): string[] {
   ]
 }
 
-function load(path: string): Addon {
+/** None: there is no such file. */
+function load(path: string): Addon | undefined {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return undefined
+  const fault = stat.isFile() ? faultOfElf(path, stat.size, process.arch) : 'it is not a file'
+  if (fault !== undefined) throw new Error(fault)
   const module = { exports: {} as Partial<Addon> }
   // require() does the same, but bundlers look at what it is given.
   process.dlopen(module, path)
-  const { Socket, File, constants } = module.exports
-  if (Socket === undefined || File === undefined || constants === undefined) {
+  if (module.exports.interfaceVersion !== INTERFACE_VERSION) {
     throw new Error('this is not the addon of this version of ipvs')
   }
-  return { Socket, File, constants }
+  return module.exports as Addon
 }
 
 /** The addon is only for Linux. */
@@ -98,28 +105,39 @@ interface AddonSearch {
 export function addonLoadError({ machine, misses, told, folder }: AddonSearch): Error {
   const places = misses.map(({ path, error }) => {
     // The loader's own words begin with the path.
-    const reason = error?.message.replace(`${path}: `, '') ?? 'no such file'
+    const reason = error?.message.replace(`${path}: `, '').replace(/\.$/, '') ?? 'no such file'
     return `${path} (${reason})`
   })
+  const cause = misses.flatMap(({ error }) => error ?? []).at(-1)
+  const disabled = (cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_DLOPEN_DISABLED'
   const message =
     `the native addon of ipvs could not be loaded (${machine}); ` +
     (told ? 'IPVS_ADDON names' : 'it was looked for in') +
-    ` ${places.join(', ')}. ${remedy(told, folder)}`
-  const cause = misses.flatMap(({ error }) => error ?? []).at(-1)
-  return Object.assign(new Error(message, { cause }), { code: 'ERR_IPVS_ADDON' })
+    ` ${places.join(', ')}. ` +
+    (disabled ? 'Start node with --allow-addons, and without --no-addons.' : remedy(told, folder))
+  return Object.assign(new Error(printable(message), { cause }), { code: 'ERR_IPVS_ADDON' })
 }
 
 function remedy(told: boolean, folder: string | undefined): string {
   if (told) return 'Name another file, or unset IPVS_ADDON.'
   if (folder === undefined) {
-    return "Copy the ipvs.node of this machine's folder in node_modules/ipvs/prebuilds there, or name it in IPVS_ADDON."
+    return (
+      'Copy ipvs.node there from node_modules/ipvs/prebuilds/linux-x64 or linux-arm64; for another processor from ' +
+      'node_modules/ipvs/native/build/Release, after `npx node-gyp rebuild --directory node_modules/ipvs/native`.'
+    )
   }
-  return `This builds it, with python3, make and g++: \`npx node-gyp rebuild --directory '${folder}/native'\`.`
+  const native = `${folder}/native`.replaceAll("'", "'\\''")
+  return `This builds it, with python3, make and g++: \`npx node-gyp rebuild --directory '${native}'\`.`
 }
 
 /** The C library of this process. */
 function libcName(): string {
-  const maps = existsSync('/proc/self/maps') ? readFileSync('/proc/self/maps', 'utf8') : ''
-  if (maps.includes('/ld-musl-')) return 'musl'
-  return /\/libc(\.so\.6|-2\.\d+\.so)$/m.test(maps) ? 'glibc' : 'unknown C library'
+  try {
+    const maps = readFileSync('/proc/self/maps', 'utf8')
+    if (maps.includes('/ld-musl-')) return 'musl'
+    if (/\/libc(\.so\.6|-2\.\d+\.so)$/m.test(maps)) return 'glibc'
+  } catch {
+    // No /proc, or no right to read it.
+  }
+  return 'unknown C library'
 }

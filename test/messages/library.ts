@@ -394,6 +394,14 @@ const refusals: Room = {
       `return addonLoadError({ machine: 'linux-riscv64, glibc, Node-API 10', misses: [{ path: '/srv/app/node_modules/ipvs/prebuilds/linux-riscv64/ipvs.node' }], told: false, folder: '/srv/app/node_modules/ipvs' })`,
     ),
     js(
+      `const error = Object.assign(new Error('Cannot load native addon because loading addons is disabled.'), { code: 'ERR_DLOPEN_DISABLED' }); return addonLoadError({ machine: 'linux-x64, glibc, Node-API 9', misses: [{ path: '/srv/ipvs.node', error }], told: false })`,
+    ),
+    ...['machine: 183', 'machine: 2', 'machine: 62, leastBytes: 1000'].map((header) =>
+      js(
+        `const error = new Error(faultOf({ ${header} })); return addonLoadError({ machine: 'linux-x64, glibc, Node-API 10', misses: [{ path: '/opt/ipvs.node', error }, { path: '/opt/folder', error: new Error('it is not a file') }], told: false, folder: '/srv/ipvs' })`,
+      ),
+    ),
+    js(
       `return addonLoadError({ machine: 'linux-x64, musl, Node-API 10', misses: [{ path: '/srv/app/ipvs.node', error: new Error('/srv/app/ipvs.node: invalid ELF header') }], told: false })`,
     ),
     js(

@@ -51,7 +51,7 @@ const NOT_OF_THE_COMMAND: readonly RegExp[] = [
   /^a (transport|plan|promise)|^pass a transport|^this is not a complete plan|the source of reconcile|dryRun does not|part of the plan/,
   /, got a promise|^the options of|^a fault|must be a function/,
   // The command is part of the package, never of a bundle.
-  /^Copy the ipvs\.node/,
+  /^Copy ipvs\.node/,
   // The command closes its table last.
   /open another with Ipvs\.open/,
   // The command always looks names up, and its look-ups give addresses and ports, or nothing.

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { compileFunction } from 'node:vm'
 import * as library from '../../lib/index.ts'
+import { faultOfElf } from '../../lib/transport/elf.ts'
 import { addonLoadError, platformError } from '../../lib/transport/load-addon.ts'
 import * as testing from '../../lib/testing.ts'
 import { patient } from '../helpers/patience.mjs'
@@ -69,6 +70,19 @@ export function shown(files: Files): string[] {
   ])
 }
 
+/** What is wrong with the beginning of a shared object, on x64. */
+function faultOf(
+  { machine, leastBytes = 0 }: { machine: number; leastBytes?: number },
+  folder: string,
+): string {
+  const header = Buffer.alloc(64)
+  header.write('\u007fELF\u0002\u0001', 'latin1')
+  header.writeUInt16LE(machine, 18)
+  header.writeUInt32LE(leastBytes, 40)
+  writeFileSync(join(folder, 'ipvs.node'), header)
+  return String(faultOfElf(join(folder, 'ipvs.node'), header.length, 'x64'))
+}
+
 async function evaluate(code: string, folder: string): Promise<string> {
   const opened: library.Ipvs[] = []
   const open = async (options: library.OpenOptions): Promise<library.Ipvs> => {
@@ -82,6 +96,7 @@ async function evaluate(code: string, folder: string): Promise<string> {
     ...testing,
     platformError,
     addonLoadError,
+    faultOf: (header: { machine: number; leastBytes?: number }) => faultOf(header, folder),
     ScriptedTransport,
     kernel,
     ipvs: await open({ transport: kernel }),

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -45,12 +45,18 @@ const PROGRAM = `
   import { readFileSync } from 'node:fs'
   const { Ipvs } = await import(process.argv[1])
   const { code, message } = await Ipvs.open({ netns: 'no-such-namespace' }).then(() => ({}), (error) => error)
-  const path = /\\/.*\\.node$/m.exec(readFileSync('/proc/self/maps', 'utf8'))?.[0]
+  let maps = ''
+  try { maps = readFileSync('/proc/self/maps', 'utf8') } catch {}
+  const path = /\\/.*\\.node$/m.exec(maps)?.[0]
   console.log(JSON.stringify({ path, code, message }))
 `
 
-function open(file = join(installed, 'dist/index.js'), variables: NodeJS.ProcessEnv = {}): Outcome {
-  const args = ['--input-type=module', '-e', PROGRAM, pathToFileURL(file).href]
+function open(
+  file = join(installed, 'dist/index.js'),
+  variables: NodeJS.ProcessEnv = {},
+  flags: readonly string[] = [],
+): Outcome {
+  const args = [...flags, '--input-type=module', '-e', PROGRAM, pathToFileURL(file).href]
   const env = { ...process.env, IPVS_ADDON: '', NODE_OPTIONS: '', ...variables }
   const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: folder, env, encoding: 'utf8' })
   expect(stderr).toBe('')
@@ -94,6 +100,70 @@ describe('the addon', () => {
     expect(message).toContain(`IPVS_ADDON names ${garbage} (file too short)`)
   })
 
+  test.each([1000, 60_000])(
+    'that is cut off after %i bytes is told, and does not end the process',
+    (bytes) => {
+      const path = join(folder, 'cut.node')
+      writeFileSync(path, readFileSync(ADDON).subarray(0, bytes))
+      const { code, message } = open(undefined, { IPVS_ADDON: path })
+      expect(code).toBe('ERR_IPVS_ADDON')
+      expect(message).toContain(`IPVS_ADDON names ${path} (it is cut off). `)
+    },
+  )
+
+  test('of another processor is told', () => {
+    const content = readFileSync(ADDON)
+    const other = process.arch === 'x64' ? { machine: 183, name: 'arm64' } : { machine: 62, name: 'x64' }
+    content.writeUInt16LE(other.machine, 18)
+    const path = join(folder, 'other.node')
+    writeFileSync(path, content)
+    const { code, message } = open(undefined, { IPVS_ADDON: path })
+    expect(code).toBe('ERR_IPVS_ADDON')
+    expect(message).toContain(`${path} (it is for ${other.name}, and this is ${process.arch})`)
+  })
+
+  test.each(['a folder', 'a pipe'])('that is %s is told, and not waited for', (what) => {
+    const path = join(folder, 'odd.node')
+    if (what === 'a folder') mkdirSync(path)
+    else expect(spawnSync('mkfifo', [path]).status).toBe(0)
+    const { code, message } = open(undefined, { IPVS_ADDON: path })
+    expect(code).toBe('ERR_IPVS_ADDON')
+    expect(message).toContain(`${path} (it is not a file)`)
+  })
+
+  test('is named without what would change a terminal', () => {
+    const { message } = open(undefined, { IPVS_ADDON: '/a\n\u001B[31m.node' })
+    expect(message).toContain('IPVS_ADDON names /a\\n\\u001b[31m.node (no such file)')
+  })
+
+  test('that Node may not load is told, with the options that allow it', () => {
+    put(join(installed, PREBUILT))
+    const { code, message } = open(undefined, {}, ['--no-addons'])
+    expect(code).toBe('ERR_IPVS_ADDON')
+    expect(message).toMatch(/ Start node with --allow-addons, and without --no-addons\.$/)
+  })
+
+  test('that Node may not read is told', () => {
+    const flags = ['--no-warnings', '--experimental-permission', `--allow-fs-read=${installed}/dist/`]
+    const { code, message } = open(undefined, { IPVS_ADDON: '/some.node' }, flags)
+    expect(code).toBe('ERR_IPVS_ADDON')
+    expect(message).toContain('unknown C library')
+    expect(message).toContain('/some.node (Access to this API has been restricted')
+  })
+
+  test.each([
+    ['node -e', '-e'],
+    ['node -p', '-p'],
+  ])('is found by %s, which has a __dirname of its own', (_, flag) => {
+    put(join(installed, PREBUILT))
+    const program = `import('ipvs')
+      .then(({ Ipvs }) => Ipvs.open({ netns: 'no-such-namespace' }))
+      .catch(({ code }) => console.log('code', code))`
+    const env = { ...process.env, IPVS_ADDON: '', NODE_OPTIONS: '' }
+    const { stdout } = spawnSync(process.execPath, [flag, program], { cwd: folder, env, encoding: 'utf8' })
+    expect(stdout).toContain('code ENOENT')
+  })
+
   test('is not that of another package', () => {
     const other = join(folder, 'other.node')
     const source = put(
@@ -120,18 +190,6 @@ describe('the addon', () => {
     expect(message).toContain(`${garbage} (file too short)`)
     expect(message).toContain(`\`npx node-gyp rebuild --directory '${installed}/native'\``)
   })
-})
-
-test.each([
-  ['node -e', ['-e']],
-  ['node -p', ['-p']],
-])('is found in %s, which has a __dirname of its own', (_, flags) => {
-  const place = put(join(installed, PREBUILT))
-  const program = `import('ipvs').then(({ Ipvs }) => Ipvs.open({ netns: 'no-such-namespace' })).catch(({ code }) => console.log('code', code))`
-  const env = { ...process.env, IPVS_ADDON: '', NODE_OPTIONS: '' }
-  const { stdout } = spawnSync(process.execPath, [...flags, program], { cwd: folder, env, encoding: 'utf8' })
-  expect(stdout).toContain('code ENOENT')
-  expect(place).toContain(installed)
 })
 
 describe('the addon of a bundled program', () => {
@@ -164,7 +222,7 @@ describe('the addon of a bundled program', () => {
     const beside = join(dirname(bundled), 'ipvs.node')
     const { path, code, message } = open(bundled)
     expect({ path, code }).toEqual({ path: undefined, code: 'ERR_IPVS_ADDON' })
-    expect(message).toContain(`looked for in ${beside} (no such file). Copy the ipvs.node `)
+    expect(message).toContain(`looked for in ${beside} (no such file). Copy ipvs.node there from `)
     put(beside)
     expect(open(bundled)).toMatchObject({ path: beside, code: 'ENOENT' })
   })

@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -138,10 +147,26 @@ describe('the published addon', () => {
         }
         symlinkSync(join(ROOT, 'node_modules'), join(source, 'node_modules'))
         const built = join(elsewhere, 'built')
+        // A header that compilers would take before their own.
+        const poison = join(elsewhere, 'poison')
+        mkdirSync(poison)
+        for (const header of ['assert.h', 'string.h', 'napi.h']) {
+          writeFileSync(join(poison, header), '#error This is not the header that was meant.\n')
+        }
+        const named = ['CPATH', 'C_INCLUDE_PATH', 'CPLUS_INCLUDE_PATH', 'LIBRARY_PATH', 'COMPILER_PATH']
+        const poisoned = Object.fromEntries(named.map((name) => [name, poison]))
         const { status, stderr } = spawnSync(process.execPath, ['scripts/prebuild.mjs', built], {
           cwd: source,
           encoding: 'utf8',
-          env: { ...process.env, LC_ALL: 'C.UTF-8', TZ: 'Asia/Tokyo', HOME: elsewhere, TMPDIR: elsewhere },
+          env: {
+            ...process.env,
+            ...poisoned,
+            CXXFLAGS: '-O0',
+            LC_ALL: 'C.UTF-8',
+            TZ: 'Asia/Tokyo',
+            HOME: elsewhere,
+            TMPDIR: elsewhere,
+          },
         })
         expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
         for (const processor of here) {

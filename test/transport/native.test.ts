@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import type {
-  Addon,
-  AddonFile,
-  AddonSocket,
-  DumpResult,
-  Failure,
-  FileContent,
+import {
+  type Addon,
+  type AddonFile,
+  type AddonSocket,
+  type DumpResult,
+  type Failure,
+  type FileContent,
+  INTERFACE_VERSION,
 } from '../../lib/transport/addon.ts'
 import { concat } from '../helpers/bytes.ts'
 import { destMessage, serviceMessage, WEB } from '../session/replies.ts'
@@ -38,7 +39,12 @@ class FakeFile implements AddonFile {
   close = (): void => undefined
 }
 
-const addon: Addon = { Socket: FakeSocket, File: FakeFile, constants: {} }
+const addon: Addon = {
+  interfaceVersion: INTERFACE_VERSION,
+  Socket: FakeSocket,
+  File: FakeFile,
+  constants: {},
+}
 let Ipvs: typeof import('../../lib/ipvs.ts').Ipvs
 // native.ts looks for the addon once, so this library is loaded anew, and so is that of the tests after these.
 beforeAll(async () => {
