@@ -16,7 +16,7 @@ const MEMORY = '1024M'
 const LAST_LINES = 40
 
 /**
- * Fetches what the machine is made of, once. Throws a GuestError that says what is missing and what to do.
+ * Fetches the parts of the machine, once. Throws a GuestError that says what is missing and what to do.
  *
  * @param {AbortSignal} [signal] stops it
  */
@@ -37,8 +37,8 @@ export async function fetchArm64(signal) {
 /**
  * @typedef {object} Arm64Result
  * @property {number} status the script's exit status; 128 + N if signal N ended it
- * @property {string} stdout what the script wrote
- * @property {string} rest what it wrote to standard error, among what the kernel said
+ * @property {string} stdout the script's output
+ * @property {string} rest the script's standard error, mixed with messages of the kernel
  */
 
 /**
@@ -137,7 +137,7 @@ async function openInitramfs({ node, folder, init }) {
  * @param {number} initramfs a file descriptor
  * @param {number} limitMs
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<string>} what came over its serial line
+ * @returns {Promise<string>} the output of its serial line
  */
 async function boot(initramfs, limitMs, signal) {
   const usr = path.join(folderOf('qemu-arm'), 'usr')
