@@ -12,7 +12,7 @@ import { temporaryFolder } from '../../guest/trust.mjs'
 /** Node takes a hundred megabytes of it, twice while the kernel unpacks the initramfs. */
 const MEMORY = '1024M'
 
-/** An error quotes this many lines of what the machine said. */
+/** An error quotes this many lines of the machine's output. */
 const LAST_LINES = 40
 
 /**
@@ -43,7 +43,7 @@ export async function fetchArm64(signal) {
 
 /**
  * Boots the machine, with `lo` up and ip_vs loaded, and runs a script as root. If the script does not come to its end, the
- * error quotes what the machine said last. The machine ends with this process, however that ends.
+ * error quotes the last lines of the machine. The machine ends with this process, however that ends.
  *
  * @param {Arm64Options} options
  * @returns {Promise<Arm64Result>}
