@@ -12,8 +12,8 @@ const SYSTEM = [
 ]
 
 /**
- * Everything that needs no ip_vs. test/kernel, which runs in a guest, and test/install, which fetches what runs the package,
- * have configurations of their own.
+ * All tests that need no ip_vs. test/kernel, which runs in a guest, and test/install, which fetches runtimes and package
+ * managers, have configurations of their own.
  */
 export default defineConfig({
   test: {

@@ -4,7 +4,7 @@ import { PATIENCE, patient } from './test/helpers/patience.mjs'
 // The workers need not measure it again.
 process.env.IPVS_PATIENCE = String(PATIENCE)
 
-/** The package where users install it: other processors, other versions of what runs it. */
+/** The package as users install it: by other package managers, on other runtimes and another processor. */
 export default defineConfig({
   test: {
     include: ['test/install/*.test.ts'],

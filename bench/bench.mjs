@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Measures the library against ipvsadm and against the floor, in the User Mode Linux guest, and tells whether it meets
-// its bars. Then install.mjs measures how it is installed. docs/performance.md says what is measured and how, and has the
+// its bars. Then install.mjs measures the installation. docs/performance.md says what is measured and how, and has the
 // results of the last full run.
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,25 +1,15 @@
 #!/usr/bin/env node
-// Measures how the package is installed, beside others that ship an addon, and whether each works after that.
+// Measures the installation of the package, beside others that ship an addon, and checks that each works afterwards.
 // docs/performance.md says how, and has the results of the last full run.
 import { spawn } from 'node:child_process'
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import path from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { buildOnce } from '../scripts/build-once.mjs'
 import { checkCompilers } from '../scripts/prebuild.mjs'
-import { fetchNode, NEWER_NODES } from '../scripts/runtimes.mjs'
+import { fetchNode, makeOnce, NEWER_NODES } from '../scripts/runtimes.mjs'
 import { lockedSpecs, outcomeOf, sizesTable, timesTable, worksTable } from './installed.mjs'
 import { writeSection } from './page.mjs'
 import { openRegistry, readPacked } from './registry.mjs'
@@ -34,7 +24,7 @@ Exits with 1 if a package cannot be installed, or if ipvs does not work after th
   --help
 `
 
-/** Ends after so long, whatever it does. */
+/** Time limit of a program that uses a package. */
 const PROGRAM_MS = 60_000
 
 /** @typedef {import('./registry.mjs').Packed} Packed */
@@ -46,10 +36,10 @@ const PROGRAM_MS = 60_000
  * @property {string} called
  * @property {Packed} main the package
  * @property {readonly Packed[]} others what it depends on
- * @property {string} [program] uses the addon. None: there is nothing to use
+ * @property {string} [program] uses the addon; left out if the package has nothing to use
  */
 
-/** Prints what the kernel answers: that it has no IPVS is an answer too. */
+/** Prints the kernel's answer. That it has no IPVS is an answer too. */
 const OURS = `
 import { Ipvs } from 'ipvs'
 try {
@@ -141,10 +131,7 @@ function packedIn(folder) {
  */
 async function fetchPacked(spec) {
   const folder = path.join(fetched, spec.replaceAll('/', '-'))
-  if (existsSync(folder)) return packedIn(folder)
-  mkdirSync(fetched, { recursive: true })
-  const scratch = mkdtempSync(path.join(fetched, 'fetch-'))
-  try {
+  await makeOnce(folder, async (scratch) => {
     writeFileSync(path.join(scratch, 'package.json'), '{}')
     await npm(
       ['install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund', spec],
@@ -152,14 +139,10 @@ async function fetchPacked(spec) {
     )
     const lock = readFileSync(path.join(scratch, 'package-lock.json'), 'utf8')
     await pack(lockedSpecs(JSON.parse(lock)), scratch)
-    renameSync(scratch, folder)
-  } catch (error) {
-    rmSync(scratch, { recursive: true })
-    // Another run was first, and its folder is as good.
-    if (existsSync(folder)) return packedIn(folder)
+  }).catch((/** @type {unknown} */ error) => {
     const why = error instanceof Error ? error.message : String(error)
-    throw new Error(`npm does not fetch ${spec} (--quick needs no network): ${why}`)
-  }
+    throw new Error(`npm could not fetch ${spec} (--quick needs no network): ${why}`)
+  })
   return packedIn(folder)
 }
 
@@ -179,7 +162,7 @@ async function ours(quick, scratch) {
     const others = await Promise.all(dependencies.map(([name, version]) => fetchPacked(`${name}@${version}`)))
     return { ...contender, others: others.flat() }
   }
-  // What is installed here is packed again.
+  // Without a network: the dependencies in node_modules, packed again.
   const places = dependencies.map(([name]) => path.join(root, 'node_modules', name))
   await pack(places, scratch)
   return { ...contender, others: packedIn(scratch) }
@@ -194,7 +177,7 @@ async function theirs({ spec, program }) {
 }
 
 /**
- * What it takes npm to install anything.
+ * An empty package: it shows the time that npm itself needs.
  *
  * @param {string} scratch an empty folder
  * @returns {Promise<Contender>}
@@ -207,10 +190,10 @@ async function nothing(scratch) {
   return { called: 'an empty package', main, others: [] }
 }
 
-/** Nobody's settings of npm, and of what is installed. */
+/** The variables of this process, without settings for npm or ipvs. */
 const environment = {
   ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(npm|ipvs)_|_proxy$/i.test(name))),
-  // The Node that runs npm is the one that runs this.
+  // npm runs on the same Node as this script.
   PATH: `${path.dirname(process.execPath)}${path.delimiter}${process.env['PATH']}`,
 }
 
@@ -235,10 +218,10 @@ function sizeOf(folder) {
 }
 
 /**
- * Installs a package twice, into folders of its own: first with an empty cache, and then with what that left there.
+ * Installs a package twice, into folders of its own: first with an empty cache, then with the one that this filled.
  *
  * @param {Contender} contender
- * @param {(folder: string) => Promise<void>} look at where it is installed
+ * @param {(folder: string) => Promise<void>} look gets the folder of the second installation
  * @returns {Promise<{ coldMs: number, warmMs: number, size: Size }>}
  */
 async function installTwice({ called, main, others }, look) {
@@ -249,7 +232,7 @@ async function installTwice({ called, main, others }, look) {
     const install = async (/** @type {string} */ name) => {
       const folder = path.join(scratch, name)
       mkdirSync(folder)
-      // Or npm would look for one further up.
+      // Without it npm would look for one in the folders above.
       writeFileSync(path.join(folder, 'package.json'), '{}')
       const spec = `${main.manifest.name}@${main.manifest.version}`
       const { ms } = await npm(
@@ -263,7 +246,7 @@ async function installTwice({ called, main, others }, look) {
     const { requests, tarballs, tarballBytes } = served
     const warm = await install('warm')
     if (served.requests > requests)
-      throw new Error(`${called}: npm asked the registry for what it had in its cache`)
+      throw new Error(`${called}: npm asked the registry, although its cache had everything`)
     const { folder } = warm
     const size = {
       downloaded: tarballBytes,
@@ -281,7 +264,7 @@ async function installTwice({ called, main, others }, look) {
 /**
  * @param {boolean} quick
  * @param {number} rounds
- * @returns {Promise<string>} what goes into the page
+ * @returns {Promise<string>} the section for docs/performance.md
  */
 async function measure(quick, rounds) {
   const scratch = mkdtempSync(path.join(tmpdir(), 'ipvs-pack-'))
@@ -342,7 +325,7 @@ async function measure(quick, rounds) {
   return [
     `Measured on ${new Date().toISOString().slice(0, 10)} with ${rounds} samples of each: npm ${version.trim()}, Node ` +
       `${process.version} on ${process.arch}, ${cpus().length} processors (${cpus()[0]?.model ?? 'unknown'}). ` +
-      `What this machine's kernel answered to \`Ipvs.open()\`: ${answer}.`,
+      `This machine's kernel answered \`Ipvs.open()\` with: ${answer}.`,
     timesTable(all, first),
     sizesTable(all, first),
     worksTable(all),

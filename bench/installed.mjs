@@ -1,4 +1,4 @@
-// What bench/install.mjs has measured, and how it is told.
+// The measurements of bench/install.mjs, and the tables that show them.
 import { median } from './median.mjs'
 import { markdownTable, ratio, whole } from './page.mjs'
 
@@ -9,7 +9,7 @@ import { markdownTable, ratio, whole } from './page.mjs'
  * @property {number[]} coldMs
  * @property {Size} size
  * @property {string | undefined} wants the versions of Node that the package is for
- * @property {Record<string, string>} works by version of Node; none: there is nothing to use
+ * @property {Record<string, string>} works by version of Node; empty if the package has nothing to use
  */
 
 /**
@@ -21,7 +21,7 @@ import { markdownTable, ratio, whole } from './page.mjs'
  */
 
 /**
- * What a lock file names, as npm takes it.
+ * The packages of a lock file, as `npm pack` takes them: NAME@VERSION.
  *
  * @param {{ packages: Record<string, { version?: string }> }} lock
  */
@@ -34,7 +34,7 @@ export function lockedSpecs({ packages }) {
 }
 
 /**
- * Whether a package works, told from the end of a program that uses it.
+ * Says whether a package works, from how a program that uses it ended.
  *
  * @param {{ status: number | null, signal: string | null, stderr: string }} ended
  */
@@ -72,7 +72,7 @@ export function timesTable(all, ours) {
   ])
 }
 
-/** Those that there is something to use of. @param {readonly Installed[]} all */
+/** The packages that have something to use. @param {readonly Installed[]} all */
 const usedOf = (all) => all.filter(({ works }) => Object.keys(works).length > 0)
 
 /** @param {readonly Installed[]} all @param {Installed} ours */

@@ -303,7 +303,7 @@ async function open(place, file) {
 }
 
 /**
- * The library's own conversation with the kernel, which is no door of the package: bench.mjs has built it for us.
+ * The library's own conversation with the kernel. The package does not export it, so bench.mjs builds it.
  *
  * @returns {Promise<typeof import('../lib/transport/native.ts')>}
  */

@@ -1,4 +1,4 @@
-// What the benchmarks write: tables, and the parts of docs/performance.md that are theirs.
+// The output of the benchmarks: tables, and their sections of docs/performance.md.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
@@ -24,17 +24,17 @@ export function markdownTable(rows) {
 }
 
 /**
- * Puts something between two comments of a text.
+ * Replaces the part of a text between two comments.
  *
  * @param {string} text
- * @param {string} name what the comments begin with
+ * @param {string} name the first word of the comments
  * @param {string} content
  */
 export function withSection(text, name, content) {
   const [, before, after] =
     new RegExp(`^(.*<!-- ${name}: begin, [^\n]*-->\n).*?(<!-- ${name}: end -->.*)$`, 's').exec(text) ?? []
   if (before === undefined || after === undefined)
-    throw new Error(`docs/performance.md has lost the comments that its ${name} stand between`)
+    throw new Error(`docs/performance.md lacks <!-- ${name}: begin, ... --> or <!-- ${name}: end -->`)
   return `${before}\n${content}\n\n${after}`
 }
 

@@ -1,5 +1,5 @@
-// A registry of npm on this machine, of the packages that it is given: what is installed from it comes the same way as from
-// any other, and no network is measured.
+// An npm registry on this machine, with the packages that it is given. npm installs from it as from any other, so the
+// benchmark compares packages without measuring a network.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import path from 'node:path'
  *
  * @typedef {object} Packed
  * @property {Manifest} manifest its package.json
- * @property {Buffer} content what npm downloads
+ * @property {Buffer} content the tarball
  */
 
 /** @param {string} file a tarball @returns {Packed} */
@@ -22,7 +22,7 @@ export function readPacked(file) {
 }
 
 /**
- * What a registry knows of a package.
+ * The document that a registry has about a package.
  *
  * @param {readonly Packed[]} versions of one package, the newest last
  * @param {string} url of the registry
@@ -62,12 +62,12 @@ export async function openRegistry(packages) {
   const served = { requests: 0, tarballs: 0, tarballBytes: 0 }
   const server = createServer((request, response) => {
     served.requests++
-    // The only thing in the name of a package that npm encodes.
+    // npm encodes only this character of a package's name.
     const asked = request.url?.replace(/%2f/i, '/')
     const versions = packages.filter(({ manifest }) => `/${manifest.name}` === asked)
     const packed = packages.find(({ manifest }) => tarballPath(manifest) === asked)
     if (versions.length > 0) {
-      // As long as npm's own registry lets it be kept.
+      // npm's own registry sends the same times.
       response.setHeader('cache-control', 'public, max-age=300')
       response.setHeader('content-type', 'application/json')
       response.end(JSON.stringify(packumentOf(versions, url)))

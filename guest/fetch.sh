@@ -157,7 +157,7 @@ part_6.12() {
   (cd "$first" && "$busybox" find . | "$busybox" cpio -o -H newc) >"$1/initramfs"
 }
 
-# Of qemu, only what a machine without devices takes: the program and its libraries.
+# Only the parts of qemu that a machine without devices needs: the program and its libraries.
 part_qemu-arm() {
   local all=$work/all libraries
   rm -rf "$all"
@@ -182,7 +182,7 @@ part_arm64() {
   mv "$all/packages" "$1"
   mv "$all"/boot/vmlinuz-* "$1/vmlinuz"
 
-  # Its first root: busybox, what Node links to, and ip_vs with the modules that it needs.
+  # Its first root: busybox, the libraries that Node links to, and ip_vs with the modules that it needs.
   ln -s usr/bin usr/sbin usr/lib "$first"
   mv "$all/usr/bin/busybox" "$first/usr/bin"
   ln -s busybox "$first/usr/bin/sh"

@@ -38,11 +38,11 @@ export const ADDON = path.resolve(process.env['IPVS_ADDON'] || path.join(root, '
  * @typedef {object} Build
  * @property {readonly string[]} sources files and folders below the root
  * @property {(file: string) => boolean} [uses] which files of these folders; all if left out
- * @property {() => string} [variant] what else makes a difference
+ * @property {() => string} [variant] anything else that makes a difference
  * @property {(folder: string) => void} make builds it in a folder that is empty
  */
 
-/** What the package has besides what is built. */
+/** The files of the package that are not built. */
 const PUBLISHED = [
   'CHANGELOG.md',
   'LICENSE',
@@ -66,16 +66,16 @@ const BUILDS = {
   // The addon for each processor.
   prebuilds: {
     sources: ['native', 'scripts/prebuild.mjs'],
-    uses: isPublished,
+    uses: isSource,
     variant: compilerVersions,
     make(folder) {
       runSilent('scripts/prebuild.mjs', [folder])
     },
   },
-  // What `npm pack` makes.
+  // The file that `npm pack` makes.
   tarball: {
     sources: [...PUBLISHED, 'lib', 'tsconfig.json', 'tsconfig.build.json', 'scripts'],
-    uses: isPublished,
+    uses: isSource,
     variant: compilerVersions,
     make: pack,
   },
@@ -130,7 +130,7 @@ function pack(folder) {
   for (const source of PUBLISHED) {
     cpSync(path.join(root, source), path.join(content, source), {
       recursive: true,
-      filter: (file) => isPublished(path.relative(root, file)),
+      filter: (file) => isSource(path.relative(root, file)),
     })
   }
   cpSync(path.join(buildOnce('package'), 'dist'), path.join(content, 'dist'), { recursive: true })
@@ -140,8 +140,12 @@ function pack(folder) {
   rmSync(content, { recursive: true })
 }
 
-/** What was built in native/ is no source. @param {string} file */
-function isPublished(file) {
+/**
+ * Whether a file is a source: builds leave others in native/.
+ *
+ * @param {string} file relative to the root
+ */
+export function isSource(file) {
   return !/^native\/(build|node-addon-api)(\/|$)/.test(file)
 }
 
@@ -261,7 +265,7 @@ function publish(made, place) {
 }
 
 /**
- * Runs a program of ours that has nothing to say where all is well; whatever it prints is an error.
+ * Runs a program that prints nothing if all is well: any output is an error.
  *
  * @param {string} program a file below the root
  * @param {readonly string[]} args

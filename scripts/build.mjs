@@ -1,5 +1,5 @@
-// npm run build: the addon for this machine, as far as its sources changed, and the library and the command, from lib/ to
-// dist/. It does not check types: `npm run types` does.
+// npm run build: the addon for this machine, if its sources changed, and the library and the command, from lib/ to dist/.
+// It does not check types: `npm run types` does.
 import { cpSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'

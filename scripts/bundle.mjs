@@ -1,6 +1,6 @@
-// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library is a file for each door, and what they share:
-// to find and read its hundred and more took longer than all else at a start. The command is a few files in cli: one
-// that starts, with ipvsadm's work in it, and one for each thing that is loaded when a command needs it.
+// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library has one file for each door, and one that they
+// share: Node took longer to find and read its hundred modules than to run them. The command has a few files in cli: one
+// that starts, with ipvsadm's work in it, and others that are loaded when a command needs them.
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -28,12 +28,12 @@ const common = {
   absWorkingDir: root,
   preserveSymlinks: true,
   bundle: true,
-  // An installation has it, and few need it.
+  // A dependency of the package, loaded only when it is needed.
   external: ['yaml'],
   platform: 'node',
   target: 'node20.19',
   legalComments: 'none',
-  // Half the letters are half the time to read them; names stay for stack traces.
+  // Node reads a smaller file faster. Names stay, for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
   metafile: true,
@@ -53,7 +53,7 @@ const doors = await build({
   splitting: true,
   chunkNames: 'chunks/[name]-[hash]',
 })
-// All that it names is in index.js, and each further file takes longer to load than its content.
+// Everything that ipvs/text exports is in index.js already. Another shared file would only take longer to load.
 await build({
   ...library,
   entryPoints: [path.join(root, 'lib/text.ts')],
@@ -66,7 +66,7 @@ await build({
     },
   ],
 })
-// A browser has nothing of Node, which index.js needs.
+// index.js needs modules of Node, which a browser does not have.
 await build({
   ...library,
   entryPoints: [{ in: path.join(root, 'lib/text.ts'), out: 'text.browser' }],
@@ -103,7 +103,7 @@ const command = await build({
 })
 chmodSync(path.join(folder, 'cli/ipvs.cjs'), 0o755)
 
-// What is inside these files, and in the addon, of other packages: their licences travel along.
+// These files and the addon contain code of other packages, whose licences must be published with it.
 const inputs = [doors, command].flatMap(({ metafile }) => Object.keys(metafile?.inputs ?? {}))
 const inside = inputs.flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? [])
 const licences = [...new Set([...inside, 'node-addon-api'])].sort().map((name) => {

@@ -1,10 +1,10 @@
-// The JavaScript runtimes that the package is tried on, and package managers. Each is fetched once, by npm and apt-get, into
-// .cache/node; none is installed. `node scripts/runtimes.mjs` fetches all runtimes and prints what runs each: a script and its
-// arguments follow.
+// The JavaScript runtimes that the package is tested on, and package managers. Each is fetched once, by npm and apt-get, into
+// .cache/node; none is installed. `node scripts/runtimes.mjs` fetches all runtimes and prints the command of each, to which a
+// script and its arguments are added.
 //
 // npm has no Node for musl. But it has pnpm for musl, which is a Node with a program attached, and one byte in it says
 // whether that program is run. It and Bun for musl need musl's loader, which Debian has, and libstdc++, which Debian has
-// for glibc only: test/install/musl-shim.c makes that do.
+// for glibc only: test/install/musl-shim.c makes that one work.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { access, copyFile, mkdir, mkdtemp, open, readFile, rename, rm } from 'node:fs/promises'
@@ -16,7 +16,7 @@ import { quote } from '../guest/machines.mjs'
 /**
  * @typedef {object} Runtime
  * @property {string} name such as 'Node 26.0.0 on musl'
- * @property {readonly [string, ...string[]]} argv what runs it: a script and its arguments follow
+ * @property {readonly [string, ...string[]]} argv the command, to which a script and its arguments are added
  */
 
 /** The newest of the oldest line that the package supports. */
@@ -31,7 +31,7 @@ const root = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 const cache = path.join(root, '.cache/node')
 
 /**
- * A Node on the C library that Node's own builds are for. That of another processor is fetched, but does not run here.
+ * A Node on glibc, for which Node's own builds are. One for another processor is fetched, but cannot run here.
  *
  * @param {string} version
  * @param {'x64' | 'arm64'} [arch]
@@ -87,7 +87,7 @@ export async function fetchBun({ musl = false } = {}) {
 }
 
 /**
- * All that this machine can run.
+ * All runtimes that this machine can run.
  *
  * @returns {Promise<Runtime[]>}
  */
@@ -118,7 +118,7 @@ export async function fetchManager(packageName, version) {
  * @param {string} version
  */
 export function fetchInstalled(packageName, version) {
-  return makeOnce(`${fileNameOf(packageName)}-${version}-installed`, async (scratch) => {
+  return makeOnce(path.join(cache, `${fileNameOf(packageName)}-${version}-installed`), async (scratch) => {
     const spec = `${packageName}@${version}`
     const quietly = ['--silent', '--no-audit', '--no-fund', '--ignore-scripts']
     await run('npm', ['install', ...quietly, '--prefix', scratch, spec]).catch(() => {
@@ -128,7 +128,7 @@ export function fetchInstalled(packageName, version) {
 }
 
 /**
- * What runs a program for musl: its loader, and the libraries that programs in C++ need.
+ * The command to which a program for musl is added: musl's loader, with the libraries that programs in C++ need.
  *
  * @returns {Promise<[string, ...string[]]>}
  */
@@ -138,7 +138,7 @@ async function fetchMusl() {
   const hash = createHash('sha256')
     .update(await readFile(shim))
     .digest('hex')
-  const folder = await makeOnce(`musl-${hash.slice(0, 8)}`, async (scratch) => {
+  const folder = await makeOnce(path.join(cache, `musl-${hash.slice(0, 8)}`), async (scratch) => {
     const debian = path.join(cache, 'debian')
     await mkdir(debian, { recursive: true })
     await run('flock', [path.join(debian, 'lock'), 'bash', path.join(root, 'guest/fetch.sh'), debian, 'musl'])
@@ -169,7 +169,7 @@ async function findLibrary(library) {
 }
 
 /**
- * Makes a Node with a program attached a Node without one.
+ * Turns a Node with a program attached into one without.
  *
  * @param {string} node
  */
@@ -191,10 +191,10 @@ async function detachProgram(node) {
  * @param {string} name of the folder
  * @param {string} packageName
  * @param {string} version
- * @param {(scratch: string) => Promise<void>} [change] is handed the folder before it has its name
+ * @param {(scratch: string) => Promise<void>} [change] changes the folder before it gets its name
  */
 function fetchPackage(name, packageName, version, change) {
-  return makeOnce(name, async (scratch) => {
+  return makeOnce(path.join(cache, name), async (scratch) => {
     const spec = `${packageName}@${version}`
     await run('npm', ['pack', '--silent', '--pack-destination', scratch, spec]).catch(() => {
       throw new Error(`npm has no ${spec}, or cannot be reached`)
@@ -207,7 +207,7 @@ function fetchPackage(name, packageName, version, change) {
 }
 
 /**
- * A package's name as npm pack has it in that of a file.
+ * A package's name, as npm pack writes it in the name of a file.
  *
  * @param {string} packageName
  */
@@ -216,20 +216,19 @@ function fileNameOf(packageName) {
 }
 
 /**
- * A folder of the cache, made if it is not there: beside its place and then renamed, so that what is there is complete.
+ * Makes a folder if it does not exist: beside its place and then renamed, so that it is never incomplete.
  *
- * @param {string} name
+ * @param {string} folder
  * @param {(scratch: string) => Promise<void>} make
  */
-async function makeOnce(name, make) {
-  const folder = path.join(cache, name)
+export async function makeOnce(folder, make) {
   if (await exists(folder)) return folder
-  await mkdir(cache, { recursive: true })
-  const scratch = await mkdtemp(path.join(cache, 'fetch-'))
+  await mkdir(path.dirname(folder), { recursive: true })
+  const scratch = await mkdtemp(path.join(path.dirname(folder), 'fetch-'))
   try {
     await make(scratch)
     await rename(scratch, folder).catch(async (/** @type {unknown} */ error) => {
-      // Somebody else has made it meanwhile.
+      // Another process has made it meanwhile.
       if (!(await exists(folder))) throw error
     })
   } finally {

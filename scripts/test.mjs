@@ -95,7 +95,7 @@ const jobs = [
 ]
 
 /**
- * Fetches what a later job needs while the first jobs compute. If it cannot be fetched, that job says so.
+ * Fetches the files of a later job while the first jobs compute. If that fails, the job says so.
  *
  * @param {readonly string[]} args of node
  */

@@ -4,10 +4,10 @@ import { lockedSpecs, outcomeOf, sizesTable, timesTable, worksTable } from '../.
 import { withSection } from '../../bench/page.mjs'
 import { openRegistry } from '../../bench/registry.mjs'
 
-/** How the installation is measured: the registry that packages come from, and what is told of it. */
+/** The benchmark of the installation: its registry, and the tables that it writes. */
 
 describe('the packages of a lock file', () => {
-  test('are named once each, wherever they are', () => {
+  test('are named once each, wherever they are installed', () => {
     const lock = {
       packages: {
         '': {},
@@ -61,7 +61,7 @@ describe('the tables', () => {
         .map((cell) => cell.trim()),
     )
 
-  test('of times have those of both caches, in terms of the first package', () => {
+  test('of times have both caches, and compare with the first package', () => {
     const [heading, , ...rows] = cells(timesTable(all, small))
     expect(heading).toEqual(['Package', 'npm cache', 'Median', 'Least to most', 'Against small'])
     expect(rows).toHaveLength(6)
@@ -70,7 +70,7 @@ describe('the tables', () => {
     expect(rows[4]).toEqual(['large', 'empty', '2.50 s', '2.00 s to 3.00 s', '2.5x'])
   })
 
-  test('of sizes leave out what there is nothing to use of', () => {
+  test('of sizes leave out a package that has nothing to use', () => {
     const [, , ...rows] = cells(sizesTable(all, small))
     expect(rows).toEqual([
       ['small', '1 kB', '', '21 kB', '', '1', '3'],
@@ -78,7 +78,7 @@ describe('the tables', () => {
     ])
   })
 
-  test('of what works name each Node', () => {
+  test('of working packages name each Node', () => {
     const [heading, , ...rows] = cells(worksTable(all))
     expect(heading).toEqual(['Package', 'Is for Node', 'Works in v20', 'Works in v22'])
     expect(rows).toEqual([
@@ -92,7 +92,7 @@ describe('the page', () => {
   const page =
     'A\n<!-- one: begin, by hand -->\n1\n<!-- one: end -->\n<!-- two: begin, too -->\n<!-- two: end -->\nB\n'
 
-  test('gets what is between two comments, and keeps the rest', () => {
+  test('gets a new section between two comments, and keeps the rest', () => {
     const written = withSection(withSection(page, 'two', '$& 2'), 'one', 'first')
     expect(written).toBe(
       'A\n<!-- one: begin, by hand -->\n\nfirst\n\n<!-- one: end -->\n<!-- two: begin, too -->\n\n$& 2\n\n<!-- two: end -->\nB\n',
@@ -101,9 +101,11 @@ describe('the page', () => {
   })
 
   test.each(['', 'A\n<!-- one: end -->\n', page.replace('<!-- one: end -->', '')])(
-    'that has lost them is not written (%j)',
+    'is not written without both comments (%j)',
     (text) => {
-      expect(() => withSection(text, 'one', 'first')).toThrow(/lost the comments/)
+      expect(() => withSection(text, 'one', 'first')).toThrow(
+        /^docs\/performance\.md lacks <!-- one: begin, \.\.\. --> or <!-- one: end -->$/,
+      )
     },
   )
 })
@@ -118,7 +120,7 @@ describe('the registry', () => {
     close()
   })
 
-  test('tells of each version what npm asks for, and has what it names', async () => {
+  test('describes each version as npm expects, and has the tarballs that it names', async () => {
     const registry = await openRegistry(packages)
     close = registry.close
     const answer = await fetch(`${registry.url}/@scope%2fthing`)

@@ -63,7 +63,7 @@ describe('the Dockerfiles', () => {
     for (const command of runs) expect(command).toMatch(/^npm (?:ci|install) [\w @.=-]+$/)
   })
 
-  test('run what there is', async () => {
+  test('run programs and commands that exist', async () => {
     for (const { name, text } of dockerfiles) {
       const [program, ...words] = commandOf(text)
       if (program === 'node') {

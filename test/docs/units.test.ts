@@ -56,7 +56,7 @@ describe.skipIf(!there && !required)('the systemd units', () => {
     copy('ipvs-restore.service')
   })
 
-  test('in docs/install.md are what systemd takes, without a warning', async () => {
+  test('in docs/install.md are accepted by systemd, without a warning', async () => {
     const all = pages().flatMap((page) => (page.name === 'docs/install.md' ? examples(page, 'ini') : []))
     expect(all).toHaveLength(1)
     for (const { code } of all) {

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { buildOnce } from '../../scripts/build-once.mjs'
 
 /**
- * The file that `npm pack` makes, of these sources. Where this machine has no
- * compiler for a processor, the addon for that is not in it.
+ * The file that `npm pack` makes of these sources. If this machine has no
+ * compiler for a processor, the file lacks the addon for that.
  */
 export function packedFile(): string {
   const folder = buildOnce('tarball')

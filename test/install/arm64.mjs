@@ -12,11 +12,11 @@ import { temporaryFolder } from '../../guest/trust.mjs'
 /** Node takes a hundred megabytes of it, twice while the kernel unpacks the initramfs. */
 const MEMORY = '1024M'
 
-/** An error quotes this many lines of what the machine said. */
+/** An error quotes this many lines of the machine's output. */
 const LAST_LINES = 40
 
 /**
- * Fetches what the machine is made of, once. Throws a GuestError that says what is missing and what to do.
+ * Fetches the parts of the machine, once. Throws a GuestError that says what is missing and what to do.
  *
  * @param {AbortSignal} [signal] stops it
  */
@@ -37,13 +37,13 @@ export async function fetchArm64(signal) {
 /**
  * @typedef {object} Arm64Result
  * @property {number} status the script's exit status; 128 + N if signal N ended it
- * @property {string} stdout what the script wrote
- * @property {string} rest what it wrote to standard error, among what the kernel said
+ * @property {string} stdout the script's output
+ * @property {string} rest the script's standard error, mixed with messages of the kernel
  */
 
 /**
  * Boots the machine, with `lo` up and ip_vs loaded, and runs a script as root. If the script does not come to its end, the
- * error quotes what the machine said last. The machine ends with this process, however that ends.
+ * error quotes the last lines of the machine. The machine ends with this process, however that ends.
  *
  * @param {Arm64Options} options
  * @returns {Promise<Arm64Result>}
@@ -137,7 +137,7 @@ async function openInitramfs({ node, folder, init }) {
  * @param {number} initramfs a file descriptor
  * @param {number} limitMs
  * @param {AbortSignal | undefined} signal
- * @returns {Promise<string>} what came over its serial line
+ * @returns {Promise<string>} the output of its serial line
  */
 async function boot(initramfs, limitMs, signal) {
   const usr = path.join(folderOf('qemu-arm'), 'usr')

@@ -75,7 +75,7 @@ await describeWith('arm64', getNeeds, ({ node, place }) => {
     expect(answer.kernel).toMatch(/^6\.1\..*-arm64$/)
   })
 
-  it('passes on what the script wrote, and its exit status', () => {
+  it('passes on the output and the exit status of the script', () => {
     expect(result.rest).toContain('written to standard error\n')
     expect(result.status).toBe(3)
   })
@@ -84,7 +84,7 @@ await describeWith('arm64', getNeeds, ({ node, place }) => {
     expect(answer.info).toEqual({ version: '1.2.1', connectionTableSize: 4096 })
   })
 
-  it('reads back what it has added', () => {
+  it('reads back everything that it added', () => {
     const web = {
       service: { protocol: 'tcp', address: '192.0.2.10', port: 443, scheduler: 'wrr' },
       realServers: [

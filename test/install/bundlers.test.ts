@@ -24,7 +24,7 @@ async function main() {
 main()
 `
 
-/** What webpack-cli does: prints what webpack complains of. */
+/** Does the same as webpack-cli: prints the errors and warnings of webpack. */
 const WEBPACK = `
 import webpack from './node_modules/webpack/lib/index.js'
 import config from './webpack.config.mjs'
@@ -39,7 +39,7 @@ interface Bundler {
   readonly title: string
   /** A file of docs/examples. */
   readonly example: string
-  /** How docs/install.md says to change it. */
+  /** The changes that docs/install.md describes. */
   readonly changes: readonly (readonly [line: RegExp, instead: string])[]
   readonly command: readonly string[]
   readonly bundle: string

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -11,20 +11,21 @@ import { fetchManager, fetchNode } from '../../scripts/runtimes.mjs'
 import { GUEST, guestRequired } from '../helpers/guest.ts'
 import { packedFile } from '../helpers/packed.ts'
 import { patient } from '../helpers/patience.mjs'
+import { linkPrograms } from '../helpers/user.ts'
 
-/** An installation as a user has it: in an empty folder, by somebody who has no compiler. */
+/** Installs the package as a user does: in an empty folder, and without a compiler. */
 
 const execute = promisify(execFile)
 
-/** All that a user has besides a runtime. */
+/** The only programs of the user, besides a runtime. */
 const PROGRAMS = ['sh', 'env']
 
-/** What says how this machine reaches a registry. */
+/** The variables through which this machine reaches a registry. */
 const NETWORK = /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE|SSL_CERT_DIR|(https?|no|all)_proxy)$/i
 
 /**
- * Tests, with what they need. If that cannot be had there is one test instead, which says what is missing: it is
- * skipped, or fails where nothing may be.
+ * Describes tests and gets what they need. If that fails there is one test instead, which says what is missing. It is
+ * skipped, or fails on a machine where nothing may be skipped.
  */
 export async function describeWith<T>(
   title: string,
@@ -88,7 +89,7 @@ export class Place {
     const bin = join(this.folder, 'bin')
     const home = join(this.folder, 'home')
     for (const folder of [bin, home, this.project]) mkdirSync(folder)
-    for (const program of PROGRAMS) symlinkSync(pathOf(program), join(bin, program))
+    linkPrograms(bin, PROGRAMS)
     symlinkSync(runtime, join(bin, basename(runtime)))
     this.write('package.json', '{ "private": true }\n')
     const network = Object.entries(process.env).filter(
@@ -110,11 +111,7 @@ export class Place {
   }
 }
 
-function pathOf(program: string): string {
-  return execFileSync('sh', ['-c', `command -v ${program}`], { encoding: 'utf8' }).trim()
-}
-
-/** What tells each package manager which registry this machine's npm uses. Throws if that cannot be reached. */
+/** Variables that make every package manager use the registry of this machine's npm. Throws if that cannot be reached. */
 export async function reachRegistry(): Promise<Record<string, string>> {
   const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)) }
   await execute('npm', ['view', 'yaml', 'version', '--fetch-retries=0'], options).catch(() => {
@@ -123,17 +120,6 @@ export async function reachRegistry(): Promise<Record<string, string>> {
   const { stdout } = await execute('npm', ['config', 'get', 'registry'], options)
   return { npm_config_registry: stdout.trim(), YARN_NPM_REGISTRY_SERVER: stdout.trim() }
 }
-
-/** Opens, and says what came of it. Safe where there is a real IPVS. */
-export const OPEN = `
-import { Ipvs, IpvsError } from 'ipvs'
-await Ipvs.open().then(
-  async (ipvs) => { await ipvs.close(); console.log('opened') },
-  (error) => { console.log(error instanceof IpvsError ? 'IpvsError' : error.message) },
-)
-`
-/** What that prints where the addon loads: a machine without IPVS has the kernel's word. */
-export const OPENED = /^(opened|IpvsError)\n$/
 
 /** Adds to the kernel's table, reads it back, and empties it for the next. For a guest. */
 export const ADD = `
@@ -149,7 +135,7 @@ await ipvs.flush()
 await ipvs.close()
 console.log(JSON.stringify({ table, proc, addon }))
 `
-/** What that prints. */
+/** The output of ADD. */
 export const ADDED = {
   table: [
     {
@@ -177,7 +163,7 @@ export async function installWithNpm(processor: string = process.arch): Promise<
 export interface GuestRun {
   /** Why there was no guest. */
   readonly missing?: string
-  /** Of each command: what it printed, also as errors, and its exit status. */
+  /** Of each command: its output, including standard error, and its exit status. */
   readonly ends: readonly { readonly printed: string; readonly status: number }[]
 }
 
@@ -209,7 +195,7 @@ export async function runInGuest(commands: readonly Command[]): Promise<GuestRun
   }
 }
 
-/** What a command of a guest printed. Skips the test if there was no guest. */
+/** The output of a command in a guest. Skips the test if there was no guest. */
 export function printedBy({ missing, ends }: GuestRun, index: number, { skip }: TestContext): string {
   if (missing !== undefined) {
     if (!guestRequired) skip(missing)

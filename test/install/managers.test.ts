@@ -1,19 +1,18 @@
-// Each package manager installs the package as it is by default, in an empty folder and without a compiler: nothing is
-// built, nothing is blocked, nothing is warned of, and the addon loads.
+// Each package manager installs the package with its default settings, in an empty folder and without a compiler. Nothing is
+// built or blocked, there is no warning about the package, and the addon loads.
 import { join } from 'node:path'
 import process from 'node:process'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fetchBun, fetchManager, fetchNode, NEWER_NODES, OLDEST_NODE } from '../../scripts/runtimes.mjs'
 import { packedFile } from '../helpers/packed.ts'
 import { patient } from '../helpers/patience.mjs'
+import { OPEN, OPENED } from '../helpers/user.ts'
 import {
   ADD,
   ADDED,
   describeWith,
   GUEST_MS,
   type GuestRun,
-  OPEN,
-  OPENED,
   Place,
   printedBy,
   reachRegistry,
@@ -26,24 +25,24 @@ interface Manager {
   readonly title: string
   /** The runtime that the user has: a path. */
   readonly runtime: string
-  /** What runs the package manager. */
+  /** The command of the package manager. */
   readonly argv: readonly string[]
-  /** What it is told before the name of the file. */
+  /** The arguments before the name of the file. */
   readonly install: readonly string[]
-  /** What runs a program of the project. */
+  /** The command that runs a program of the project. */
   readonly start: readonly string[]
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** What no user here has. */
+/** Programs that this user does not have. */
 const COMPILERS = ['cc', 'gcc', 'g++', 'c++', 'clang', 'make', 'python', 'python3', 'node-gyp']
 
-/** What a package manager says of a package that wants to build, or that is old. */
+/** The warnings of package managers about our package, scripts that they block, builds, and deprecated packages. */
 const WARNING = /gyp|(build|install|lifecycle)[- ]scripts?|deprecated|warn.*ipvs|ipvs.*warn/i
 
 const [NODE_22 = '', NODE_24 = '', NODE_26 = ''] = NEWER_NODES
 
-/** Its package, which the package `yarn` of version 1 fetches. */
+/** The package that has yarn 4; `yarn` is version 1. */
 const YARN_4 = '@yarnpkg/cli-dist'
 
 /** A package manager that runs on Node: the program is a file of its package. */
@@ -102,7 +101,7 @@ async function allManagers(): Promise<Manager[]> {
   ]
 }
 
-/** What installs, and where. */
+/** The package managers, each with a place to install to. */
 async function getInstallations(): Promise<(Manager & { readonly place: Place })[]> {
   requireAddon(process.arch)
   const managers = await allManagers()
@@ -127,14 +126,14 @@ await describeWith('package managers', getInstallations, (installations) => {
       expect(stdout).toBe(`${String(place.env.PATH)}/sh\n`)
     })
 
-    it('installs the package and warns of nothing', async () => {
+    it('installs the package without a warning about it', async () => {
       const { status, stdout, stderr } = await run(place.command(...argv, ...install, packedFile()))
       const printed = stdout + stderr
       expect(status, printed).toBe(0)
       expect(printed.split('\n').filter((line) => WARNING.test(line))).toEqual([])
     })
 
-    it("has an addon that loads: what a machine without IPVS says is the kernel's word", async () => {
+    it('has an addon that loads: without IPVS, the error comes from the kernel', async () => {
       place.write('open.mjs', OPEN)
       const { stdout, stderr } = await run(place.command(...start, 'open.mjs'))
       expect(stdout, stderr).toMatch(OPENED)

@@ -1,9 +1,9 @@
-// Lets programs in C++ that were built for musl run with Debian's libstdc++ and libgcc_s, which are
-// for glibc: musl's loader loads it before them (scripts/runtimes.mjs). For tests only.
+// With this library, programs in C++ that were built for musl run with Debian's libstdc++ and
+// libgcc_s, which are for glibc: musl's loader loads it first (scripts/runtimes.mjs). For tests only.
 //
-// musl has almost every function that the two libraries want of glibc, and what is passed has the
-// same layout in both. Here are the others, and those where the layout differs. It is compiled with
-// glibc's headers and linked with nothing: what it wants itself is musl's.
+// musl has almost every function that the two libraries need from glibc, with the same layout of
+// arguments. This file has the others, and those whose layout differs. It is compiled with glibc's
+// headers and linked with nothing: the functions that it calls are musl's.
 //
 // One difference remains. libstdc++ for musl has other numbers for the classes of characters
 // (std::ctype_base), and programs have them compiled in: \w and [[:alpha:]] in a std::regex of such
@@ -39,7 +39,7 @@ size_t __strftime_l(char* text, size_t size, const char* format, const struct tm
 }
 
 // -- Locales. libstdc++ reads tables of characters in glibc's locale_t, which is longer than
-// musl's. There is only the locale "C": what musl reads of it is zero, as in its own "C", and the
+// musl's. There is only the locale "C": the part that musl reads is zero, as in its own "C", and the
 // tables are musl's.
 
 static struct __locale_struct c_locale;
@@ -58,7 +58,7 @@ locale_t __duplocale(locale_t locale) { return locale; }
 
 void __freelocale(locale_t locale) { (void)locale; }
 
-// -- Exceptions. Where the unwinder finds the tables for the code at an address.
+// -- Exceptions. Finds the unwinder's tables for the code at an address.
 
 struct search {
   uintptr_t address;

@@ -3,15 +3,16 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } f
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { isSource } from '../../scripts/build-once.mjs'
 import { packedFile } from '../helpers/packed.ts'
 import { patient } from '../helpers/patience.mjs'
 
-/** What `npm pack` makes and `npm publish` sends: in a copy of the repository in which nothing has been built. */
+/** `npm pack` and `npm publish`, in a copy of the repository in which nothing has been built. */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
 const LEFT = new Set(['node_modules', '.git', '.cache', 'dist', 'prebuilds', 'coverage'])
@@ -23,7 +24,7 @@ beforeAll(() => {
   source = join(work, 'source')
   const isBuilt = (path: string): boolean =>
     (dirname(path) === ROOT && (LEFT.has(basename(path)) || basename(path).startsWith('build'))) ||
-    ['native/build', 'native/node-addon-api'].some((folder) => path === join(ROOT, folder))
+    !isSource(relative(ROOT, path))
   cpSync(ROOT, source, { recursive: true, filter: (path) => !isBuilt(path) })
   symlinkSync(join(ROOT, 'node_modules'), join(source, 'node_modules'))
 })
@@ -43,7 +44,7 @@ test('npm pack builds all that is published, with the same bytes', { timeout: pa
 })
 
 test(
-  'npm publish tells a registry of nothing to run at an installation',
+  'npm publish tells the registry that nothing runs at installation',
   { timeout: patient(60_000) },
   async () => {
     interface Manifest {

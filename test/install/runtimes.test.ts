@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fetchRuntimes, type Runtime } from '../../scripts/runtimes.mjs'
 import { patient } from '../helpers/patience.mjs'
+import { OPEN, OPENED } from '../helpers/user.ts'
 import {
   ADD,
   ADDED,
@@ -9,8 +10,6 @@ import {
   GUEST_MS,
   type GuestRun,
   installWithNpm,
-  OPEN,
-  OPENED,
   type Outcome,
   type Place,
   printedBy,
@@ -18,7 +17,7 @@ import {
   runInGuest,
 } from './installation.ts'
 
-/** Goes through each door by require() and by import, and tells what of it the process has in its memory. */
+/** Loads each door by require() and by import, and prints whether the addon, and which C library, is in memory. */
 const DOORS = `
 const { readFileSync } = require('node:fs')
 const required = require('ipvs')
@@ -66,7 +65,7 @@ await describeWith('runtimes', getNeeds, ({ runtimes, place }) => {
         })
       })
 
-      it("loads the addon: what a machine without IPVS says is the kernel's word", async () => {
+      it('loads the addon: without IPVS, the error comes from the kernel', async () => {
         const { stdout, stderr } = await start('open.mjs')
         expect(stderr).toBe('')
         expect(stdout).toMatch(OPENED)

@@ -1,9 +1,9 @@
 import { fetchRuntimes } from '../../scripts/runtimes.mjs'
 import { packedFile } from '../helpers/packed.ts'
 
-/** Makes what several files use, once: they would make it at the same time. */
+/** Makes once, before the tests, the things that several files use: otherwise they would make them at the same time. */
 export async function setup(): Promise<void> {
   packedFile()
-  // The tests say what cannot be fetched.
+  // If something cannot be fetched, the tests say so.
   await fetchRuntimes().catch(() => undefined)
 }
