@@ -1,6 +1,6 @@
-// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library has one file for each door, and one that they
-// share: Node took longer to find and read its hundred modules than to run them. The command has a few files in cli: one
-// that starts, with ipvsadm's work in it, and others that are loaded when a command needs them.
+// node scripts/bundle.mjs FOLDER: the JavaScript of the package. The library has one file for each door: Node took longer to
+// find and read its hundred modules than to run them. The command has a few files in cli: one that starts, with ipvsadm's
+// work in it, and others that are loaded when a command needs them.
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -50,8 +50,6 @@ const library = {
 const doors = await build({
   ...library,
   entryPoints: ['index', 'testing'].map((door) => path.join(root, `lib/${door}.ts`)),
-  splitting: true,
-  chunkNames: 'chunks/[name]-[hash]',
 })
 // Everything that ipvs/text exports is in index.js already. Another shared file would only take longer to load.
 await build({

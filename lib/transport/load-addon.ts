@@ -39,7 +39,7 @@ function ownFolder(): string {
 
 /** The folder of the package that this file is part of. A bundle of another program has none. */
 function packageFolder(): string | undefined {
-  const [, folder] = /^(.*)\/(?:dist|dist\/chunks|dist\/cli|lib\/transport)$/.exec(ownFolder()) ?? []
+  const [, folder] = /^(.*)\/(?:dist|dist\/cli|lib\/transport)$/.exec(ownFolder()) ?? []
   if (folder === undefined) return undefined
   try {
     const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: unknown }
