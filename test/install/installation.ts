@@ -78,6 +78,14 @@ export async function run({ argv, cwd, env, limitMs = 60_000 }: Command): Promis
   }
 }
 
+/** Runs a command that fetches something: again if it fails, for a network that fails now and then. */
+export async function runFetching(command: Command): Promise<Outcome> {
+  for (let tries = 3; ; tries--) {
+    const outcome = await run(command)
+    if (outcome.status === 0 || tries === 1) return outcome
+  }
+}
+
 /** A user's machine: a home, a PATH and an empty project. */
 export class Place {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'ipvs-install-'))
@@ -114,7 +122,8 @@ export class Place {
 /** Variables that make every package manager use the registry of this machine's npm. Throws if that cannot be reached. */
 export async function reachRegistry(): Promise<Record<string, string>> {
   const options = { cwd: fileURLToPath(new URL('../..', import.meta.url)) }
-  await execute('npm', ['view', 'yaml', 'version', '--fetch-retries=0'], options).catch(() => {
+  const patience = ['--fetch-retries=3', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000']
+  await execute('npm', ['view', 'yaml', 'version', ...patience], options).catch(() => {
     throw new Error('npm cannot reach its registry: `npm view yaml` says more')
   })
   const { stdout } = await execute('npm', ['config', 'get', 'registry'], options)
@@ -155,7 +164,7 @@ export async function installWithNpm(processor: string = process.arch): Promise<
   requireAddon(processor)
   const npm = join(await fetchManager('npm', '11.21.2'), 'bin/npm-cli.js')
   const place = new Place((await fetchNode('24.21.0')).argv[0], await reachRegistry())
-  const outcome = await run(place.command('node', npm, 'install', packedFile()))
+  const outcome = await runFetching(place.command('node', npm, 'install', packedFile()))
   if (outcome.status !== 0) throw new Error(`npm could not install the package: ${outcome.stderr}`)
   return place
 }

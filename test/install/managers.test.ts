@@ -18,6 +18,7 @@ import {
   reachRegistry,
   requireAddon,
   run,
+  runFetching,
   runInGuest,
 } from './installation.ts'
 
@@ -127,7 +128,7 @@ await describeWith('package managers', getInstallations, (installations) => {
     })
 
     it('installs the package without a warning about it', async () => {
-      const { status, stdout, stderr } = await run(place.command(...argv, ...install, packedFile()))
+      const { status, stdout, stderr } = await runFetching(place.command(...argv, ...install, packedFile()))
       const printed = stdout + stderr
       expect(status, printed).toBe(0)
       expect(printed.split('\n').filter((line) => WARNING.test(line))).toEqual([])
