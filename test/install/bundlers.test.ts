@@ -125,7 +125,7 @@ await describeWith('bundlers', getProject, (place) => {
         rmSync(join(elsewhere, 'ipvs.node'))
         const { said } = await start()
         expect(said).toContain(
-          `it was looked for in ${elsewhere}/ipvs.node (no such file). Copy the ipvs.node`,
+          `it was looked for in ${elsewhere}/ipvs.node (no such file). Copy ipvs.node there`,
         )
       })
     },
