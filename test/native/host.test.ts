@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { addon, EINVAL, ENOENT } from './addon.ts'
 
@@ -43,7 +44,8 @@ print('ready', flush=True)
 while True: print(json.dumps(s.recv(65536).decode()), flush=True)`
   const python = spawn('python3', ['-c', program, address], { stdio: ['ignore', 'pipe', 'inherit'] })
   child = python
-  const next = async (): Promise<string> => String((await once(python.stdout, 'data'))[0]).trim()
+  const lines = createInterface({ input: python.stdout })[Symbol.asyncIterator]()
+  const next = async (): Promise<string> => String((await lines.next()).value)
   expect(await next()).toBe('ready')
   return async () => JSON.parse(await next()) as string
 }
