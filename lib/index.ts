@@ -47,6 +47,7 @@ export type {
 } from './model/types.ts'
 export { printable } from './model/printable.ts'
 export { RealServer, Service } from './service.ts'
+export { LockedError, type LockOptions, type TableLock } from './session/lock.ts'
 export type { OpenOptions } from './session/open.ts'
 export type { StepOutcome } from './session/run-steps.ts'
 export type { SnapshotOptions } from './session/snapshot.ts'
@@ -75,4 +76,13 @@ export {
   StateSyntaxError,
   type StateSyntaxErrorDetails,
 } from './text.ts'
-export type { Dump, Failure, OpenFile, Reply, Request, Transport } from './transport/transport.ts'
+export type {
+  Dump,
+  Failure,
+  LockHolder,
+  OpenFile,
+  Reply,
+  Request,
+  Transport,
+  TransportLock,
+} from './transport/transport.ts'

@@ -389,6 +389,15 @@ const refusals: Room = {
         }, syscall: 'write' }); await (await over(transport)).setSysctl('est_cpulist', '0-3')`,
       ),
     ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: { pid: 4711, command: 'ipvs apply web.yaml' } }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: {} }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ errno: 13, syscall: 'mkdir' }); await (await over(transport)).lock()`,
+    ),
     js(`platformError('darwin')`),
     js(
       `return addonLoadError({ machine: 'linux-riscv64, glibc, Node-API 10', misses: [{ path: '/srv/app/node_modules/ipvs/prebuilds/linux-riscv64/ipvs.node' }], told: false, folder: '/srv/app/node_modules/ipvs' })`,
