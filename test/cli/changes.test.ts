@@ -54,6 +54,7 @@ const LESS_PLAN = `  tcp/192.0.2.10:80
 -   10.0.0.8:80  method masquerade, weight 2
 0 to add, 1 to change, 1 to delete.
 `
+const LESS_DONE = 'Done: 0 added, 1 changed, 1 deleted.\n'
 
 beforeEach(async () => {
   kernel = createMemoryKernel()
@@ -209,7 +210,7 @@ describe('ipvs apply', () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('more', MORE)], { kernel })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toBe(
-      '  tcp/192.0.2.10:80\n+   10.0.0.9:80  method masquerade, weight 1\n1 to add, 0 to change, 0 to delete.\nApplied.\n',
+      '  tcp/192.0.2.10:80\n+   10.0.0.9:80  method masquerade, weight 1\n1 to add, 0 to change, 0 to delete.\nDone: 1 added, 0 changed, 0 deleted.\n',
     )
     expect(await lines()).toContain('-r 10.0.0.9:80')
   })
@@ -218,7 +219,7 @@ describe('ipvs apply', () => {
     const before = kernel.log.length
     expect(await ipvs(['apply', file('same', LINES)], { kernel })).toMatchObject({
       status: 0,
-      stdout: 'Nothing to do.\n',
+      stdout: 'Nothing to do.\nDone: 0 added, 0 changed, 0 deleted.\n',
     })
     const sent = kernel.log.slice(before).map(({ command }) => command)
     expect(sent.filter((command) => /^(add|edit|delete|set)/.test(String(command)))).toEqual([])
@@ -227,7 +228,7 @@ describe('ipvs apply', () => {
   test('asks before something is removed, and does it after a yes', async () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('less.yaml', LESS)], { kernel, ...yes })
     expect(stderr).toBe('This deletes 1 real server. Go on? [y/N] ')
-    expect(stdout).toBe(`${LESS_PLAN}Applied.\n`)
+    expect(stdout).toBe(`${LESS_PLAN}${LESS_DONE}`)
     expect(status).toBe(0)
     expect(await lines()).toBe('-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 5\n')
   })
@@ -278,7 +279,7 @@ describe('ipvs apply', () => {
 
   test('--yes does not ask', async () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('less.yaml', LESS), '--yes'], { kernel })
-    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: LESS_PLAN, stderr: '' })
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: LESS_PLAN + LESS_DONE, stderr: '' })
     expect(await lines()).not.toContain('10.0.0.8')
   })
 
@@ -384,7 +385,7 @@ describe('ipvs apply', () => {
           kernel = createMemoryKernel()
           const { status, stdout, stderr } = await ipvs([command, path, '--keep-going', ...yes], { kernel })
           expect(status).toBe(8)
-          expect(stdout).toMatch(/5 to add, 0 to change, 0 to delete\.\n$/)
+          expect(stdout).toMatch(/5 to add, 0 to change, 0 to delete\.\nDone: 4 added, 0 changed, 0 deleted\.\n$/)
           expect(stderr).toMatch(
             /^ipvs: EINVAL: .*tcp\/192\.0\.2\.10:80 -> 224\.0\.0\.1:80: .*\nipvs: 4 of 5 steps done, 1 failed or skipped\n$/,
           )
