@@ -159,6 +159,34 @@ export function isOfNamespace({ namespace }: HistoryEntry, { namespace: now }: H
   return namespace === undefined || namespace.boot !== now?.boot || namespace.inode === now.inode
 }
 
+/** Who made the change: who ran sudo, if it was run. */
+export function whoOf({ who: { uid, user, sudoUser } }: HistoryEntry): string {
+  return sudoUser ?? user ?? `uid ${String(uid)}`
+}
+
+/** The command line as a shell reads it. */
+export function commandLine({ command }: HistoryEntry): string {
+  return ['ipvs', ...command].map(quoted).join(' ')
+}
+
+/** A word of a command line, in quotes if a shell would not take it as it is. */
+export function quoted(word: string): string {
+  return /^[\w./:,=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+/** A date and time where this runs: '2026-01-05 09:30:00'. */
+export function localTime(when: string): string {
+  const date = new Date(when)
+  const two = (number: number): string => String(number).padStart(2, '0')
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-')
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`
+}
+
+/** An entry in a line: 'ipvs apply web.yaml  (2026-01-05 09:30:00, alice)'. */
+export function describeEntry(entry: HistoryEntry): string {
+  return `${commandLine(entry)}  (${localTime(entry.when)}, ${whoOf(entry)})`
+}
+
 /** Another command may have removed it. */
 export async function remove(path: string): Promise<void> {
   await fs.unlink(path).catch((error: unknown) => {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Argument, Command, CommanderError, Option } from 'commander'
 import type { CommandDefinition } from './command.ts'
 import { apply } from './commands/apply.ts'
+import { check } from './commands/check.ts'
 import { COMPLETE, complete, completion } from './commands/completion.ts'
 import { diff } from './commands/diff.ts'
 import { drain } from './commands/drain.ts'
@@ -30,6 +31,7 @@ const COMMANDS: readonly CommandDefinition[] = [
   info,
   save,
   restore,
+  check,
   plan,
   apply,
   reconcile,
@@ -196,7 +198,7 @@ function addCommand(
   for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
   command.action(async (...all: readonly unknown[]) => {
     // Arguments, then options, then the command.
-    const words = all.slice(0, registeredArguments.length) as (string | undefined)[]
+    const words = all.slice(0, registeredArguments.length).flat() as (string | undefined)[]
     const given = all[registeredArguments.length] as CommonOptions
     end(await definition.act(start(given), given, ...words))
   })

@@ -19,7 +19,7 @@ import { doneLine, isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf, STDIN } from '../state-file.ts'
 import { ask } from '../terminal/ask.ts'
-import { inCommandWords } from '../words.ts'
+import { counted, inCommandWords } from '../words.ts'
 
 /** Options of `ipvs apply` and `ipvs restore`. */
 export interface ApplyCommandOptions extends ChangeOptions {
@@ -229,8 +229,7 @@ async function askFor(run: Run, found: Differences, file: string, signal: AbortS
 /** The loss that a plan means: 'deletes 1 service and 2 real servers'. */
 function lossOf({ steps, deletions }: Differences): string {
   const services = steps.filter(({ kind }) => kind === 'delete-service').length
-  const count = (number: number, thing: string): string[] =>
-    number === 0 ? [] : [`${String(number)} ${thing}${number === 1 ? '' : 's'}`]
+  const count = (number: number, thing: string): string[] => (number === 0 ? [] : [counted(number, thing)])
   const parts = [...count(services, 'service'), ...count(deletions - services, 'real server')]
   return parts.length === 0 ? 'stops a sync daemon' : `deletes ${parts.join(' and ')}`
 }

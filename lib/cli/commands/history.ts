@@ -2,7 +2,16 @@ import { Option } from 'commander'
 import { formatState, printable, type StateFormat } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { asUsage, NotFound, STATUS, UsageError } from '../exit-status.ts'
-import { type EntryFile, type History, type HistoryEntry, historyError, openHistory } from '../history.ts'
+import {
+  commandLine,
+  type EntryFile,
+  type History,
+  type HistoryEntry,
+  historyError,
+  localTime,
+  openHistory,
+  whoOf,
+} from '../history.ts'
 import { FORMATS } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { align } from '../terminal/columns.ts'
@@ -121,29 +130,6 @@ function toJson(number: number, { when, command, who, drained, state }: HistoryE
     services: services.length,
     realServers,
   }
-}
-
-/** Who made the change: who ran sudo, if it was run. */
-export function whoOf({ who: { uid, user, sudoUser } }: HistoryEntry): string {
-  return sudoUser ?? user ?? `uid ${String(uid)}`
-}
-
-/** The command line as a shell reads it. */
-export function commandLine({ command }: HistoryEntry): string {
-  return ['ipvs', ...command].map(quoted).join(' ')
-}
-
-/** A word of a command line, in quotes if a shell would not take it as it is. */
-export function quoted(word: string): string {
-  return /^[\w./:,=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
-}
-
-/** A date and time where this runs: '2026-01-05 09:30:00'. */
-export function localTime(when: string): string {
-  const date = new Date(when)
-  const two = (number: number): string => String(number).padStart(2, '0')
-  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-')
-  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`
 }
 
 /** The same rows, no wider than a terminal: the command line is cut. */

@@ -1,11 +1,11 @@
 import type { CommandDefinition } from '../command.ts'
 import { Refused } from '../exit-status.ts'
-import { isOfNamespace } from '../history.ts'
+import { describeEntry, isOfNamespace } from '../history.ts'
 import { withHistory } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
 import { type ApplyCommandOptions, applyTarget } from './apply.ts'
-import { commandLine, localTime, readEntry, whoOf } from './history.ts'
+import { readEntry } from './history.ts'
 
 export const undo: CommandDefinition = {
   name: 'undo',
@@ -26,12 +26,7 @@ export const undo: CommandDefinition = {
           `To use it in spite of that: ipvs history ${number} > FILE, then ipvs restore FILE.`,
       )
     }
-    if (!run.json) {
-      const { when } = entry
-      run.note(
-        line`back to the table from before: ${commandLine(entry)}  (${localTime(when)}, ${whoOf(entry)})`,
-      )
-    }
+    if (!run.json) run.note(line`back to the table from before: ${describeEntry(entry)}`)
     // The person sees what is deleted, and says yes to that.
     const how = { ...options, maxDeletions: Number.MAX_SAFE_INTEGER }
     return applyTarget(run, how, () => Promise.resolve({ state: entry.state, file: name }))
