@@ -61,6 +61,11 @@ export function withGuards(command: Command): Command {
     )
 }
 
+/** For each command that changes the table. */
+export function withHistory(command: Command): Command {
+  return command.option('--no-history', 'keep nothing for ipvs undo; IPVS_HISTORY=off does the same')
+}
+
 /** How a file is read. */
 export function withFormat(command: Command): Command {
   return command

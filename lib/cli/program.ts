@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs'
 import { type Argument, Command, CommanderError, Option } from 'commander'
 import type { CommandDefinition } from './command.ts'
 import { apply } from './commands/apply.ts'
+import { check } from './commands/check.ts'
 import { COMPLETE, complete, completion } from './commands/completion.ts'
 import { diff } from './commands/diff.ts'
 import { drain } from './commands/drain.ts'
+import { history } from './commands/history.ts'
 import { info } from './commands/info.ts'
 import { list } from './commands/list.ts'
 import { plan } from './commands/plan.ts'
@@ -12,6 +14,7 @@ import { reconcile } from './commands/reconcile.ts'
 import { restore } from './commands/restore.ts'
 import { save } from './commands/save.ts'
 import { show } from './commands/show.ts'
+import { undo } from './commands/undo.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
 import { filled } from './options.ts'
 import { type CommonOptions, complain, Run } from './run.ts'
@@ -28,11 +31,14 @@ const COMMANDS: readonly CommandDefinition[] = [
   info,
   save,
   restore,
+  check,
   plan,
   apply,
   reconcile,
   diff,
   drain,
+  history,
+  undo,
   completion,
 ]
 
@@ -51,7 +57,7 @@ export async function runCommand(
   stderr.on('error', () => undefined)
 
   let status: number = STATUS.done
-  const program = createProgram(surroundings, (ended) => {
+  const program = createProgram(args, surroundings, (ended) => {
     status = ended
   })
   try {
@@ -110,7 +116,11 @@ async function printCandidates(
   )
 }
 
-function createProgram(surroundings: Surroundings, end: (status: number) => void): Command {
+function createProgram(
+  args: readonly string[],
+  surroundings: Surroundings,
+  end: (status: number) => void,
+): Command {
   const [out, err] = [surroundings.stdout, surroundings.stderr].map(
     (output) => new Printer(output, surroundings.env),
   ) as [Printer, Printer]
@@ -143,7 +153,8 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
         [command.name(), ...command.registeredArguments.map((one) => argumentTerm(one))].join(' '),
     })
     .addHelpText('after', `\n${STATUS_HELP}\n\n${PROGRAM_HELP}`)
-  for (const definition of COMMANDS) addCommand(program, definition, surroundings, end)
+  for (const definition of COMMANDS)
+    addCommand(program, definition, (given) => new Run(surroundings, given, args), end)
 
   // These two never come here: main.ts tells them apart before any of this is loaded.
   for (const [name, description] of [
@@ -161,7 +172,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
 function addCommand(
   program: Command,
   definition: CommandDefinition,
-  surroundings: Surroundings,
+  start: (given: CommonOptions) => Run,
   end: (status: number) => void,
 ): void {
   const { name, description, examples, table = true } = definition
@@ -187,9 +198,9 @@ function addCommand(
   for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
   command.action(async (...all: readonly unknown[]) => {
     // Arguments, then options, then the command.
-    const words = all.slice(0, registeredArguments.length) as (string | undefined)[]
+    const words = all.slice(0, registeredArguments.length).flat() as (string | undefined)[]
     const given = all[registeredArguments.length] as CommonOptions
-    end(await definition.act(new Run(surroundings, given), given, ...words))
+    end(await definition.act(start(given), given, ...words))
   })
 }
 

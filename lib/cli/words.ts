@@ -29,3 +29,8 @@ export function aboutTableFile(message: string): string {
 export function inCommandWords(message: string): string {
   return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), message)
 }
+
+/** '1 service', '2 services'. */
+export function counted(number: number, thing: string): string {
+  return `${String(number)} ${thing}${number === 1 ? '' : 's'}`
+}
