@@ -62,12 +62,14 @@ export async function applyFile(run: Run, options: ApplyCommandOptions, file: st
   return status
 }
 
-interface Applied {
+/** How a command ends: its status, and what it then says. */
+export interface Applied {
   readonly status: number
   readonly say?: () => void | Promise<void>
 }
 
-async function applyState(
+/** Makes the table equal to a state, that of a file or one with another name for messages. */
+export async function applyState(
   run: Run,
   ipvs: Ipvs,
   state: State,
@@ -81,23 +83,15 @@ async function applyState(
     ...(options.keepGoing !== undefined && { keepGoing: options.keepGoing }),
     signal,
   }
-  const progress = run.progress()
-  const onProgress = ({ phase, done, total }: ApplyProgress): void => {
-    progress.bar(PHASES[phase], done, total)
-  }
+  const { onProgress, clear } = progressOf(run)
 
   if (options.yes === true && options.dryRun !== true) {
     // Confirmed beforehand, whatever there is to do by now.
     const applied = ipvs.apply(state, { ...how, ...guards, onProgress })
-    const result = await checkedLater(ofFile(file, applied)).finally(() => {
-      progress.clear()
-    })
+    const result = await checkedLater(ofFile(file, applied)).finally(clear)
     return {
       status: statusOf(result),
-      async say() {
-        await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
-        reportFailed(run, result)
-      },
+      say: () => sayApplied(run, result, options),
     }
   }
 
@@ -111,9 +105,7 @@ async function applyState(
   }
   if (takesAway(found)) await askFor(run, found, file, signal)
   // Only what was shown: if the table has changed since, this is refused.
-  const result = await ipvs.apply(found, { ...guards, onProgress }).finally(() => {
-    progress.clear()
-  })
+  const result = await ipvs.apply(found, { ...guards, onProgress }).finally(clear)
   return {
     status: statusOf(result),
     async say() {
@@ -122,6 +114,32 @@ async function applyState(
       reportFailed(run, result)
     },
   }
+}
+
+/** Shows how far an apply is. */
+export function progressOf(run: Run): {
+  readonly onProgress: (progress: ApplyProgress) => void
+  readonly clear: () => void
+} {
+  const progress = run.progress()
+  return {
+    onProgress({ phase, done, total }) {
+      progress.bar(PHASES[phase], done, total)
+    },
+    clear() {
+      progress.clear()
+    },
+  }
+}
+
+/** Says what was done of what nobody has seen before. */
+export async function sayApplied(
+  run: Run,
+  result: ApplyResult,
+  options: Pick<ApplyCommandOptions, 'keepGoing'>,
+): Promise<void> {
+  await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
+  reportFailed(run, result)
 }
 
 function statusOf({ failed }: ApplyResult): number {
@@ -153,7 +171,10 @@ function stepName(step: Step): string {
   return `${step.kind} ${formatServiceKey(step.service)}${server}`
 }
 
-function failedToJson({ failed }: ApplyResult, { keepGoing }: ApplyCommandOptions): object {
+function failedToJson(
+  { failed }: ApplyResult,
+  { keepGoing }: Pick<ApplyCommandOptions, 'keepGoing'>,
+): object {
   if (keepGoing !== true) return {}
   return {
     failed: failed.map((one) => ({
