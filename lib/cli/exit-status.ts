@@ -90,6 +90,7 @@ function libraryReportOf(error: unknown): Report {
   if (error instanceof IpvsError) return { status: statusOfRefusal(error), ...named }
   switch (code) {
     case 'ERR_IPVS_GUARD':
+    case 'ERR_IPVS_LOCKED':
     case 'ERR_IPVS_STALE_PLAN':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {

@@ -11,6 +11,8 @@ export interface CommonOptions extends TableOptions {
   readonly json?: boolean
   /** False: a command that changes the table keeps nothing in the history. */
   readonly history?: boolean
+  /** False: a command that changes the table does not wait for another that does. */
+  readonly wait?: boolean
 }
 
 /** One run of a command: its options, its surroundings, and what it prints. */
@@ -24,6 +26,8 @@ export class Run {
   readonly json: boolean
   /** Whether what changes the table keeps its state from before. */
   readonly history: boolean
+  /** Whether what changes the table waits for others that do. */
+  readonly wait: boolean
   /** Which table the options choose. */
   readonly table: TableOptions
   /** The command line, without the program's name. */
@@ -31,7 +35,7 @@ export class Run {
 
   constructor(
     surroundings: Surroundings,
-    { json = false, history = true, netns, memory }: CommonOptions,
+    { json = false, history = true, wait = true, netns, memory }: CommonOptions,
     words: readonly string[],
   ) {
     this.surroundings = surroundings
@@ -39,6 +43,7 @@ export class Run {
     this.err = new Printer(surroundings.stderr, surroundings.env)
     this.json = json
     this.history = history && surroundings.env.IPVS_HISTORY !== 'off'
+    this.wait = wait
     this.table = { ...(netns !== undefined && { netns }), ...(memory !== undefined && { memory }) }
     this.words = words
   }

@@ -1,7 +1,7 @@
 import { hasOwnNames } from './scheduler-flags.ts'
 import type { Scheduler } from './types.ts'
 
-/** The schedulers of Linux, and what each looks at. One that is not here may look at anything. */
+/** The schedulers and persistence engines of Linux. There may be others, which are modules too: they may look at anything. */
 
 /** All that have a module. */
 export const SCHEDULERS: readonly Scheduler[] = [
@@ -20,6 +20,8 @@ export const SCHEDULERS: readonly Scheduler[] = [
   'mh',
   'twos',
 ]
+
+export const PERSISTENCE_ENGINES: readonly string[] = ['sip']
 
 /** Those to which a weight is 0, or not (ip_vs_rr.c, ip_vs_lc.c, ip_vs_dh.c). */
 const WEIGHTLESS: ReadonlySet<Scheduler> = new Set(['rr', 'lc', 'dh'])

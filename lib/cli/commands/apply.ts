@@ -13,8 +13,8 @@ import {
 } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, Refused, STATUS } from '../exit-status.ts'
-import { keepHistory } from '../keep-history.ts'
-import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards, withHistory } from '../options.ts'
+import { makeChange } from '../make-change.ts'
+import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards, withChange } from '../options.ts'
 import { doneLine, isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf, STDIN } from '../state-file.ts'
@@ -45,7 +45,7 @@ export const apply: CommandDefinition = {
     'ipvs apply web.yaml --scope 192.0.2.0/24 --keep-weights --allow add-server,edit-server',
   ],
   define: (command) =>
-    withHistory(withKeepGoing(withGuards(command.argument('<file>', STATE_FILE))))
+    withChange(withKeepGoing(withGuards(command.argument('<file>', STATE_FILE))))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything'),
   act: (run: Run, options: CommonOptions & ApplyCommandOptions, file: string) =>
@@ -79,12 +79,14 @@ export async function applyTarget(
   return status
 }
 
-interface Applied {
+/** How a command ends: its status, and what it then says. */
+export interface Applied {
   readonly status: number
   readonly say?: () => void | Promise<void>
 }
 
-async function applyState(
+/** Makes the table equal to a state, that of a file or one with another name for messages. */
+export async function applyState(
   run: Run,
   ipvs: Ipvs,
   { state, file }: Target,
@@ -97,18 +99,14 @@ async function applyState(
     ...(options.keepGoing !== undefined && { keepGoing: options.keepGoing }),
     signal,
   }
-  const progress = run.progress()
-  const onProgress = ({ phase, done, total }: ApplyProgress): void => {
-    progress.bar(PHASES[phase], done, total)
-  }
+  const { onProgress, clear } = progressOf(run)
 
   const change = (work: () => Promise<ApplyResult>): Promise<ApplyResult> =>
-    keepHistory(run, ipvs, work, {
-      changed: (result) => stepsDone(result).length > 0,
+    makeChange(run, ipvs, work, {
+      changed: hasChanged,
       sysctls: Object.keys(state.sysctls ?? {}),
-    }).finally(() => {
-      progress.clear()
-    })
+      signal,
+    }).finally(clear)
 
   if (options.yes === true && options.dryRun !== true) {
     // Confirmed beforehand, whatever there is to do by now.
@@ -117,10 +115,7 @@ async function applyState(
     )
     return {
       status: statusOf(result),
-      async say() {
-        await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
-        reportDone(run, result)
-      },
+      say: () => sayApplied(run, result, options),
     }
   }
 
@@ -143,6 +138,37 @@ async function applyState(
       reportDone(run, result)
     },
   }
+}
+
+/** Shows how far an apply is. */
+export function progressOf(run: Run): {
+  readonly onProgress: (progress: ApplyProgress) => void
+  readonly clear: () => void
+} {
+  const progress = run.progress()
+  return {
+    onProgress({ phase, done, total }) {
+      progress.bar(PHASES[phase], done, total)
+    },
+    clear() {
+      progress.clear()
+    },
+  }
+}
+
+/** Says what was done of what nobody has seen before. */
+export async function sayApplied(
+  run: Run,
+  result: ApplyResult,
+  options: Pick<ApplyCommandOptions, 'keepGoing'>,
+): Promise<void> {
+  await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
+  reportDone(run, result)
+}
+
+/** Whether an apply has done anything. */
+export function hasChanged(result: ApplyResult): boolean {
+  return stepsDone(result).length > 0
 }
 
 function statusOf({ failed }: ApplyResult): number {
@@ -182,7 +208,10 @@ function stepName(step: Step): string {
   return `${step.kind} ${formatServiceKey(step.service)}${server}`
 }
 
-function failedToJson({ failed }: ApplyResult, { keepGoing }: ApplyCommandOptions): object {
+function failedToJson(
+  { failed }: ApplyResult,
+  { keepGoing }: Pick<ApplyCommandOptions, 'keepGoing'>,
+): object {
   if (keepGoing !== true) return {}
   return {
     failed: failed.map((one) => ({

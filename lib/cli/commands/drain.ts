@@ -10,8 +10,8 @@ import {
 import type { CommandDefinition } from '../command.ts'
 import { STATUS } from '../exit-status.ts'
 import { quoted } from '../history.ts'
-import { keepHistory } from '../keep-history.ts'
-import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withHistory } from '../options.ts'
+import { makeChange } from '../make-change.ts'
+import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
 import { drainName, undoDrain } from '../undo-drain.ts'
@@ -48,7 +48,7 @@ export const drain: CommandDefinition = {
     'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --undo',
   ],
   define: (command) =>
-    withHistory(command)
+    withChange(command)
       .argument('<service>', SERVICE)
       .argument(
         '<server>',
@@ -126,7 +126,7 @@ function drainServer(
             },
           })
         const changed = ({ outcome }: DrainResult): boolean => outcome !== 'gone' && outcome !== 'overruled'
-        return keepHistory(run, ipvs, work, { changed, drained: name })
+        return makeChange(run, ipvs, work, { changed, signal, drained: name })
       })
       .finally(() => {
         progress.clear()

@@ -1,7 +1,7 @@
 import type { CommandDefinition } from '../command.ts'
 import { Refused } from '../exit-status.ts'
 import { describeEntry, isOfNamespace } from '../history.ts'
-import { withHistory } from '../options.ts'
+import { withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
 import { type ApplyCommandOptions, applyTarget } from './apply.ts'
@@ -13,7 +13,7 @@ export const undo: CommandDefinition = {
     'Bring back the table from before a command; see "ipvs history". A second undo takes the first one back.',
   examples: ['ipvs undo', 'ipvs undo --dry-run', 'ipvs undo 3 --yes'],
   define: (command) =>
-    withHistory(command.argument('[number]', 'the entry of the history; 1 is the newest (default: 1)'))
+    withChange(command.argument('[number]', 'the entry of the history; 1 is the newest (default: 1)'))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything')
       .option('--force', 'allow a service to be left without real servers, if it was like that'),

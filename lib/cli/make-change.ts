@@ -1,41 +1,67 @@
 import { userInfo } from 'node:os'
-import { type Ipvs, IpvsError, type SavedState, type SaveOptions } from '../index.ts'
+import { type Ipvs, IpvsError, type SavedState, type SaveOptions, type TableLock } from '../index.ts'
 import { asFileError, History, isOfNamespace, remove, type Who } from './history.ts'
 import { NoHistory } from './history-place.ts'
 import type { Run } from './run.ts'
 import { line } from './terminal/line.ts'
 
 /** What is kept before a change, and when it stays. */
-export interface KeepOptions<T> {
+export interface ChangeDetails<T> {
   /** Whether the change that ended so has changed the table. */
   readonly changed: (result: T) => boolean
+  /** Ends the wait for another program that changes the table. */
+  readonly signal: AbortSignal
   /** Sysctls that will be set: an undo brings them back too. */
   readonly sysctls?: readonly string[]
+  /** The server that is drained. That takes minutes, in which others may change the table. */
   readonly drained?: string
 }
 
 /**
- * Makes a change of the table, and keeps the state from before in the history
- * unless nothing was changed. A history that cannot be written stops nothing.
+ * Makes a change of the table: holds out other programs meanwhile, and keeps the
+ * state from before in the history unless nothing was changed. A lock that cannot be had
+ * and a history that cannot be written stop nothing.
  */
-export async function keepHistory<T>(
+export async function makeChange<T>(
   run: Run,
   ipvs: Ipvs,
   change: () => Promise<T>,
-  how: KeepOptions<T>,
+  how: ChangeDetails<T>,
 ): Promise<T> {
-  if (!run.history) return change()
-  const kept = await keep(run, ipvs, how)
-  let changed = true
+  const lock = await lockTable(run, ipvs, how.signal)
   try {
-    const result = await change()
-    changed = how.changed(result)
-    return result
-  } catch (error) {
-    changed = !(await kept?.isCurrent())
-    throw error
+    const kept = run.history ? await keep(run, ipvs, how) : undefined
+    if (how.drained !== undefined) await lock?.release()
+    let changed = true
+    try {
+      const result = await change()
+      changed = how.changed(result)
+      return result
+    } catch (error) {
+      changed = !(await kept?.isCurrent())
+      throw error
+    } finally {
+      await kept?.settle(changed)
+    }
   } finally {
-    await kept?.settle(changed)
+    await lock?.release()
+  }
+}
+
+async function lockTable(run: Run, ipvs: Ipvs, signal: AbortSignal): Promise<TableLock | undefined> {
+  try {
+    return await ipvs.lock({
+      wait: run.wait,
+      signal,
+      onWait: ({ pid, command = 'another process' }) => {
+        const who = pid === undefined ? command : `${command} (process ${String(pid)})`
+        run.note(line`waiting for ${who}, which is changing this table; Ctrl-C gives up`)
+      },
+    })
+  } catch (error) {
+    if (!(error instanceof IpvsError)) throw error
+    run.note(line`other programs are not held out meanwhile. ${error.message}`)
+    return undefined
   }
 }
 
@@ -50,7 +76,7 @@ interface Kept {
 async function keep(
   run: Run,
   ipvs: Ipvs,
-  { sysctls = [], drained }: Pick<KeepOptions<never>, 'sysctls' | 'drained'>,
+  { sysctls = [], drained }: Pick<ChangeDetails<never>, 'sysctls' | 'drained'>,
 ): Promise<Kept | undefined> {
   const attempt = async <T>(work: () => Promise<T>): Promise<T | undefined> => {
     try {
