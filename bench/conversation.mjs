@@ -14,6 +14,9 @@ import { deserialize, serialize } from 'node:v8'
  * @property {[method: string, answer: unknown][]} answers in which a block is its index
  */
 
+/** A matter of the machine's processes, and not of its kernel: a transport may be without. */
+const LOCK = 'lock'
+
 /**
  * The same transport, and a function that tells how many requests it was given that change something.
  *
@@ -25,6 +28,7 @@ export function counted(transport) {
   return {
     transport: new Proxy(transport, {
       get(target, method) {
+        if (method === LOCK) return undefined
         const call = Reflect.get(target, method)
         if (typeof call !== 'function') return call
         if (method !== 'batch') return call.bind(target)
@@ -40,6 +44,9 @@ export function counted(transport) {
 
 /** The numbers of IPVS_CMD_GET_SERVICE, _DEST, _DAEMON, _CONFIG and _INFO. */
 const READING = new Set([4, 8, 11, 13, 15])
+
+/** A matter of the machine's processes, and not of its kernel: a transport may be without. */
+const LOCK = 'lock'
 
 /**
  * The same transport, and a function that writes down what it has answered.
@@ -58,6 +65,7 @@ export function recorded(transport) {
   return {
     transport: new Proxy(transport, {
       get(target, method) {
+        if (method === LOCK) return undefined
         const call = Reflect.get(target, method)
         if (typeof call !== 'function') return call
         return async (/** @type {unknown[]} */ ...given) => {
@@ -91,7 +99,7 @@ export function replayed(file) {
       {
         get: (_, method) =>
           // A promise is resolved with this, and it is none.
-          method === 'then'
+          method === 'then' || method === LOCK
             ? undefined
             : async () => {
                 await inPool(1)
