@@ -28,7 +28,6 @@ export function counted(transport) {
   return {
     transport: new Proxy(transport, {
       get(target, method) {
-        if (method === LOCK) return undefined
         const call = Reflect.get(target, method)
         if (typeof call !== 'function') return call
         if (method !== 'batch') return call.bind(target)
@@ -44,9 +43,6 @@ export function counted(transport) {
 
 /** The numbers of IPVS_CMD_GET_SERVICE, _DEST, _DAEMON, _CONFIG and _INFO. */
 const READING = new Set([4, 8, 11, 13, 15])
-
-/** A matter of the machine's processes, and not of its kernel: a transport may be without. */
-const LOCK = 'lock'
 
 /**
  * The same transport, and a function that writes down what it has answered.
