@@ -261,7 +261,7 @@ async function refuseForeign(parts) {
 }
 
 /** What can be fetched besides, for `--with`. */
-export const EXTRAS = ['ldirectord', 'keepalived', 'automation']
+export const EXTRAS = ['ldirectord', 'keepalived', 'recipes']
 
 /** The folder that a part is unpacked in. @param {string} part */
 export function folderOf(part) {
