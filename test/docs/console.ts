@@ -12,9 +12,12 @@ export interface Step {
   readonly output: string
 }
 
-/** The commands of all `console` blocks of a page, in order: what one leaves the next one finds. */
-export function stepsOf(page: Page): Step[] {
-  return examples(page, 'console').flatMap(stepsOfBlock)
+/**
+ * The commands of all `console` blocks of a page, in order: what one leaves the next one finds. A second word behind
+ * `console` says what else they need; those are run elsewhere.
+ */
+export function stepsOf(page: Page, language = 'console'): Step[] {
+  return examples(page, language).flatMap(stepsOfBlock)
 }
 
 /** A command begins with `$ `. It goes on behind `> `, or until EOF, the end of its here-document. */
