@@ -17,6 +17,7 @@ interface DrainCommandOptions extends CommonOptions {
 
 const OUTCOMES = {
   deleted: 'deleted',
+  drained: 'drained',
   gone: 'already deleted by something else',
   kept: 'kept with weight 0, because its connections did not end in time',
   overruled: 'kept, because something else has changed its weight',
@@ -79,7 +80,7 @@ export const drain: CommandDefinition = {
     if (run.json)
       run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), outcome, last })
     else run.out.line(line`${name}: ${OUTCOMES[outcome]}`)
-    return outcome === 'deleted' || outcome === 'gone' ? STATUS.done : STATUS.differs
+    return outcome === 'kept' || outcome === 'overruled' ? STATUS.differs : STATUS.done
   },
 }
 
