@@ -141,16 +141,17 @@ const CASES: readonly (readonly [title: string, service: StateService, ...warnin
   ],
 ]
 
+const cases = CASES.map(([title, service, ...warnings]) => ({ title, service, warnings }))
 const textOf = ({ code, message }: Warning): string => `${code} ${message}`
 
 describe('warningsOf', () => {
-  test.each(CASES)('%s', async (_, service, ...warnings) => {
+  test.each(cases)('$title', async ({ service, warnings }) => {
     expect((await warningsOf([service])).map(textOf)).toEqual(warnings)
     const plan = await planStates({ services: [] }, { services: [service] })
     expect(plan.warnings.map(textOf)).toEqual(warnings)
   })
 
-  test.each(CASES)('the same of a table that was read: %s', async (_, service, ...warnings) => {
+  test.each(cases)('the same of a table that was read: $title', async ({ service, warnings }) => {
     const ipvs = await Ipvs.open({ transport: createMemoryKernel() })
     if (service.scheduler === 'ours') return
     await ipvs.apply({ services: [service] })
