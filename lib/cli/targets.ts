@@ -9,12 +9,16 @@ import { filled, SERVICE, serverOf, serviceOf } from './options.ts'
 
 const SERVERS = '10.0.0.7:8080, [2001:db8::7]:8080, or an address alone, whose port is that of the service'
 
-/** Arguments of a verb: a service, and any number of words of this form. */
-export function withWords(command: Command, form: string, description = SERVERS): Command {
+/** Arguments of a verb: a service, any number of real servers, and what comes behind these. */
+export function withWords(command: Command, behind?: 'field=value' | 'weight'): Command {
+  const [form, description] =
+    behind === undefined ? ['server', SERVERS] : [`server|${behind}`, `${SERVERS}; then ${BEHIND[behind]}`]
   return command
     .argument('<service>', SERVICE)
     .addArgument(new Argument(`[${form}...]`, description).argParser(collect))
 }
+
+const BEHIND = { 'field=value': 'fields, such as weight=5', weight: 'the weight' } as const
 
 function collect(word: string, before: readonly string[] | undefined): readonly string[] | undefined {
   return [...(before ?? []), filled(word)]
