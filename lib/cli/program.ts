@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Argument, Command, CommanderError, Option } from 'commander'
+import { Command, CommanderError, Option } from 'commander'
 import type { CommandDefinition } from './command.ts'
 import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
@@ -172,7 +172,7 @@ function createProgram(
       styleTitle: (text) => styled('bold', text),
       styleCommandText: (text) => styled('bold', text),
       subcommandTerm: (command) =>
-        [command.name(), ...command.registeredArguments.map((one) => argumentTerm(one))].join(' '),
+        `${command.name()} ${command.usage().replace(/^\[options\] ?/, '')}`.trimEnd(),
     })
     .addHelpText('after', `\n${STATUS_HELP}\n\n${PROGRAM_HELP}`)
   for (const definition of COMMANDS)
@@ -230,11 +230,6 @@ const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
 Colours are for terminals only; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
-
-function argumentTerm(argument: Argument): string {
-  const name = argument.name() + (argument.variadic ? '...' : '')
-  return argument.required ? `<${name}>` : `[${name}]`
-}
 
 /** The package's folder is two folders above this file, and above the file that it is built to. */
 function packageVersion(): string {

@@ -38,6 +38,7 @@ function withSchedulers(message: string): string {
   return message.replace(
     /(scheduler '([^']*)' \(.*? could be loaded)\. Ipvs\.probe\(\) lists those that load\./,
     (_, before: string, name: string) => {
+      if (SCHEDULERS.includes(name)) return `${before}.`
       const meant = likely(name, SCHEDULERS)
       return `${before}.${meant === undefined ? '' : ` Did you mean '${meant}'?`} Linux has ${SCHEDULERS.join(', ')}.`
     },

@@ -310,6 +310,50 @@ const changes: Room = {
   ],
 }
 
+const verbs: Room = {
+  title: 'One service, one server',
+  about: 'add, set, weight, remove, zero and flush.',
+  cases: [
+    command('add tcp/192.0.2.11:80 scheduler=wrr'),
+    command('add tcp/192.0.2.11:80 10.0.0.7'),
+    command('add tcp/[2001:db8::1]:80 2001:db8::7'),
+    command('add tcp/192.0.2.10:80'),
+    command('add tcp/192.0.2.10:80 10.0.0.7:8080'),
+    command('add tcp/192.0.2.11:0'),
+    command('add tcp/192.0.2.11:80 scheduler=wrrr'),
+    command('set tcp/192.0.2.10:80'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080'),
+    command('set tcp/192.0.2.10:80 sheduler=wrr'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 color=red'),
+    command('set tcp/192.0.2.10:80 wieght=5'),
+    command('set tcp/192.0.2.10:80 weight=5'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 scheduler=rr'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 weight 5'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 weight'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 -w 5'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 weight=1 weight=2'),
+    command('set tcp/192.0.2.10:80 10.0.0.7:8080 tunnel=gue/6080/csum'),
+    command('set tcp/192.0.2.10:80 persistence=yes'),
+    command('set tcp/192.0.2.10:80 persistence=none persistence.netmask=/24'),
+    command('set --everywhere weight=5'),
+    command('set --everywhere tcp/192.0.2.10:80 10.0.0.7 weight=5'),
+    command('set --everywhere 10.0.0.7 weight=5'),
+    command('set tcp/192.0.2.10:80 10.0.0.7 weight=5'),
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080 1'),
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080 10.0.0.8:8080 0'),
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080'),
+    command('weight tcp/192.0.2.10:80 5'),
+    command('remove tcp/192.0.2.10:80 10.0.0.7:8080'),
+    command('remove tcp/192.0.2.10:80 10.0.0.9'),
+    command('remove --everywhere 10.0.0.9'),
+    command('zero'),
+    command('zero tcp/192.0.2.10:80'),
+    command('zero tcp/192.0.2.10:80 --dry-run'),
+    command('flush'),
+    command('flush', { columns: 80, stdin: 'n\n' }),
+  ],
+}
+
 const KEY = { protocol: 'tcp', address: '192.0.2.10', port: 80 } as const
 const SERVER = { address: '10.0.0.7', port: 8080 }
 
@@ -412,10 +456,10 @@ const helps: Room = {
   about: 'Of the command, and of each of its commands.',
   cases: [
     command('--help'),
-    ...'list show info save restore plan apply reconcile diff drain completion'
+    ...'list show info add set weight remove zero flush save restore plan apply reconcile diff drain completion'
       .split(' ')
       .map((name) => command(`${name} --help`)),
   ],
 }
 
-export const commandRooms: readonly Room[] = [usage, files, changes, kernels, outputs, helps]
+export const commandRooms: readonly Room[] = [usage, files, changes, verbs, kernels, outputs, helps]
