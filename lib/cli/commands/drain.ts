@@ -82,7 +82,7 @@ export const drain: CommandDefinition = {
       run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), ...result })
     } else {
       run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
-      if (outcome === 'kept' || outcome === 'drained') {
+      if (run.history && (outcome === 'kept' || outcome === 'drained')) {
         const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
         run.note(line`to bring it back: ipvs drain --undo ${place}`)
       }
