@@ -124,33 +124,50 @@ function plain(text: string): string {
 }
 
 describe('ipvs list on a terminal', () => {
-  test('groups real servers under their services, with bars that are full for the largest', async () => {
+  test('groups real servers under their services, which have the sums', async () => {
     const { stdout } = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1' } })
     expect(stdout).toBe(
       [
-        '  SERVER           METHOD      WEIGHT              ACTIVE              INACTIVE',
-        'fwmark6/5  sh sh-port',
-        '  [2001:db8::7]:0  direct           1  ██████████       0                     0',
-        'tcp/192.0.2.10:80  rr',
-        '  10.0.0.9:8080    masquerade       1  ██▌              2  ██████████         1',
-        '  10.0.0.10:8080   masquerade       4  ██████████       2  ██████████         1',
-        '  10.0.0.11:8080   tunnel           0                   0                     0  upper=100 lower=80 tunnel=gue:6080/csum',
-        'udp/[2001:db8::1]:5060  wlc persistent=60s netmask=64 engine=sip one-packet  no real servers',
+        'SERVICE                 SCHEDULER',
+        '  SERVER                METHOD      WEIGHT  ACTIVE  INACTIVE',
+        'fwmark6/5               sh               1       0         0  sh-port',
+        '  [2001:db8::7]:0       direct           1       0         0',
+        'tcp/192.0.2.10:80       rr               5       4         2',
+        '  10.0.0.9:8080         masquerade       1       2         1',
+        '  10.0.0.10:8080        masquerade       4       2         1',
+        '  10.0.0.11:8080        tunnel           0       0         0  upper=100 lower=80 tunnel=gue:6080/csum',
+        'udp/[2001:db8::1]:5060  wlc              0       0         0',
+        '    persistent=60s netmask=64 engine=sip one-packet  no real servers',
         '',
       ].join('\n'),
     )
   })
 
-  test('draws with # where the locale has no more', async () => {
-    const { stdout } = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1', LANG: 'C' } })
+  test('has bars, full for the largest, where all fits', async () => {
+    const { stdout } = await ipvs('list', { kernel, columns: 160, env: { NO_COLOR: '1' } })
     expect(stdout).toContain(
-      '  10.0.0.9:8080    masquerade       1  ###              2  ##########         1\n',
+      [
+        '  SERVER                METHOD      WEIGHT              ACTIVE              INACTIVE',
+        'fwmark6/5               sh               1                   0                     0  sh-port',
+        '  [2001:db8::7]:0       direct           1  ██████████       0                     0',
+        'tcp/192.0.2.10:80       rr               5                   4                     2',
+        '  10.0.0.9:8080         masquerade       1  ██▌              2  ██████████         1',
+        '  10.0.0.10:8080        masquerade       4  ██████████       2  ██████████         1',
+        '  10.0.0.11:8080        tunnel           0                   0                     0  upper=100 ',
+      ].join('\n'),
+    )
+  })
+
+  test('draws with # where the locale has no more', async () => {
+    const { stdout } = await ipvs('list', { kernel, columns: 160, env: { NO_COLOR: '1', LANG: 'C' } })
+    expect(stdout).toContain(
+      '  10.0.0.9:8080         masquerade       1  ###              2  ##########         1\n',
     )
   })
 
   test('has no bars where they do not fit', async () => {
     const { stdout } = await ipvs('list', { kernel, columns: 100, env: { NO_COLOR: '1' } })
-    expect(stdout).toContain('  10.0.0.10:8080   masquerade       4       2         1\n')
+    expect(stdout).toContain('  10.0.0.10:8080        masquerade       4       2         1\n')
     expect(stdout).not.toContain('█')
   })
 
@@ -169,7 +186,7 @@ describe('ipvs list on a terminal', () => {
   test('is in colour, and says the same', async () => {
     const colored = await ipvs('list', { kernel, columns: 120 })
     const without = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1' } })
-    expect(colored.stdout).toContain('\u001B[1mtcp/192.0.2.10:80\u001B[22m  rr\n')
+    expect(colored.stdout).toContain('\u001B[1mtcp/192.0.2.10:80\u001B[22m       rr ')
     // A weight of 0 stands out.
     expect(colored.stdout).toContain('\u001B[33m0\u001B[39m')
     expect(plain(colored.stdout)).toBe(without.stdout)
