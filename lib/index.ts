@@ -55,6 +55,7 @@ export type { PlanOptions } from './state/goal.ts'
 export { type Differences, type Plan, planStates } from './state/plan.ts'
 export { restrictState } from './state/restrict.ts'
 export type { Scope } from './state/scope.ts'
+export { type ReadService, type Warning, type WarningCode, warningsOf } from './state/warnings.ts'
 export { type RunnableStep, type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
 export {
   compareEndpoints,

@@ -9,8 +9,8 @@ export function isSame({ steps, absentSysctls }: Differences): boolean {
 /** Prints the differences between two states; for programs with some fields more. */
 export async function printPlan(run: Run, found: Differences, more: object = {}): Promise<void> {
   if (run.json) {
-    const { steps, deletions, starved, reordered, absentSysctls } = found
-    run.printJson({ ...more, deletions, starved, reordered, absentSysctls, steps })
+    const { steps, deletions, starved, reordered, absentSysctls, warnings } = found
+    run.printJson({ ...more, deletions, starved, reordered, absentSysctls, warnings, steps })
   } else {
     run.out.formatted(await formatPlan(found, { color: run.out.color }))
   }
