@@ -8,10 +8,12 @@ import {
   type Service,
   type SnapshotEntry,
   type Totals,
+  type Warning,
 } from '../index.ts'
 import { FIRST_SPARE } from './terminal/fitted-table.ts'
 import type { Line, Word } from './terminal/line.ts'
 import type { Style } from './terminal/style.ts'
+import type { Warned } from './warned.ts'
 
 /** How services and real servers are shown, in columns, in words and as JSON. */
 
@@ -108,7 +110,7 @@ export function inOrder(table: readonly SnapshotEntry[]): SnapshotEntry[] {
 }
 
 /** A service with its real servers, as docs/command.md has it. */
-export function serviceToJson({ service, realServers }: SnapshotEntry): object {
+export function serviceToJson({ service, realServers }: SnapshotEntry, warned: Warned): object {
   const { key, family, scheduler, schedulerFlags, onePacket, persistence, persistenceEngine, stats, rates } =
     service
   return {
@@ -122,8 +124,16 @@ export function serviceToJson({ service, realServers }: SnapshotEntry): object {
     ...(persistenceEngine !== undefined && { persistenceEngine }),
     stats,
     rates,
-    realServers: realServers.map(serverToJson),
+    warnings: warned.about(key).map(warningToJson),
+    realServers: realServers.map((server) => ({
+      ...serverToJson(server),
+      warnings: warned.about(key, server.key).map(warningToJson),
+    })),
   }
+}
+
+function warningToJson({ code, message }: Warning): object {
+  return { code, message }
 }
 
 function serverToJson(server: RealServer): object {

@@ -1,11 +1,13 @@
-import { formatEndpoint, formatServiceKey, type RealServer, type SnapshotEntry } from '../index.ts'
+import { formatEndpoint, formatServiceKey, type SnapshotEntry, type Warning } from '../index.ts'
 import { barOf, type Column, CONNECTIONS, numberOf, serverOptions, serviceOptions } from './entries.ts'
 import { drawTable, FIRST_SPARE, type FittedColumn, type FittedRow } from './terminal/fitted-table.ts'
 import { Line, type Word } from './terminal/line.ts'
 import type { Printer } from './terminal/printer.ts'
 import { bar } from './terminal/progress.ts'
-import { hasUnicode } from './terminal/style.ts'
+import { hasUnicode, type Style } from './terminal/style.ts'
 import { withUnit } from './terminal/units.ts'
+import { hang } from './terminal/wrap.ts'
+import type { Warned } from './warned.ts'
 
 /** The table as people see it on a terminal. */
 
@@ -28,20 +30,20 @@ interface PictureOptions {
 export function pictureOfTable(
   table: readonly SnapshotEntry[],
   columns: readonly Column[],
+  warned: Warned,
   printer: Printer,
   options: PictureOptions,
 ): Line[] {
   const { style } = printer
   const rows = table.flatMap((entry): Row[] => [
     {
-      name: formatServiceKey(entry.service.key),
-      paint: style.bold,
+      ...named(formatServiceKey(entry.service.key), warned.about(entry.service.key), style.bold, style),
       kind: entry.service.scheduler,
       number: (column) => column.service(entry),
       options: serviceOptions(entry.service),
       ...(entry.realServers.length === 0 && { note: 'no real servers' }),
     },
-    ...serverRows(entry.realServers),
+    ...serverRows(entry, warned, style),
   ])
   const titles = { names: ['SERVICE', '  SERVER'], kinds: ['SCHEDULER', 'METHOD'] }
   // An empty column would only take room.
@@ -51,13 +53,37 @@ export function pictureOfTable(
       column !== CONNECTIONS.persistent ||
       table.some((entry) => column.service(entry) > 0),
   )
-  return draw(titles, rows, shown, printer, options)
+  const room = options.wide === true ? Infinity : printer.columns
+  return [...draw(titles, rows, shown, printer, options), ...messagesOf(warned, room, style)]
+}
+
+/** The mark of what has a warning. */
+const MARK = '!'
+
+/** A name with the mark if there are warnings about it. */
+function named(
+  name: string,
+  warnings: readonly Warning[],
+  paint: Row['paint'],
+  style: Style,
+): Pick<Row, 'name' | 'paint'> {
+  return warnings.length === 0
+    ? { name, paint }
+    : { name: `${name} ${MARK}`, paint: (text) => style.yellow(paint(text)) }
+}
+
+/** The messages of warnings, below a table. */
+export function messagesOf({ all }: Warned, room = Infinity, style: Style): Line[] {
+  if (all.length === 0) return []
+  const lines = all.flatMap(({ message }) => hang(`${MARK} `, message, room))
+  return [Line.of(''), ...lines.map(style.yellow)]
 }
 
 /** The real servers of one service, and their sums. */
 export function pictureOfServers(
   entry: SnapshotEntry,
   columns: readonly Column[],
+  warned: Warned,
   printer: Printer,
   options: PictureOptions,
 ): Line[] {
@@ -69,10 +95,10 @@ export function pictureOfServers(
     options: [],
   }
   const titles = { names: ['  SERVER'], kinds: ['METHOD'] }
-  return draw(titles, [...serverRows(entry.realServers), total], columns, printer, options)
+  return draw(titles, [...serverRows(entry, warned, printer.style), total], columns, printer, options)
 }
 
-function serverRows(servers: readonly RealServer[]): Row[] {
+function serverRows({ service, realServers: servers }: SnapshotEntry, warned: Warned, style: Style): Row[] {
   const mosts = new Map<Column, number>()
   const most = (column: Column): number => {
     const known =
@@ -81,8 +107,7 @@ function serverRows(servers: readonly RealServer[]): Row[] {
     return known
   }
   return servers.map((server) => ({
-    name: `  ${formatEndpoint(server.key)}`,
-    paint: (name) => name,
+    ...named(`  ${formatEndpoint(server.key)}`, warned.about(service.key, server.key), (name) => name, style),
     kind: String(server.method),
     number: (column) => column.server(server),
     most,

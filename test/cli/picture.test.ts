@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { COUNTERS, RATES, WEIGHTS } from '../../lib/cli/entries.ts'
 import { pictureOfServers, pictureOfTable } from '../../lib/cli/picture.ts'
 import { Printer } from '../../lib/cli/terminal/printer.ts'
+import { Warned } from '../../lib/cli/warned.ts'
 import {
   formatEndpoint,
   formatServiceKey,
@@ -117,6 +118,24 @@ function printer(columns: number, env: Readonly<Record<string, string>>): Printe
   return new Printer(output, env)
 }
 
+/** Some of them with a warning. */
+function warnedOf(table: readonly SnapshotEntry[]): Warned {
+  const code = 'port-ignored' as const
+  return new Warned(
+    table.flatMap(({ service: { key }, realServers }) => [
+      { code, service: key, message: `${formatServiceKey(key)}: its options are ignored` },
+      ...realServers
+        .filter(({ port }) => port === 80)
+        .map((server) => ({
+          code,
+          service: key,
+          server: server.key,
+          message: `${formatServiceKey(key)} -> ${formatEndpoint(server.key)}: port 80 is ignored with method direct`,
+        })),
+    ]),
+  )
+}
+
 /** Columns that a terminal needs for a line. */
 function widthOf(line: string): number {
   const plain = line.replaceAll(/\u001B\[\d+m/g, '')
@@ -138,9 +157,10 @@ describe('the picture of a table', () => {
         fc.integer({ min: 40, max: 200 }),
         environment,
         (table, columns, width, env) => {
+          const warned = warnedOf(table)
           const pictures = [
-            pictureOfTable(table, columns, printer(width, env), {}),
-            ...table.map((one) => pictureOfServers(one, columns, printer(width, env), {})),
+            pictureOfTable(table, columns, warned, printer(width, env), {}),
+            ...table.map((one) => pictureOfServers(one, columns, warned, printer(width, env), {})),
           ]
           for (const line of pictures.flat()) expect(widthOf(line.text)).toBeLessThanOrEqual(width)
           const shown = pictures[0]?.map(({ text }) => text.replaceAll(/\u001B\[\d+m|\s/g, '')).join('')
@@ -161,7 +181,9 @@ describe('the picture of a table', () => {
         fc.integer({ min: 40, max: 200 }),
         (table, width) => {
           for (const columns of [WEIGHTS, COUNTERS, RATES]) {
-            const lines = pictureOfTable(table, columns, printer(width, { NO_COLOR: '1' }), { wide: true })
+            const lines = pictureOfTable(table, columns, new Warned([]), printer(width, { NO_COLOR: '1' }), {
+              wide: true,
+            })
             const rows = table.flatMap((one) => [
               columns.map((column) => column.service(one)),
               ...one.realServers.map((server) => columns.map((column) => column.server(server))),

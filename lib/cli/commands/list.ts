@@ -18,6 +18,7 @@ import { pictureOfTable } from '../picture.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { align } from '../terminal/columns.ts'
 import type { Line } from '../terminal/line.ts'
+import { Warned } from '../warned.ts'
 
 interface ListCommandOptions extends CommonOptions, WideOption {
   readonly stats?: boolean
@@ -41,16 +42,17 @@ export const list: CommandDefinition = {
   async act(run: Run, options: ListCommandOptions) {
     const table = inOrder(await run.withTable((ipvs) => ipvs.snapshot()))
     const columns = options.stats === true ? COUNTERS : options.rates === true ? RATES : WEIGHTS
-    if (run.json) run.printJson({ services: table.map(serviceToJson) })
-    else if (!run.terminal) run.out.lines(plainTable(table, columns))
+    const warned = await Warned.of(table)
+    if (run.json) run.printJson({ services: table.map((entry) => serviceToJson(entry, warned)) })
+    else if (!run.terminal) run.out.lines(plainTable(table, columns, warned))
     else if (table.length === 0) run.out.line('No services.')
-    else run.out.lines(pictureOfTable(table, columns, run.out, options))
+    else run.out.lines(pictureOfTable(table, columns, warned, run.out, options))
     return STATUS.done
   },
 }
 
 /** A line for each service and each real server, every line with as many words as the first. */
-function plainTable(table: readonly SnapshotEntry[], columns: readonly Column[]): Line[] {
+function plainTable(table: readonly SnapshotEntry[], columns: readonly Column[], warned: Warned): Line[] {
   const rows = [
     ['SERVICE', 'SERVER', 'SCHEDULER', 'METHOD', ...columns.map(({ title }) => title), 'OPTIONS'],
     ...table.flatMap((entry) => {
@@ -58,14 +60,21 @@ function plainTable(table: readonly SnapshotEntry[], columns: readonly Column[])
       const name = formatServiceKey(service.key)
       const numbers = columns.map((column) => String(column.service(entry)))
       return [
-        [name, '-', service.scheduler, '-', ...numbers, oneWord(serviceOptions(service))],
+        [
+          name,
+          '-',
+          service.scheduler,
+          '-',
+          ...numbers,
+          oneWord([...serviceOptions(service), ...warned.optionsOf(service.key)]),
+        ],
         ...realServers.map((server) => [
           name,
           formatEndpoint(server.key),
           '-',
           String(server.method),
           ...columns.map((column) => String(column.server(server))),
-          oneWord(serverOptions(server)),
+          oneWord([...serverOptions(server), ...warned.optionsOf(service.key, server.key)]),
         ]),
       ]
     }),

@@ -1,4 +1,4 @@
-import { formatEndpoint, formatServiceKey, type RealServer, type SnapshotEntry } from '../../index.ts'
+import { formatEndpoint, formatServiceKey, type SnapshotEntry } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import {
   type Column,
@@ -14,13 +14,14 @@ import {
 } from '../entries.ts'
 import { STATUS } from '../exit-status.ts'
 import { SERVICE, serviceOf, type WideOption, withWide } from '../options.ts'
-import { pictureOfServers } from '../picture.ts'
+import { messagesOf, pictureOfServers } from '../picture.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { align } from '../terminal/columns.ts'
 import { type Line, line } from '../terminal/line.ts'
 import type { Style } from '../terminal/style.ts'
 import { withUnit } from '../terminal/units.ts'
 import { hang, wrap } from '../terminal/wrap.ts'
+import { Warned } from '../warned.ts'
 
 export const show: CommandDefinition = {
   name: 'show',
@@ -33,14 +34,15 @@ export const show: CommandDefinition = {
       Promise.all([ipvs.service(key), ipvs.realServers(key)]),
     )
     for (const entry of inOrder([{ service, realServers }])) {
-      if (run.json) run.printJson(serviceToJson(entry))
-      else run.out.lines(details(entry, run, options.wide))
+      const warned = await Warned.of([entry])
+      if (run.json) run.printJson(serviceToJson(entry, warned))
+      else run.out.lines(details(entry, warned, run, options.wide))
     }
     return STATUS.done
   },
 }
 
-function details(entry: SnapshotEntry, run: Run, wide = false): Line[] {
+function details(entry: SnapshotEntry, warned: Warned, run: Run, wide = false): Line[] {
   const { service, realServers } = entry
   const { style } = run.out
   const { persistence, persistenceEngine } = service
@@ -68,8 +70,8 @@ function details(entry: SnapshotEntry, run: Run, wide = false): Line[] {
   ]
   const table = (columns: readonly Column[]): Line[] =>
     run.terminal
-      ? pictureOfServers(entry, columns, run.out, { wide })
-      : plainTable(realServers, columns, style)
+      ? pictureOfServers(entry, columns, warned, run.out, { wide })
+      : plainTable(entry, columns, warned, style)
   return [
     ...wrap([formatServiceKey(service.key)], room).map(style.bold),
     ...facts.flatMap(([name, value]) => factLines(name, value, room)),
@@ -78,6 +80,7 @@ function details(entry: SnapshotEntry, run: Run, wide = false): Line[] {
     ...(realServers.length === 0
       ? [line`  ${style.yellow('no real servers')}`]
       : [...table(WEIGHTS), line``, ...table(COUNTERS)]),
+    ...messagesOf(warned, room, style),
   ]
 }
 
@@ -86,15 +89,20 @@ function factLines(name: string, value: string, room: number): Line[] {
   return hang(`  ${name.padEnd(11)}  `, value, room).map((text) => line`${text}`)
 }
 
-function plainTable(servers: readonly RealServer[], columns: readonly Column[], style: Style): Line[] {
+function plainTable(
+  { service, realServers }: SnapshotEntry,
+  columns: readonly Column[],
+  warned: Warned,
+  style: Style,
+): Line[] {
   return align(
     [
       ['  SERVER', 'METHOD', ...columns.map(({ title }) => title), 'OPTIONS'].map(style.dim),
-      ...servers.map((server) => [
+      ...realServers.map((server) => [
         `  ${formatEndpoint(server.key)}`,
         String(server.method),
         ...columns.map((column) => numberOf(column, column.server(server), style)),
-        oneWord(serverOptions(server)),
+        oneWord([...serverOptions(server), ...warned.optionsOf(service.key, server.key)]),
       ]),
     ],
     [false, false, ...columns.map(() => true), false],
