@@ -315,7 +315,7 @@ describe('ipvs show', () => {
         '  SERVER          METHOD      CONNECTIONS  PACKETS-IN  ',
       ].join('\n'),
     )
-    expect(stdout).toMatch(/\n\n! tcp\/192\.0\.2\.10:80: weights are ignored with scheduler rr, .*\n$/)
+    expect(stdout).toMatch(/\n! tcp\/192\.0\.2\.10:80: weights are ignored with scheduler rr, .*\n$/)
   })
 
   test('--json is what list has of it', async () => {
