@@ -50,7 +50,7 @@ function command(
         const text = `${stderr}${stdout}`
           .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
           .replaceAll(/\n+/g, '\n')
-          .replaceAll(/after \d+ s/g, 'after 0 s')
+          .replaceAll(/^\d+ s: /gm, '0 s: ')
         return `${text.trimStart()}exit status ${String(status)}`
       }),
   }

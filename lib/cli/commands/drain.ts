@@ -5,6 +5,7 @@ import { STATUS } from '../exit-status.ts'
 import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
+import { withUnit } from '../terminal/units.ts'
 
 interface DrainCommandOptions extends CommonOptions {
   /** Seconds. */
@@ -68,7 +69,7 @@ export const drain: CommandDefinition = {
             ...(atTimeout !== undefined && { atTimeout }),
             ...(waitFor !== undefined && { waitFor }),
             onProgress: (now) => {
-              progress.line(line`${name}: ${progressText(now)}`)
+              progress.line(line`${progressText(now)}: ${name}`)
             },
           })
         })
@@ -83,12 +84,17 @@ export const drain: CommandDefinition = {
   },
 }
 
+/** What is waited for, in few words: the line is cut where the terminal ends. */
 function progressText(now: DrainProgress): string {
   const { activeConnections, inactiveConnections, persistentConnections, elapsedMs, atMostSeconds } = now
-  const counts = `${String(activeConnections)} active, ${String(inactiveConnections)} inactive, ${String(persistentConnections)} persistent`
+  const counts = [
+    `${withUnit(activeConnections)} active`,
+    `${withUnit(inactiveConnections)} inactive`,
+    ...(persistentConnections > 0 ? [`${withUnit(persistentConnections)} persistent`] : []),
+  ]
   const left =
     atMostSeconds === undefined || atMostSeconds === 0
       ? ''
-      : `, at most ${String(atMostSeconds)} s more if idle`
-  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${left} (Ctrl-C restores the weight)`
+      : `; at most ${String(atMostSeconds)} s more if idle`
+  return `${String(Math.floor(elapsedMs / 1000))} s: ${counts.join(', ')}${left}; Ctrl-C undoes it`
 }

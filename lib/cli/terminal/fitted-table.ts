@@ -38,6 +38,8 @@ export interface FittedColumn {
 export const FIRST_SPARE = 9
 
 const GAP = 2
+/** 'tcp/255.255.255.255:65535': of a table with longer names too, these should have their numbers beside them. */
+const USUAL_NAME = 25
 /** Of lines that continue a row. */
 const INDENT = '    '
 
@@ -83,6 +85,7 @@ function chooseColumns({ rows, columns }: FittedTable, room: number): readonly F
   const plain = columns.map(({ bars: _, ...column }) => column)
   return (
     fewer(plain, FIRST_SPARE).find((some) => fits(some, longestName)) ??
+    fewer(plain, FIRST_SPARE).find((some) => fits(some, Math.min(longestName, USUAL_NAME))) ??
     fewer(plain, 1).find((some) => fits(some, 0)) ??
     []
   )
