@@ -49,11 +49,20 @@ describe('ipvs drain', () => {
     })
     const { status, stdout, stderr } = await ipvs(DRAIN, { kernel, ...around, secondsPerLook: 1 })
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${NAME}: deleted\n` })
-    expect(stderr.split('\r\u001B[K')[1]).toBe(
-      `${NAME}: 1 active, 0 inactive, 0 persistent after 0 s (Ctrl-C restores the weight)`,
-    )
+    expect(stderr.split('\r\u001B[K')[1]).toBe(`0 s: 1 active, 0 inactive; Ctrl-C undoes it: ${NAME}`)
     expect(stderr.endsWith('\r\u001B[K')).toBe(true)
     expect(await server()).toBeUndefined()
+  })
+
+  test.each([40, 80, 100, 120])('keeps its progress on one line of %i columns', async (columns) => {
+    const around = onWait(() => {
+      client.close()
+      kernel.advance(300)
+    })
+    const { stderr } = await ipvs(DRAIN, { kernel, ...around, columns, secondsPerLook: 1 })
+    const shown = stderr.split('\r\u001B[K')
+    expect(shown.length).toBeGreaterThan(2)
+    for (const line of shown) expect(line.length).toBeLessThan(columns)
   })
 
   test('says no more than the end in a pipe', async () => {

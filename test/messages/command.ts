@@ -63,7 +63,7 @@ function command(
         const text = `${stderr}${stdout}`
           .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
           .replaceAll(/\n+/g, '\n')
-          .replaceAll(/after \d+ s/g, 'after 0 s')
+          .replaceAll(/^\d+ s: /gm, '0 s: ')
           .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, '2026-01-05 09:30:00')
           .replaceAll(
             /(history\/)[\w%-]+(\/\d+)?-?[0-9a-f]*/g,
