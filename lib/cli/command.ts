@@ -10,6 +10,6 @@ export interface CommandDefinition {
   readonly table?: boolean
   /** Adds its arguments and options. */
   define(command: Command): Command
-  /** Does it, with what the command line has. Gives the exit status. */
+  /** Does it, with what the command line has, each of its words alone. Gives the exit status. */
   act(run: Run, options: CommonOptions, ...words: readonly (string | undefined)[]): number | Promise<number>
 }

@@ -61,6 +61,13 @@ export function withGuards(command: Command): Command {
     )
 }
 
+/** For each command that changes the table. */
+export function withChange(command: Command): Command {
+  return command
+    .option('--no-history', 'keep nothing for ipvs undo; IPVS_HISTORY=off does the same')
+    .option('--no-wait', 'refuse to change the table while another program changes it, instead of waiting')
+}
+
 /** How a file is read. */
 export function withFormat(command: Command): Command {
   return command

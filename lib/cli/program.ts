@@ -1,18 +1,28 @@
 import { readFileSync } from 'node:fs'
 import { type Argument, Command, CommanderError, Option } from 'commander'
 import type { CommandDefinition } from './command.ts'
+import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
+import { check } from './commands/check.ts'
 import { COMPLETE, complete, completion } from './commands/completion.ts'
 import { diff } from './commands/diff.ts'
 import { drain } from './commands/drain.ts'
+import { flush } from './commands/flush.ts'
+import { history } from './commands/history.ts'
 import { info } from './commands/info.ts'
 import { list } from './commands/list.ts'
 import { plan } from './commands/plan.ts'
 import { reconcile } from './commands/reconcile.ts'
+import { remove } from './commands/remove.ts'
 import { restore } from './commands/restore.ts'
 import { save } from './commands/save.ts'
+import { set } from './commands/set.ts'
 import { show } from './commands/show.ts'
+import { undo } from './commands/undo.ts'
+import { weight } from './commands/weight.ts'
+import { zero } from './commands/zero.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
+import { fieldOfOption } from './fields.ts'
 import { filled } from './options.ts'
 import { type CommonOptions, complain, Run } from './run.ts'
 import { withTable } from './table.ts'
@@ -26,13 +36,22 @@ const COMMANDS: readonly CommandDefinition[] = [
   list,
   show,
   info,
+  add,
+  set,
+  weight,
+  remove,
+  zero,
+  flush,
   save,
   restore,
+  check,
   plan,
   apply,
   reconcile,
   diff,
   drain,
+  history,
+  undo,
   completion,
 ]
 
@@ -51,7 +70,7 @@ export async function runCommand(
   stderr.on('error', () => undefined)
 
   let status: number = STATUS.done
-  const program = createProgram(surroundings, (ended) => {
+  const program = createProgram(args, surroundings, (ended) => {
     status = ended
   })
   try {
@@ -87,9 +106,18 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
     // Commander puts its suggestion on a line of its own.
     .replace(/\n(?=\(Did you mean )/, ' ')
     .replace(/\.$/, '')
-  const where = early ? '; options go after the command' : ''
+  const where = early ? '; options go after the command' : fieldHint(error, command)
   return { status: STATUS.usage, message: `${what}${where}; see "${help} --help"` }
 }
+
+/** What an option of ipvsadm is where fields are written `weight=5`. */
+function fieldHint({ code, message }: CommanderError, command: string): string {
+  if (code !== 'commander.unknownOption' || !WITH_FIELDS.includes(command)) return ''
+  const field = fieldOfOption(/'(-[^']*)'/.exec(message)?.[1] ?? '')
+  return field === undefined ? '' : `; a field is written ${field}`
+}
+
+const WITH_FIELDS: readonly string[] = [add.name, set.name]
 
 /** Arguments that ask for the help of a command that does not exist: commander would print its general help, with status 0. */
 function unknownCommand(program: Command, args: readonly string[]): readonly [string] | undefined {
@@ -110,7 +138,11 @@ async function printCandidates(
   )
 }
 
-function createProgram(surroundings: Surroundings, end: (status: number) => void): Command {
+function createProgram(
+  args: readonly string[],
+  surroundings: Surroundings,
+  end: (status: number) => void,
+): Command {
   const [out, err] = [surroundings.stdout, surroundings.stderr].map(
     (output) => new Printer(output, surroundings.env),
   ) as [Printer, Printer]
@@ -143,7 +175,8 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
         [command.name(), ...command.registeredArguments.map((one) => argumentTerm(one))].join(' '),
     })
     .addHelpText('after', `\n${STATUS_HELP}\n\n${PROGRAM_HELP}`)
-  for (const definition of COMMANDS) addCommand(program, definition, surroundings, end)
+  for (const definition of COMMANDS)
+    addCommand(program, definition, (given) => new Run(surroundings, given, args), end)
 
   // These two never come here: main.ts tells them apart before any of this is loaded.
   for (const [name, description] of [
@@ -161,7 +194,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
 function addCommand(
   program: Command,
   definition: CommandDefinition,
-  surroundings: Surroundings,
+  start: (given: CommonOptions) => Run,
   end: (status: number) => void,
 ): void {
   const { name, description, examples, table = true } = definition
@@ -187,9 +220,9 @@ function addCommand(
   for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
   command.action(async (...all: readonly unknown[]) => {
     // Arguments, then options, then the command.
-    const words = all.slice(0, registeredArguments.length) as (string | undefined)[]
+    const words = all.slice(0, registeredArguments.length).flat() as (string | undefined)[]
     const given = all[registeredArguments.length] as CommonOptions
-    end(await definition.act(new Run(surroundings, given), given, ...words))
+    end(await definition.act(start(given), given, ...words))
   })
 }
 

@@ -4,6 +4,7 @@ import { scopeOf } from './options.ts'
 import { printPlan } from './print-plan.ts'
 import type { Run } from './run.ts'
 import { reloading, ServiceManager, statusLine } from './systemd.ts'
+import { counted } from './words.ts'
 
 /** What is kept, and where that stands. */
 interface Kept {
@@ -101,9 +102,9 @@ export class ReconcileReport {
     if (changed) await printPlan(this.#run, result, { applied: true })
     if (changed || news) {
       const { services, realServers } = await this.#count()
-      const text = `${countOf(services, 'service')} and ${countOf(realServers, 'real server')}`
+      const text = `${counted(services, 'service')} and ${counted(realServers, 'real server')}`
       if (news) {
-        const again = failures > 0 ? `works again after ${countOf(failures, 'failed run')}` : 'as wanted'
+        const again = failures > 0 ? `works again after ${counted(failures, 'failed run')}` : 'as wanted'
         this.#tell(`${again}: ${text}`, {
           kept: { services, realServers, ...(failures > 0 && { failures }) },
         })
@@ -138,9 +139,4 @@ function startText({ file, netns, scope, prune, intervalSeconds }: Kept): string
   const where = netns === undefined ? '' : ` of network namespace ${netns}`
   const rest = prune ? '' : '; what it does not name stays'
   return `keeping ${what}${where} as ${file} says: now, every ${String(intervalSeconds)} s, and when the file changes${rest}`
-}
-
-/** '1 service', '2 services' */
-function countOf(number: number, thing: string): string {
-  return `${String(number)} ${thing}${number === 1 ? '' : 's'}`
 }

@@ -1,3 +1,6 @@
+import { likely } from '../model/check.ts'
+import { SCHEDULERS } from '../model/schedulers.ts'
+
 /** Where the library's messages tell callers what to do, and what that is in a shell. */
 const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`(allow|force|maxDeletions|whole)`/g, '--$1'],
@@ -11,7 +14,7 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/^sysctls?(?=: this kernel has no| must be)/, '--sysctl'],
   [/sysctls\(\) lists those that a kernel has/g, '`ipvs save --sysctls` shows those that this kernel has'],
   [/ Ipvs\.probe\(\) lists those that load\./g, ''],
-  [/; change it with edit(?:Service|RealServer)\(\)/g, ''],
+  [/; change it with edit(?:Service|RealServer)\(\)/g, '; change it with `ipvs set`'],
   [/: restore\(\) and parseState\(\) read text/g, ''],
   [/, or pass the in-memory kernel of ipvs\/testing to Ipvs\.open\(\) as `transport`/g, ''],
   [/no reply within timeoutMs/g, 'no reply in time'],
@@ -27,5 +30,21 @@ export function aboutTableFile(message: string): string {
 
 /** A message of the library, in the words of the command line. */
 export function inCommandWords(message: string): string {
-  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), message)
+  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), withSchedulers(message))
+}
+
+/** After a scheduler that was not found come those that could be meant. */
+function withSchedulers(message: string): string {
+  return message.replace(
+    /(scheduler '([^']*)' \(.*? could be loaded)\. Ipvs\.probe\(\) lists those that load\./,
+    (_, before: string, name: string) => {
+      const meant = likely(name, SCHEDULERS)
+      return `${before}.${meant === undefined ? '' : ` Did you mean '${meant}'?`} Linux has ${SCHEDULERS.join(', ')}.`
+    },
+  )
+}
+
+/** '1 service', '2 services'. */
+export function counted(number: number, thing: string): string {
+  return `${String(number)} ${thing}${number === 1 ? '' : 's'}`
 }

@@ -2,7 +2,8 @@ import { memberTypes } from '../codec/attributes.ts'
 import { canonicalServiceKey } from '../model/address.ts'
 import { CommandAttribute, DestAttribute, ServiceAttribute } from '../model/constants.ts'
 import { IpvsError } from '../model/errors.ts'
-import type { Capabilities, Scheduler, ServiceKey, ServiceSpec } from '../model/types.ts'
+import { PERSISTENCE_ENGINES, SCHEDULERS } from '../model/schedulers.ts'
+import type { Capabilities, ServiceKey, ServiceSpec } from '../model/types.ts'
 import { checkServiceKey } from '../model/validate.ts'
 import type { Failure, Transport } from '../transport/transport.ts'
 import { dumpTable, eachMessage, settled } from './reads.ts'
@@ -10,24 +11,6 @@ import { addRealServer } from './real-servers.ts'
 import { addService } from './services.ts'
 import type { Session } from './session.ts'
 import { flush, readInfo } from './settings.ts'
-
-const SCHEDULERS: readonly Scheduler[] = [
-  'rr',
-  'wrr',
-  'lc',
-  'wlc',
-  'lblc',
-  'lblcr',
-  'dh',
-  'sh',
-  'sed',
-  'nq',
-  'fo',
-  'ovf',
-  'mh',
-  'twos',
-]
-const PERSISTENCE_ENGINES = ['sip']
 
 /** Tries what a kernel can do, in a namespace that nobody else uses. Without a `session` the kernel has no IPVS. */
 export async function probe(session: Session | undefined): Promise<Capabilities> {

@@ -55,6 +55,8 @@ describe('candidates', () => {
         'reconcile',
         'diff',
         'drain',
+        'history',
+        'undo',
         'completion',
         'adm',
       ],

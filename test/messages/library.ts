@@ -235,6 +235,37 @@ const plans: Room = {
   ],
 }
 
+/** The warnings of one service, a line for each. */
+const warned = (service: string): Case =>
+  js(`(await warningsOf([${service}])).map(({ message }) => message).join('\\n')`)
+
+const warnings: Room = {
+  title: 'Warnings',
+  about: 'What the kernel accepts and ignores. Plans end with these lines, and `warningsOf()` gives them.',
+  cases: [
+    warned(`{ ...WEB, realServers: [SERVER] }`),
+    warned(`{ ...WEB, realServers: [{ address: '2001:db8::7', port: 8080, method: 'tunnel' }] }`),
+    warned(`{ protocol: 'fwmark', fwmark: 5, realServers: [SERVER] }`),
+    warned(
+      `{ protocol: 'fwmark', fwmark: 5, persistence: {}, realServers: [{ ...SERVER, method: 'masquerade' }] }`,
+    ),
+    warned(`{ ...WEB, port: 0, persistence: {}, realServers: [{ ...SERVER, method: 'masquerade' }] }`),
+    warned(`{ ...WEB, port: 0 }`),
+    warned(`{ ...WEB, realServers: [{ address: '10.0.0.7', tunnel: { type: 'gue', port: 6080 } }] }`),
+    warned(
+      `{ ...WEB, realServers: [{ address: '10.0.0.7', method: 'tunnel', tunnel: { type: 'gre', port: 6080, checksum: 'remcsum' } }] }`,
+    ),
+    warned(`{ ...WEB, onePacket: true }`),
+    warned(`{ ...WEB, schedulerFlags: ['flag-1', 'flag-2'] }`),
+    warned(`{ ...WEB, scheduler: 'sh', schedulerFlags: ['sh-port', 'flag-3'] }`),
+    warned(
+      `{ ...WEB, scheduler: 'rr', realServers: [{ address: '10.0.0.7' }, { address: '10.0.0.8', weight: 5 }] }`,
+    ),
+    warned(`{ ...WEB, persistenceEngine: 'sip' }`),
+    warned(`{ ...WEB, persistence: {}, persistenceEngine: 'sip' }`),
+  ],
+}
+
 const applies: Room = {
   title: 'Applying a state',
   about: 'Guards, plans that the table has left behind, and steps that failed.',
@@ -388,6 +419,15 @@ const refusals: Room = {
           { ERANGE: '34', EACCES: '13', EINVAL: '22', EROFS: '30', EIO: '5' }[errno] ?? ''
         }, syscall: 'write' }); await (await over(transport)).setSysctl('est_cpulist', '0-3')`,
       ),
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: { pid: 4711, command: 'ipvs apply web.yaml' } }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: {} }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ errno: 13, syscall: 'mkdir' }); await (await over(transport)).lock()`,
     ),
     js(`platformError('darwin')`),
     js(
@@ -594,6 +634,7 @@ export const libraryRooms: readonly Room[] = [
   steps,
   states,
   plans,
+  warnings,
   applies,
   drains,
   refusals,

@@ -1,0 +1,236 @@
+import { likely } from '../model/check.ts'
+import { CHECKSUMS, METHODS, TUNNEL_TYPES } from '../model/ranges.ts'
+import { PERSISTENCE_ENGINES, SCHEDULERS } from '../model/schedulers.ts'
+import { FLAG_NAMES } from '../model/scheduler-flags.ts'
+import { UsageError } from './exit-status.ts'
+
+/** The fields of services and real servers as a command line has them: `weight=5`, `persistence.netmask=/24`. */
+
+/** What has fields. */
+export type Subject = 'service' | 'server'
+
+interface Field {
+  /** How its value is written, for the help. */
+  readonly form: string
+  readonly description: string
+  /** Values that a shell completes. */
+  readonly choices: readonly string[]
+  /** The value that the library wants. A text that is no such value stays one, and the library refuses it. */
+  read(text: string): unknown
+}
+
+/** A value that says that there is none. */
+const NONE = 'none'
+
+const THRESHOLD = {
+  form: 'NUMBER',
+  choices: [],
+  read: (text) => (text === NONE ? 0 : numberOf(text)),
+} as const satisfies Partial<Field>
+
+const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
+  service: {
+    scheduler: {
+      form: 'NAME',
+      description: `${SCHEDULERS.join(', ')} (default: wlc)`,
+      choices: SCHEDULERS,
+      read: (text) => text,
+    },
+    schedulerFlags: {
+      form: 'FLAG,FLAG',
+      description: `${FLAG_NAMES.join(', ')}; or none`,
+      choices: [...FLAG_NAMES, NONE],
+      read: (text) => (text === NONE || text === '' ? [] : text.split(',')),
+    },
+    onePacket: {
+      form: 'yes|no',
+      description: 'schedule each UDP packet on its own',
+      choices: ['yes', 'no'],
+      read: (text) => ({ yes: true, true: true, no: false, false: false })[text] ?? text,
+    },
+    persistence: {
+      form: 'SECONDS',
+      description: 'how long a client stays with its real server; or none',
+      choices: ['300', NONE],
+      read: readPersistence,
+    },
+    'persistence.netmask': {
+      form: 'MASK',
+      description: 'which clients count as one: /24, 255.255.255.0; of IPv6 /64',
+      choices: [],
+      read: (text) => numberOf(text.replace(/^\/(?=\d+$)/, '')),
+    },
+    persistenceEngine: {
+      form: 'NAME',
+      description: `${PERSISTENCE_ENGINES.join(', ')}; or none`,
+      choices: [...PERSISTENCE_ENGINES, NONE],
+      read: (text) => (text === NONE ? null : text),
+    },
+  },
+  server: {
+    method: {
+      form: 'NAME',
+      description: 'masquerade (NAT), direct (default), tunnel, local, bypass',
+      choices: METHODS.filter((method) => typeof method === 'string'),
+      read: (text) => text,
+    },
+    weight: {
+      form: 'NUMBER',
+      description: 'share of new connections; 0: no new ones (default: 1)',
+      choices: [],
+      read: numberOf,
+    },
+    upperThreshold: { ...THRESHOLD, description: 'most connections; 0: no limit' },
+    lowerThreshold: { ...THRESHOLD, description: 'connections below which there are new ones again' },
+    tunnel: {
+      form: 'TYPE[:PORT][/CHECKSUM]',
+      description: `${TUNNEL_TYPES.join(', ')}; gue:6080, gre/csum`,
+      choices: TUNNEL_TYPES,
+      read: readTunnel,
+    },
+  },
+}
+
+/** What has such fields, in an error. */
+const CALLED: Readonly<Record<Subject, string>> = { service: 'a virtual service', server: 'a real server' }
+
+/** Whether a word of the command line is a field and its value. */
+export function isField(word: string): boolean {
+  return word.includes('=')
+}
+
+/** The names of the fields. */
+export function fieldNames(subject: Subject): string[] {
+  return Object.keys(FIELDS[subject])
+}
+
+/** The values that a shell offers for a field. */
+export function fieldChoices(subject: Subject, name: string): readonly string[] {
+  return FIELDS[subject][name]?.choices ?? []
+}
+
+/** The part of a help about fields. */
+export function fieldsHelp(...subjects: readonly Subject[]): string {
+  return subjects
+    .map((subject) => {
+      const rows = Object.entries(FIELDS[subject]).map(([name, { form, description }]) => ({
+        term: `${name}=${form}`,
+        description,
+      }))
+      const width = Math.max(...rows.map(({ term }) => term.length))
+      const lines = rows.map(({ term, description }) => `  ${term.padEnd(width)}  ${description}\n`)
+      return `\nFields of ${CALLED[subject]}:\n${lines.join('')}`
+    })
+    .join('')
+}
+
+/**
+ * Reads `name=value` words as fields that the library takes; those of it that
+ * take something away are `null`. Names are checked here, values by the library.
+ */
+export function readFields(words: readonly string[], subject: Subject): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  for (const word of words) {
+    const end = word.indexOf('=')
+    const name = word.slice(0, end)
+    const field = Object.hasOwn(FIELDS[subject], name) ? FIELDS[subject][name] : undefined
+    if (field === undefined) throw unknownField(name, subject)
+    if (name in fields) throw new UsageError(`${name} is given twice`)
+    fields[name] = field.read(word.slice(end + 1))
+  }
+  const { 'persistence.netmask': netmask, ...others } = fields
+  if (netmask === undefined) return fields
+  const { persistence = {} } = others
+  if (persistence === null) {
+    throw new UsageError('persistence=none takes the netmask away too: leave out persistence.netmask')
+  }
+  return { ...others, persistence: { ...persistence, netmask } }
+}
+
+function unknownField(name: string, subject: Subject): UsageError {
+  const other = subject === 'service' ? 'server' : 'service'
+  if (Object.hasOwn(FIELDS[other], name)) return new UsageError(`${name} ${ELSEWHERE[other]}`)
+  const names = fieldNames(subject)
+  const meant = likely(name, names)
+  const elsewhere = meant === undefined ? likely(name, fieldNames(other)) : undefined
+  return new UsageError(
+    `${CALLED[subject]} has no field '${name}'${meant === undefined ? '' : `: did you mean '${meant}'?`}; ` +
+      `expected one of ${names.join(', ')}` +
+      (elsewhere === undefined ? '' : `; ${elsewhere} ${ELSEWHERE[other]}`),
+  )
+}
+
+const ELSEWHERE: Readonly<Record<Subject, string>> = {
+  service: 'is a field of a virtual service: leave out the real servers',
+  server: 'is a field of a real server: name the real servers too',
+}
+
+/** The field that a word without a value is probably meant for. */
+export function fieldLike(word: string): string | undefined {
+  return /^[a-z-]+$/i.test(word)
+    ? likely(word, [...fieldNames('service'), ...fieldNames('server')])
+    : undefined
+}
+
+/** How an option of ipvsadm is written as a field; `undefined` for one that is no field. */
+export function fieldOfOption(option: string): string | undefined {
+  return Object.hasOwn(OPTIONS, option) ? OPTIONS[option] : undefined
+}
+
+const OPTIONS: Readonly<Record<string, string>> = {
+  '-s': 'scheduler=wrr',
+  '--scheduler': 'scheduler=wrr',
+  '-b': 'schedulerFlags=sh-port',
+  '--sched-flags': 'schedulerFlags=sh-port',
+  '-p': 'persistence=300',
+  '--persistent': 'persistence=300',
+  '-M': 'persistence.netmask=/24',
+  '--netmask': 'persistence.netmask=/24',
+  '--pe': 'persistenceEngine=sip',
+  '-o': 'onePacket=yes',
+  '--ops': 'onePacket=yes',
+  '-m': 'method=masquerade',
+  '--masquerading': 'method=masquerade',
+  '-g': 'method=direct',
+  '--gatewaying': 'method=direct',
+  '-i': 'method=tunnel',
+  '--ipip': 'method=tunnel',
+  '-w': 'weight=5',
+  '--weight': 'weight=5',
+  '-x': 'upperThreshold=1000',
+  '--u-threshold': 'upperThreshold=1000',
+  '-y': 'lowerThreshold=800',
+  '--l-threshold': 'lowerThreshold=800',
+  '--tun-type': 'tunnel=gue:6080',
+  '--tun-port': 'tunnel=gue:6080',
+}
+
+function numberOf(text: string): number | string {
+  return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
+}
+
+function readPersistence(text: string): object | null {
+  if (text === NONE) return null
+  const [, seconds] = /^(\d+)s?$/.exec(text) ?? []
+  if (seconds === undefined) {
+    throw new UsageError(`persistence must be a number of seconds, or none; got '${text}'`)
+  }
+  return { timeoutSeconds: Number(seconds) }
+}
+
+/** Reads what formatTunnel() writes. */
+function readTunnel(text: string): object {
+  const [, type, port, checksum] =
+    /^([^:/]*)(?::(\d+))?(?:\/([^:/]*))?$/.exec(text === NONE ? 'ipip' : text) ?? []
+  if (type === undefined) {
+    throw new UsageError(
+      `tunnel must be a type of ${TUNNEL_TYPES.join(', ')}, with a port and a checksum (${CHECKSUMS.join(', ')}) if need be, ` +
+        `such as gue:6080/csum; got '${text}'`,
+    )
+  }
+  return {
+    type: numberOf(type),
+    ...(port !== undefined && { port: Number(port) }),
+    ...(checksum !== undefined && { checksum: numberOf(checksum) }),
+  }
+}

@@ -1,0 +1,66 @@
+import { Argument, type Command } from 'commander'
+import { formatEndpoint, parseEndpoint, type RealServerKey, type ServiceKey } from '../index.ts'
+import type { Target } from './edits.ts'
+import { checked, UsageError } from './exit-status.ts'
+import { fieldLike, isField } from './fields.ts'
+import { filled, SERVICE, serverOf, serviceOf } from './options.ts'
+
+/** What the words of a verb are about: SERVICE, SERVERs, fields, or with --everywhere no SERVICE. */
+
+const SERVERS = '10.0.0.7:8080, [2001:db8::7]:8080, or an address alone, whose port is that of the service'
+
+/** Arguments of a verb: a service, and any number of words of this form. */
+export function withWords(command: Command, form: string, description = SERVERS): Command {
+  return command
+    .argument('<service>', SERVICE)
+    .addArgument(new Argument(`[${form}...]`, description).argParser(collect))
+}
+
+function collect(word: string, before: readonly string[] | undefined): readonly string[] | undefined {
+  return [...(before ?? []), filled(word)]
+}
+
+export function withEverywhere(command: Command): Command {
+  return command.option(
+    '--everywhere',
+    'name no service: the real servers in all services; an address alone means every port of that machine',
+  )
+}
+
+/** Reads the words that are not fields. */
+export function targetOf(words: readonly string[], everywhere = false): Target {
+  const names = words.filter((word) => !isField(word))
+  const [first = '', ...rest] = names
+  if (!everywhere) {
+    const service = serviceOf(first)
+    return { service, servers: distinct(rest.map((word) => serverOf(known(word, rest), service))) }
+  }
+  if (names.length === 0) throw new UsageError('--everywhere needs a real server, such as 10.0.0.7')
+  if (first.includes('/')) {
+    throw new UsageError(
+      `--everywhere is about all services: leave out '${first}', or leave out --everywhere`,
+    )
+  }
+  return {
+    service: undefined,
+    servers: distinct(names.map((word) => checked(() => parseEndpoint(known(word, names))))),
+  }
+}
+
+/** The service of a verb that cannot do without one. */
+export function serviceIn({ service }: Target): ServiceKey {
+  if (service === undefined) throw new UsageError('--everywhere needs a real server, such as 10.0.0.7')
+  return service
+}
+
+/** A word that must be a real server, and not the name of a field. */
+function known(word: string, words: readonly string[]): string {
+  const field = fieldLike(word)
+  if (field === undefined) return word
+  const next = words[words.indexOf(word) + 1]
+  throw new UsageError(`'${word}' is not a real server; a field is written ${field}=${next ?? 'VALUE'}`)
+}
+
+function distinct(servers: readonly RealServerKey[]): RealServerKey[] {
+  return [...new Map(servers.map((server) => [formatEndpoint(server), server])).values()]
+}
