@@ -23,8 +23,8 @@ export const STATUS = {
 /** The table in `ipvs --help`. */
 export const STATUS_HELP = `Exit status:
   0    done; no differences
-  1    differences: plan, diff and --dry-run found something to do; or drain left
-       the server in the table
+  1    differences: plan, diff and --dry-run found something to do; or the time of
+       drain was up, or something else set the server's weight
   2    the command line is wrong
   3    refused, nothing was changed: by a guard or by your answer, because nobody
        could be asked, or because the table has changed meanwhile

@@ -100,7 +100,8 @@ function withServer(service: StateService, before: RealServerSpec): StateService
   const found = realServers.findIndex((one) => isOf(one, { address, port }))
   const all =
     found === -1
-      ? [...realServers, before]
+      ? // Where the kernel puts it: before the others.
+        [before, ...realServers]
       : realServers.map((one, at) => (at === found ? { ...one, weight: before.weight ?? 1 } : one))
   return { ...service, realServers: all }
 }
@@ -113,11 +114,14 @@ function notKnown(
   const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
   const there = service?.realServers?.some((one) => isOf(one, server)) === true
   const method = service?.realServers?.[0]?.method
-  const command = there
+  const add = `ipvs add ${place} ${method === undefined ? '' : `method=${method} `}weight=1`
+  const commands = there
     ? `ipvs weight ${place} 1`
-    : `ipvs add ${place} ${method === undefined ? '' : `method=${method} `}weight=1`
+    : service === undefined
+      ? `ipvs add ${quoted(formatServiceKey(key))}, then ${add}`
+      : add
   return new NotFound(
-    `the history of this table has no drain of ${drainName(key, server)}. To bring it back: ${command}`,
+    `the history of this table has no drain of ${drainName(key, server)}. To bring it back: ${commands}`,
   )
 }
 

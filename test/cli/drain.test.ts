@@ -11,18 +11,18 @@ let kernel: MemoryKernel
 let table: Ipvs
 let client: MemoryConnection
 
-/** A service with one real server, which has one client. */
+/** A service with two real servers, one of which has one client. */
 beforeEach(async () => {
   kernel = createMemoryKernel()
   table = await Ipvs.open({ transport: kernel })
   const web = await table.addService(KEY)
   await web.addRealServer({ address: '10.0.0.7', weight: 3 })
   client = kernel.connect(KEY)
+  await web.addRealServer({ address: '10.0.0.8' })
 })
 
 async function server(): Promise<RealServer | undefined> {
-  const [found] = await table.realServers(KEY)
-  return found
+  return (await table.realServers(KEY)).find(({ address }) => address === '10.0.0.7')
 }
 
 /** Runs something once the drain has begun to wait. */

@@ -128,6 +128,7 @@ const options: Room = {
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 'long' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ atTimeout: 'kill' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ onProgress: true })`),
+    js(`(await ipvs.realServer(WEB, SERVER)).drain({ keep: true, atTimeout: 'delete' })`),
   ],
 }
 
@@ -317,6 +318,25 @@ const applies: Room = {
     ),
     js(
       `kernel.failNext({ command: 'addRealServer', errno: 'ENOMEM' }); const { failed } = await ipvs.apply({ services: [{ ...WEB, scheduler: 'rr', realServers: [{ address: '10.0.0.9' }] }] }, { keepGoing: true }); return failed.map(({ error }) => error.message).join('\\n')`,
+    ),
+  ],
+}
+
+const oneDrain: Room = {
+  title: 'Draining one real server',
+  about: 'Why a drain is refused, and the `reason` of one that leaves its server.',
+  cases: [
+    js(
+      `await ipvs.deleteRealServer(WEB, { address: '10.0.0.8', port: 8080 }); await (await ipvs.realServer(WEB, SERVER)).drain()`,
+    ),
+    js(
+      `kernel.traffic(WEB, { connections: 2 }); kernel.traffic(WEB, { connections: 2, close: true }); return (await (await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 0 })).reason`,
+    ),
+    js(
+      `await ipvs.editService(WEB, { persistence: {} }); for (const client of kernel.traffic(WEB, { connections: 2 })) client.reset(); kernel.advance(10); return (await (await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 0 })).reason`,
+    ),
+    js(
+      `kernel.traffic(WEB, { connections: 2 }); return (await (await ipvs.realServer(WEB, SERVER)).drain({ onProgress: () => ipvs.editRealServer(WEB, SERVER, { weight: 5 }), intervalMs: 10 })).reason`,
     ),
   ],
 }
@@ -636,6 +656,7 @@ export const libraryRooms: readonly Room[] = [
   plans,
   warnings,
   applies,
+  oneDrain,
   drains,
   refusals,
   replies,

@@ -755,6 +755,8 @@ describe('drain', () => {
     ['intervalMs', { intervalMs: 9 }, /^intervalMs must be a whole number 10 to 2147483647, got 9$/],
     ['atTimeout', { atTimeout: 'drop' }, /^atTimeout must be one of 'keep', 'delete', got 'drop'$/],
     ['waitFor', { waitFor: 'none' }, /^waitFor must be one of 'all', 'active', got 'none'$/],
+    ['keep', { keep: 1 }, /^keep must be true or false, got 1$/],
+    ['force', { force: 'yes' }, /^force must be true or false, got 'yes'$/],
     ['onProgress', { onProgress: 'log' }, /^onProgress must be a function, got 'log'$/],
     ['signal', { signal: {} }, /^signal must be an AbortSignal, got an object$/],
     ['a misspelt option', { timeout: 5 }, /^options have no field 'timeout': did you mean 'timeoutMs'\?$/],

@@ -512,7 +512,7 @@ describe('an installation elsewhere than on Linux', () => {
         kernel.connect(web.key)
         kernel.advance(2)
         const [{ service, realServers: [server] }] = await ipvs.snapshot()
-        console.log(service.stats.connections, server.activeConnections, (await server.drain({ timeoutMs: 0 })).outcome)`,
+        console.log(service.stats.connections, server.activeConnections, (await server.drain({ timeoutMs: 0, force: true })).outcome)`,
         platform,
       )
       expect(printed).toBe('1 1 kept')

@@ -1,47 +1,13 @@
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { Ipvs, LockedError, type LockHolder, type State, type TransportLock } from '../../lib/index.ts'
+import { Ipvs, LockedError, type LockHolder, type State } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
-import type { Failure, Transport } from '../../lib/transport/transport.ts'
-import { FailingTransport } from '../helpers/failing-transport.ts'
+import { FakeLock, LockingTransport } from '../helpers/locking-transport.ts'
 import { until } from '../helpers/until.ts'
 
 /** The lock of a table: here two objects share one as two processes would. test/transport has its file. */
 
 const WEB = { protocol: 'tcp', address: '192.0.2.10', port: 80 } as const
 const OTHER: LockHolder = { pid: 4711, command: 'ipvs apply web.yaml' }
-
-/** The lock of one table. */
-class FakeLock {
-  holder: LockHolder | undefined
-  failure: Failure | undefined
-  tries = 0
-
-  take(): Promise<TransportLock | { readonly holder: LockHolder } | Failure> {
-    this.tries += 1
-    if (this.failure !== undefined) return Promise.resolve(this.failure)
-    if (this.holder !== undefined) return Promise.resolve({ holder: this.holder })
-    this.holder = { pid: process.pid }
-    return Promise.resolve({
-      release: () => {
-        this.holder = undefined
-        return Promise.resolve()
-      },
-    })
-  }
-}
-
-class LockingTransport extends FailingTransport {
-  readonly #lock: FakeLock
-
-  constructor(kernel: Transport, lock: FakeLock) {
-    super(kernel)
-    this.#lock = lock
-  }
-
-  lock(): ReturnType<FakeLock['take']> {
-    return this.#lock.take()
-  }
-}
 
 interface Director {
   readonly ipvs: Ipvs

@@ -77,10 +77,11 @@ async function checkFile(run: Run, file: string, how: ReadOptions): Promise<Resu
   const realServers = services.reduce((sum, service) => sum + (service.realServers ?? []).length, 0)
   const warnings = await warningsOf(services)
   if (!run.json) {
-    for (const { message } of warnings) run.note(line`${file}: warning: ${message}`)
+    const name = file === STDIN ? 'standard input' : file
+    for (const { message } of warnings) run.note(line`${name}: warning: ${message}`)
     const found = [counted(services.length, 'service'), counted(realServers, 'real server')]
     run.out.line(
-      line`${file}: valid; ${found.join(', ')}${warnings.length === 0 ? '' : `, ${counted(warnings.length, 'warning')}`}`,
+      line`${name}: valid; ${found.join(', ')}${warnings.length === 0 ? '' : `, ${counted(warnings.length, 'warning')}`}`,
     )
   }
   return { file, valid: true, services: services.length, realServers, warnings }

@@ -15,7 +15,6 @@ import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withChan
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
 import { drainName, undoDrain } from '../undo-drain.ts'
-import { counted } from '../words.ts'
 
 interface DrainCommandOptions extends CommonOptions {
   /** Seconds. */
@@ -28,14 +27,6 @@ interface DrainCommandOptions extends CommonOptions {
   readonly force?: boolean
   readonly undo?: boolean
 }
-
-const OUTCOMES = {
-  deleted: 'deleted',
-  gone: 'already deleted by something else',
-  drained: 'drained, and kept with weight 0',
-  kept: 'kept with weight 0, because its connections did not end in time',
-  overruled: 'kept, because something else has changed its weight',
-} as const
 
 export const drain: CommandDefinition = {
   name: 'drain',
@@ -85,12 +76,12 @@ export const drain: CommandDefinition = {
     const key = serviceOf(serviceText)
     const server = serverOf(serverText, key)
     if (options.undo === true) return undoDrain(run, options, key, server)
-    const { outcome, last } = await drainServer(run, options, key, server)
+    const result = await drainServer(run, options, key, server)
+    const { outcome } = result
     if (run.json) {
-      run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), outcome, last })
+      run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), ...result })
     } else {
-      run.out.line(line`${drainName(key, server)}: ${OUTCOMES[outcome]}`)
-      if (outcome === 'kept') run.out.lines(reasons(last).map((reason) => line`  ${reason}`))
+      run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
       if (outcome === 'kept' || outcome === 'drained') {
         const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
         run.note(line`to bring it back: ipvs drain --undo ${place}`)
@@ -134,26 +125,29 @@ function drainServer(
   )
 }
 
-/** What a drain still waited for when its time was up, and why that had not ended, a line each. */
-function reasons(last: DrainProgress): string[] {
-  const { activeConnections, inactiveConnections, persistentConnections, waitsFor, atMostSeconds } = last
-  const most = atMostSeconds === undefined ? '' : `; at most ${String(atMostSeconds)} s more if idle`
-  const texts = {
-    active: `${counted(activeConnections, 'active connection')}: open until the client or the server closes it`,
-    inactive: `${counted(inactiveConnections, 'inactive connection')}: closed, or without a packet, and still remembered by the kernel${most}`,
-    persistent:
-      `${counted(persistentConnections, 'persistent client')}: persistence sends them here in spite of weight 0, because the sysctl ` +
-      `expire_quiescent_template is 0${most}`,
-  } as const
-  return waitsFor.map((kind) => texts[kind])
+/** How a drain ended, in words. */
+function outcomeText({ outcome, last, reason = '' }: DrainResult): string {
+  switch (outcome) {
+    case 'deleted':
+      return 'deleted'
+    case 'drained':
+      return 'drained, and kept with weight 0'
+    case 'gone':
+      return 'already deleted by something else'
+    case 'kept':
+      return `kept with weight 0, because the time was up and ${reason}${mostText(last)}`
+    case 'overruled':
+      return `kept, because ${reason}`
+  }
+}
+
+/** How long the kernel keeps what is left. */
+function mostText({ atMostSeconds = 0 }: DrainProgress): string {
+  return atMostSeconds === 0 ? '' : `, at most ${String(atMostSeconds)} s more if idle`
 }
 
 function progressText(now: DrainProgress): string {
-  const { activeConnections, inactiveConnections, persistentConnections, elapsedMs, atMostSeconds } = now
+  const { activeConnections, inactiveConnections, persistentConnections, elapsedMs } = now
   const counts = `${String(activeConnections)} active, ${String(inactiveConnections)} inactive, ${String(persistentConnections)} persistent`
-  const left =
-    atMostSeconds === undefined || atMostSeconds === 0
-      ? ''
-      : `, at most ${String(atMostSeconds)} s more if idle`
-  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${left} (Ctrl-C restores the weight)`
+  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${mostText(now)} (Ctrl-C restores the weight)`
 }
