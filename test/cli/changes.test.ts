@@ -386,7 +386,9 @@ describe('ipvs apply', () => {
           kernel = createMemoryKernel()
           const { status, stdout, stderr } = await ipvs([command, path, '--keep-going', ...yes], { kernel })
           expect(status).toBe(8)
-          expect(stdout).toMatch(/5 to add, 0 to change, 0 to delete\.\nDone: 4 added, 0 changed, 0 deleted\.\n$/)
+          expect(stdout).toMatch(
+            /5 to add, 0 to change, 0 to delete\.\nDone: 4 added, 0 changed, 0 deleted\.\n$/,
+          )
           expect(stderr).toMatch(
             /^ipvs: EINVAL: .*tcp\/192\.0\.2\.10:80 -> 224\.0\.0\.1:80: .*\nipvs: 4 of 5 steps done, 1 failed or skipped\n$/,
           )

@@ -1,13 +1,15 @@
 # The first program in namespaces of its own: makes a machine like this one, whose files can be written, and becomes its
 # systemd. Runs in a guest, in a cgroup and a network namespace of a test's own.
 #
-#   systemd.sh PACKAGE DEPENDENCIES UNITS
+#   systemd.sh PACKAGE DEPENDENCIES UNITS NODE
 #
 # PACKAGE is the folder of the built package, DEPENDENCIES has those that it needs, and the units in UNITS are installed.
+# NODE is the program that runs the tests, for a machine that has none where services look.
 set -e
 package=$1
 dependencies=$2
 units=$3
+node=$4
 
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
@@ -22,6 +24,8 @@ cp -rL "$package/package.json" "$package/dist" "$package/build" "$installed"
 cp -r "$dependencies/yaml" "$installed/node_modules"
 chmod +x "$installed/dist/cli/ipvs.cjs"
 ln -sf ../lib/node_modules/ipvs/dist/cli/ipvs.cjs /mnt/root/usr/bin/ipvs
+
+[ -x /usr/bin/node ] || [ -x /usr/local/bin/node ] || cp "$node" /mnt/root/usr/bin/node
 
 cd /mnt/root
 mount -t proc proc proc

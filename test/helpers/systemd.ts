@@ -52,7 +52,7 @@ export class Systemd {
         ...['-c', script, 'sh', cgroup, netns],
         ...['unshare', '--fork', '--kill-child', '--pid', '--mount', '--cgroup'],
         ...['sh', join(ROOT, 'test/helpers/systemd.sh')],
-        ...[buildLibrary().folder, join(ROOT, 'node_modules'), join(ROOT, 'docs/examples')],
+        ...[buildLibrary().folder, join(ROOT, 'node_modules'), join(ROOT, 'docs/examples'), process.execPath],
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
@@ -109,9 +109,13 @@ function inside(pid: string): string[] {
 
 /** The number of the first process in there, once that is a systemd which answers. */
 async function booted(child: ChildProcess): Promise<string | undefined> {
-  const { stdout } = await tryCommand(['pgrep', '--parent', String(child.pid)])
-  const pid = stdout.trim()
-  if (pid === '' || readFileSync(`/proc/${pid}/comm`, 'utf8').trim() !== 'systemd') return undefined
+  const pid = childOf(child.pid ?? 0)
+  if (pid === undefined || readFileSync(`/proc/${pid}/comm`, 'utf8').trim() !== 'systemd') return undefined
   const { status } = await tryCommand([...inside(pid), 'systemctl', 'is-active', '-q', 'multi-user.target'])
   return status === 0 ? pid : undefined
+}
+
+function childOf(pid: number): string | undefined {
+  const file = `/proc/${String(pid)}/task/${String(pid)}/children`
+  return readFileSync(file, 'utf8').trim() || undefined
 }
