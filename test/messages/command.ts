@@ -560,6 +560,61 @@ const outputs: Room = {
   ],
 }
 
+/** Ends a reconciler with SIGTERM at a word; before that, at another, something is done once. */
+function reconciling(
+  last: string,
+  word = last,
+  work: (signal: (name: 'SIGHUP') => void) => void = () => undefined,
+): Pick<Surroundings, 'onStderr'> {
+  let done = false
+  return {
+    onStderr(text, signal) {
+      if (!done && text.includes(word)) {
+        done = true
+        work(signal)
+      }
+      if (text.includes(last)) signal('SIGTERM')
+    },
+  }
+}
+
+const reconcilers: Room = {
+  title: 'What a reconciler says',
+  about: 'On standard error; what a run changed is printed to standard output.',
+  cases: [
+    command('reconcile web.json --no-prune --scope 192.0.2.0/24', {
+      files: { 'web.json': WEB },
+      ...reconciling('as wanted'),
+      note: 'and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      ...reconciling('SIGHUP', 'as wanted', (signal) => {
+        signal('SIGHUP')
+      }),
+      note: 'SIGHUP, and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      async kernel(kernel) {
+        await withTable(kernel, (ipvs) => ipvs.flush())
+        kernel.failNext({ errno: 'ENOMEM', command: 'addRealServer' })
+      },
+      ...reconciling('works again', 'ENOMEM', (signal) => {
+        signal('SIGHUP')
+      }),
+      note: 'the kernel answers ENOMEM once; SIGHUP, and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      env: { NOTIFY_SOCKET: '/run/systemd/notify' },
+      onNotification: () => 'ECONNREFUSED (sendto)',
+      ...reconciling('as wanted'),
+      note: 'systemd does not listen; and then SIGTERM',
+    }),
+  ],
+}
+
 const helps: Room = {
   title: 'Help',
   about: 'Of the command, and of each of its commands.',
@@ -580,5 +635,6 @@ export const commandRooms: readonly Room[] = [
   past,
   kernels,
   outputs,
+  reconcilers,
   helps,
 ]
