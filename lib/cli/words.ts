@@ -3,6 +3,8 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`(allow|force|maxDeletions|whole)`/g, '--$1'],
   [/--maxDeletions/g, '--max-deletions'],
   [/name the format/g, 'give --format'],
+  [/(?<=give --format )'(\w+)'/g, '$1'],
+  [/; change it with edit(?:Service|RealServer)\(\)/g, ''],
   [/Choose format 'json' or 'yaml', or give onLoss/g, 'Give --format json or --format yaml, or --lossy'],
   [/scope\.(?:addresses|fwmarks|services)\[\d+\]/g, '--scope'],
   [/outside the scope/g, 'outside --scope'],
@@ -11,7 +13,6 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/^sysctls?(?=: this kernel has no| must be)/, '--sysctl'],
   [/sysctls\(\) lists those that a kernel has/g, '`ipvs save --sysctls` shows those that this kernel has'],
   [/ Ipvs\.probe\(\) lists those that load\./g, ''],
-  [/; change it with edit(?:Service|RealServer)\(\)/g, ''],
   [/: restore\(\) and parseState\(\) read text/g, ''],
   [/, or pass the in-memory kernel of ipvs\/testing to Ipvs\.open\(\) as `transport`/g, ''],
   [/no reply within timeoutMs/g, 'no reply in time'],
@@ -20,6 +21,26 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/Make a new plan\./g, 'Run the command again.'],
 ]
 
+/** Methods of the library, which begin what it says of the kernel, in the words that plans and --allow have. */
+const METHODS: Readonly<Record<string, string>> = {
+  addService: 'add-service',
+  editService: 'edit-service',
+  deleteService: 'delete-service',
+  addRealServer: 'add-server',
+  editRealServer: 'edit-server',
+  deleteRealServer: 'delete-server',
+  setTimeouts: 'set-timeouts',
+  startSyncDaemon: 'start-daemon',
+  stopSyncDaemon: 'stop-daemon',
+  setSysctl: 'set-sysctl',
+  flush: 'flush',
+  zero: 'zero',
+  realServer: 'real server',
+  realServers: 'real servers',
+  snapshot: 'list',
+  syncDaemons: 'sync daemons',
+}
+
 /** A message about the file of an in-memory table, which keeps its format. */
 export function aboutTableFile(message: string): string {
   return message.replace(/Choose format .*$/, 'Keep this table in a .json or .yaml file.')
@@ -27,5 +48,8 @@ export function aboutTableFile(message: string): string {
 
 /** A message of the library, in the words of the command line. */
 export function inCommandWords(message: string): string {
-  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), message)
+  const named = message.replaceAll(/\b(E[A-Z\d]+: )(\w+)(?=[: ])/g, (whole, code: string, method: string) =>
+    method in METHODS ? code + String(METHODS[method]) : whole,
+  )
+  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), named)
 }

@@ -69,11 +69,13 @@ const HEALTH_CHECKS = new Set(
   ).split(' '),
 )
 
-const OURS = {
+type NamedField = 'method' | 'scheduler' | 'protocol'
+
+const OURS: Readonly<Record<NamedField, ReadonlyMap<string, string>>> = {
   method: oursOf(METHODS),
   scheduler: oursOf(SCHEDULERS),
   protocol: oursOf(PROTOCOLS),
-} as const
+}
 
 const OUR_FIELDS = oursOf(FIELDS)
 
@@ -92,7 +94,7 @@ function plain(name: string): string {
 }
 
 /** What a value that was given for one of these fields is here; `undefined` if it is nothing known, or is ours already. */
-export function ourValue(field: keyof typeof OURS, given: unknown): string | undefined {
+export function ourValue(field: NamedField, given: unknown): string | undefined {
   if (typeof given !== 'string') return undefined
   const ours = OURS[field].get(plain(given))
   return ours === given ? undefined : ours

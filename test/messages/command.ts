@@ -6,6 +6,7 @@ import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { platformError } from '../../lib/transport/load-addon.ts'
 import { type Around, ipvs } from '../cli/terminal.ts'
+import { ROOT } from '../docs/markdown.ts'
 import { beside, type Case, type Files, type Room, shown, usualKernel } from './room.ts'
 
 interface Surroundings extends Omit<Around, 'kernel'> {
@@ -48,9 +49,10 @@ function command(
         })
         // A line of progress takes the place of the one before it, and may come late.
         const text = `${stderr}${stdout}`
-          .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
+          .replaceAll(/\r|\u001b\[\d*[Km]/g, '\n')
           .replaceAll(/\n+/g, '\n')
           .replaceAll(/^\d+ s: /gm, '0 s: ')
+          .replaceAll(ROOT, '/usr/lib/node_modules/ipvs')
         return `${text.trimStart()}exit status ${String(status)}`
       }),
   }
@@ -91,6 +93,8 @@ const usage: Room = {
     command('list --jsno'),
     command('help lst'),
     command('--netns blue list'),
+    command('-Ln'),
+    command('-A -t 192.0.2.10:80'),
     command('show'),
     command('list all'),
     command('list --json extra'),
