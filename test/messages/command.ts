@@ -152,6 +152,10 @@ const files: Room = {
       files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' },
     }),
     command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s my.rr\n' } }),
+    command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s round-robin\n' } }),
+    command('plan web.yaml', {
+      files: { 'web.yaml': 'services:\n  - { protocol: tcp, vip: 192.0.2.10, port: 80 }\n' },
+    }),
     command('plan -', { stdin: 'services: [' }),
     command('plan -', { stdin: 'services: [\n' }),
     command('plan -', { stdin: Buffer.from([0x7b, 0xff]), note: 'a byte that is not UTF-8' }),
