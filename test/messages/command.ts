@@ -6,6 +6,7 @@ import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { platformError } from '../../lib/transport/load-addon.ts'
 import { type Around, ipvs } from '../cli/terminal.ts'
+import { ROOT } from '../docs/markdown.ts'
 import { beside, type Case, type Files, type Room, shown, usualKernel } from './room.ts'
 
 interface Surroundings extends Omit<Around, 'kernel'> {
@@ -61,7 +62,7 @@ function command(
         })
         // A line of progress takes the place of the one before it, and may come late.
         const text = `${stderr}${stdout}`
-          .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
+          .replaceAll(/\r|\u001b\[\d*[Km]/g, '\n')
           .replaceAll(/\n+/g, '\n')
           .replaceAll(/^\d+ s: /gm, '0 s: ')
           .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, '2026-01-05 09:30:00')
@@ -69,6 +70,7 @@ function command(
             /(history\/)[\w%-]+(\/\d+)?-?[0-9a-f]*/g,
             (_, start, number = '') => `${String(start)}default${String(number)}`,
           )
+          .replaceAll(ROOT, '/usr/lib/node_modules/ipvs')
         return `${text.trimStart()}exit status ${String(status)}`
       }),
   }
@@ -200,6 +202,8 @@ const usage: Room = {
     command('list --jsno'),
     command('help lst'),
     command('--netns blue list'),
+    command('-Ln'),
+    command('-A -t 192.0.2.10:80'),
     command('show'),
     command('list all'),
     command('list --json extra'),
@@ -257,6 +261,10 @@ const files: Room = {
       files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' },
     }),
     command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s my.rr\n' } }),
+    command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s round-robin\n' } }),
+    command('plan web.yaml', {
+      files: { 'web.yaml': 'services:\n  - { protocol: tcp, vip: 192.0.2.10, port: 80 }\n' },
+    }),
     command('plan -', { stdin: 'services: [' }),
     command('plan -', { stdin: 'services: [\n' }),
     command('plan -', { stdin: Buffer.from([0x7b, 0xff]), note: 'a byte that is not UTF-8' }),

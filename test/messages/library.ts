@@ -47,6 +47,7 @@ const options: Room = {
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, lb_algo: 'rr' })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, quorum: 2 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: 'round-robin' })`),
+    js(`ipvs.addService({ protocol: 'tcp', colour: 'green', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', adress: '192.0.2.11', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: 'localhost', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '[2001:db8::1]', port: 80 })`),
