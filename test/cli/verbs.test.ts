@@ -484,9 +484,9 @@ describe('ipvs zero', () => {
 
   test('sets the counters of one service to zero, or all', async () => {
     expect(await connections()).toMatchObject({ '192.0.2.10': 3, '192.0.2.11': 3 })
-    expect(await done(`zero ${WEB}`)).toBe(`The counters of ${WEB} and its real servers are zero.\n`)
+    expect(await done(`zero ${WEB}`)).toBe(`The counters of ${WEB} and its real servers were set to zero.\n`)
     expect(await connections()).toMatchObject({ '192.0.2.10': 0, '192.0.2.11': 3 })
-    expect(await done('zero')).toBe('All counters are zero.\n')
+    expect(await done('zero')).toBe('All counters were set to zero.\n')
     expect(await connections()).toMatchObject({ '192.0.2.10': 0, '192.0.2.11': 0 })
   })
 
