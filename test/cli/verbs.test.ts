@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
-import { pages } from '../docs/markdown.ts'
 import { runOurs, wordsOf } from '../helpers/adm-programs.ts'
+import { verbLines } from '../helpers/verb-lines.ts'
 import { ipvs, type Said } from './terminal.ts'
 
 /** add, set, weight, remove, zero and flush, as a user types them. */
@@ -484,9 +484,9 @@ describe('ipvs zero', () => {
 
   test('sets the counters of one service to zero, or all', async () => {
     expect(await connections()).toMatchObject({ '192.0.2.10': 3, '192.0.2.11': 3 })
-    expect(await done(`zero ${WEB}`)).toBe(`The counters of ${WEB} and its real servers are zero.\n`)
+    expect(await done(`zero ${WEB}`)).toBe(`The counters of ${WEB} and its real servers were set to zero.\n`)
     expect(await connections()).toMatchObject({ '192.0.2.10': 0, '192.0.2.11': 3 })
-    expect(await done('zero')).toBe('All counters are zero.\n')
+    expect(await done('zero')).toBe('All counters were set to zero.\n')
     expect(await connections()).toMatchObject({ '192.0.2.10': 0, '192.0.2.11': 0 })
   })
 
@@ -672,11 +672,7 @@ afterAll(() => {
 })
 
 test('each line of docs/ipvsadm.md does what the verb beside it does', async () => {
-  const page = pages().find(({ name }) => name === 'docs/ipvsadm.md')
-  const rows = (page?.lines ?? []).flatMap((line) => {
-    const [, theirs, ours] = /^\| `ipvsadm ([^`]+)` \| `ipvs ([^`]+)` \|$/.exec(line) ?? []
-    return theirs === undefined || ours === undefined ? [] : [{ theirs, ours }]
-  })
+  const rows = verbLines()
   const commands = new Set(rows.map(({ theirs }) => theirs.split(' ')[0]))
   expect([...commands].sort()).toEqual(['-A', '-C', '-D', '-E', '-Z', '-a', '-d', '-e'])
   kernel = createMemoryKernel()
