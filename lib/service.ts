@@ -4,6 +4,7 @@ import { specOfService } from './model/service-settings.ts'
 import type {
   Counter,
   CounterOf,
+  Endpoint,
   Family,
   ForwardingMethod,
   Persistence,
@@ -102,7 +103,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
 
   /** One of its real servers. See {@link Ipvs.realServer}. */
   async realServer<B extends boolean = false>(
-    server: RealServerKey,
+    server: RealServerKey | string,
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>> {
     return RealServer.of(
@@ -205,7 +206,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   }
 
   /** Its identity within its virtual service. */
-  get key(): Required<RealServerKey> {
+  get key(): Endpoint {
     return { address: this.address, port: this.port }
   }
 

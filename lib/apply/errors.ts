@@ -1,3 +1,4 @@
+import type { ApplyErrorCode } from '../model/error-codes.ts'
 import { type Step, subjectOf } from '../state/steps.ts'
 
 /** A step that failed, and why. */
@@ -22,7 +23,7 @@ export interface FailedStep {
  * `ERR_IPVS_APPLY`: a step failed. The steps that were done were undone, except `notUndone`.
  */
 export class ApplyError extends Error {
-  readonly code: 'ERR_IPVS_GUARD' | 'ERR_IPVS_STALE_PLAN' | 'ERR_IPVS_APPLY'
+  readonly code: ApplyErrorCode
   /** The step that failed first. */
   declare readonly failed?: FailedStep
   /** Steps that were done and then undone, last one first. */
@@ -35,7 +36,7 @@ export class ApplyError extends Error {
 
   /** @hidden */
   constructor(
-    code: ApplyError['code'],
+    code: ApplyErrorCode,
     message: string,
     details: {
       failed?: FailedStep

@@ -21,7 +21,7 @@ export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions,
    * Format of the file. Default, by its extension: JSON for .json, YAML for
    * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
    */
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
 }
 
 /** See Ipvs.saveToFile(). */
@@ -91,7 +91,7 @@ async function read<T extends object>(
     // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : formatOfName(path)
     const format = options.format ?? named
-    const state = await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
+    const state = await parse(text, { ...options, whole: options.whole ?? false, format })
     const origin = originOf(state)
     setOrigin(state, (...refusal) => inFile(path, origin(...refusal)))
     return state

@@ -32,7 +32,7 @@ export interface FwmarkServiceKey {
   /** 1 to 4294967295. */
   readonly fwmark: number
   /** Marks of IPv4 and of IPv6 packets are two services. Default 'ipv4'. */
-  readonly family?: Family
+  readonly family?: Family | undefined
 }
 
 /** Identity of a virtual service within a network namespace. */
@@ -89,30 +89,30 @@ export interface PersistenceSpec {
    * bits and wraps silently; up to this limit no kernel wraps. A state may say
    * up to 42949672, which a kernel with HZ 100 can hold.
    */
-  readonly timeoutSeconds?: number
+  readonly timeoutSeconds?: number | undefined
   /**
    * IPv4: a mask such as '255.255.255.0' (any mask is allowed, as in the kernel),
    * or a prefix length 0 to 32, which reads back as a mask; default
    * '255.255.255.255'. IPv6: a prefix length, 1 to 128, default 128.
    */
-  readonly netmask?: string | number
+  readonly netmask?: string | number | undefined
 }
 
 /** Settings of a virtual service: everything but its identity. */
 export interface ServiceSettings {
   /** Default 'wlc'. */
-  readonly scheduler?: Scheduler
+  readonly scheduler?: Scheduler | undefined
   /** Default none. */
-  readonly schedulerFlags?: readonly SchedulerFlag[]
+  readonly schedulerFlags?: readonly SchedulerFlag[] | undefined
   /** One-packet scheduling: each UDP packet is scheduled on its own. Default false. */
-  readonly onePacket?: boolean
+  readonly onePacket?: boolean | undefined
   /** Default: not persistent. `{}` is persistent with the defaults. */
-  readonly persistence?: PersistenceSpec
+  readonly persistence?: PersistenceSpec | undefined
   /**
    * Persistence engine, at most 16 bytes: 'sip' is the kernel's only one, from
    * module `ip_vs_pe_sip`. Default none.
    */
-  readonly persistenceEngine?: string
+  readonly persistenceEngine?: string | undefined
 }
 
 /** A virtual service to add. */
@@ -123,11 +123,11 @@ export type ServiceSpec = ServiceKey & ServiceSettings
  * `persistence` too; `null` removes persistence or its engine.
  */
 export interface ServiceChanges {
-  readonly scheduler?: Scheduler
-  readonly schedulerFlags?: readonly SchedulerFlag[]
-  readonly onePacket?: boolean
-  readonly persistence?: PersistenceSpec | null
-  readonly persistenceEngine?: string | null
+  readonly scheduler?: Scheduler | undefined
+  readonly schedulerFlags?: readonly SchedulerFlag[] | undefined
+  readonly onePacket?: boolean | undefined
+  readonly persistence?: PersistenceSpec | null | undefined
+  readonly persistenceEngine?: string | null | undefined
 }
 
 /** Identity of a real server within its virtual service. */
@@ -135,7 +135,13 @@ export interface RealServerKey {
   /** IPv4 or IPv6 address, without brackets and without a zone. */
   readonly address: string
   /** 0 to 65535. Default: the port of the virtual service; 0 for a firewall mark. */
-  readonly port?: number
+  readonly port?: number | undefined
+}
+
+/** Identity of a real server with its port. */
+export interface Endpoint {
+  readonly address: string
+  readonly port: number
 }
 
 /**
@@ -155,38 +161,38 @@ export interface Tunnel {
   /** A number is a type without a name, 0 to 255: the kernel stores any. */
   readonly type: 'ipip' | 'gue' | 'gre' | number
   /** UDP port of the GUE receiver, 1 to 65535: GUE needs one. Absent: 0. */
-  readonly port?: number
+  readonly port?: number | undefined
   /**
    * Checksum of the outer header: 'csum' (GUE, GRE) or 'remcsum', remote
    * checksum offload (GUE). A number is any other combination of TUN_FLAGS, 0
    * to 65535. Absent: 'none'.
    */
-  readonly checksum?: 'none' | 'csum' | 'remcsum' | number
+  readonly checksum?: 'none' | 'csum' | 'remcsum' | number | undefined
 }
 
 /** Settings of a real server: everything but its identity. */
 export interface RealServerSettings {
   /** Default 'direct'. */
-  readonly method?: ForwardingMethod
+  readonly method?: ForwardingMethod | undefined
   /**
    * Share of new connections, relative to the other real servers of the virtual
    * service. 0 makes the server quiescent: it keeps its connections and gets no
    * new ones. 0 to 2147483647, default 1.
    */
-  readonly weight?: number
+  readonly weight?: number | undefined
   /**
    * New connections stop when there are this many. 0 to 2147483647, at least
    * `lowerThreshold`. Default 0: no limit. A state may say up to 4294967295,
    * which kernels before 6.12 take.
    */
-  readonly upperThreshold?: number
+  readonly upperThreshold?: number | undefined
   /**
    * After `upperThreshold` was reached, the server gets new connections again when
    * it has fewer than this. Default 0: three quarters of `upperThreshold`.
    */
-  readonly lowerThreshold?: number
+  readonly lowerThreshold?: number | undefined
   /** Default IP-in-IP. */
-  readonly tunnel?: Tunnel
+  readonly tunnel?: Tunnel | undefined
 }
 
 /** A real server to add. */
@@ -285,6 +291,16 @@ export interface Timeouts {
   readonly udpSeconds: number
 }
 
+/** How long the kernel is to remember an idle connection, by state: 1 to 21474836 seconds. What is absent stays. */
+export interface TimeoutChanges {
+  /** TCP connections that are established. The kernel's default is 900. */
+  readonly tcpSeconds?: number | undefined
+  /** TCP connections after a FIN. The kernel's default is 120. */
+  readonly tcpFinSeconds?: number | undefined
+  /** UDP. The kernel's default is 300. */
+  readonly udpSeconds?: number | undefined
+}
+
 /** Role in connection synchronisation: a master sends, a backup receives. A director may run one of each. */
 export type SyncDaemonState = 'master' | 'backup'
 
@@ -301,15 +317,15 @@ export interface SyncDaemonSpec {
    * default 0, with which a backup listens to every group. A state may say all
    * 32 bits that the kernel keeps.
    */
-  readonly syncId?: number
+  readonly syncId?: number | undefined
   /** Largest UDP payload, 1 to 65507 bytes. Default: what the interface takes. The kernel raises a backup's to 1024. */
-  readonly maxLengthBytes?: number
+  readonly maxLengthBytes?: number | undefined
   /** IPv4 or IPv6 multicast address. Default '224.0.0.81'. */
-  readonly multicastGroup?: string
+  readonly multicastGroup?: string | undefined
   /** 1 to 65535, default 8848. */
-  readonly multicastPort?: number
+  readonly multicastPort?: number | undefined
   /** 1 to 255, default 1. */
-  readonly multicastTtl?: number
+  readonly multicastTtl?: number | undefined
 }
 
 /**
@@ -358,7 +374,7 @@ export interface Capabilities {
 /** A virtual service of a {@link State}, with its real servers in the order in which the kernel lists them. */
 export type StateService = ServiceSpec & {
   /** Default none. */
-  readonly realServers?: readonly RealServerSpec[]
+  readonly realServers?: readonly RealServerSpec[] | undefined
 }
 
 /**
@@ -374,14 +390,14 @@ export type StateService = ServiceSpec & {
  */
 export interface State {
   /** Version of this format. 1 is the default and the only one. */
-  readonly version?: 1
+  readonly version?: 1 | undefined
   /** All services, or all inside the scope; an empty list means none. */
-  readonly services?: readonly StateService[]
-  readonly timeouts?: Partial<Timeouts>
+  readonly services?: readonly StateService[] | undefined
+  readonly timeouts?: TimeoutChanges | undefined
   /** The running sync daemons; an empty list says that none runs. */
-  readonly syncDaemons?: readonly SyncDaemonSpec[]
+  readonly syncDaemons?: readonly SyncDaemonSpec[] | undefined
   /** Values of net.ipv4.vs by name, such as `{ conntrack: 1 }`. They are saved as strings. */
-  readonly sysctls?: Readonly<Record<string, string | number>>
+  readonly sysctls?: Readonly<Record<string, string | number | undefined>> | undefined
 }
 
 /** A state that was read from a director: it has services, and strings for sysctls. */
@@ -432,13 +448,13 @@ export interface RequestOptions {
    * Once the call is sent the kernel may have done it, so the call waits for its
    * outcome and the signal no longer counts.
    */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options of calls that read counters. */
 export interface ReadOptions<B extends boolean = boolean> extends RequestOptions {
   /** Counters as `bigint`, exact beyond 2^53. Default false. */
-  readonly bigint?: B
+  readonly bigint?: B | undefined
 }
 
 /** Type of the counters that a read returns: `bigint` if its options say `bigint: true`. */

@@ -8,15 +8,15 @@ import { STATE_FORMATS, type StateFormat } from './syntax-error.ts'
 /** How a text is written. */
 export interface FormatStateOptions {
   /** Form of the text. Default 'json'. */
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
   /**
    * Called for each part of the state that ipvsadm lines cannot express, which
    * is then left out. Default: such a part is an error, so nothing is lost
    * silently.
    */
-  readonly onLoss?: (loss: StateLoss) => void
+  readonly onLoss?: ((loss: StateLoss) => void) | undefined
   /** Stops the work between two slices; formatState() then rejects with its reason. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { OwnErrorCode } from '../model/error-codes.ts'
+
 /** A form in which a state is written. */
 export type StateFormat = 'json' | 'yaml' | 'ipvsadm'
 
@@ -5,20 +7,20 @@ export const STATE_FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
 
 /** The fields of a StateSyntaxError. */
 export interface StateSyntaxErrorDetails {
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
   readonly line: number
   readonly column: number
   readonly reason: string
   /** Where in the state, such as `services[3].realServers[0].weight`. */
-  readonly path?: string
+  readonly path?: string | undefined
   /** The file that the text was read from. */
-  readonly file?: string
+  readonly file?: string | undefined
   readonly cause?: unknown
 }
 
 /** A text is not a state, or not a state that the kernel could have. Nothing was taken from it. */
 export class StateSyntaxError extends Error {
-  readonly code = 'ERR_IPVS_STATE_SYNTAX'
+  readonly code = 'ERR_IPVS_STATE_SYNTAX' satisfies OwnErrorCode
   /** The form that the text was read as; absent if it has none. */
   declare readonly format?: StateFormat
   /** Line of the text, from 1. */
