@@ -1,5 +1,3 @@
-import type { OwnErrorCode } from '../model/error-codes.ts'
-
 /** A form in which a state is written. */
 export type StateFormat = 'json' | 'yaml' | 'ipvsadm'
 
@@ -20,7 +18,7 @@ export interface StateSyntaxErrorDetails {
 
 /** A text is not a state, or not a state that the kernel could have. Nothing was taken from it. */
 export class StateSyntaxError extends Error {
-  readonly code = 'ERR_IPVS_STATE_SYNTAX' satisfies OwnErrorCode
+  readonly code = 'ERR_IPVS_STATE_SYNTAX'
   /** The form that the text was read as; absent if it has none. */
   declare readonly format?: StateFormat
   /** Line of the text, from 1. */
