@@ -70,6 +70,7 @@ import type { RunnableStep } from './state/steps.ts'
 
 /** A virtual service with its real servers. */
 export interface SnapshotEntry<N extends Counter = number> {
+  /** The virtual service. */
   readonly service: Service<N>
   /** In the kernel's order: newest first. */
   readonly realServers: readonly RealServer<N>[]

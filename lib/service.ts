@@ -73,6 +73,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     return new Service(session, state)
   }
 
+  /** Its protocol, or 'fwmark'. */
   get protocol(): Protocol | 'fwmark' {
     return this.key.protocol
   }

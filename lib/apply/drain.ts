@@ -47,9 +47,13 @@ export interface DrainOptions {
 
 /** Progress of a drain. */
 export interface DrainProgress {
+  /** As the real server has them now. */
   readonly activeConnections: number
+  /** As the real server has them now. */
   readonly inactiveConnections: number
+  /** As the real server has them now. */
   readonly persistentConnections: number
+  /** Time since the weight was set to 0. */
   readonly elapsedMs: number
   /**
    * What the drain still waits for. 'active': open connections. 'inactive':

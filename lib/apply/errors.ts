@@ -3,6 +3,7 @@ import { type Step, subjectOf } from '../state/steps.ts'
 
 /** A step that failed, and why. */
 export interface FailedStep {
+  /** The step as it was planned. */
   readonly step: Step
   /** Absent: someone else changed the same thing meanwhile, so it was left alone. */
   readonly error?: Error
@@ -23,6 +24,7 @@ export interface FailedStep {
  * `ERR_IPVS_APPLY`: a step failed. The steps that were done were undone, except `notUndone`.
  */
 export class ApplyError extends Error {
+  /** Which of these it is. */
   readonly code: ApplyErrorCode
   /** The step that failed first. */
   declare readonly failed?: FailedStep

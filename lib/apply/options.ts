@@ -52,6 +52,7 @@ export interface ApplyProgress {
   readonly phase: 'apply' | 'drain' | 'roll-back'
   /** Steps, or servers, that are done. */
   readonly done: number
+  /** Of how many. */
   readonly total: number
 }
 

@@ -31,7 +31,9 @@ export type ReconcileSource =
 
 /** A file with a wanted state, and how it is read. */
 export interface FileSource extends Lookups {
+  /** Path of the file. */
   readonly file: string
+  /** Its format. Default: by its extension, or else guessed from its contents. */
   readonly format?: StateFormat | undefined
   /** Accepts the file as complete even if its last line does not end in a newline. Default false. */
   readonly whole?: boolean | undefined

@@ -42,6 +42,7 @@ export class MemoryKernel implements Transport {
     return this.#log
   }
 
+  /** Forgets the requests that have arrived. */
   clearLog(): void {
     this.#log.length = 0
   }

@@ -14,10 +14,13 @@ import type { ConnectionState, Event } from './machine/states.ts'
 
 /** Packets and bytes to pass, each 0 by default. */
 export interface Traffic {
+  /** From the client. */
   readonly packetsIn?: number | undefined
+  /** From the client. */
   readonly bytesIn?: number | undefined
   /** Counted only if the answers pass through the director: for masquerade. */
   readonly packetsOut?: number | undefined
+  /** Counted likewise. */
   readonly bytesOut?: number | undefined
 }
 

@@ -9,11 +9,15 @@ export interface IpvsErrorDetails {
   readonly errno: number
   /** The method that failed, such as 'deleteService'. */
   readonly command: string
+  /** The virtual service it is about. */
   readonly service?: ServiceKey | undefined
+  /** The real server it is about. */
   readonly realServer?: RealServerKey | undefined
   /** For the message: the scheduler and engine asked for a service, the interface asked for a sync daemon. */
   readonly scheduler?: string | undefined
+  /** For the message, likewise. */
   readonly persistenceEngine?: string | undefined
+  /** For the message, likewise. */
   readonly multicastInterface?: string | undefined
   /** The network namespace to enter, as the caller named it. */
   readonly netns?: string | undefined

@@ -15,6 +15,7 @@ export type Protocol = 'tcp' | 'udp' | 'sctp' | number
 
 /** Identity of a virtual service that is an address and a port. */
 export interface AddressServiceKey {
+  /** 'tcp', 'udp', 'sctp', or the number of another IP protocol. */
   readonly protocol: Protocol
   /** IPv4 or IPv6 address, without brackets and without a zone. Reads back as inet_ntop(3) writes it. */
   readonly address: string
@@ -28,6 +29,7 @@ export interface AddressServiceKey {
 
 /** Identity of a virtual service that is a firewall mark: it gets the packets that the packet filter marked. */
 export interface FwmarkServiceKey {
+  /** Says that the service is a firewall mark. */
   readonly protocol: 'fwmark'
   /** 1 to 4294967295. */
   readonly fwmark: number
@@ -123,10 +125,15 @@ export type ServiceSpec = ServiceKey & ServiceSettings
  * `persistence` too; `null` removes persistence or its engine.
  */
 export interface ServiceChanges {
+  /** It starts from scratch. */
   readonly scheduler?: Scheduler | undefined
+  /** All that are to be set; others are cleared. */
   readonly schedulerFlags?: readonly SchedulerFlag[] | undefined
+  /** Whether each UDP packet is scheduled on its own. */
   readonly onePacket?: boolean | undefined
+  /** `{}` makes a service persistent with the defaults; `null` ends it. */
   readonly persistence?: PersistenceSpec | null | undefined
+  /** `null` removes it. */
   readonly persistenceEngine?: string | null | undefined
 }
 
@@ -140,7 +147,9 @@ export interface RealServerKey {
 
 /** Identity of a real server with its port. */
 export interface Endpoint {
+  /** IPv4 or IPv6 address, as inet_ntop(3) writes it. */
   readonly address: string
+  /** 0 to 65535. */
   readonly port: number
 }
 
@@ -216,19 +225,27 @@ export type Counter = number | bigint
 export interface Stats<N extends Counter = number> {
   /** Connections scheduled. */
   readonly connections: N
+  /** Packets from clients. */
   readonly packetsIn: N
   /** 0 for direct routing and tunnels, whose answers bypass the director. */
   readonly packetsOut: N
+  /** Bytes from clients. */
   readonly bytesIn: N
+  /** Bytes to clients. 0 likewise. */
   readonly bytesOut: N
 }
 
 /** The kernel's moving averages, updated every two seconds. */
 export interface Rates {
+  /** New connections. */
   readonly connectionsPerSecond: number
+  /** Packets from clients. */
   readonly packetsInPerSecond: number
+  /** Packets to clients. 0 for direct routing and tunnels. */
   readonly packetsOutPerSecond: number
+  /** Bytes from clients. */
   readonly bytesInPerSecond: number
+  /** Bytes to clients. 0 for direct routing and tunnels. */
   readonly bytesOutPerSecond: number
 }
 
@@ -238,33 +255,49 @@ export interface Rates {
  * began, the module ip_vs was loaded, or zero() of everything, whichever was last.
  */
 export interface Totals<N extends Counter = number> {
+  /** Since the beginning, as above. */
   readonly stats: Stats<N>
+  /** Moving averages. */
   readonly rates: Rates
 }
 
 /** A virtual service as it was read, without methods. */
 export interface ServiceState<N extends Counter = number> {
+  /** Its identity; narrow it by `protocol` for the address or the mark. */
   readonly key: ServiceKey
+  /** That of its address, or of the packets of its mark. */
   readonly family: Family
+  /** How connections are spread over its real servers. */
   readonly scheduler: Scheduler
+  /** Those that are set. */
   readonly schedulerFlags: readonly SchedulerFlag[]
+  /** Whether each UDP packet is scheduled on its own. */
   readonly onePacket: boolean
   /** Absent: not persistent. */
   readonly persistence?: Persistence
   /** Absent: none. */
   readonly persistenceEngine?: string
+  /** Traffic since it was added, or zero() was called. */
   readonly stats: Stats<N>
+  /** Moving averages of its traffic. */
   readonly rates: Rates
 }
 
 /** A real server as it was read, without methods. */
 export interface RealServerState<N extends Counter = number> {
+  /** IPv4 or IPv6 address, as inet_ntop(3) writes it. */
   readonly address: string
+  /** 0 to 65535. */
   readonly port: number
+  /** That of its address, which may differ from that of its virtual service. */
   readonly family: Family
+  /** How packets reach it. */
   readonly method: ForwardingMethod
+  /** 0: quiescent, it gets no new connections. */
   readonly weight: number
+  /** New connections stop when there are this many. 0: no limit. */
   readonly upperThreshold: number
+  /** After that, there must be fewer than this for new ones. 0: three quarters of `upperThreshold`. */
   readonly lowerThreshold: number
   /**
    * Present for method 'tunnel', and whenever it is not plain IP-in-IP. Absent on
@@ -277,7 +310,9 @@ export interface RealServerState<N extends Counter = number> {
   readonly inactiveConnections: number
   /** Clients that persistence remembers for this server. */
   readonly persistentConnections: number
+  /** Traffic since it was added, or zero() was called. */
   readonly stats: Stats<N>
+  /** Moving averages of its traffic. */
   readonly rates: Rates
 }
 
@@ -306,6 +341,7 @@ export type SyncDaemonState = 'master' | 'backup'
 
 /** A sync daemon to start. */
 export interface SyncDaemonSpec {
+  /** Its role: a director may run one of each. */
   readonly state: SyncDaemonState
   /**
    * Interface in the same network namespace, at most 15 bytes. Bytes that are not
@@ -332,13 +368,19 @@ export interface SyncDaemonSpec {
  * A running sync daemon. Kernels before 4.3 report only the first three fields.
  */
 export interface SyncDaemon {
+  /** Its role. */
   readonly state: SyncDaemonState
+  /** The interface that it sends or listens on. */
   readonly multicastInterface: string
   /** The kernel keeps 32 bits of it, although only eight are sent. */
   readonly syncId: number
+  /** Largest UDP payload. */
   readonly maxLengthBytes?: number
+  /** IPv4 or IPv6 multicast address. */
   readonly multicastGroup?: string
+  /** UDP port. */
   readonly multicastPort?: number
+  /** How many routers its packets may pass. */
   readonly multicastTtl?: number
 }
 
@@ -357,7 +399,9 @@ export interface Info {
 export interface Capabilities {
   /** Whether the kernel has IPVS. If not, everything else is absent or empty. */
   readonly available: boolean
+  /** As `info()` gives it. */
   readonly info?: Info
+  /** Whether IPVS was built with IPv6. */
   readonly ipv6: boolean
   /** The known schedulers that the kernel has or can load. */
   readonly schedulers: readonly Scheduler[]
@@ -393,6 +437,7 @@ export interface State {
   readonly version?: 1 | undefined
   /** All services, or all inside the scope; an empty list means none. */
   readonly services?: readonly StateService[] | undefined
+  /** How long idle connections are remembered. What is absent inside stays as it is. */
   readonly timeouts?: TimeoutChanges | undefined
   /** The running sync daemons; an empty list says that none runs. */
   readonly syncDaemons?: readonly SyncDaemonSpec[] | undefined
@@ -424,7 +469,9 @@ export interface Connection {
   readonly virtualAddress: string
   /** 0 in a template that holds for every port. */
   readonly virtualPort: number
+  /** The real server that has it. */
   readonly serverAddress: string
+  /** The port of that server. 0 in a template that holds for every port. */
   readonly serverPort: number
   /**
    * The kernel's name for it: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template

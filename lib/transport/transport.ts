@@ -49,7 +49,9 @@ export interface OpenFile {
 
 /** A generic netlink request: the IPVS_CMD_* number and its attributes. */
 export interface Request {
+  /** The number of an IPVS_CMD_*. */
   readonly command: number
+  /** The attributes as netlink has them. */
   readonly attributes: Uint8Array
 }
 
@@ -69,6 +71,7 @@ export interface Failure {
 
 /** The outcome of one request. */
 export interface Reply {
+  /** Why it was not done. Absent: it was done. */
   readonly failure?: Failure | undefined
   /** The messages that answered, each whole (nlmsghdr, genlmsghdr, attributes) at a multiple of 4. */
   readonly messages?: Uint8Array | undefined
@@ -76,6 +79,7 @@ export interface Reply {
 
 /** The result of a dump. */
 export interface Dump {
+  /** Why there is no list. Absent: there is one. */
   readonly failure?: Failure | undefined
   /** The messages, each whole at a multiple of 4 of one of the arrays. */
   readonly messages: readonly Uint8Array[]

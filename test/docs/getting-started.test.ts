@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { formatState, Ipvs, parseState, type State } from '../../lib/index.ts'
+import { formatState, Ipvs, parseState } from '../../lib/index.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { directors } from '../helpers/getting-started.ts'
 
@@ -15,7 +15,7 @@ async function tableAfter(work: (ipvs: Ipvs) => Promise<unknown>): Promise<strin
     ...service,
     realServers: [...realServers].sort((one, other) => (one.address < other.address ? -1 : 1)),
   }))
-  return formatState({ services: sorted } as State)
+  return formatState({ services: sorted })
 }
 
 test('there are NAT, direct routing and tunnels', () => {
@@ -26,7 +26,7 @@ test.each(directors().map((one) => [one.title, one] as const))(
   '%s is the same with the command and with the library',
   async (_, { state, program }) => {
     const byFile = await tableAfter(async (ipvs) => ipvs.apply(await parseState(`${state}\n`)))
-    const AsyncFunction = (async () => undefined).constructor as new (
+    const AsyncFunction = tableAfter.constructor as new (
       name: string,
       body: string,
     ) => (ipvs: Ipvs) => Promise<void>

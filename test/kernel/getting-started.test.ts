@@ -55,8 +55,8 @@ function withHosts<T>(addresses: readonly string[], body: (hosts: Hosts) => Prom
   }
   return withNamespaces(
     3 + addresses.length,
-    async (router, client, director, ...servers) => {
-      if (router === undefined || client === undefined || director === undefined) throw new Error('no hosts')
+    async (...all) => {
+      const [router, client, director, ...servers] = all as [Netns, Netns, Netns, ...Netns[]]
       await router.run(['sysctl', '-qw', 'net.ipv4.ip_forward=1'])
       for (const host of servers)
         await host.run([

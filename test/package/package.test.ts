@@ -184,9 +184,7 @@ describe('the package', () => {
       'README.md',
       'SECURITY.md',
       'package.json',
-      ...(await filesBelow('docs')).filter(
-        (name) => !name.startsWith('docs/reference/'),
-      ),
+      ...(await filesBelow('docs')).filter((name) => !name.startsWith('docs/reference/')),
       ...declarations,
       ...['index', 'testing', 'text', 'text.browser'].map((door) => `dist/${door}.js`),
       ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),

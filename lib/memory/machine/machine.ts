@@ -2,6 +2,7 @@ import { type Feature, type LinuxVersion } from './versions.ts'
 
 /** A network interface of the in-memory kernel. */
 export interface MemoryInterface {
+  /** Such as 'eth0'. */
   readonly name: string
   /** Default 1500. A backup sync daemon derives the length of its messages from it. */
   readonly mtuBytes?: number | undefined
