@@ -5,6 +5,7 @@ export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/options.t
 export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './apply/reconcile.ts'
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
 export { Ipvs, type SnapshotEntry } from './ipvs.ts'
+export type { ApplyErrorCode, ErrorCode, IpvsErrorCode, OwnErrorCode } from './model/error-codes.ts'
 export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
 export type {
   AddressServiceKey,
@@ -12,6 +13,7 @@ export type {
   Connection,
   Counter,
   CounterOf,
+  Endpoint,
   Family,
   ForwardingMethod,
   FwmarkServiceKey,
@@ -41,6 +43,7 @@ export type {
   SyncDaemon,
   SyncDaemonSpec,
   SyncDaemonState,
+  TimeoutChanges,
   Timeouts,
   Totals,
   Tunnel,

@@ -4,6 +4,7 @@ import { restoreFromFile, saveToFile, type SaveToFileOptions } from './apply/fil
 import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './apply/reconcile.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
 import { canonicalServiceKey } from './model/address.ts'
+import { serviceKeyOf } from './model/keys.ts'
 import type {
   Capabilities,
   Connection,
@@ -23,6 +24,7 @@ import type {
   SyncDaemon,
   SyncDaemonSpec,
   SyncDaemonState,
+  TimeoutChanges,
   Timeouts,
   Totals,
 } from './model/types.ts'
@@ -69,6 +71,7 @@ import type { RunnableStep } from './state/steps.ts'
 
 /** A virtual service with its real servers. */
 export interface SnapshotEntry<N extends Counter = number> {
+  /** The virtual service. */
   readonly service: Service<N>
   /** In the kernel's order: newest first. */
   readonly realServers: readonly RealServer<N>[]
@@ -83,7 +86,13 @@ export interface SnapshotEntry<N extends Counter = number> {
  * {@link IpvsError} EPERM without it.
  *
  * Misuse rejects with a TypeError or RangeError that names the field, before
- * anything is sent.
+ * anything is sent. In options, specs and changes a field that is `undefined` is
+ * the same as one that is absent.
+ *
+ * A service is named by its key, by text such as 'tcp/192.0.2.10:80' or
+ * 'fwmark/5' ({@link parseServiceKey}), or by a {@link Service} that was read. A real
+ * server is named by its key, by text such as '10.0.0.7:8080', or by its address
+ * alone if its port is that of the service ({@link parseEndpoint}).
  */
 export class Ipvs {
   readonly #session: Session
@@ -142,12 +151,12 @@ export class Ipvs {
   }
 
   /**
-   * Sets the timeouts that are named, 1 to 21474836 seconds each. Running timers
+   * Sets the timeouts that are named. Running timers
    * keep their time.
    *
    * @throws {IpvsError} EINVAL above 2147483647 divided by the kernel's CONFIG_HZ; then nothing is set.
    */
-  async setTimeouts(timeouts: Partial<Timeouts>, options: RequestOptions = {}): Promise<void> {
+  async setTimeouts(timeouts: TimeoutChanges, options: RequestOptions = {}): Promise<void> {
     return setTimeouts(this.#session, timeouts, options)
   }
 
@@ -167,8 +176,8 @@ export class Ipvs {
    *
    * @throws {IpvsError} ESRCH if there is no such service.
    */
-  async zero(service?: ServiceKey | Service<Counter>, options: RequestOptions = {}): Promise<void> {
-    return zero(this.#session, service && keyOf(service), options)
+  async zero(service?: ServiceKey | Service<Counter> | string, options: RequestOptions = {}): Promise<void> {
+    return zero(this.#session, service === undefined ? undefined : keyOf(service), options)
   }
 
   /**
@@ -188,7 +197,7 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if there is none.
    */
   async service<B extends boolean = false>(
-    service: ServiceKey | Service<Counter>,
+    service: ServiceKey | Service<Counter> | string,
     options: ReadOptions<B> = {},
   ): Promise<Service<CounterOf<B>>> {
     return Service.of(this.#session, await readService(this.#session, keyOf(service), options))
@@ -201,7 +210,8 @@ export class Ipvs {
    *   neither has nor can load the scheduler or persistence engine.
    */
   async addService(spec: ServiceSpec, options: RequestOptions = {}): Promise<Service> {
-    return Service.of(this.#session, await addService(this.#session, keyOf(spec), spec, options))
+    const key = canonicalServiceKey(checkServiceKey(spec))
+    return Service.of(this.#session, await addService(this.#session, key, spec, options))
   }
 
   /**
@@ -215,7 +225,7 @@ export class Ipvs {
    *   neither has nor can load the scheduler or persistence engine.
    */
   async editService(
-    service: ServiceKey | Service<Counter>,
+    service: ServiceKey | Service<Counter> | string,
     changes: ServiceChanges,
     options: RequestOptions = {},
   ): Promise<Service> {
@@ -228,7 +238,10 @@ export class Ipvs {
    *
    * @throws {IpvsError} ESRCH if there is no such service.
    */
-  async deleteService(service: ServiceKey | Service<Counter>, options: RequestOptions = {}): Promise<void> {
+  async deleteService(
+    service: ServiceKey | Service<Counter> | string,
+    options: RequestOptions = {},
+  ): Promise<void> {
     return deleteService(this.#session, keyOf(service), options)
   }
 
@@ -240,7 +253,7 @@ export class Ipvs {
    *   an empty list then (ip_vs_genl_dump_dests), so an empty list costs a second request.
    */
   async realServers<B extends boolean = false>(
-    service: ServiceKey | Service<Counter>,
+    service: ServiceKey | Service<Counter> | string,
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>[]> {
     const session = this.#session
@@ -254,8 +267,8 @@ export class Ipvs {
    * @throws {IpvsError} ENOENT if the service has no server with that address and port, ESRCH if there is no such service.
    */
   async realServer<B extends boolean = false>(
-    service: ServiceKey | Service<Counter>,
-    server: RealServerKey,
+    service: ServiceKey | Service<Counter> | string,
+    server: RealServerKey | string,
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>> {
     const key = keyOf(service)
@@ -273,7 +286,7 @@ export class Ipvs {
    *   (in a network namespace with no interface up it accepts none).
    */
   async addRealServer(
-    service: ServiceKey | Service<Counter>,
+    service: ServiceKey | Service<Counter> | string,
     spec: RealServerSpec,
     options: RequestOptions = {},
   ): Promise<RealServer> {
@@ -291,8 +304,8 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if there is no such service, ENOENT if it has no such server.
    */
   async editRealServer(
-    service: ServiceKey | Service<Counter>,
-    server: RealServerKey,
+    service: ServiceKey | Service<Counter> | string,
+    server: RealServerKey | string,
     changes: RealServerChanges,
     options: RequestOptions = {},
   ): Promise<RealServer> {
@@ -311,8 +324,8 @@ export class Ipvs {
    * @throws {IpvsError} ESRCH if there is no such service, ENOENT if it has no such server.
    */
   async deleteRealServer(
-    service: ServiceKey | Service<Counter>,
-    server: RealServerKey,
+    service: ServiceKey | Service<Counter> | string,
+    server: RealServerKey | string,
     options: RequestOptions = {},
   ): Promise<void> {
     return deleteRealServer(this.#session, keyOf(service), server, options)
@@ -558,7 +571,7 @@ export class Ipvs {
 }
 
 /** The identity of a service that the caller named, in the form in which it reads back from the kernel. */
-function keyOf(service: ServiceKey | Service<Counter>): ServiceKey {
+function keyOf(service: ServiceKey | Service<Counter> | string): ServiceKey {
   if (service instanceof Service) return service.key
-  return canonicalServiceKey(checkServiceKey(service))
+  return serviceKeyOf(service)
 }

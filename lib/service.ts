@@ -4,6 +4,7 @@ import { specOfService } from './model/service-settings.ts'
 import type {
   Counter,
   CounterOf,
+  Endpoint,
   Family,
   ForwardingMethod,
   Persistence,
@@ -72,6 +73,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
     return new Service(session, state)
   }
 
+  /** Its protocol, or 'fwmark'. */
   get protocol(): Protocol | 'fwmark' {
     return this.key.protocol
   }
@@ -102,7 +104,7 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
 
   /** One of its real servers. See {@link Ipvs.realServer}. */
   async realServer<B extends boolean = false>(
-    server: RealServerKey,
+    server: RealServerKey | string,
     options: ReadOptions<B> = {},
   ): Promise<RealServer<CounterOf<B>>> {
     return RealServer.of(
@@ -205,7 +207,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   }
 
   /** Its identity within its virtual service. */
-  get key(): Required<RealServerKey> {
+  get key(): Endpoint {
     return { address: this.address, port: this.port }
   }
 

@@ -14,6 +14,7 @@ export { detectStateFormat } from './text/recognise.ts'
 export { type StateFormat, StateSyntaxError, type StateSyntaxErrorDetails } from './text/syntax-error.ts'
 export type {
   AddressServiceKey,
+  Endpoint,
   Family,
   ForwardingMethod,
   FwmarkServiceKey,
@@ -31,6 +32,7 @@ export type {
   StateService,
   SyncDaemonSpec,
   SyncDaemonState,
+  TimeoutChanges,
   Timeouts,
   Tunnel,
 } from './model/types.ts'

@@ -47,6 +47,8 @@ const PUBLISHED = [
   'CHANGELOG.md',
   'LICENSE',
   'README.md',
+  'SECURITY.md',
+  'docs',
   'guest',
   'native',
   'package.json',

@@ -77,8 +77,9 @@ function docsOf(file) {
       const name = `${owner}.${field}`
       members.set(owner, [...(members.get(owner) ?? []), field])
       add(name, member)
-      const type = member.type?.getText(source).replace(/^readonly |\[\]$/g, '')
-      if (type !== undefined) typeOf.set(name, type.replace(/^Partial<(.*)>$/, '$1'))
+      const written = member.type?.getText(source).replace(/ \| undefined$/, '')
+      const type = written?.replace(/^readonly |\[\]$/g, '')
+      if (type !== undefined) typeOf.set(name, type)
     }
   }
   for (const statement of source.statements) {
@@ -313,9 +314,9 @@ function schemaOf(model, { own, docs, literals, members }) {
         additionalProperties: false,
       },
       timeouts: {
-        ...described('Timeouts'),
+        ...described('TimeoutChanges'),
         properties: properties(
-          'Timeouts',
+          'TimeoutChanges',
           model.TIMEOUT_FIELDS,
           Object.fromEntries(model.TIMEOUT_FIELDS.map((field) => [field, integer(model.TIMEOUT_SECONDS)])),
         ),

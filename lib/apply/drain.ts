@@ -1,7 +1,7 @@
-import { checkOptions, flag, oneOf, show, whole } from '../model/check.ts'
+import { checkOptions, type Complete, flag, oneOf, show, whole } from '../model/check.ts'
 import { IpvsError } from '../model/errors.ts'
 import { endpointId, serviceName } from '../model/keys.ts'
-import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
+import type { Endpoint, RealServerState, ServiceKey } from '../model/types.ts'
 import {
   deleteRealServer,
   editRealServer,
@@ -21,12 +21,12 @@ import { refused, wouldStarve } from './errors.ts'
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {
   /** How long to wait for the connections to end, 0 to 2147483647 ms. Default 300000, five minutes. */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /**
    * What to do if connections are left after that time: 'keep' leaves the
    * server at weight 0, 'delete' deletes it anyway. Default 'keep'.
    */
-  readonly atTimeout?: 'keep' | 'delete'
+  readonly atTimeout?: 'keep' | 'delete' | undefined
   /**
    * Which connections to wait for. 'all', the default, includes inactive ones.
    * These are TCP connections that one side has closed, which the kernel keeps
@@ -34,34 +34,39 @@ export interface DrainOptions {
    * them: a TCP server is drained when its last connection is closed, but a
    * client that has closed its side and still waits for the answer is cut off.
    */
-  readonly waitFor?: 'all' | 'active'
+  readonly waitFor?: 'all' | 'active' | undefined
   /** How often to check, 10 to 2147483647 ms. Default 1000. */
-  readonly intervalMs?: number
+  readonly intervalMs?: number | undefined
   /**
    * Keeps the server at weight 0 when its connections have ended, for maintenance,
    * instead of deleting it. Not together with `atTimeout: 'delete'`. Default false.
    */
-  readonly keep?: boolean
+  readonly keep?: boolean | undefined
   /**
    * Allows to drain the last real server of its service with a weight above 0,
    * which leaves nothing for new connections. Default false.
    */
-  readonly force?: boolean
-  /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
-  readonly signal?: AbortSignal
+  readonly force?:
+    | boolean
+    | undefined /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
   /**
    * Called after each look, first when the weight is 0. An error that it throws
    * ends the drain like an abort. An async callback is not waited for; if it
    * rejects, that ends a drain that still waits.
    */
-  readonly onProgress?: (progress: DrainProgress) => unknown
+  readonly onProgress?: ((progress: DrainProgress) => unknown) | undefined
 }
 
 /** Progress of a drain. */
 export interface DrainProgress {
+  /** As the real server has them now. */
   readonly activeConnections: number
+  /** As the real server has them now. */
   readonly inactiveConnections: number
+  /** As the real server has them now. */
   readonly persistentConnections: number
+  /** Time since the weight was set to 0. */
   readonly elapsedMs: number
   /**
    * What the drain still waits for. 'active': open connections. 'inactive':
@@ -119,7 +124,7 @@ const CONTROLLING_SECONDS = 60
 /** Checks the options of a drain and fills in the defaults. */
 export function checkDrainOptions(
   options: DrainOptions,
-): Required<Omit<DrainOptions, 'signal' | 'onProgress'>> {
+): Complete<Omit<DrainOptions, 'signal' | 'onProgress'>> {
   checkOptions(options, OPTIONS)
   const { onProgress } = options
   if (onProgress !== undefined && typeof onProgress !== 'function') {
@@ -144,7 +149,7 @@ export function checkDrainOptions(
 export async function drain(
   session: Session,
   service: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
   options: DrainOptions = {},
 ): Promise<DrainResult> {
   checkDrainOptions(options)
@@ -159,7 +164,7 @@ export async function drain(
 async function drainWhileOpen(
   session: Session,
   service: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
   options: DrainOptions & { readonly signal: AbortSignal },
 ): Promise<DrainResult> {
   const { timeoutMs, atTimeout, waitFor, keep, force } = checkDrainOptions(options)
@@ -242,7 +247,7 @@ function counted(count: number, thing: string): string {
 /** A real server that is drained, and its service. */
 export interface Leaving {
   readonly service: ServiceKey
-  readonly server: Required<RealServerKey>
+  readonly server: Endpoint
 }
 
 /**
@@ -415,7 +420,7 @@ export function isGone(error: unknown): boolean {
 async function restoreWeight(
   session: Session,
   service: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
   weight: number,
 ): Promise<void> {
   try {

@@ -1,9 +1,11 @@
+import type { ApplyErrorCode } from '../model/error-codes.ts'
 import { serviceName } from '../model/keys.ts'
 import type { ServiceKey } from '../model/types.ts'
 import { type Step, subjectOf } from '../state/steps.ts'
 
 /** A step that failed, and why. */
 export interface FailedStep {
+  /** The step as it was planned. */
   readonly step: Step
   /** Absent: someone else changed the same thing meanwhile, so it was left alone. */
   readonly error?: Error
@@ -24,7 +26,8 @@ export interface FailedStep {
  * `ERR_IPVS_APPLY`: a step failed. The steps that were done were undone, except `notUndone`.
  */
 export class ApplyError extends Error {
-  readonly code: 'ERR_IPVS_GUARD' | 'ERR_IPVS_STALE_PLAN' | 'ERR_IPVS_APPLY'
+  /** Which of these it is. */
+  readonly code: ApplyErrorCode
   /** The step that failed first. */
   declare readonly failed?: FailedStep
   /** Steps that were done and then undone, last one first. */
@@ -37,7 +40,7 @@ export class ApplyError extends Error {
 
   /** @hidden */
   constructor(
-    code: ApplyError['code'],
+    code: ApplyErrorCode,
     message: string,
     details: {
       failed?: FailedStep

@@ -21,17 +21,17 @@ export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions,
    * Format of the file. Default, by its extension: JSON for .json, YAML for
    * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
    */
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
   /**
    * How many versions before this one are kept, 0 to 100. The file that is replaced, if it
    * differs, becomes FILE~; what was FILE~ becomes FILE~2, and so on. Default 1: only FILE~.
    */
-  readonly keep?: number
+  readonly keep?: number | undefined
   /**
    * Allows a state without services to replace a state that has services. Default
    * false: an empty table is more often an accident than something to save.
    */
-  readonly allowEmpty?: boolean
+  readonly allowEmpty?: boolean | undefined
 }
 
 const MOST_VERSIONS = 100
@@ -131,7 +131,7 @@ async function read<T extends object>(
     // The ipvsadm lines of an empty table are an empty file, but so is a file that was cut off.
     const named = detectStateFormat(text) === undefined ? undefined : formatOfName(path)
     const format = options.format ?? named
-    const state = await parse(text, { whole: false, ...options, ...(format !== undefined && { format }) })
+    const state = await parse(text, { ...options, whole: options.whole ?? false, format })
     const origin = originOf(state)
     setOrigin(state, (...refusal) => inFile(path, origin(...refusal)))
     return state

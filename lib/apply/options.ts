@@ -9,19 +9,18 @@ import type { FailedStep } from './errors.ts'
 /** Options of `apply()` and `restore()`. */
 export interface ApplyOptions extends PlanOptions, RequestOptions {
   /** The kinds of steps that may be done: a plan with any other kind is refused. Default: all. */
-  readonly allow?: readonly StepKind[]
+  readonly allow?: readonly StepKind[] | undefined
   /**
    * A plan that deletes more services and real servers than this is refused, unless
    * `force`. `Infinity`: no limit. Default: a plan is refused that deletes more
    * than half of the services that there are inside the scope. A service that
    * another one replaces, such as one with another port, does not count.
    */
-  readonly maxDeletions?: number
-  /**
+  readonly maxDeletions?: number | undefined /**
    * Overrides `maxDeletions` and its default. Also allows a plan that leaves a service without a
    * real server of weight above 0 where it has one now. Default false.
    */
-  readonly force?: boolean
+  readonly force?: boolean | undefined
   /**
    * Does what can be done. A step that fails does not stop the apply and is not
    * rolled back; the result lists it in `failed`. If a step of a service failed,
@@ -29,26 +28,26 @@ export interface ApplyOptions extends PlanOptions, RequestOptions {
    * neither they nor a service that has no replacement are deleted. Guards still
    * refuse, and an abort still rolls everything back. Default false: all or nothing.
    */
-  readonly keepGoing?: boolean
+  readonly keepGoing?: boolean | undefined
   /** Makes the same checks, reports what would be done, and changes nothing. Default false. */
-  readonly dryRun?: boolean
+  readonly dryRun?: boolean | undefined
   /**
    * Sets real servers that are about to be deleted, alone or with their service,
    * to weight 0 and waits for their connections to end: at most `timeoutMs`,
    * default five minutes. Then deletes them. Default: deletes them at once.
    */
-  readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'>
+  readonly drain?: Pick<DrainOptions, 'timeoutMs' | 'waitFor' | 'intervalMs'> | undefined
   /**
    * Called from time to time while steps are done. An error that it throws ends the
    * apply, as a failed step does. An async callback is not waited for; if it
    * rejects, that ends an apply that still has something to do.
    */
-  readonly onProgress?: (progress: ApplyProgress) => unknown
+  readonly onProgress?: ((progress: ApplyProgress) => unknown) | undefined
   /**
    * Ends the apply: the steps that were done are undone, and the apply rejects with the
    * signal's reason. Requests that were sent cannot be stopped and are waited for.
    */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Progress of an apply. */
@@ -57,6 +56,7 @@ export interface ApplyProgress {
   readonly phase: 'apply' | 'drain' | 'roll-back'
   /** Steps, or servers, that are done. */
   readonly done: number
+  /** Of how many. */
   readonly total: number
 }
 

@@ -31,28 +31,30 @@ export type ReconcileSource =
 
 /** A file with a wanted state, and how it is read. */
 export interface FileSource extends Lookups {
+  /** Path of the file. */
   readonly file: string
-  readonly format?: StateFormat
+  /** Its format. Default: by its extension, or else guessed from its contents. */
+  readonly format?: StateFormat | undefined
   /** Accepts the file as complete even if its last line does not end in a newline. Default false. */
-  readonly whole?: boolean
+  readonly whole?: boolean | undefined
 }
 
 /** Options of `reconcile()`: those of `apply()` hold for each run. */
 export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
   /** How long to wait between two runs, 10 to 2147483647 ms. Default 10000. */
-  readonly intervalMs?: number
+  readonly intervalMs?: number | undefined
   /**
    * Longest wait when runs fail: each failure in a row doubles the wait, and a
    * random part of up to half is taken off, but never below `intervalMs`.
    * Default 300000, five minutes, and never less than `intervalMs`.
    */
-  readonly maxIntervalMs?: number
+  readonly maxIntervalMs?: number | undefined
   /**
    * Called after each run with what it did; `steps` is empty if nothing
    * differed. An error that it throws goes to `onError`. An async callback is not
    * waited for; if it rejects, that goes to `onError` too.
    */
-  readonly onRun?: (result: ApplyResult) => unknown
+  readonly onRun?: ((result: ApplyResult) => unknown) | undefined
   /**
    * Called when a run fails: the state could not be read, a guard refused it, or
    * the kernel did. The table is as it was, unless the error says otherwise, and
@@ -63,7 +65,7 @@ export interface ReconcileOptions extends Omit<ApplyOptions, 'dryRun'> {
    */
   readonly onError: (error: unknown) => unknown
   /** Ends the reconciling. A run in progress is undone, as with `apply()`. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Keeps a table in the wanted state. Keeps the process alive until it is stopped. */
@@ -104,7 +106,7 @@ const READS = 2
 /** See Ipvs.reconcile(). */
 export function reconcile(session: Session, source: ReconcileSource, options: ReconcileOptions): Reconciler {
   session.checkOpen('reconcile')
-  if ('dryRun' in object(options, 'options')) {
+  if (object(options, 'options').dryRun !== undefined) {
     throw new TypeError('dryRun does not work with reconcile(): use plan()')
   }
   checkOptions(options, OPTIONS)
@@ -418,7 +420,7 @@ function reader(source: ReconcileSource): {
     }
   }
   const fields = object(source, 'the source of reconcile()')
-  if (!('file' in fields)) return { read: () => Promise.resolve(source as State) }
+  if (fields.file === undefined) return { read: () => Promise.resolve(source as State) }
   known(fields, ['file', ...FORMAT_OPTIONS], [], 'the source of reconcile()')
   const { file, ...options } = source as FileSource
   if (typeof file !== 'string' || file === '') throw new TypeError(`file must be a path, got ${show(file)}`)

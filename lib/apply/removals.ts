@@ -1,5 +1,5 @@
 import { serviceName } from '../model/keys.ts'
-import type { RealServerKey, RealServerSpec, StateService } from '../model/types.ts'
+import type { Endpoint, RealServerSpec, StateService } from '../model/types.ts'
 import { sameServer } from '../state/equal.ts'
 import { isAs, presentOf } from '../state/present.ts'
 import { serverSubject, type Step, subjectOf } from '../state/steps.ts'
@@ -135,6 +135,6 @@ function withServers(service: StateService, realServers: readonly RealServerSpec
   return realServers.length === 0 ? rest : { ...rest, realServers }
 }
 
-function withPort({ address, port = 0 }: RealServerSpec): Required<RealServerKey> {
+function withPort({ address, port = 0 }: RealServerSpec): Endpoint {
   return { address, port }
 }

@@ -28,17 +28,17 @@ import { APPLY_OPTIONS, type ApplyOptions, type ApplyResult } from './options.ts
 /** What to include in a saved state. */
 export interface SaveOptions extends RequestOptions {
   /** Default true; with a `scope` false, because they belong to the whole director. */
-  readonly timeouts?: boolean
+  readonly timeouts?: boolean | undefined
   /** Default: the same as for `timeouts`. */
-  readonly syncDaemons?: boolean
+  readonly syncDaemons?: boolean | undefined
   /**
    * True: all sysctls of net.ipv4.vs that this kernel has, those of the schedulers lblc
    * and lblcr only if a service has the scheduler. An array: those with these names.
    * Default none.
    */
-  readonly sysctls?: boolean | readonly string[]
+  readonly sysctls?: boolean | readonly string[] | undefined
   /** Only the services inside this scope. Default all. */
-  readonly scope?: Scope
+  readonly scope?: Scope | undefined
 }
 
 /** Names of the options of `save()`. */

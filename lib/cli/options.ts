@@ -4,7 +4,7 @@ import {
   parseEndpoint,
   parseServiceKey,
   type PlanOptions,
-  type RealServerKey,
+  type Endpoint,
   type Scope,
   type ServiceKey,
   STEP_KINDS,
@@ -156,7 +156,7 @@ export function serviceOf(text: string): ServiceKey {
 }
 
 /** Reads a SERVER of the command line; its default port is that of its service. */
-export function serverOf(text: string, service: ServiceKey): Required<RealServerKey> {
+export function serverOf(text: string, service: ServiceKey): Endpoint {
   const { address, port } = checked(() => parseEndpoint(text))
   return { address, port: port ?? (service.protocol === 'fwmark' ? 0 : service.port) }
 }

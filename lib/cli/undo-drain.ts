@@ -2,7 +2,7 @@ import {
   formatEndpoint,
   formatServiceKey,
   type Ipvs,
-  type RealServerKey,
+  type Endpoint,
   type RealServerSpec,
   type ServiceKey,
   type StateService,
@@ -23,7 +23,7 @@ import { line } from './terminal/line.ts'
 /** The way back from a drain: the server becomes what the history says that it was. */
 
 /** How the history names a server that is drained. */
-export function drainName(service: ServiceKey, server: Required<RealServerKey>): string {
+export function drainName(service: ServiceKey, server: Endpoint): string {
   return `${formatServiceKey(service)} -> ${formatEndpoint(server)}`
 }
 
@@ -31,7 +31,7 @@ export function undoDrain(
   run: Run,
   options: CommonOptions,
   key: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
 ): Promise<number> {
   // All other services and real servers stay as they are.
   return applyTarget(run, { ...options, prune: false }, async (ipvs) => {
@@ -57,7 +57,7 @@ interface Before {
 async function serverBefore(
   run: Run,
   key: ServiceKey,
-  { address, port }: Required<RealServerKey>,
+  { address, port }: Endpoint,
 ): Promise<Before | undefined> {
   const { history, files } = await openHistory(run)
   const name = drainName(key, { address, port })
@@ -84,7 +84,7 @@ function serviceIn(services: readonly StateService[], key: ServiceKey): StateSer
   return services.find((service) => formatServiceKey(service) === name)
 }
 
-function isOf(one: RealServerSpec, other: Required<RealServerKey>): boolean {
+function isOf(one: RealServerSpec, other: Endpoint): boolean {
   return one.address === other.address && one.port === other.port
 }
 
@@ -106,11 +106,7 @@ function withServer(service: StateService, before: RealServerSpec): StateService
   return { ...service, realServers: all }
 }
 
-function notKnown(
-  key: ServiceKey,
-  server: Required<RealServerKey>,
-  service: StateService | undefined,
-): NotFound {
+function notKnown(key: ServiceKey, server: Endpoint, service: StateService | undefined): NotFound {
   const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
   const there = service?.realServers?.some((one) => isOf(one, server)) === true
   const method = service?.realServers?.[0]?.method

@@ -1,7 +1,7 @@
 import {
   formatEndpoint,
   formatServiceKey,
-  type RealServerKey,
+  type Endpoint,
   type ServiceKey,
   type SnapshotEntry,
   type Warning,
@@ -27,17 +27,17 @@ export class Warned {
   }
 
   /** Those about a real server, or about a service alone. */
-  about(service: ServiceKey, server?: Required<RealServerKey>): readonly Warning[] {
+  about(service: ServiceKey, server?: Endpoint): readonly Warning[] {
     return this.all.length === 0 ? [] : (this.#bySubject.get(subjectOf(service, server)) ?? [])
   }
 
   /** The same as options of a line: `warning=port-ignored`. */
-  optionsOf(service: ServiceKey, server?: Required<RealServerKey>): string[] {
+  optionsOf(service: ServiceKey, server?: Endpoint): string[] {
     return [...new Set(this.about(service, server).map(({ code }) => `warning=${code}`))]
   }
 }
 
-function subjectOf(service: ServiceKey, server?: Required<RealServerKey>): string {
+function subjectOf(service: ServiceKey, server?: Endpoint): string {
   return server === undefined
     ? formatServiceKey(service)
     : `${formatServiceKey(service)} ${formatEndpoint(server)}`

@@ -1,9 +1,9 @@
 import { CommandAttribute, InfoAttribute } from '../model/constants.ts'
-import type { Info, Timeouts } from '../model/types.ts'
+import type { Info, TimeoutChanges, Timeouts } from '../model/types.ts'
 import type { AttributeReader, AttributeWriter } from './attributes.ts'
 
 /** Writes the timeouts that are named; the kernel keeps the others. */
-export function encodeTimeouts(writer: AttributeWriter, timeouts: Partial<Timeouts>): void {
+export function encodeTimeouts(writer: AttributeWriter, timeouts: TimeoutChanges): void {
   if (timeouts.tcpSeconds !== undefined) writer.u32(CommandAttribute.TIMEOUT_TCP, timeouts.tcpSeconds)
   if (timeouts.tcpFinSeconds !== undefined)
     writer.u32(CommandAttribute.TIMEOUT_TCP_FIN, timeouts.tcpFinSeconds)

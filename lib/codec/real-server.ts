@@ -7,7 +7,7 @@ import {
   tunnelOf,
   tunnelTypeNumber,
 } from '../model/server-settings.ts'
-import type { Counter, Family, ForwardingMethod, RealServerKey, RealServerState } from '../model/types.ts'
+import type { Counter, Endpoint, Family, ForwardingMethod, RealServerState } from '../model/types.ts'
 import { familyName, familyNumber, formatAddress, writeAddress } from './address.ts'
 import { type AttributeReader, type AttributeWriter, malformed } from './attributes.ts'
 import { type CounterKind, decodeStatistics } from './stats.ts'
@@ -32,11 +32,7 @@ const METHOD_NAMES: readonly ForwardingMethod[] = [
 ]
 
 /** Writes IPVS_CMD_ATTR_DEST: the identity, and for NEW and SET the settings. */
-export function encodeDest(
-  writer: AttributeWriter,
-  key: Required<RealServerKey>,
-  settings?: CompleteSettings,
-): void {
+export function encodeDest(writer: AttributeWriter, key: Endpoint, settings?: CompleteSettings): void {
   writer.nest(CommandAttribute.DEST, () => {
     // Without a family the kernel reads the address in the family of the service.
     writer.u16(DestAttribute.ADDR_FAMILY, familyNumber(familyOfAddress(key.address)))

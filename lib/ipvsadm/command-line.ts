@@ -3,6 +3,7 @@ import { DEFAULT_METHOD, DEFAULT_NETMASK, DEFAULT_SCHEDULER, DEFAULT_WEIGHT } fr
 import { PORT, PREFIX_IPV6 } from '../model/ranges.ts'
 import type { FlagName } from '../model/scheduler-flags.ts'
 import type {
+  Endpoint,
   Family,
   ForwardingMethod,
   RealServerKey,
@@ -54,9 +55,9 @@ export type Action =
   | {
       readonly command: 'add-server' | 'edit-server'
       readonly key: ServiceKey
-      readonly server: RealServerSpec & Required<RealServerKey>
+      readonly server: RealServerSpec & Endpoint
     }
-  | { readonly command: 'delete-server'; readonly key: ServiceKey; readonly server: Required<RealServerKey> }
+  | { readonly command: 'delete-server'; readonly key: ServiceKey; readonly server: Endpoint }
   | { readonly command: 'zero'; readonly key?: ServiceKey }
   | { readonly command: 'set'; readonly timeouts: Partial<Timeouts> }
   | { readonly command: 'start-daemon'; readonly daemon: SyncDaemonSpec }
@@ -106,8 +107,6 @@ export function readLine(words: readonly string[], options: LineOptions): Action
   return new Line(words, options).read()
 }
 
-type Endpoint = { readonly address: string; readonly port?: number }
-
 class Line {
   readonly #words: readonly string[]
   readonly #options: OptionReader
@@ -128,7 +127,7 @@ class Line {
   #netmask: string | number = DEFAULT_NETMASK.ipv4
   #engine = ''
 
-  #server: Required<Endpoint> | undefined
+  #server: Endpoint | undefined
   #method: ForwardingMethod = DEFAULT_METHOD
   #weight = DEFAULT_WEIGHT
   #upper = 0
@@ -172,7 +171,7 @@ class Line {
       case 'edit-server':
         return { command, key: this.#key(), server: this.#serverSpec() }
       case 'delete-server': {
-        const { address, port } = this.#server as Required<Endpoint>
+        const { address, port } = this.#server as Endpoint
         return { command, key: this.#key(), server: { address, port } }
       }
       case 'zero':
@@ -341,7 +340,7 @@ class Line {
   }
 
   /** Reads ADDRESS[:PORT], [ADDRESS]:PORT or HOST[:PORT]. */
-  #endpoint(text: string): Endpoint | undefined {
+  #endpoint(text: string): RealServerKey | undefined {
     if (/^\d*$/.test(text)) return undefined
     const parts = splitEndpoint(text)
     if (parts === undefined) return undefined
@@ -402,8 +401,8 @@ class Line {
     }
   }
 
-  #serverSpec(): RealServerSpec & Required<RealServerKey> {
-    const { address, port } = this.#server as Required<Endpoint>
+  #serverSpec(): RealServerSpec & Endpoint {
+    const { address, port } = this.#server as Endpoint
     const key = this.#key()
     const method = this.#method
     if (!reachesFamily(method, { address }, key)) {

@@ -13,15 +13,15 @@ import { portNamesOf } from './rules.ts'
 /** How names in lines are looked up. */
 export interface Lookups {
   /** The port of a service by its name, such as 80 for 'http' and 'tcp', as /etc/services has it; undefined if there is no such service. */
-  readonly lookupService?: (
-    name: string,
-    protocol: 'tcp' | 'udp' | 'sctp',
-  ) => number | undefined | Promise<number | undefined>
+  readonly lookupService?:
+    | ((name: string, protocol: 'tcp' | 'udp' | 'sctp') => number | undefined | Promise<number | undefined>)
+    | undefined
   /**
    * The address of a host in this family; undefined if it has none. A name
    * means an IPv4 host, a name in brackets an IPv6 host, as `ipvsadm -S` prints it.
    */
-  readonly lookupHost?: (name: string, family: Family) => string | undefined | Promise<string | undefined>
+  readonly lookupHost?:
+    ((name: string, family: Family) => string | undefined | Promise<string | undefined>) | undefined
 }
 
 /** Only digits, dots and other parts of numbers: not a host name. ipvsadm would read some of these. */

@@ -1,4 +1,5 @@
 import { canonicalAddress, canonicalServiceKey, portOfService } from '../model/address.ts'
+import { definedOf } from '../model/check.ts'
 import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { endpointName } from '../model/keys.ts'
 import { printable } from '../model/printable.ts'
@@ -69,7 +70,7 @@ export async function formatLines(
   }
   writer.timeouts(state.timeouts)
   writer.daemons(state.syncDaemons)
-  for (const name of Object.keys(state.sysctls ?? {})) {
+  for (const name of Object.keys(definedOf(state.sysctls ?? {}))) {
     writer.loseAt(['sysctls', name], 'there is no line for a sysctl: it is left out')
   }
   return writer.text()

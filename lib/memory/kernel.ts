@@ -42,6 +42,7 @@ export class MemoryKernel implements Transport {
     return this.#log
   }
 
+  /** Forgets the requests that have arrived. */
   clearLog(): void {
     this.#log.length = 0
   }
@@ -101,12 +102,12 @@ export class MemoryKernel implements Transport {
    * The packets that open and close a connection count as headers without data.
    * `activeConnections` and the like change at once, counters after `advance(2)`.
    */
-  connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+  connect(service: ServiceKey | string, options: ClientOptions = {}): MemoryConnection {
     return this.#clients.connect(service, options)
   }
 
   /** Makes connections of many clients, each with the same traffic. */
-  traffic(service: ServiceKey, options: TrafficOptions = {}): MemoryConnection[] {
+  traffic(service: ServiceKey | string, options: TrafficOptions = {}): MemoryConnection[] {
     return this.#clients.traffic(service, options)
   }
 
@@ -151,7 +152,7 @@ export class MemoryKernel implements Transport {
   }
 
   /** Makes the next request, or the next one of a command, take this long. */
-  delayNext(delay: { readonly ms: number; readonly command?: KernelCommand }): void {
+  delayNext(delay: { readonly ms: number; readonly command?: KernelCommand | undefined }): void {
     known(object(delay, 'a delay'), ['ms', 'command'], [], 'a delay')
     const { command } = delay
     const ms = whole(delay.ms, 'ms', 0, 2147483647)

@@ -10,40 +10,40 @@ export interface MemoryKernelOptions {
    * and 6.12 are compared with the real kernels of these versions; other versions
    * take from them what they have in common.
    */
-  readonly version?: LinuxVersion
+  readonly version?: LinuxVersion | undefined
   /**
    * Schedulers that have a module. Default: all that this version has. A name
    * that no version has schedules as 'wlc' does. 'none' needs Linux 4.2 but no module.
    */
-  readonly schedulers?: readonly string[]
+  readonly schedulers?: readonly string[] | undefined
   /** Persistence engines that have a module. Default ['sip']. */
-  readonly persistenceEngines?: readonly string[]
+  readonly persistenceEngines?: readonly string[] | undefined
   /** Whether IPVS was built with IPv6. Default true. */
-  readonly ipv6?: boolean
+  readonly ipv6?: boolean | undefined
   /**
    * The kernel's CONFIG_HZ: 100, 250, 300 or 1000. The limit of timeouts is 2^31
    * divided by it; timeouts of persistence wrap at 2^32 divided by it. Default 250.
    */
-  readonly hz?: number
+  readonly hz?: number | undefined
   /**
    * Interfaces of the network namespace. Default: `lo` and `eth0` with
    * addresses of both families. With none the kernel takes no IPv4 address for
    * a real server, as in a namespace where no interface is up.
    */
-  readonly interfaces?: readonly MemoryInterface[]
+  readonly interfaces?: readonly MemoryInterface[] | undefined
   /** Sysctls of net.ipv4.vs that are not at their defaults, such as `{ expire_nodest_conn: 1 }`. */
-  readonly sysctls?: Readonly<Record<string, string | number>>
+  readonly sysctls?: Readonly<Record<string, string | number | undefined>> | undefined
   /** Whether callers have CAP_NET_ADMIN. Default true. See {@link MemoryKernel.privileged}. */
-  readonly privileged?: boolean
+  readonly privileged?: boolean | undefined
   /** Whether the module ip_vs is loaded. Default true. See {@link MemoryKernel.loaded}. */
-  readonly loaded?: boolean
+  readonly loaded?: boolean | undefined
   /** Buckets of the connection table, as in `info()`. Default 4096. With '7.1' it is 0 while there is no service. */
-  readonly connectionTableSize?: number
+  readonly connectionTableSize?: number | undefined
   /**
    * Whether 64-bit numbers come with padding (PAD attributes), as on
    * architectures without efficient unaligned access. From 4.7 on. Default false.
    */
-  readonly padding?: boolean
+  readonly padding?: boolean | undefined
   /**
    * A real kernel lists services in the order of a hash, which depends on a number
    * that differs for each boot and network namespace. 0 to 255, default 0.

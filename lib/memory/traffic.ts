@@ -1,10 +1,10 @@
 import { familyNumber } from '../codec/address.ts'
 import { familyOfAddress, familyOfService, parseAddress } from '../model/address.ts'
-import { address, flag, known, object, oneOf, whole } from '../model/check.ts'
+import { address, type Complete, definedOf, flag, known, object, oneOf, whole } from '../model/check.ts'
 import { AddressFamily, IpProtocol } from '../model/constants.ts'
+import { serviceKeyOf } from '../model/keys.ts'
 import { PROTOCOL_NAMES, protocolName, protocolNumber } from '../model/protocols.ts'
-import type { Family, Protocol, RealServerKey, ServiceKey } from '../model/types.ts'
-import { checkServiceKey } from '../model/validate.ts'
+import type { Endpoint, Family, Protocol, ServiceKey } from '../model/types.ts'
 import { addressText } from './machine/addresses.ts'
 import type { Connection, Flow } from './machine/connections.ts'
 import type { Namespace } from './machine/namespace.ts'
@@ -14,38 +14,41 @@ import type { ConnectionState, Event } from './machine/states.ts'
 
 /** Packets and bytes to pass, each 0 by default. */
 export interface Traffic {
-  readonly packetsIn?: number
-  readonly bytesIn?: number
+  /** From the client. */
+  readonly packetsIn?: number | undefined
+  /** From the client. */
+  readonly bytesIn?: number | undefined
   /** Counted only if the answers pass through the director: for masquerade. */
-  readonly packetsOut?: number
-  readonly bytesOut?: number
+  readonly packetsOut?: number | undefined
+  /** Counted likewise. */
+  readonly bytesOut?: number | undefined
 }
 
 /** A client of {@link MemoryKernel.connect}. */
 export interface ClientOptions {
   /** Default: another one for each connection, from 198.18.0.0/15 or 2001:2::/48. */
-  readonly clientAddress?: string
+  readonly clientAddress?: string | undefined
   /** 1 to 65535. Default: another one for each connection, from 32768 on. */
-  readonly clientPort?: number
+  readonly clientPort?: number | undefined
   /**
    * False leaves a TCP connection half open: the client's SYN has arrived and
    * nothing else. Default true.
    */
-  readonly established?: boolean
+  readonly established?: boolean | undefined
   /** For a firewall mark: the protocol of the packets that have it. Default 'tcp'. */
-  readonly protocol?: 'tcp' | 'udp' | 'sctp'
+  readonly protocol?: 'tcp' | 'udp' | 'sctp' | undefined
   /** For a firewall mark: the address that these packets go to. Default 192.0.2.1 or 2001:db8::1. */
-  readonly virtualAddress?: string
+  readonly virtualAddress?: string | undefined
   /** For a firewall mark, and for a service of port 0: the port they go to, 1 to 65535. Default 80. */
-  readonly virtualPort?: number
+  readonly virtualPort?: number | undefined
 }
 
 /** Traffic of many clients: see {@link MemoryKernel.traffic}. */
 export interface TrafficOptions extends Traffic, ClientOptions {
   /** How many connections, default 1. */
-  readonly connections?: number
+  readonly connections?: number | undefined
   /** Whether each is closed afterwards. Default false. */
-  readonly close?: boolean
+  readonly close?: boolean | undefined
 }
 
 /** A connection of a client to a virtual service. */
@@ -60,7 +63,7 @@ export class MemoryConnection {
   }
 
   /** The real server that got it. `undefined`: it was refused, because no service or no server takes it. */
-  get realServer(): Required<RealServerKey> | undefined {
+  get realServer(): Endpoint | undefined {
     if (this.#connection === undefined) return undefined
     const { family, address, port } = this.#connection.dest.identity
     return { address: addressText(family, address), port }
@@ -84,8 +87,9 @@ export class MemoryConnection {
    */
   send(traffic: Traffic = { packetsIn: 1 }): boolean {
     known(object(traffic, 'traffic'), TRAFFIC, [], 'traffic')
-    for (const [name, value] of Object.entries(traffic)) whole(value, name, 0, Number.MAX_SAFE_INTEGER)
-    return this.#pass('data', traffic)
+    const counts = definedOf(traffic as Readonly<Record<string, number | undefined>>)
+    for (const [name, value] of Object.entries(counts)) whole(value, name, 0, Number.MAX_SAFE_INTEGER)
+    return this.#pass('data', counts)
   }
 
   /** Closes it from the client's side only: answers may still come. */
@@ -126,13 +130,13 @@ export class MemoryConnection {
     this.#namespace.count(dest, this.#packets(1, 0))
   }
 
-  #pass(event: Event, traffic: Traffic): boolean {
+  #pass(event: Event, traffic: Partial<Complete<Traffic>>): boolean {
     if (this.#connection === undefined) return false
     return this.#namespace.connections.pass(this.#connection, event, traffic)
   }
 
   /** Packets that have only headers. */
-  #packets(packetsIn: number, packetsOut: number): Required<Traffic> {
+  #packets(packetsIn: number, packetsOut: number): Complete<Traffic> {
     const { family, protocol } = this.#connection?.flow ?? NO_FLOW
     const bytes = (family === AddressFamily.INET6 ? 40 : 20) + (protocol === IpProtocol.TCP ? 20 : 8)
     return { packetsIn, bytesIn: packetsIn * bytes, packetsOut, bytesOut: packetsOut * bytes }
@@ -158,9 +162,9 @@ export class Clients {
     this.#namespace = namespace
   }
 
-  connect(service: ServiceKey, options: ClientOptions = {}): MemoryConnection {
+  connect(service: ServiceKey | string, options: ClientOptions = {}): MemoryConnection {
     known(object(options, 'the options of a client'), CLIENT, TARGET, 'a client')
-    const key = checkServiceKey(service)
+    const key = serviceKeyOf(service)
     const family = familyOfService(key)
     const number = this.#count++
     const from = options.clientAddress ?? clientAddress(family, number)
@@ -176,7 +180,7 @@ export class Clients {
     return new MemoryConnection(this.#namespace, connection).begin(established)
   }
 
-  traffic(service: ServiceKey, options: TrafficOptions): MemoryConnection[] {
+  traffic(service: ServiceKey | string, options: TrafficOptions): MemoryConnection[] {
     const names = [...CLIENT, ...TARGET]
     known(object(options, 'traffic'), ['connections', 'close', ...TRAFFIC], names, 'traffic')
     const { connections = 1, close = false, packetsIn, bytesIn, packetsOut, bytesOut, ...client } = options

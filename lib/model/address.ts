@@ -1,4 +1,4 @@
-import type { Family, RealServerKey, ServiceKey } from './types.ts'
+import type { Endpoint, Family, ServiceKey } from './types.ts'
 
 /**
  * Text of addresses, and their 16 bytes: IPv4 in the first four, or IPv6. The
@@ -35,7 +35,7 @@ export function canonicalServiceKey(key: ServiceKey): ServiceKey {
 }
 
 /** The same real server as it is read back, likewise. */
-export function canonicalServerKey(key: Required<RealServerKey>): Required<RealServerKey> {
+export function canonicalServerKey(key: Endpoint): Endpoint {
   return canonical(key)
 }
 

@@ -117,7 +117,7 @@ export function object(value: unknown, what: string): Fields {
   return value as Fields
 }
 
-/** Refuses a field that does not exist here, and is most likely misspelt. */
+/** Refuses a field that does not exist here, and is most likely misspelt. One that is `undefined` counts as absent. */
 export function known(
   fields: Fields,
   some: readonly string[],
@@ -126,7 +126,7 @@ export function known(
   inside = '',
 ): void {
   for (const field in fields) {
-    if (some.includes(field) || more.includes(field)) continue
+    if (some.includes(field) || more.includes(field) || fields[field] === undefined) continue
     const names = [...some, ...more]
     const meant = ourField(field, names) ?? likely(field, names)
     throw about(
@@ -150,7 +150,8 @@ export function known(
  */
 export function misspelt(fields: Fields, name: string, what: string): void {
   for (const field in fields) {
-    if (field !== name && (resembles(name, field) || ourField(field, [name]) === name)) {
+    if (field === name || fields[field] === undefined) continue
+    if (resembles(name, field) || ourField(field, [name]) === name) {
       throw about(field, new TypeError(`${what} has no field ${show(field)}: did you mean '${name}'?`))
     }
   }
@@ -160,7 +161,7 @@ export function misspelt(fields: Fields, name: string, what: string): void {
 export function missing(fields: Fields, name: string, what: string, names: readonly string[]): void {
   misspelt(fields, name, what)
   for (const field in fields) {
-    if (!names.includes(field)) {
+    if (!names.includes(field) && fields[field] !== undefined) {
       throw about(field, new TypeError(`${what} has no field ${show(field)}, and '${name}' is missing`))
     }
   }
@@ -173,13 +174,24 @@ export function missing(fields: Fields, name: string, what: string, names: reado
 export function copyOf(fields: Fields, names: readonly string[]): Record<string, unknown> {
   const copy: Record<string, unknown> = {}
   for (const name of names) {
-    if (!(name in fields)) continue
     const value = fields[name]
+    if (value === undefined) continue
     if (Array.isArray(value)) copy[name] = [...(value as unknown[])]
     else if (typeof value !== 'object' || value === null) copy[name] = value
     else copy[name] = { ...value }
   }
   return copy
+}
+
+/** Options with every field, as they are once the defaults are filled in. */
+export type Complete<T> = { readonly [Name in keyof T]-?: Exclude<T[Name], undefined> }
+
+/** The fields that have a value, whatever their names: one that is `undefined` counts as absent. */
+export function definedOf<T>(fields: Readonly<Record<string, T>>): Record<string, Exclude<T, undefined>> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Record<
+    string,
+    Exclude<T, undefined>
+  >
 }
 
 /** The one of these names that is probably meant by a name that is not among them. */
@@ -217,13 +229,10 @@ function isNear(a: string, b: string): boolean {
   return Math.max(a.length, b.length) - start - end <= 2
 }
 
-/** Checks a field that may be absent. A field that is there but `undefined` is refused. */
+/** Checks a field that may be absent, which `undefined` means too. */
 export function optional(fields: Fields, field: string, check: (value: unknown) => void): void {
-  if (!(field in fields)) return
   const value = fields[field]
-  if (value === undefined) {
-    throw about(field, new TypeError(`${field} is undefined: leave it out, or give it a value`))
-  }
+  if (value === undefined) return
   try {
     check(value)
   } catch (error) {

@@ -1,3 +1,5 @@
+import type { IpvsErrorCode } from './error-codes.ts'
+
 /** The errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
 export const Errno = {
   EPERM: 1,
@@ -42,9 +44,11 @@ export const Errno = {
   ECANCELED: 125,
 } as const
 
-const ERRNO_NAMES = new Map<number, string>(Object.entries(Errno).map(([name, errno]) => [errno, name]))
+const ERRNO_NAMES = new Map<number, keyof typeof Errno>(
+  Object.entries(Errno).map(([name, errno]) => [errno, name as keyof typeof Errno]),
+)
 
 /** 'ESRCH' for 3. A number without a name here reads 'ERRNO_<number>'. */
-export function errnoName(errno: number): string {
-  return ERRNO_NAMES.get(errno) ?? `ERRNO_${String(errno)}`
+export function errnoName(errno: number): IpvsErrorCode {
+  return ERRNO_NAMES.get(errno) ?? `ERRNO_${errno}`
 }

@@ -1,4 +1,5 @@
 import { Errno, errnoName } from './errno.ts'
+import type { IpvsErrorCode } from './error-codes.ts'
 import { endpointName, serviceName } from './keys.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
 
@@ -8,24 +9,28 @@ export interface IpvsErrorDetails {
   readonly errno: number
   /** The method that failed, such as 'deleteService'. */
   readonly command: string
-  readonly service?: ServiceKey
-  readonly realServer?: RealServerKey
+  /** The virtual service it is about. */
+  readonly service?: ServiceKey | undefined
+  /** The real server it is about. */
+  readonly realServer?: RealServerKey | undefined
   /** For the message: the scheduler and engine asked for a service, the interface asked for a sync daemon. */
   readonly scheduler?: string | undefined
+  /** For the message, likewise. */
   readonly persistenceEngine?: string | undefined
+  /** For the message, likewise. */
   readonly multicastInterface?: string | undefined
   /** The network namespace to enter, as the caller named it. */
-  readonly netns?: string
+  readonly netns?: string | undefined
   /** System call that failed; absent where the kernel answered a request with the errno. */
-  readonly syscall?: string
+  readonly syscall?: string | undefined
   /** The errno comes from looking up IPVS in the kernel. */
-  readonly noFamily?: boolean
+  readonly noFamily?: boolean | undefined
   /** The errno comes from opening the file of the network namespace. */
-  readonly noNamespace?: boolean
+  readonly noNamespace?: boolean | undefined
   /** The kernel's own words, where it sent any. */
-  readonly kernelMessage?: string
+  readonly kernelMessage?: string | undefined
   /** Text for people. Default: what the errno means for this command, and what to do about it. */
-  readonly message?: string
+  readonly message?: string | undefined
 }
 
 /**
@@ -35,7 +40,7 @@ export interface IpvsErrorDetails {
  */
 export class IpvsError extends Error {
   /** Name of the errno, such as 'ESRCH'. */
-  readonly code: string
+  readonly code: IpvsErrorCode
   /** The errno, negative as in Node's system errors: -3. */
   readonly errno: number
   /** The method that failed, such as 'deleteService'. */

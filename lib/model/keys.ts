@@ -1,7 +1,7 @@
-import { canonicalAddress, canonicalServiceKey } from './address.ts'
+import { canonicalAddress, canonicalServerKey, canonicalServiceKey } from './address.ts'
 import { show } from './check.ts'
 import { PROTOCOL_NAMES } from './protocols.ts'
-import type { AddressServiceKey, RealServerKey, ServiceKey, Tunnel } from './types.ts'
+import type { AddressServiceKey, Endpoint, RealServerKey, ServiceKey, Tunnel } from './types.ts'
 import { checkServerKey, checkServiceKey } from './validate.ts'
 
 const SERVICE_EXAMPLES =
@@ -44,9 +44,17 @@ export function parseServiceKey(text: string): ServiceKey {
   )
 }
 
-/** Writes the identity of a virtual service: `tcp/192.0.2.10:80`, `tcp/[2001:db8::1]:443`, `fwmark/5`, `fwmark6/5`. */
-export function formatServiceKey(key: ServiceKey): string {
-  return serviceName(canonicalServiceKey(checkServiceKey(key)))
+/** The identity of a virtual service that a caller gave, as text or as an object: checked, and as it reads back. */
+export function serviceKeyOf(given: unknown): ServiceKey {
+  return typeof given === 'string' ? parseServiceKey(given) : canonicalServiceKey(checkServiceKey(given))
+}
+
+/**
+ * Writes the identity of a virtual service: `tcp/192.0.2.10:80`, `tcp/[2001:db8::1]:443`, `fwmark/5`, `fwmark6/5`.
+ * Text is read first, so the result has the one form that a service has everywhere.
+ */
+export function formatServiceKey(key: ServiceKey | string): string {
+  return serviceName(serviceKeyOf(key))
 }
 
 /**
@@ -57,17 +65,28 @@ export function formatServiceKey(key: ServiceKey): string {
  */
 export function parseEndpoint(text: string): RealServerKey {
   const found = splitEndpoint(text)
-  if (found === undefined) {
-    throw new TypeError(`a real server is written like ${ENDPOINT_EXAMPLES}; got ${show(text)}`)
+  // One colon: an IPv4 address and something that is no number.
+  const badPort = /^[^:[\]]+:[^:]*[^:\d][^:]*$/.test(text)
+  if (found === undefined || badPort) {
+    throw new TypeError(
+      `a real server is written like ${ENDPOINT_EXAMPLES}; got ${show(text)}${badPort ? ': the port must be a number' : ''}`,
+    )
   }
   const { address, port } = checkServerKey(found, ANY_SERVICE)
   return { address: canonicalAddress(address), ...(found.port !== undefined && { port }) }
 }
 
+/** The identity of a real server that a caller gave, likewise. A port that is absent is that of the service. */
+export function endpointOf(given: unknown, service: ServiceKey): Endpoint {
+  const key = typeof given === 'string' ? parseEndpoint(given) : given
+  return canonicalServerKey(checkServerKey(key, service))
+}
+
 /** Writes the identity of a real server: `10.0.0.7:8080`, `[2001:db8::7]:8080`, or, without a port, its address. */
-export function formatEndpoint(key: RealServerKey): string {
-  const { address, port } = checkServerKey(key, ANY_SERVICE)
-  return endpointName(canonicalAddress(address), key.port === undefined ? undefined : port)
+export function formatEndpoint(key: RealServerKey | string): string {
+  const given = typeof key === 'string' ? parseEndpoint(key) : key
+  const { address, port } = endpointOf(given, ANY_SERVICE)
+  return endpointName(address, given.port === undefined ? undefined : port)
 }
 
 /** Of which a server takes a port that is not named: none does here. */

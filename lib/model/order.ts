@@ -1,4 +1,5 @@
 import { parseAddress, parseIPv4Number } from './address.ts'
+import { parseEndpoint, serviceKeyOf } from './keys.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
 
 /**
@@ -11,7 +12,9 @@ import type { RealServerKey, ServiceKey } from './types.ts'
  * Compares the identities of two virtual services, for `sort()`: by protocol,
  * then IPv4 before IPv6, then by address and port, or by firewall mark.
  */
-export function compareServiceKeys(one: ServiceKey, other: ServiceKey): number {
+export function compareServiceKeys(one: ServiceKey | string, other: ServiceKey | string): number {
+  if (typeof one === 'string' || typeof other === 'string')
+    return compareServiceKeys(serviceKeyOf(one), serviceKeyOf(other))
   if (one.protocol === 'fwmark' && other.protocol === 'fwmark') {
     return (
       Number(one.family === 'ipv6') - Number(other.family === 'ipv6') || Math.sign(one.fwmark - other.fwmark)
@@ -26,7 +29,9 @@ export function compareServiceKeys(one: ServiceKey, other: ServiceKey): number {
  * Compares the identities of two real servers, for `sort()`: IPv4 before IPv6,
  * then by address, then by port. One without a port comes first.
  */
-export function compareEndpoints(one: RealServerKey, other: RealServerKey): number {
+export function compareEndpoints(one: RealServerKey | string, other: RealServerKey | string): number {
+  if (typeof one === 'string') return compareEndpoints(parseEndpoint(one), other)
+  if (typeof other === 'string') return compareEndpoints(one, parseEndpoint(other))
   return (
     (one.address === other.address ? 0 : compareAddresses(one.address, other.address)) ||
     Math.sign((one.port ?? -1) - (other.port ?? -1))

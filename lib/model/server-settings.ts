@@ -4,8 +4,8 @@ import { CHECKSUMS, TUNNEL_TYPES } from './ranges.ts'
 import { NO_STATISTICS } from './statistics.ts'
 import {
   type Counter,
+  type Endpoint,
   type RealServerChanges,
-  type RealServerKey,
   type RealServerSettings,
   type RealServerSpec,
   type RealServerState,
@@ -14,8 +14,10 @@ import {
 import { checkThresholds, checkTunnel } from './validate.ts'
 
 /** A real server's settings as the kernel's SET wants them: all of them, each time. Without `tunnel`: plain IP-in-IP. */
-export type CompleteSettings = Required<Omit<RealServerSettings, 'tunnel'>> &
-  Pick<RealServerSettings, 'tunnel'>
+export type CompleteSettings = Pick<
+  RealServerState,
+  'method' | 'weight' | 'upperThreshold' | 'lowerThreshold' | 'tunnel'
+>
 
 const DEFAULTS: CompleteSettings = {
   method: DEFAULT_METHOD,
@@ -62,9 +64,9 @@ function merged(current: CompleteSettings, changes: RealServerSettings): Complet
 
 function mergeTunnel(current: Tunnel, change: Tunnel): Tunnel {
   const type = tunnelTypeNumber(change.type)
-  const { port = 0, checksum } = type === tunnelTypeNumber(current.type) ? { ...current, ...change } : change
+  const kept = type === tunnelTypeNumber(current.type) ? current : undefined
   // A number for what has a name, or a 0 for what is absent, reads back as that.
-  return tunnelOf(type, port, checksumNumber(checksum))
+  return tunnelOf(type, change.port ?? kept?.port ?? 0, checksumNumber(change.checksum ?? kept?.checksum))
 }
 
 /** Settings as they are read back. */
@@ -76,7 +78,7 @@ function reportedSettings(settings: CompleteSettings): CompleteSettings {
 }
 
 /** A real server that was just added, without asking the kernel. */
-export function newDest(key: Required<RealServerKey>, settings: CompleteSettings): RealServerState {
+export function newDest(key: Endpoint, settings: CompleteSettings): RealServerState {
   // Spelt out: spreading these into one object costs more than the rest of an addition.
   const { stats, rates } = NO_STATISTICS
   return withServerSettings(
@@ -140,12 +142,12 @@ export function checksumNumber(checksum: Tunnel['checksum'] = 'none'): number {
 }
 
 /** A real server with its port, method and weight, and no other field that has its default. */
-export type CompleteServer = RealServerSpec & Required<RealServerKey> & { readonly weight: number }
+export type CompleteServer = RealServerSpec & Endpoint & { readonly weight: number }
 
 /** The spec that would add a real server again. */
 export function specOfServer(
-  { address, port }: Required<RealServerKey>,
-  { method, weight, upperThreshold, lowerThreshold, tunnel }: ReadSettings,
+  { address, port }: Endpoint,
+  { method, weight, upperThreshold, lowerThreshold, tunnel }: CompleteSettings,
 ): CompleteServer {
   // Field by field: spreading costs more than all else here, and a table has ten thousands of these.
   const spec: { -readonly [Name in keyof CompleteServer]: CompleteServer[Name] } = {
@@ -160,15 +162,7 @@ export function specOfServer(
   return spec
 }
 
-type ReadSettings = Pick<
-  RealServerState,
-  'method' | 'weight' | 'upperThreshold' | 'lowerThreshold' | 'tunnel'
->
-
 /** The spec that a real server reads back as once it is added. */
-export function completeServer(
-  server: Required<RealServerKey>,
-  settings: RealServerSettings,
-): CompleteServer {
+export function completeServer(server: Endpoint, settings: RealServerSettings): CompleteServer {
   return specOfServer(server, reportedSettings(completeSettings(settings)))
 }

@@ -15,6 +15,7 @@ export type Protocol = 'tcp' | 'udp' | 'sctp' | number
 
 /** Identity of a virtual service that is an address and a port. */
 export interface AddressServiceKey {
+  /** 'tcp', 'udp', 'sctp', or the number of another IP protocol. */
   readonly protocol: Protocol
   /** IPv4 or IPv6 address, without brackets and without a zone. Reads back as inet_ntop(3) writes it. */
   readonly address: string
@@ -28,11 +29,12 @@ export interface AddressServiceKey {
 
 /** Identity of a virtual service that is a firewall mark: it gets the packets that the packet filter marked. */
 export interface FwmarkServiceKey {
+  /** Says that the service is a firewall mark. */
   readonly protocol: 'fwmark'
   /** 1 to 4294967295. */
   readonly fwmark: number
   /** Marks of IPv4 and of IPv6 packets are two services. Default 'ipv4'. */
-  readonly family?: Family
+  readonly family?: Family | undefined
 }
 
 /** Identity of a virtual service within a network namespace. */
@@ -89,30 +91,30 @@ export interface PersistenceSpec {
    * bits and wraps silently; up to this limit no kernel wraps. A state may say
    * up to 42949672, which a kernel with HZ 100 can hold.
    */
-  readonly timeoutSeconds?: number
+  readonly timeoutSeconds?: number | undefined
   /**
    * IPv4: a mask such as '255.255.255.0' (any mask is allowed, as in the kernel),
    * or a prefix length 0 to 32, which reads back as a mask; default
    * '255.255.255.255'. IPv6: a prefix length, 1 to 128, default 128.
    */
-  readonly netmask?: string | number
+  readonly netmask?: string | number | undefined
 }
 
 /** Settings of a virtual service: everything but its identity. */
 export interface ServiceSettings {
   /** Default 'wlc'. */
-  readonly scheduler?: Scheduler
+  readonly scheduler?: Scheduler | undefined
   /** Default none. */
-  readonly schedulerFlags?: readonly SchedulerFlag[]
+  readonly schedulerFlags?: readonly SchedulerFlag[] | undefined
   /** One-packet scheduling: each UDP packet is scheduled on its own. Default false. */
-  readonly onePacket?: boolean
+  readonly onePacket?: boolean | undefined
   /** Default: not persistent. `{}` is persistent with the defaults. */
-  readonly persistence?: PersistenceSpec
+  readonly persistence?: PersistenceSpec | undefined
   /**
    * Persistence engine, at most 16 bytes: 'sip' is the kernel's only one, from
    * module `ip_vs_pe_sip`. Default none.
    */
-  readonly persistenceEngine?: string
+  readonly persistenceEngine?: string | undefined
 }
 
 /** A virtual service to add. */
@@ -123,11 +125,16 @@ export type ServiceSpec = ServiceKey & ServiceSettings
  * `persistence` too; `null` removes persistence or its engine.
  */
 export interface ServiceChanges {
-  readonly scheduler?: Scheduler
-  readonly schedulerFlags?: readonly SchedulerFlag[]
-  readonly onePacket?: boolean
-  readonly persistence?: PersistenceSpec | null
-  readonly persistenceEngine?: string | null
+  /** It starts from scratch. */
+  readonly scheduler?: Scheduler | undefined
+  /** All that are to be set; others are cleared. */
+  readonly schedulerFlags?: readonly SchedulerFlag[] | undefined
+  /** Whether each UDP packet is scheduled on its own. */
+  readonly onePacket?: boolean | undefined
+  /** `{}` makes a service persistent with the defaults; `null` ends it. */
+  readonly persistence?: PersistenceSpec | null | undefined
+  /** `null` removes it. */
+  readonly persistenceEngine?: string | null | undefined
 }
 
 /** Identity of a real server within its virtual service. */
@@ -135,7 +142,15 @@ export interface RealServerKey {
   /** IPv4 or IPv6 address, without brackets and without a zone. */
   readonly address: string
   /** 0 to 65535. Default: the port of the virtual service; 0 for a firewall mark. */
-  readonly port?: number
+  readonly port?: number | undefined
+}
+
+/** Identity of a real server with its port. */
+export interface Endpoint {
+  /** IPv4 or IPv6 address, as inet_ntop(3) writes it. */
+  readonly address: string
+  /** 0 to 65535. */
+  readonly port: number
 }
 
 /**
@@ -155,38 +170,38 @@ export interface Tunnel {
   /** A number is a type without a name, 0 to 255: the kernel stores any. */
   readonly type: 'ipip' | 'gue' | 'gre' | number
   /** UDP port of the GUE receiver, 1 to 65535: GUE needs one. Absent: 0. */
-  readonly port?: number
+  readonly port?: number | undefined
   /**
    * Checksum of the outer header: 'csum' (GUE, GRE) or 'remcsum', remote
    * checksum offload (GUE). A number is any other combination of TUN_FLAGS, 0
    * to 65535. Absent: 'none'.
    */
-  readonly checksum?: 'none' | 'csum' | 'remcsum' | number
+  readonly checksum?: 'none' | 'csum' | 'remcsum' | number | undefined
 }
 
 /** Settings of a real server: everything but its identity. */
 export interface RealServerSettings {
   /** Default 'direct'. */
-  readonly method?: ForwardingMethod
+  readonly method?: ForwardingMethod | undefined
   /**
    * Share of new connections, relative to the other real servers of the virtual
    * service. 0 makes the server quiescent: it keeps its connections and gets no
    * new ones. 0 to 2147483647, default 1.
    */
-  readonly weight?: number
+  readonly weight?: number | undefined
   /**
    * New connections stop when there are this many. 0 to 2147483647, at least
    * `lowerThreshold`. Default 0: no limit. A state may say up to 4294967295,
    * which kernels before 6.12 take.
    */
-  readonly upperThreshold?: number
+  readonly upperThreshold?: number | undefined
   /**
    * After `upperThreshold` was reached, the server gets new connections again when
    * it has fewer than this. Default 0: three quarters of `upperThreshold`.
    */
-  readonly lowerThreshold?: number
+  readonly lowerThreshold?: number | undefined
   /** Default IP-in-IP. */
-  readonly tunnel?: Tunnel
+  readonly tunnel?: Tunnel | undefined
 }
 
 /** A real server to add. */
@@ -210,19 +225,27 @@ export type Counter = number | bigint
 export interface Stats<N extends Counter = number> {
   /** Connections scheduled. */
   readonly connections: N
+  /** Packets from clients. */
   readonly packetsIn: N
   /** 0 for direct routing and tunnels, whose answers bypass the director. */
   readonly packetsOut: N
+  /** Bytes from clients. */
   readonly bytesIn: N
+  /** Bytes to clients. 0 likewise. */
   readonly bytesOut: N
 }
 
 /** The kernel's moving averages, updated every two seconds. */
 export interface Rates {
+  /** New connections. */
   readonly connectionsPerSecond: number
+  /** Packets from clients. */
   readonly packetsInPerSecond: number
+  /** Packets to clients. 0 for direct routing and tunnels. */
   readonly packetsOutPerSecond: number
+  /** Bytes from clients. */
   readonly bytesInPerSecond: number
+  /** Bytes to clients. 0 for direct routing and tunnels. */
   readonly bytesOutPerSecond: number
 }
 
@@ -232,33 +255,49 @@ export interface Rates {
  * began, the module ip_vs was loaded, or zero() of everything, whichever was last.
  */
 export interface Totals<N extends Counter = number> {
+  /** Since the beginning, as above. */
   readonly stats: Stats<N>
+  /** Moving averages. */
   readonly rates: Rates
 }
 
 /** A virtual service as it was read, without methods. */
 export interface ServiceState<N extends Counter = number> {
+  /** Its identity; narrow it by `protocol` for the address or the mark. */
   readonly key: ServiceKey
+  /** That of its address, or of the packets of its mark. */
   readonly family: Family
+  /** How connections are spread over its real servers. */
   readonly scheduler: Scheduler
+  /** Those that are set. */
   readonly schedulerFlags: readonly SchedulerFlag[]
+  /** Whether each UDP packet is scheduled on its own. */
   readonly onePacket: boolean
   /** Absent: not persistent. */
   readonly persistence?: Persistence
   /** Absent: none. */
   readonly persistenceEngine?: string
+  /** Traffic since it was added, or zero() was called. */
   readonly stats: Stats<N>
+  /** Moving averages of its traffic. */
   readonly rates: Rates
 }
 
 /** A real server as it was read, without methods. */
 export interface RealServerState<N extends Counter = number> {
+  /** IPv4 or IPv6 address, as inet_ntop(3) writes it. */
   readonly address: string
+  /** 0 to 65535. */
   readonly port: number
+  /** That of its address, which may differ from that of its virtual service. */
   readonly family: Family
+  /** How packets reach it. */
   readonly method: ForwardingMethod
+  /** 0: quiescent, it gets no new connections. */
   readonly weight: number
+  /** New connections stop when there are this many. 0: no limit. */
   readonly upperThreshold: number
+  /** After that, there must be fewer than this for new ones. 0: three quarters of `upperThreshold`. */
   readonly lowerThreshold: number
   /**
    * Present for method 'tunnel', and whenever it is not plain IP-in-IP. Absent on
@@ -271,7 +310,9 @@ export interface RealServerState<N extends Counter = number> {
   readonly inactiveConnections: number
   /** Clients that persistence remembers for this server. */
   readonly persistentConnections: number
+  /** Traffic since it was added, or zero() was called. */
   readonly stats: Stats<N>
+  /** Moving averages of its traffic. */
   readonly rates: Rates
 }
 
@@ -285,11 +326,22 @@ export interface Timeouts {
   readonly udpSeconds: number
 }
 
+/** How long the kernel is to remember an idle connection, by state: 1 to 21474836 seconds. What is absent stays. */
+export interface TimeoutChanges {
+  /** TCP connections that are established. The kernel's default is 900. */
+  readonly tcpSeconds?: number | undefined
+  /** TCP connections after a FIN. The kernel's default is 120. */
+  readonly tcpFinSeconds?: number | undefined
+  /** UDP. The kernel's default is 300. */
+  readonly udpSeconds?: number | undefined
+}
+
 /** Role in connection synchronisation: a master sends, a backup receives. A director may run one of each. */
 export type SyncDaemonState = 'master' | 'backup'
 
 /** A sync daemon to start. */
 export interface SyncDaemonSpec {
+  /** Its role: a director may run one of each. */
   readonly state: SyncDaemonState
   /**
    * Interface in the same network namespace, at most 15 bytes. Bytes that are not
@@ -301,28 +353,34 @@ export interface SyncDaemonSpec {
    * default 0, with which a backup listens to every group. A state may say all
    * 32 bits that the kernel keeps.
    */
-  readonly syncId?: number
+  readonly syncId?: number | undefined
   /** Largest UDP payload, 1 to 65507 bytes. Default: what the interface takes. The kernel raises a backup's to 1024. */
-  readonly maxLengthBytes?: number
+  readonly maxLengthBytes?: number | undefined
   /** IPv4 or IPv6 multicast address. Default '224.0.0.81'. */
-  readonly multicastGroup?: string
+  readonly multicastGroup?: string | undefined
   /** 1 to 65535, default 8848. */
-  readonly multicastPort?: number
+  readonly multicastPort?: number | undefined
   /** 1 to 255, default 1. */
-  readonly multicastTtl?: number
+  readonly multicastTtl?: number | undefined
 }
 
 /**
  * A running sync daemon. Kernels before 4.3 report only the first three fields.
  */
 export interface SyncDaemon {
+  /** Its role. */
   readonly state: SyncDaemonState
+  /** The interface that it sends or listens on. */
   readonly multicastInterface: string
   /** The kernel keeps 32 bits of it, although only eight are sent. */
   readonly syncId: number
+  /** Largest UDP payload. */
   readonly maxLengthBytes?: number
+  /** IPv4 or IPv6 multicast address. */
   readonly multicastGroup?: string
+  /** UDP port. */
   readonly multicastPort?: number
+  /** How many routers its packets may pass. */
   readonly multicastTtl?: number
 }
 
@@ -341,7 +399,9 @@ export interface Info {
 export interface Capabilities {
   /** Whether the kernel has IPVS. If not, everything else is absent or empty. */
   readonly available: boolean
+  /** As `info()` gives it. */
   readonly info?: Info
+  /** Whether IPVS was built with IPv6. */
   readonly ipv6: boolean
   /** The known schedulers that the kernel has or can load. */
   readonly schedulers: readonly Scheduler[]
@@ -358,7 +418,7 @@ export interface Capabilities {
 /** A virtual service of a {@link State}, with its real servers in the order in which the kernel lists them. */
 export type StateService = ServiceSpec & {
   /** Default none. */
-  readonly realServers?: readonly RealServerSpec[]
+  readonly realServers?: readonly RealServerSpec[] | undefined
 }
 
 /**
@@ -374,14 +434,15 @@ export type StateService = ServiceSpec & {
  */
 export interface State {
   /** Version of this format. 1 is the default and the only one. */
-  readonly version?: 1
+  readonly version?: 1 | undefined
   /** All services, or all inside the scope; an empty list means none. */
-  readonly services?: readonly StateService[]
-  readonly timeouts?: Partial<Timeouts>
+  readonly services?: readonly StateService[] | undefined
+  /** How long idle connections are remembered. What is absent inside stays as it is. */
+  readonly timeouts?: TimeoutChanges | undefined
   /** The running sync daemons; an empty list says that none runs. */
-  readonly syncDaemons?: readonly SyncDaemonSpec[]
+  readonly syncDaemons?: readonly SyncDaemonSpec[] | undefined
   /** Values of net.ipv4.vs by name, such as `{ conntrack: 1 }`. They are saved as strings. */
-  readonly sysctls?: Readonly<Record<string, string | number>>
+  readonly sysctls?: Readonly<Record<string, string | number | undefined>> | undefined
 }
 
 /** A state that was read from a director: it has services, and strings for sysctls. */
@@ -408,7 +469,9 @@ export interface Connection {
   readonly virtualAddress: string
   /** 0 in a template that holds for every port. */
   readonly virtualPort: number
+  /** The real server that has it. */
   readonly serverAddress: string
+  /** The port of that server. 0 in a template that holds for every port. */
   readonly serverPort: number
   /**
    * The kernel's name for it: 'ESTABLISHED', 'FIN_WAIT', ..., 'UDP'. In a template
@@ -432,13 +495,13 @@ export interface RequestOptions {
    * Once the call is sent the kernel may have done it, so the call waits for its
    * outcome and the signal no longer counts.
    */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** Options of calls that read counters. */
 export interface ReadOptions<B extends boolean = boolean> extends RequestOptions {
   /** Counters as `bigint`, exact beyond 2^53. Default false. */
-  readonly bigint?: B
+  readonly bigint?: B | undefined
 }
 
 /** Type of the counters that a read returns: `bigint` if its options say `bigint: true`. */

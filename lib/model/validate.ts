@@ -54,6 +54,7 @@ import { ourValue } from './foreign-names.ts'
 import { FLAG_NAMES, flagFits, isFlagName } from './scheduler-flags.ts'
 import type {
   AddressServiceKey,
+  Endpoint,
   Family,
   ForwardingMethod,
   FwmarkServiceKey,
@@ -222,7 +223,7 @@ export function checkFlagsFit(flags: readonly SchedulerFlag[] | undefined, sched
 }
 
 /** Checks the identity of a real server and gives its plain form; a port that is absent is that of the service. */
-export function checkServerKey(key: unknown, service: ServiceKey): Required<RealServerKey> {
+export function checkServerKey(key: unknown, service: ServiceKey): Endpoint {
   const fields = object(key, 'a real server')
   if (fields.address === undefined) missing(fields, 'address', 'a real server', ALL_SERVER_FIELDS)
   if (fields.port === undefined) misspelt(fields, 'port', 'a real server')
@@ -307,7 +308,7 @@ export function checkTimeouts(timeouts: unknown): Partial<Timeouts> {
   for (const name of TIMEOUT_FIELDS) {
     optional(fields, name, (value) => inRange(value, name, TIMEOUT_SECONDS))
   }
-  return fields
+  return copyOf(fields, TIMEOUT_FIELDS)
 }
 
 /** Checks a sync daemon to start. */

@@ -6,7 +6,7 @@ import { serviceName } from '../model/keys.ts'
 import { completeSettings, specOfServer } from '../model/server-settings.ts'
 import { ALL_FLAGS, type KernelService, kernelServiceOf, specOfService } from '../model/service-settings.ts'
 import type { ServiceKey, ServiceSettings } from '../model/types.ts'
-import type { RunnableStep } from '../state/steps.ts'
+import type { CheckedStep } from '../state/steps.ts'
 import type { Entry, Parts, Table } from '../state/table.ts'
 import type { Failure, Request, Transport } from '../transport/transport.ts'
 import { slices } from '../util/pace.ts'
@@ -18,7 +18,7 @@ import { answer, commands, encodeDest, encodeService, queries } from './requests
 export interface Access {
   read(parts: Parts): Promise<Table>
   /** Runs all steps in order, also after one has failed. */
-  write(steps: readonly RunnableStep[]): Promise<readonly (IpvsError | undefined)[]>
+  write(steps: readonly CheckedStep[]): Promise<readonly (IpvsError | undefined)[]>
 }
 
 /** Turns failures into errors that name what they are about. */
@@ -36,7 +36,7 @@ export function accessOf(transport: Transport, command: string): Access {
     },
     async write(steps) {
       const failures = await access.write(steps)
-      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as RunnableStep))
+      return failures.map((failure, index) => failure && stepRefusal(failure, steps[index] as CheckedStep))
     },
   }
 }
@@ -95,7 +95,7 @@ class StateAccess {
   }
 
   /** Runs all steps in order, also after one has failed. Returns the outcome of each. */
-  async write(steps: readonly RunnableStep[]): Promise<(Failure | undefined)[]> {
+  async write(steps: readonly CheckedStep[]): Promise<(Failure | undefined)[]> {
     const outcomes: (Failure | undefined)[] = []
     let requests: Request[] = []
     const send = async (): Promise<void> => {
@@ -118,7 +118,7 @@ class StateAccess {
     return outcomes
   }
 
-  #encode(step: Exclude<RunnableStep, { readonly kind: 'set-sysctl' }>): Request {
+  #encode(step: Exclude<CheckedStep, { readonly kind: 'set-sysctl' }>): Request {
     switch (step.kind) {
       case 'add-service':
         return encodeService(Command.NEW_SERVICE, step.service, this.#settings(step.service, step.after))

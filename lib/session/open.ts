@@ -13,15 +13,15 @@ export interface OpenOptions {
    * with a slash), such as /proc/1234/ns/net. Needs CAP_SYS_ADMIN. Default:
    * that of the process.
    */
-  readonly netns?: string
+  readonly netns?: string | undefined
   /**
    * How long to wait for a reply. 1 to 2147483647 ms, default 5000. The kernel
    * does its work while a request is sent, and that time does not count. Only
    * loading a module can make it long.
    */
-  readonly timeoutMs?: number
+  readonly timeoutMs?: number | undefined
   /** Reaches a kernel by other means than the addon. Not together with `netns`. */
-  readonly transport?: Transport
+  readonly transport?: Transport | undefined
 }
 
 const DEFAULT_TIMEOUT_MS = 5000

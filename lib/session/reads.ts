@@ -12,8 +12,8 @@ import { type KernelService } from '../model/service-settings.ts'
 import type {
   Counter,
   CounterOf,
+  Endpoint,
   ReadOptions,
-  RealServerKey,
   RealServerState,
   ServiceKey,
   ServiceState,
@@ -47,7 +47,7 @@ export async function readServices<N extends Counter, S extends { readonly key: 
 }
 
 /** Reads the real servers of one service, each turned into a result by `make`. A service that does not exist is ESRCH. */
-export async function readDests<N extends Counter, S extends Required<RealServerKey>>(
+export async function readDests<N extends Counter, S extends Endpoint>(
   transport: Transport,
   key: ServiceKey,
   kind: CounterKind<N>,
@@ -76,7 +76,7 @@ export async function readDests<N extends Counter, S extends Required<RealServer
 export async function readTable<
   N extends Counter,
   Service extends { readonly key: ServiceKey },
-  Server extends Required<RealServerKey>,
+  Server extends Endpoint,
 >(
   transport: Transport,
   kind: CounterKind<N>,
@@ -186,7 +186,7 @@ async function withoutRepeats<T>(list: T[], identify: (entry: T) => string): Pro
   return once.length === list.length ? list : once
 }
 
-async function withoutRepeatedServers<S extends Required<RealServerKey>>(list: S[]): Promise<S[]> {
+async function withoutRepeatedServers<S extends Endpoint>(list: S[]): Promise<S[]> {
   if (list.length <= ONE_PIECE) return list
   // Usually each has a different address, and then no identifying string has to be made.
   const addresses = new Set<string>()

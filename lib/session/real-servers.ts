@@ -2,12 +2,14 @@ import { numbers } from '../codec/stats.ts'
 import { canonicalServerKey } from '../model/address.ts'
 import { Command } from '../model/constants.ts'
 import { Errno } from '../model/errno.ts'
-import { endpointId, serviceName } from '../model/keys.ts'
+import { endpointId, endpointOf, serviceName } from '../model/keys.ts'
 import { completeSettings, mergeSettings, newDest, withServerSettings } from '../model/server-settings.ts'
 import type {
   CounterOf,
+  Endpoint,
   ReadOptions,
   RealServerChanges,
+  Endpoint,
   RealServerKey,
   RealServerSpec,
   RealServerState,
@@ -25,7 +27,7 @@ import type { Session } from './session.ts'
 /** Reads, adds, edits and deletes the real servers of a virtual service, as services.ts does services. */
 
 /** Lists the real servers of a service, each turned into a result by `make`. */
-export async function listRealServersAs<S extends Required<RealServerKey>, B extends boolean = false>(
+export async function listRealServersAs<S extends Endpoint, B extends boolean = false>(
   session: Session,
   service: ServiceKey,
   options: ReadOptions<B>,
@@ -40,11 +42,11 @@ export async function listRealServersAs<S extends Required<RealServerKey>, B ext
 export async function readRealServer<B extends boolean = false>(
   session: Session,
   service: ServiceKey,
-  server: RealServerKey,
+  server: RealServerKey | string,
   options: ReadOptions<B>,
 ): Promise<RealServerState<CounterOf<B>>> {
   checkReadOptions(options)
-  const realServer = serverKeyOf(server, service)
+  const realServer = endpointOf(server, service)
   // The kernel cannot read a single real server.
   const list = await listRealServersAs(session, service, options, (state) => state, 'realServer')
   const found = list.find(({ address, port }) => address === realServer.address && port === realServer.port)
@@ -58,7 +60,7 @@ export async function addRealServer(
   spec: RealServerSpec,
   options: RequestOptions,
 ): Promise<RealServerState> {
-  const realServer = serverKeyOf(spec, service)
+  const realServer = canonicalServerKey(checkServerKey(spec, service))
   const settings = completeSettings(checkServerSpec(spec, realServer, service))
   const request = encodeDest(Command.NEW_DEST, service, realServer, settings)
   await session.tell('addRealServer', request, options, { service, realServer })
@@ -68,11 +70,11 @@ export async function addRealServer(
 export async function editRealServer(
   session: Session,
   service: ServiceKey,
-  server: RealServerKey,
+  server: RealServerKey | string,
   changes: RealServerChanges,
   options: RequestOptions,
 ): Promise<RealServerState> {
-  const realServer = serverKeyOf(server, service)
+  const realServer = endpointOf(server, service)
   const item = { key: service, server: realServer, changes: checkServerChanges(changes) }
   const subject = { service, realServer }
   const outcome = await session.join('editRealServer', editDests, item, options, subject)
@@ -88,7 +90,7 @@ export async function editRealServer(
 export async function quiesceRealServer(
   session: Session,
   service: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
   look: (now: RealServerState, all: readonly RealServerState[]) => void,
   command: string,
 ): Promise<void> {
@@ -110,21 +112,17 @@ export async function quiesceRealServer(
 export async function deleteRealServer(
   session: Session,
   service: ServiceKey,
-  server: RealServerKey,
+  server: RealServerKey | string,
   options: RequestOptions,
 ): Promise<void> {
-  const realServer = serverKeyOf(server, service)
+  const realServer = endpointOf(server, service)
   const request = commands.deleteDest(service, realServer)
   await session.tell('deleteRealServer', request, options, { service, realServer })
 }
 
-function serverKeyOf(server: RealServerKey, service: ServiceKey): Required<RealServerKey> {
-  return canonicalServerKey(checkServerKey(server, service))
-}
-
 interface DestEdit {
   readonly key: ServiceKey
-  readonly server: Required<RealServerKey>
+  readonly server: Endpoint
   readonly changes: RealServerChanges
 }
 

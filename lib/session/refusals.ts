@@ -1,7 +1,7 @@
 import { Errno, errnoName } from '../model/errno.ts'
 import { IpvsError, type IpvsErrorDetails } from '../model/errors.ts'
 import type { ServiceChanges } from '../model/types.ts'
-import type { RunnableStep } from '../state/steps.ts'
+import type { CheckedStep } from '../state/steps.ts'
 import type { Failure } from '../transport/transport.ts'
 import type { EditOutcome } from './edits.ts'
 
@@ -45,7 +45,7 @@ const STEP_COMMANDS = {
   'stop-daemon': 'stopSyncDaemon',
 } as const
 
-export function stepRefusal(failure: Failure, step: RunnableStep): IpvsError {
+export function stepRefusal(failure: Failure, step: CheckedStep): IpvsError {
   if (step.kind === 'set-sysctl') return sysctlRefusal(failure, step.name, step.after)
   return refusal(failure, STEP_COMMANDS[step.kind], {
     ...('service' in step && { service: step.service }),

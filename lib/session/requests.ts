@@ -9,12 +9,13 @@ import { type CompleteSettings } from '../model/server-settings.ts'
 import { type KernelService } from '../model/service-settings.ts'
 import type {
   Counter,
+  Endpoint,
   Info,
-  RealServerKey,
   ServiceKey,
   ServiceState,
   SyncDaemonSpec,
   SyncDaemonState,
+  TimeoutChanges,
   Timeouts,
 } from '../model/types.ts'
 import type { Reply, Request } from '../transport/transport.ts'
@@ -41,7 +42,7 @@ export const queries = {
 
 /** Requests that are answered with success only. */
 export const commands = {
-  setTimeouts: (timeouts: Partial<Timeouts>): Request =>
+  setTimeouts: (timeouts: TimeoutChanges): Request =>
     encode(Command.SET_CONFIG, (writer) => {
       encodeTimeouts(writer, timeouts)
     }),
@@ -49,8 +50,7 @@ export const commands = {
   zero: (key: ServiceKey | undefined): Request =>
     key === undefined ? encode(Command.ZERO) : encodeService(Command.ZERO, key),
   deleteService: (key: ServiceKey): Request => encodeService(Command.DEL_SERVICE, key),
-  deleteDest: (key: ServiceKey, server: Required<RealServerKey>): Request =>
-    encodeDest(Command.DEL_DEST, key, server),
+  deleteDest: (key: ServiceKey, server: Endpoint): Request => encodeDest(Command.DEL_DEST, key, server),
   startDaemon: (spec: SyncDaemonSpec): Request =>
     encode(Command.NEW_DAEMON, (writer) => {
       encodeDaemon(writer, spec)
@@ -90,7 +90,7 @@ export function encodeService(command: number, key: ServiceKey, kernel?: KernelS
 export function encodeDest(
   command: number,
   key: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
   settings?: CompleteSettings,
 ): Request {
   return encode(command, (writer) => {

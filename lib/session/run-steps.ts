@@ -7,6 +7,7 @@ import type { Session } from './session.ts'
 
 /** The outcome of one step of `runSteps()`. */
 export interface StepOutcome<S extends RunnableStep = RunnableStep> {
+  /** The step, as it was given. */
   readonly step: S
   /** Why it was not done. Absent: it was done. */
   readonly error?: IpvsError

@@ -5,6 +5,7 @@ import type {
   SyncDaemon,
   SyncDaemonSpec,
   SyncDaemonState,
+  TimeoutChanges,
   Timeouts,
 } from '../model/types.ts'
 import { checkDaemonSpec, checkDaemonState, checkTimeouts } from '../model/validate.ts'
@@ -24,7 +25,7 @@ export async function readTimeouts(session: Session, options: RequestOptions): P
 
 export async function setTimeouts(
   session: Session,
-  timeouts: Partial<Timeouts>,
+  timeouts: TimeoutChanges,
   options: RequestOptions,
 ): Promise<void> {
   await session.tell('setTimeouts', commands.setTimeouts(checkTimeouts(timeouts)), options)

@@ -21,7 +21,7 @@ export interface SnapshotOptions<B extends boolean = boolean> extends ReadOption
    * times. Default false: one read, which may see part of a change that someone
    * makes meanwhile.
    */
-  readonly stable?: boolean
+  readonly stable?: boolean | undefined
 }
 
 /** A service and its real servers, as results of `makeService` and `makeServer`. */

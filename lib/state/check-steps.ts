@@ -1,5 +1,5 @@
 import { about, fieldOf, object, oneOf } from '../model/check.ts'
-import { serviceName } from '../model/keys.ts'
+import { endpointOf, serviceKeyOf, serviceName } from '../model/keys.ts'
 import { STATE_LIMITS } from '../model/ranges.ts'
 import { checkSysctlName, checkSysctlValue } from '../model/sysctls.ts'
 import {
@@ -8,15 +8,13 @@ import {
   checkInterfaceName,
   checkForeignScheduler,
   checkModuleName,
-  checkServerKey,
   checkServerSpec,
-  checkServiceKey,
   checkServiceSpec,
   checkTimeouts,
 } from '../model/validate.ts'
 import { slices } from '../util/pace.ts'
 import { pathOf, StateRefusal, type StatePath } from './path.ts'
-import { type RunnableStep, type Step, STEP_KINDS } from './steps.ts'
+import { type CheckedStep, type RunnableStep, type Step, STEP_KINDS } from './steps.ts'
 import type { Wanted } from './table.ts'
 
 /**
@@ -25,8 +23,8 @@ import type { Wanted } from './table.ts'
  *
  * @throws {TypeError | RangeError} naming the step and the field: `steps[3].after.weight`.
  */
-export async function checkedSteps(steps: readonly RunnableStep[]): Promise<readonly RunnableStep[]> {
-  const checked: RunnableStep[] = []
+export async function checkedSteps(steps: readonly RunnableStep[]): Promise<readonly CheckedStep[]> {
+  const checked: CheckedStep[] = []
   for await (const some of slices(steps)) {
     for (const step of some) {
       try {
@@ -43,14 +41,14 @@ export async function checkedSteps(steps: readonly RunnableStep[]): Promise<read
   return checked
 }
 
-function checkedStep(step: RunnableStep): RunnableStep {
+function checkedStep(step: RunnableStep): CheckedStep {
   object(step, 'a step')
   oneOf(step.kind, 'kind', STEP_KINDS)
   switch (step.kind) {
     case 'add-service':
     case 'edit-service': {
       const { kind, after } = step
-      const service = checkServiceKey(step.service)
+      const service = serviceKeyOf(step.service)
       const { schedulerFlags, persistence } = inAfter(() => checkServiceSpec(after, service, STATE_LIMITS))
       return {
         kind,
@@ -63,12 +61,12 @@ function checkedStep(step: RunnableStep): RunnableStep {
       }
     }
     case 'delete-service':
-      return { kind: step.kind, service: checkServiceKey(step.service) }
+      return { kind: step.kind, service: serviceKeyOf(step.service) }
     case 'add-server':
     case 'edit-server': {
       const { kind, after } = step
-      const service = checkServiceKey(step.service)
-      const server = checkServerKey(step.server, service)
+      const service = serviceKeyOf(step.service)
+      const server = endpointOf(step.server, service)
       const { tunnel } = inAfter(() => checkServerSpec(after, server, service, STATE_LIMITS))
       return {
         kind,
@@ -78,8 +76,8 @@ function checkedStep(step: RunnableStep): RunnableStep {
       }
     }
     case 'delete-server': {
-      const service = checkServiceKey(step.service)
-      return { kind: step.kind, service, server: checkServerKey(step.server, service) }
+      const service = serviceKeyOf(step.service)
+      return { kind: step.kind, service, server: endpointOf(step.server, service) }
     }
     case 'set-timeouts':
       return { kind: step.kind, after: { ...inAfter(() => checkTimeouts(step.after)) } }
@@ -129,7 +127,7 @@ function kindOf(error: Error): typeof TypeError | typeof RangeError {
  * Names that a step writes must be ones that the kernel's own could be: it loads
  * modules by them. A name that is there already may be anything.
  */
-function checkNames(step: RunnableStep | Step): void {
+function checkNames(step: CheckedStep | Step): void {
   switch (step.kind) {
     case 'add-service':
     case 'edit-service': {

@@ -1,7 +1,7 @@
 import { familyOfAddress } from '../model/address.ts'
 import { endpointId } from '../model/keys.ts'
 import type { CompleteServer } from '../model/server-settings.ts'
-import type { RealServerKey } from '../model/types.ts'
+import type { Endpoint } from '../model/types.ts'
 import { forEachOf } from '../util/pace.ts'
 import { sameServer } from './equal.ts'
 import type { Comparison } from './goal.ts'
@@ -107,7 +107,7 @@ async function replacements(
   return replaced
 }
 
-function keyOf({ address, port }: CompleteServer): Required<RealServerKey> {
+function keyOf({ address, port }: CompleteServer): Endpoint {
   return { address, port }
 }
 

@@ -20,7 +20,7 @@ import { serverSubject, type Step, subjectOf } from './steps.ts'
 /** How a plan is printed. */
 export interface FormatPlanOptions {
   /** Whether what is added is green, what is deleted red, and so on, as terminals show it. Default false. */
-  readonly color?: boolean
+  readonly color?: boolean | undefined
 }
 
 const COLORS = {
@@ -212,7 +212,7 @@ function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): s
     case 'set-sysctl':
       return `sysctl net.ipv4.vs.${step.name}  ${step.before} -> ${step.after}`
     case 'set-timeouts':
-      return `timeouts  ${changes(Object.entries(step.before).map(field), Object.entries(step.after).map(field))}`
+      return `timeouts  ${changes(fieldsOf(step.before), fieldsOf(step.after))}`
     case 'stop-daemon':
       return `${step.state} sync daemon  ${present(daemonFields(step.before))}`
     case 'start-daemon':
@@ -226,8 +226,8 @@ function describeOther(step: Exclude<Step, { readonly service: ServiceKey }>): s
 /** A field's name as prose has it, and its value; '' if it has its default. */
 type Field = readonly [name: string, value: string]
 
-function field([name, value]: readonly [string, number | string]): Field {
-  return [name, String(value)]
+function fieldsOf(values: object): readonly Field[] {
+  return Object.entries(check.definedOf({ ...values })).map(([name, value]) => [name, String(value)])
 }
 
 function serviceFields(spec: ServiceSpec): readonly Field[] {
@@ -266,7 +266,7 @@ function tunnelText(tunnel: Tunnel = { type: 'ipip' }): string {
 }
 
 function daemonFields({ state: _, ...rest }: SyncDaemonSpec): readonly Field[] {
-  return Object.entries(rest).map(field)
+  return fieldsOf(rest)
 }
 
 /** The fields that do not have their default: 'scheduler wrr, onePacket yes'. */

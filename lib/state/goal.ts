@@ -12,18 +12,18 @@ export interface PlanOptions {
    * Whether services, real servers of the state's services and, where it lists
    * sync daemons, daemons are deleted that the state does not have. Default true.
    */
-  readonly prune?: boolean
+  readonly prune?: boolean | undefined
   /**
    * Leaves the weights of real servers that exist, where something else decides
    * them, such as health checks; a server that is replaced for its port keeps its
    * weight too. New ones get theirs from the state. Default false.
    */
-  readonly keepWeights?: boolean
+  readonly keepWeights?: boolean | undefined
   /**
    * Which services the state speaks of. Default: all. Services outside are
    * neither compared nor touched, and may not be in the state.
    */
-  readonly scope?: Scope
+  readonly scope?: Scope | undefined
 }
 
 export const PLAN_OPTIONS = ['prune', 'keepWeights', 'scope'] as const

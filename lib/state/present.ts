@@ -1,12 +1,12 @@
 import { sameSysctl } from '../model/sysctls.ts'
-import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, Timeouts } from '../model/types.ts'
+import type { RealServerSpec, ServiceSpec, SyncDaemonSpec, TimeoutChanges, Timeouts } from '../model/types.ts'
 import { forEachOf, slices } from '../util/pace.ts'
 import { sameDaemon, sameServer, sameService } from './equal.ts'
 import { SERVER_SIGN, serverSubject, type Step } from './steps.ts'
 import type { Table } from './table.ts'
 
 /** Something that a step may be about, as it is now. */
-export type Present = ServiceSpec | RealServerSpec | SyncDaemonSpec | Partial<Timeouts> | string
+export type Present = ServiceSpec | RealServerSpec | SyncDaemonSpec | TimeoutChanges | string
 
 /** Everything that was read, by the name that subjectOf() has for it. */
 export async function presentOf({

@@ -1,8 +1,7 @@
-import { canonicalServiceKey, parseAddress } from '../model/address.ts'
+import { parseAddress } from '../model/address.ts'
 import * as check from '../model/check.ts'
-import { parseServiceKey, serviceName } from '../model/keys.ts'
+import { serviceKeyOf, serviceName } from '../model/keys.ts'
 import type { ServiceKey } from '../model/types.ts'
-import { checkServiceKey } from '../model/validate.ts'
 
 /**
  * Which virtual services a state speaks of. Services outside belong to another
@@ -13,15 +12,15 @@ export type Scope =
   | ((service: ServiceKey) => boolean)
   | {
       /** Addresses, and networks such as '192.0.2.0/24' or '2001:db8::/32', of virtual services. Default none. */
-      readonly addresses?: readonly string[]
+      readonly addresses?: readonly string[] | undefined
       /** Firewall marks. Each means two services, that of IPv4 and that of IPv6 packets. Default none. */
-      readonly fwmarks?: readonly number[]
+      readonly fwmarks?: readonly number[] | undefined
       /**
        * Single services, as `parseServiceKey()` reads them or as objects:
        * 'tcp/192.0.2.1:80', 'fwmark6/5'. A mark here is of one family; 'fwmark/5' is
        * that of IPv4 packets alone. Default none.
        */
-      readonly services?: readonly (ServiceKey | string)[]
+      readonly services?: readonly (ServiceKey | string)[] | undefined
     }
 
 export type ScopeTest = ((service: ServiceKey) => boolean) | undefined
@@ -61,9 +60,7 @@ const SCOPE_FIELDS = ['addresses', 'fwmarks', 'services'] as const
 /** The name of a service that is given as text or as an object. */
 function nameOf(service: unknown, field: string): string {
   try {
-    return serviceName(
-      typeof service === 'string' ? parseServiceKey(service) : canonicalServiceKey(checkServiceKey(service)),
-    )
+    return serviceName(serviceKeyOf(service))
   } catch (error) {
     const { message } = error as Error
     throw new (error instanceof RangeError ? RangeError : TypeError)(`${field}: ${message}`, { cause: error })

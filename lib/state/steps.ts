@@ -1,13 +1,13 @@
 import { endpointName, serviceName } from '../model/keys.ts'
 import type {
-  RealServerKey,
+  Endpoint,
   RealServerSpec,
   ServiceKey,
   ServiceSpec,
   StateService,
   SyncDaemonSpec,
   SyncDaemonState,
-  Timeouts,
+  TimeoutChanges,
 } from '../model/types.ts'
 
 /**
@@ -25,7 +25,7 @@ export type Step =
        * the same protocol and address, or the same mark of the other family. The
        * identity of a service cannot be edited.
        */
-      readonly replaces?: ServiceKey
+      readonly replaces?: ServiceKey | undefined
     }
   | {
       readonly kind: 'edit-service'
@@ -38,39 +38,39 @@ export type Step =
   | {
       readonly kind: 'add-server'
       readonly service: ServiceKey
-      readonly server: Required<RealServerKey>
+      readonly server: Endpoint
       readonly after: RealServerSpec
       /**
        * The server that this one replaces, and that is deleted: another port of
        * the same address, or one of the other family. Address and port cannot be edited.
        */
-      readonly replaces?: Required<RealServerKey>
+      readonly replaces?: Endpoint | undefined
     }
   | {
       readonly kind: 'edit-server'
       readonly service: ServiceKey
-      readonly server: Required<RealServerKey>
+      readonly server: Endpoint
       readonly before: RealServerSpec
       readonly after: RealServerSpec
     }
   | {
       readonly kind: 'delete-server'
       readonly service: ServiceKey
-      readonly server: Required<RealServerKey>
+      readonly server: Endpoint
       readonly before: RealServerSpec
     }
   /** Only the timeouts that change. */
   | {
       readonly kind: 'set-timeouts'
-      readonly before: Partial<Timeouts>
-      readonly after: Partial<Timeouts>
+      readonly before: TimeoutChanges
+      readonly after: TimeoutChanges
     }
   | {
       readonly kind: 'start-daemon'
       readonly state: SyncDaemonState
       readonly after: SyncDaemonSpec
       /** The one that was stopped for it: a running daemon cannot be edited. */
-      readonly replaces?: SyncDaemonSpec
+      readonly replaces?: SyncDaemonSpec | undefined
     }
   | { readonly kind: 'stop-daemon'; readonly state: SyncDaemonState; readonly before: SyncDaemonSpec }
   | {
@@ -81,8 +81,19 @@ export type Step =
       readonly after: string
     }
 
-/** A step as `runSteps()` takes it: `before`, which says what is there, may be left out. */
-export type RunnableStep<S = Step> = S extends unknown ? Omit<S, 'before'> : never
+/**
+ * A step as `runSteps()` takes it: `before`, which says what is there, may be left out, and the service and the real
+ * server may be text, as `parseServiceKey()` and `parseEndpoint()` read it.
+ */
+export type RunnableStep<S = Step> = S extends unknown
+  ? {
+      readonly [Name in keyof S as Exclude<Name, 'before'>]:
+        S[Name] | (Name extends 'service' | 'server' ? string : never)
+    }
+  : never
+
+/** A step to send, which has been checked. */
+export type CheckedStep<S = Step> = S extends unknown ? Omit<S, 'before'> : never
 
 /** The kinds of steps there are. */
 export type StepKind = Step['kind']
@@ -125,7 +136,7 @@ export function subjectOf(step: Step): string {
 /** Between a service and its real server. */
 export const SERVER_SIGN = ' -> '
 
-export function serverSubject(service: string, { address, port }: Required<RealServerKey>): string {
+export function serverSubject(service: string, { address, port }: Endpoint): string {
   return `${service}${SERVER_SIGN}${endpointName(address, port)}`
 }
 

@@ -1,5 +1,5 @@
 import { canonicalServerKey, canonicalServiceKey } from '../model/address.ts'
-import { known, namesOf, object, show } from '../model/check.ts'
+import { definedOf, known, namesOf, object, show } from '../model/check.ts'
 import { ourValue } from '../model/foreign-names.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
@@ -8,7 +8,7 @@ import { type CompleteServer, completeServer, IPIP } from '../model/server-setti
 import { completeService } from '../model/service-settings.ts'
 import { checkSysctlName, checkSysctlValue, completeSysctl } from '../model/sysctls.ts'
 import type {
-  RealServerKey,
+  Endpoint,
   RealServerSettings,
   SavedState,
   ServiceKey,
@@ -142,7 +142,7 @@ export async function serviceKeysOf(state: unknown): Promise<readonly ServiceKey
 /** Told of each virtual service that passed, by its identity as it reads back, and of its real servers after it. */
 interface Visitor {
   service(key: ServiceKey, settings: ServiceSettings): void
-  server(key: Required<RealServerKey>, settings: RealServerSettings): void
+  server(key: Endpoint, settings: RealServerSettings): void
 }
 
 /** Whether a state has services, and its other parts, complete. */
@@ -202,7 +202,9 @@ async function walk(
 
   const { timeouts, syncDaemons, sysctls } = state
   const daemons = new Map<string, number>()
-  const namedSysctls = check(['sysctls'], () => (sysctls === undefined ? {} : object(sysctls, 'sysctls')))
+  const namedSysctls = check(['sysctls'], () =>
+    sysctls === undefined ? {} : definedOf(object(sysctls, 'sysctls')),
+  )
   for (const name of Object.keys(namedSysctls)) {
     check(['sysctls', name], () => {
       checkSysctlName(name, 'each key')
@@ -213,7 +215,7 @@ async function walk(
     services: state.services !== undefined,
     others: {
       ...(timeouts !== undefined && {
-        timeouts: check(['timeouts'], () => ({ ...checkTimeouts(timeouts) })),
+        timeouts: check(['timeouts'], () => checkTimeouts(timeouts)),
       }),
       ...(syncDaemons !== undefined && {
         syncDaemons: listed(['syncDaemons'], syncDaemons).map((daemon, index) =>
@@ -243,13 +245,8 @@ function stateFields(value: unknown): Readonly<Record<string, unknown>> {
   }
   const fields = object(value, 'a state')
   known(fields, STATE_FIELDS, [SCHEMA_FIELD], 'a state')
-  for (const name of STATE_FIELDS) {
-    if (name in fields && fields[name] === undefined) {
-      throw misuse(name, `${name} is undefined: leave it out, or give it a value`)
-    }
-  }
   const { version, [SCHEMA_FIELD]: schema } = fields
-  if (SCHEMA_FIELD in fields && typeof schema !== 'string') {
+  if (schema !== undefined && typeof schema !== 'string') {
     throw misuse(SCHEMA_FIELD, `${SCHEMA_FIELD} must be a string, got ${show(schema)}`)
   }
   if (version !== undefined && version !== STATE_VERSION) {

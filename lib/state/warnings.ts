@@ -4,7 +4,7 @@ import { endpointName, formatTunnel, serviceName } from '../model/keys.ts'
 import { hasOwnNames } from '../model/scheduler-flags.ts'
 import { ignoresFlags, ignoresWeights } from '../model/schedulers.ts'
 import type {
-  RealServerKey,
+  Endpoint,
   RealServerSettings,
   RealServerState,
   SchedulerFlag,
@@ -48,7 +48,7 @@ export interface Warning {
   readonly code: WarningCode
   readonly service: ServiceKey
   /** Absent: it is about the whole service. */
-  readonly server?: Required<RealServerKey>
+  readonly server?: Endpoint
   /** One line: what it is about, what is ignored, what happens instead, and what to do. */
   readonly message: string
 }
@@ -92,7 +92,7 @@ export async function warningsIn(services: readonly Entry[]): Promise<Warning[]>
   return look.found
 }
 
-type Server = Required<RealServerKey> & RealServerSettings
+type Server = Endpoint & RealServerSettings
 
 /** Looks at one service after the other. Makes nothing where nothing is wrong: a table may have 100,000 real servers. */
 class Look {

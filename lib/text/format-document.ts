@@ -1,3 +1,4 @@
+import { definedOf } from '../model/check.ts'
 import { printable } from '../model/printable.ts'
 import type { RealServerSpec, State, StateService } from '../model/types.ts'
 import {
@@ -112,8 +113,8 @@ export async function formatYaml(state: State, signal: AbortSignal | undefined):
 }
 
 /** In the order of their names; their values as strings. */
-function sorted(sysctls: Readonly<Record<string, string | number>>): [string, string][] {
-  return Object.entries(sysctls)
+function sorted(sysctls: NonNullable<State['sysctls']>): [string, string][] {
+  return Object.entries(definedOf(sysctls))
     .map(([name, value]): [string, string] => [name, String(value)])
     .sort(([one], [other]) => (one < other ? -1 : 1))
 }

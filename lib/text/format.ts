@@ -8,22 +8,22 @@ import { STATE_FORMATS, type StateFormat } from './syntax-error.ts'
 /** How a text is written. */
 export interface FormatStateOptions {
   /** Form of the text. Default 'json'. */
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
   /**
    * Called for each part of the state that ipvsadm lines cannot express, which
    * is then left out. Default: such a part is an error, so nothing is lost
    * silently.
    */
-  readonly onLoss?: (loss: StateLoss) => void
+  readonly onLoss?: ((loss: StateLoss) => void) | undefined
   /**
    * Path or URL of the JSON Schema of states, which is the package's
    * `state.schema.json`. YAML then begins with a line by which editors find it
    * and complete what is typed: `# yaml-language-server: $schema=...`. Other
    * formats have no such line. Default none.
    */
-  readonly schema?: string
-  /** Stops the work between two slices; formatState() then rejects with its reason. */
-  readonly signal?: AbortSignal
+  readonly schema?:
+    string | undefined /** Stops the work between two slices; formatState() then rejects with its reason. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /**

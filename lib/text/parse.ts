@@ -35,15 +35,15 @@ export interface ParseStateOptions extends Lookups {
    * blank nor a comment (`#`). JSON begins with `{`; ipvsadm lines begin with
    * `-` and an option, or with `ipvsadm` or a path to it; anything else is YAML.
    */
-  readonly format?: StateFormat
+  readonly format?: StateFormat | undefined
   /**
    * Whether the text is known to be whole. If not, YAML and lines of ipvsadm
    * whose last line has no end are refused: they may be cut off, and part of a
    * number is a number too. Default true for a text, false for a file.
    */
-  readonly whole?: boolean
+  readonly whole?: boolean | undefined
   /** Stops the work between two slices; parseState() then rejects with its reason. */
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
 }
 
 /** A text that was put together of parts is joined at the first look into it; more characters than this take milliseconds. */

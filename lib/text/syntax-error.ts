@@ -5,19 +5,25 @@ export const STATE_FORMATS: readonly StateFormat[] = ['json', 'yaml', 'ipvsadm']
 
 /** The fields of a StateSyntaxError. */
 export interface StateSyntaxErrorDetails {
-  readonly format?: StateFormat
+  /** The form that the text was read as. */
+  readonly format?: StateFormat | undefined
+  /** From 1. */
   readonly line: number
+  /** In UTF-16 units, from 1. */
   readonly column: number
+  /** What is wrong there, and how to put it right. */
   readonly reason: string
   /** Where in the state, such as `services[3].realServers[0].weight`. */
-  readonly path?: string
+  readonly path?: string | undefined
   /** The file that the text was read from. */
-  readonly file?: string
+  readonly file?: string | undefined
+  /** The error of the parser. */
   readonly cause?: unknown
 }
 
 /** A text is not a state, or not a state that the kernel could have. Nothing was taken from it. */
 export class StateSyntaxError extends Error {
+  /** The same for each. */
   readonly code = 'ERR_IPVS_STATE_SYNTAX'
   /** The form that the text was read as; absent if it has none. */
   declare readonly format?: StateFormat

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import type { OwnErrorCode } from '../model/error-codes.ts'
 import { printable } from '../model/printable.ts'
 import { type Addon, INTERFACE_VERSION } from './addon.ts'
 import { faultOfElf } from './elf.ts'
@@ -81,7 +82,7 @@ export function platformError(platform: string): Error {
   const message =
     `ipvs needs Linux to reach a kernel, and this is ${platform}. ` +
     'Run this on Linux, or pass the in-memory kernel of ipvs/testing to Ipvs.open() as `transport`.'
-  return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' })
+  return Object.assign(new Error(message), { code: 'ERR_IPVS_PLATFORM' satisfies OwnErrorCode })
 }
 
 /** A place where the addon is not, or does not load. */
@@ -115,7 +116,9 @@ export function addonLoadError({ machine, misses, told, folder }: AddonSearch): 
     (told ? 'IPVS_ADDON names' : 'it was looked for in') +
     ` ${places.join(', ')}. ` +
     (disabled ? 'Start node with --allow-addons, and without --no-addons.' : remedy(told, folder))
-  return Object.assign(new Error(printable(message), { cause }), { code: 'ERR_IPVS_ADDON' })
+  return Object.assign(new Error(printable(message), { cause }), {
+    code: 'ERR_IPVS_ADDON' satisfies OwnErrorCode,
+  })
 }
 
 function remedy(told: boolean, folder: string | undefined): string {

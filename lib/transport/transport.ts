@@ -67,7 +67,9 @@ export interface OpenFile {
 
 /** A generic netlink request: the IPVS_CMD_* number and its attributes. */
 export interface Request {
+  /** The number of an IPVS_CMD_*. */
   readonly command: number
+  /** The attributes as netlink has them. */
   readonly attributes: Uint8Array
 }
 
@@ -76,29 +78,31 @@ export interface Failure {
   /** Linux errno, positive. */
   readonly errno: number
   /** System call that failed; absent where the kernel answered with the errno. */
-  readonly syscall?: string
+  readonly syscall?: string | undefined
   /** The errno comes from looking up the IPVS family: ENOENT says that the kernel has no IPVS. */
-  readonly noFamily?: boolean
+  readonly noFamily?: boolean | undefined
   /** The errno comes from opening the file of the network namespace. */
-  readonly noNamespace?: boolean
+  readonly noNamespace?: boolean | undefined
   /** The kernel's own words, where it sent any. */
-  readonly message?: string
+  readonly message?: string | undefined
 }
 
 /** The outcome of one request. */
 export interface Reply {
-  readonly failure?: Failure
+  /** Why it was not done. Absent: it was done. */
+  readonly failure?: Failure | undefined
   /** The messages that answered, each whole (nlmsghdr, genlmsghdr, attributes) at a multiple of 4. */
-  readonly messages?: Uint8Array
+  readonly messages?: Uint8Array | undefined
 }
 
 /** The result of a dump. */
 export interface Dump {
-  readonly failure?: Failure
+  /** Why there is no list. Absent: there is one. */
+  readonly failure?: Failure | undefined
   /** The messages, each whole at a multiple of 4 of one of the arrays. */
   readonly messages: readonly Uint8Array[]
   /** Gives the memory of the messages back once they have been read: they are empty from then on. */
-  readonly release?: () => void
+  readonly release?: (() => void) | undefined
   /**
    * The kernel says that the entries changed during the dump (NLM_F_DUMP_INTR), so
    * some may be missing; reads.ts reads it again. Up to Linux 7.1 IPVS never says so.

@@ -112,6 +112,12 @@ export async function hashSeedOf(transport: Transport): Promise<number> {
   return readU32(membersOfMessage(messages[0], 1).get(5)) & 255
 }
 
-function refusal({ errno, message }: { readonly errno: number; readonly message?: string }): string {
+function refusal({
+  errno,
+  message,
+}: {
+  readonly errno: number
+  readonly message?: string | undefined
+}): string {
   return `${errnoName(errno)}${message === undefined ? '' : ` (${message})`}`
 }

@@ -2,13 +2,13 @@ import { writeFile, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { IpvsError } from '../../lib/model/errors.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
-import type { RealServerKey, ServiceKey } from '../../lib/model/types.ts'
+import type { Endpoint, RealServerKey, ServiceKey } from '../../lib/model/types.ts'
 import { kernelTests, type Netns, withNamespace } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 
 const TCP: ServiceKey = { protocol: 'tcp', address: '10.0.0.1', port: 80 }
 const OTHER: ServiceKey = { protocol: 'tcp', address: '10.0.0.99', port: 80 }
-const SERVER: Required<RealServerKey> = { address: '10.1.0.1', port: 80 }
+const SERVER: Endpoint = { address: '10.1.0.1', port: 80 }
 
 /** What an error must say. */
 interface Expected {

@@ -383,7 +383,8 @@ describe('what a test says wrongly', () => {
     ['a delay must be an object, got 5', 'delayNext', 5],
     ['ms must be a whole number', 'delayNext', { ms: -1 }],
     ["seconds must be a number, 0 or more, got '5'", 'advance', '5'],
-    ["a virtual service must be an object, got '192.0.2.1:80'", 'connect', '192.0.2.1:80'],
+    ["a virtual service is written like 'tcp/192.0.2.10:80'", 'connect', '192.0.2.1:80'],
+    ['a virtual service must be an object, got 5', 'connect', 5],
     [
       "a client has no field 'clientAdress': did you mean 'clientAddress'?",
       'connect',

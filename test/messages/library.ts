@@ -67,7 +67,6 @@ const options: Room = {
     js(`ipvs.addService({ protocol: 'fwmark', fwmark: 5, famly: 'ipv6' })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, schedular: 'rr' })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, weight: 1 })`),
-    js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: undefined })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: 5 })`),
     js(
       `ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: 'weighted-round-robin' })`,
@@ -133,6 +132,8 @@ const options: Room = {
     js(`parseServiceKey('fwmark/five')`),
     js(`parseEndpoint('[2001:db8::7')`),
     js(`parseEndpoint('web1')`),
+    js(`ipvs.deleteRealServer(WEB, '10.0.0.7:http')`),
+    js(`ipvs.realServers('192.0.2.10:80')`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 'long' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ atTimeout: 'kill' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ onProgress: true })`),
@@ -150,7 +151,7 @@ const steps: Room = {
     js(
       `ipvs.runSteps([{ kind: 'add-server', service: WEB, server: SERVER, after: { ...SERVER, weight: -1 } }])`,
     ),
-    js(`ipvs.runSteps([{ kind: 'delete-server', service: WEB, server: '10.0.0.7' }])`),
+    js(`ipvs.runSteps([{ kind: 'delete-server', service: WEB, server: '10.0.0.7:http' }])`),
     js(`ipvs.runSteps([{ kind: 'set-sysctl', name: 'Conntrack', after: '1' }])`),
   ],
 }
@@ -165,7 +166,6 @@ const states: Room = {
     js(`ipvs.apply({ service: [] })`),
     js(`ipvs.apply({ services: null })`),
     js(`ipvs.apply({ services: {} })`),
-    js(`ipvs.apply({ services: [], timeouts: undefined })`),
     js(`ipvs.apply({ services: [], version: '1' })`),
     js(`ipvs.apply({ services: [], version: 2 })`),
     js(`ipvs.apply({ services: [], $schema: 1 })`),

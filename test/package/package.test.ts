@@ -23,6 +23,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isSource } from '../../scripts/build-once.mjs'
 import { buildable } from '../../scripts/prebuild.mjs'
 import { guestRequired, inGuest, whyNoGuest } from '../helpers/guest.ts'
+import { links } from '../docs/markdown.ts'
 import { packedFile } from '../helpers/packed.ts'
 import { patient } from '../helpers/patience.mjs'
 import { linkPrograms, OPEN, OPEN_REQUIRED, OPENED } from '../helpers/user.ts'
@@ -181,7 +182,9 @@ describe('the package', () => {
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
+      'SECURITY.md',
       'package.json',
+      ...(await filesBelow('docs')).filter((name) => !name.startsWith('docs/reference/')),
       ...declarations,
       ...['index', 'testing', 'text', 'text.browser'].map((door) => `dist/${door}.js`),
       ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
@@ -211,6 +214,21 @@ describe('the package', () => {
     expect(Object.keys(manifest.scripts).filter((name) => /^(pre|post)?install$/.test(name))).toEqual([])
     expect(Object.keys(manifest.dependencies)).toEqual(['yaml'])
     expect(manifest).not.toHaveProperty('optionalDependencies')
+  })
+
+  test('has every file that a link of its pages names', async () => {
+    const folders = new Set(files.map((name) => dirname(name)))
+    const dead: string[] = []
+    for (const name of files.filter((file) => file.endsWith('.md') && !file.startsWith('native/'))) {
+      const lines = (await readFile(join(unpacked(), name), 'utf8')).split('\n')
+      for (const { place, target } of links({ name, lines })) {
+        const [path = ''] = target.split('#')
+        if (/^[a-z]+:/.test(target) || path === '') continue
+        const file = join(dirname(name), path).replace(/\/$/, '')
+        if (!files.includes(file) && !folders.has(file)) dead.push(`${place}: ${target}`)
+      }
+    }
+    expect(dead).toEqual([])
   })
 
   test('has the licences of what is inside its files', async () => {

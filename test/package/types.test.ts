@@ -1,36 +1,21 @@
 import { readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
 import ts from 'typescript'
 import { describe, expect, test } from 'vitest'
-import { buildLibrary } from '../helpers/built-library.ts'
+import { checker, DIST, fileOf, program, publicSymbols, targetOf } from './published-types.ts'
 
 /** What users see of the library's types: the doors, and all that these name. */
-
-const dist = join(buildLibrary().folder, 'dist')
-const doors = ['index', 'testing', 'text'].map((name) => join(dist, `${name}.d.ts`))
-const program = ts.createProgram(doors, {
-  module: ts.ModuleKind.NodeNext,
-  moduleResolution: ts.ModuleResolutionKind.NodeNext,
-  target: ts.ScriptTarget.ES2022,
-  types: [],
-})
-const checker = program.getTypeChecker()
 
 /** The declarations that users can come to, each as `file: name`. */
 function reachable(): Set<string> {
   const found = new Set<string>()
   const seen = new Set<ts.Node>()
-  const waiting: ts.Symbol[] = doors.flatMap((door) => {
-    const source = program.getSourceFile(door) as ts.SourceFile
-    return checker.getExportsOfModule(checker.getSymbolAtLocation(source) as ts.Symbol)
-  })
+  const waiting = publicSymbols()
   for (let symbol = waiting.pop(); symbol !== undefined; symbol = waiting.pop()) {
-    const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+    const target = targetOf(symbol)
     for (const declaration of target.declarations ?? []) {
-      const { fileName } = declaration.getSourceFile()
-      if (!fileName.startsWith(dist) || seen.has(declaration)) continue
+      if (!declaration.getSourceFile().fileName.startsWith(DIST) || seen.has(declaration)) continue
       seen.add(declaration)
-      found.add(`${relative(dist, fileName)}: ${target.name}`)
+      found.add(`${fileOf(declaration)}: ${target.name}`)
       const visit = (node: ts.Node): void => {
         if (ts.isIdentifier(node)) {
           const named = checker.getSymbolAtLocation(node)
@@ -71,7 +56,7 @@ describe('the published types', () => {
 
   test('have no member that is marked internal', () => {
     for (const file of program.getSourceFiles()) {
-      if (!file.fileName.startsWith(dist)) continue
+      if (!file.fileName.startsWith(DIST)) continue
       expect(readFileSync(file.fileName, 'utf8'), file.fileName).not.toContain('@internal')
     }
     expect(filesOf(/hashSeed/)).toEqual([])

@@ -143,7 +143,6 @@ describe('a text', () => {
   })
 
   test.each(['json', 'yaml'] as const)('of %s leaves out what is undefined', async (format) => {
-    // What a program without exactOptionalPropertyTypes may give, and checkState() takes for absent.
     const state = {
       version: 1,
       services: [
@@ -155,9 +154,12 @@ describe('a text', () => {
           realServers: [{ address: '10.0.0.1', port: undefined }],
         },
       ],
-    } as unknown as State
+      timeouts: { udpSeconds: undefined },
+      syncDaemons: undefined,
+      sysctls: { conntrack: undefined },
+    } as const
     const text = await formatState(state, { format })
-    expect(text).not.toContain('undefined')
+    expect(text).not.toMatch(/undefined|conntrack/)
     expect((await parseState(text)).services?.[1]?.realServers).toEqual([{ address: '10.0.0.1' }])
   })
 
@@ -651,9 +653,6 @@ describe('a refusal', () => {
       path: 'services[0].realServers[0].weight',
       message: 'services[0].realServers[0].weight must be a whole number 0 to 2147483647, got -1',
     })
-    await expect(formatState({ services: [], timeouts: undefined } as never)).rejects.toThrow(
-      'timeouts is undefined',
-    )
   })
 })
 

@@ -4,7 +4,7 @@ import {
   type DrainResult,
   formatEndpoint,
   formatServiceKey,
-  type RealServerKey,
+  type Endpoint,
   type ServiceKey,
 } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
@@ -96,7 +96,7 @@ function drainServer(
   run: Run,
   { timeout, atTimeout, waitFor, interval, keep, force }: DrainCommandOptions,
   key: ServiceKey,
-  server: Required<RealServerKey>,
+  server: Endpoint,
 ): Promise<DrainResult> {
   const name = drainName(key, server)
   const progress = run.progress({ firstAfterMs: 0 })

@@ -1,4 +1,4 @@
-import { object } from '../../model/check.ts'
+import { definedOf, object } from '../../model/check.ts'
 import { Errno, errnoName } from '../../model/errno.ts'
 import { checkSysctlValue, readCpuList, SCHEDULER_SYSCTLS } from '../../model/sysctls.ts'
 import { atLeast, type LinuxVersion } from './versions.ts'
@@ -55,12 +55,12 @@ const SINCE: Readonly<Record<string, string>> = {
 
 export function sysctlsOf(
   version: LinuxVersion,
-  given: Readonly<Record<string, string | number>> = {},
+  given: Readonly<Record<string, string | number | undefined>> = {},
 ): Map<string, string> {
   const known = new Map(
     Object.entries(SYSCTL_DEFAULTS).filter(([name]) => atLeast(version, SINCE[name] ?? '0.0')),
   )
-  for (const [name, value] of Object.entries(object(given, 'sysctls'))) {
+  for (const [name, value] of Object.entries(definedOf(object(given, 'sysctls')))) {
     const current = known.get(name)
     if (current === undefined) {
       throw new RangeError(`there is no sysctl net.ipv4.vs.${name} in Linux ${version}`)

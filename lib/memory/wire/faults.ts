@@ -7,20 +7,20 @@ import { checkCommand, type KernelCommand } from './command-names.ts'
 /** A future failure: see {@link MemoryKernel.failNext}. */
 export interface Fault {
   /** The request to fail. Default: the next one, whatever it is. */
-  readonly command?: KernelCommand
+  readonly command?: KernelCommand | undefined
   /** Name or number of the errno: 'ENOMEM', 12. */
   readonly errno: string | number
   /** How many such requests fail, default 1. */
-  readonly times?: number
+  readonly times?: number | undefined
   /**
    * Whether the kernel does the request anyway and only its answer is lost, which
    * ENOBUFS and ETIMEDOUT mean. Default: true for these two, else false.
    */
-  readonly executed?: boolean
+  readonly executed?: boolean | undefined
   /** The system call that failed, such as 'recvmsg'. Default: 'recvmsg' for those two, else none. */
-  readonly syscall?: string
+  readonly syscall?: string | undefined
   /** The kernel's own words. Default none. */
-  readonly kernelMessage?: string
+  readonly kernelMessage?: string | undefined
 }
 
 const FAULT: readonly (keyof Fault)[] = ['command', 'errno', 'times', 'executed', 'syscall', 'kernelMessage']

@@ -1,8 +1,9 @@
 import { canonicalServerKey } from '../../model/address.ts'
 import { AddressFamily, CommandAttribute, DestAttribute, ServiceAttribute } from '../../model/constants.ts'
 import { errnoName } from '../../model/errno.ts'
+import type { IpvsErrorCode } from '../../model/error-codes.ts'
 import { protocolName } from '../../model/protocols.ts'
-import type { RealServerKey, ServiceKey } from '../../model/types.ts'
+import type { Endpoint, ServiceKey } from '../../model/types.ts'
 import type { Request } from '../../transport/transport.ts'
 import { addressOf, addressText } from '../machine/addresses.ts'
 import { Refusal } from '../machine/refusal.ts'
@@ -19,9 +20,9 @@ export interface LogEntry {
   /** The virtual service it named, if it named one. */
   readonly service?: ServiceKey
   /** The real server it named, if it named one. */
-  readonly realServer?: Required<RealServerKey>
+  readonly realServer?: Endpoint
   /** Name of the errno in the answer, such as 'ESRCH'. Absent: it succeeded. */
-  readonly code?: string
+  readonly code?: IpvsErrorCode
 }
 
 /** Describes a request and its outcome. */
@@ -73,7 +74,7 @@ function serviceKeyOf(nest: Attributes): ServiceKey | undefined {
   return { protocol, address, port: nest.u16be(PORT) }
 }
 
-function realServerKeyOf(nest: Attributes, serviceFamily: number): Required<RealServerKey> | undefined {
+function realServerKeyOf(nest: Attributes, serviceFamily: number): Endpoint | undefined {
   const { ADDR, PORT, ADDR_FAMILY } = DestAttribute
   if (!nest.has(ADDR, PORT)) return undefined
   const named = nest.u16(ADDR_FAMILY)
