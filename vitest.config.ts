@@ -9,7 +9,7 @@ process.env.IPVS_HISTORY = 'off'
 /** What uses the addon, starts processes, or takes a compiler. */
 const SYSTEM = [
   'test/{docs,guest,native,package,process}/**/*.test.ts',
-  'test/cli/bundle.test.ts',
+  'test/cli/{bundle,screens}.test.ts',
   'test/demo.test.ts',
 ]
 

@@ -104,24 +104,51 @@ export function fieldNames(subject: Subject): string[] {
   return Object.keys(FIELDS[subject])
 }
 
-/** The values that a shell offers for a field. */
-export function fieldChoices(subject: Subject, name: string): readonly string[] {
-  return FIELDS[subject][name]?.choices ?? []
+/** What a shell offers for a word that is a field, or its beginning; `given` are the fields before it. */
+export function fieldCandidates(
+  subject: Subject,
+  word: string,
+  given: readonly string[],
+): readonly (readonly [word: string, description?: string])[] {
+  const all = Object.entries(FIELDS[subject])
+  if (!isField(word)) {
+    const left = all.filter(([name]) => !given.some((one) => one.startsWith(`${name}=`)))
+    return left.map(([name, { description }]) => [`${name}=`, description])
+  }
+  const [, { choices } = { choices: [] }] = all.find(([name]) => word.startsWith(`${name}=`)) ?? []
+  // Behind the last of several values.
+  const prefix = /^[^=]*=(.*,)?/.exec(word)?.[0] ?? ''
+  return choices.map((choice) => [prefix + choice])
 }
+
+/** Columns of a help's lines about fields, where the width of the terminal is not known yet. */
+const WIDTH = 80
 
 /** The part of a help about fields. */
 export function fieldsHelp(...subjects: readonly Subject[]): string {
-  return subjects
-    .map((subject) => {
-      const rows = Object.entries(FIELDS[subject]).map(([name, { form, description }]) => ({
-        term: `${name}=${form}`,
-        description,
-      }))
-      const width = Math.max(...rows.map(({ term }) => term.length))
-      const lines = rows.map(({ term, description }) => `  ${term.padEnd(width)}  ${description}\n`)
-      return `\nFields of ${CALLED[subject]}:\n${lines.join('')}`
-    })
-    .join('')
+  const sections = subjects.map((subject) => {
+    const rows = Object.entries(FIELDS[subject]).map(
+      ([name, { form, description }]) => [`  ${name}=${form}  `, description] as const,
+    )
+    const indent = Math.max(...rows.map(([term]) => term.length))
+    const lines = rows.flatMap(([term, description]) =>
+      wrapped(description, WIDTH - indent).map(
+        (line, index) => (index === 0 ? term : '').padEnd(indent) + line,
+      ),
+    )
+    return `Fields of ${CALLED[subject]}:\n${lines.join('\n')}\n`
+  })
+  return sections.join('\n')
+}
+
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last === undefined || last.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = `${last} ${word}`
+  }
+  return lines
 }
 
 /**
@@ -154,8 +181,8 @@ function unknownField(name: string, subject: Subject): UsageError {
   const meant = likely(name, names)
   const elsewhere = meant === undefined ? likely(name, fieldNames(other)) : undefined
   return new UsageError(
-    `${CALLED[subject]} has no field '${name}'${meant === undefined ? '' : `: did you mean '${meant}'?`}; ` +
-      `expected one of ${names.join(', ')}` +
+    `${CALLED[subject]} has no field '${name}'${meant === undefined ? '.' : `: did you mean '${meant}'?`} ` +
+      `Its fields: ${names.join(', ')}` +
       (elsewhere === undefined ? '' : `; ${elsewhere} ${ELSEWHERE[other]}`),
   )
 }

@@ -37,6 +37,15 @@ export interface ChangeOptions extends CompareOptions {
   readonly drain?: number
 }
 
+/** How a table is shown. */
+export interface WideOption {
+  readonly wide?: boolean
+}
+
+export function withWide(command: Command): Command {
+  return command.option('--wide', 'on a terminal: all columns and exact numbers, however wide the lines are')
+}
+
 export function withComparison(command: Command): Command {
   return withFormat(command)
     .option('--prune', 'delete what the state does not name (default)')

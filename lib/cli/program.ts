@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { type Argument, Command, CommanderError, Option } from 'commander'
+import { fileURLToPath } from 'node:url'
+import { Command, CommanderError, Option } from 'commander'
+import { printable } from '../index.ts'
 import type { CommandDefinition } from './command.ts'
 import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
@@ -32,7 +34,7 @@ import { styled } from './terminal/style.ts'
 import { processSurroundings, type Surroundings } from './terminal/surroundings.ts'
 
 /** In the order of the help. */
-const COMMANDS: readonly CommandDefinition[] = [
+export const COMMANDS: readonly CommandDefinition[] = [
   list,
   show,
   info,
@@ -70,9 +72,10 @@ export async function runCommand(
   stderr.on('error', () => undefined)
 
   let status: number = STATUS.done
-  const program = createProgram(args, surroundings, (ended) => {
+  const end = (ended: number): void => {
     status = ended
-  })
+  }
+  const program = createProgram(surroundings, end, args)
   try {
     if (args[0] === COMPLETE)
       await printCandidates(program, args.slice(args[1] === '--' ? 2 : 1), surroundings)
@@ -94,12 +97,21 @@ export async function runCommand(
   return STATUS.file
 }
 
+/** The words that a line of ipvsadm begins with, but for those that ipvs itself knows: -h and --version. */
+const IPVSADM_COMMAND =
+  /^(-[ACDELRSZadel]|-v$|--(add|edit|delete)-(service|server)|--(clear|list|restore|save|set|zero|start-daemon|stop-daemon)\b)/
+
 function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
   // Help and version end this way too.
   if (error.exitCode === 0) return { status: STATUS.done, message: '' }
   if (error.code === 'commander.help') return { status: STATUS.usage, message: '' }
-  const [command = ''] = args
+  const [command = '', ...more] = args
   const early = command.startsWith('-')
+  if (IPVSADM_COMMAND.test(command)) {
+    const line = `ipvs adm ${command}${more.length > 0 ? ' ...' : ''}`
+    const message = `'${command}' is a command of ipvsadm: use "${line}"; for ipvs's own commands see "ipvs --help"`
+    return { status: STATUS.usage, message }
+  }
   const help = error.code === 'commander.unknownCommand' || early ? 'ipvs' : `ipvs ${command}`
   const what = error.message
     .replace(/^error: /, '')
@@ -138,10 +150,11 @@ async function printCandidates(
   )
 }
 
-function createProgram(
-  args: readonly string[],
-  surroundings: Surroundings,
-  end: (status: number) => void,
+/** The command line, as commander knows it: what help, completion and the man page are made from. */
+export function createProgram(
+  surroundings: Surroundings = processSurroundings(),
+  end: (status: number) => void = () => undefined,
+  args: readonly string[] = [],
 ): Command {
   const [out, err] = [surroundings.stdout, surroundings.stderr].map(
     (output) => new Printer(output, surroundings.env),
@@ -172,9 +185,9 @@ function createProgram(
       styleTitle: (text) => styled('bold', text),
       styleCommandText: (text) => styled('bold', text),
       subcommandTerm: (command) =>
-        [command.name(), ...command.registeredArguments.map((one) => argumentTerm(one))].join(' '),
+        `${command.name()} ${command.usage().replace(/^\[options\] ?/, '')}`.trimEnd(),
     })
-    .addHelpText('after', `\n${STATUS_HELP}\n\n${PROGRAM_HELP}`)
+    .addHelpText('after', `\n${STATUS_HELP}\n\n${ENVIRONMENT_HELP}\n\n${PROGRAM_HELP}\n\n${documentation()}`)
   for (const definition of COMMANDS)
     addCommand(program, definition, (given) => new Run(surroundings, given, args), end)
 
@@ -202,7 +215,10 @@ function addCommand(
     .command(name)
     .description(description)
     .helpOption('-h, --help', 'print this help')
-    .addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}`)
+    .addHelpText(
+      'after',
+      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
+    )
   if (table) {
     command
       .option('--json', 'print JSON for programs, errors too')
@@ -226,14 +242,21 @@ function addCommand(
   })
 }
 
+/** The table in `ipvs --help`. */
+export const ENVIRONMENT_HELP = `Environment:
+  IPVS_MEMORY  a file: use the table in it on an in-memory kernel, as --memory does
+  IPVS_ADDON   a file: load it as the addon, in place of the package's own
+  NO_COLOR     1 turns colours off; they are for terminals only
+  FORCE_COLOR  1 turns colours on, in a pipe too`
+
 const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
-Colours are for terminals only; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
 
-function argumentTerm(argument: Argument): string {
-  const name = argument.name() + (argument.variadic ? '...' : '')
-  return argument.required ? `<${name}>` : `[${name}]`
+/** Where to read more. The package's docs are two folders above this file, and above the file that it is built to. */
+function documentation(): string {
+  const page = fileURLToPath(new URL('../../docs/command.md', import.meta.url))
+  return `Documentation: man ipvs (where ipvs is installed globally), and\n  ${printable(page)}`
 }
 
 /** The package's folder is two folders above this file, and above the file that it is built to. */

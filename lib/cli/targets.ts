@@ -9,11 +9,22 @@ import { filled, SERVICE, serverOf, serviceOf } from './options.ts'
 
 const SERVERS = '10.0.0.7:8080, [2001:db8::7]:8080, or an address alone, whose port is that of the service'
 
-/** Arguments of a verb: a service, and any number of words of this form. */
-export function withWords(command: Command, form: string, description = SERVERS): Command {
+/** What may come behind the real servers of a verb. */
+const BEHIND = {
+  'field=value': { usage: '[server...] [field=value...]', description: 'fields, such as weight=5' },
+  weight: { usage: '<server...> <weight>', description: 'the weight' },
+} as const
+
+/** Arguments of a verb: a service, any number of real servers, and what comes behind these. */
+export function withWords(command: Command, behind?: keyof typeof BEHIND): Command {
+  command.argument('<service>', SERVICE)
+  if (behind === undefined)
+    return command.addArgument(new Argument('[server...]', SERVERS).argParser(collect))
+  const { usage, description } = BEHIND[behind]
+  // Commander has but one argument of any number of words.
   return command
-    .argument('<service>', SERVICE)
-    .addArgument(new Argument(`[${form}...]`, description).argParser(collect))
+    .addArgument(new Argument(`[server|${behind}...]`, `${SERVERS}; then ${description}`).argParser(collect))
+    .usage(`[options] <service> ${usage}`)
 }
 
 function collect(word: string, before: readonly string[] | undefined): readonly string[] | undefined {

@@ -298,6 +298,9 @@ describe('completion in bash', () => {
     ['an IPv6 service within', 'ipvs show tcp/[2001:db8:', [':1]:443']],
     ['an IPv6 service, quoted', 'ipvs show tcp/\\[2001:db8:', [':1]:443']],
     ['a server', 'ipvs drain tcp/[2001:db8::1]:443 ', ['[2001:db8::7]:443']],
+    ['a field', 'ipvs set tcp/192.0.2.10:80 schedulerF', ['schedulerFlags=']],
+    ['a value', 'ipvs set tcp/192.0.2.10:80 scheduler=wr', ['wrr']],
+    ['a second server', 'ipvs weight tcp/192.0.2.10:80 10.0.0.0:80 10', ['10.0.0.1:80']],
     ['a file', 'ipvs plan tab', ['table.json']],
     ['a file behind an option', 'ipvs list --memory ./tab', ['./table.json']],
     ['a file or the table', 'ipvs diff ', ['bin', 'live', 'table.json']],
@@ -329,6 +332,7 @@ shellTests('fish', () => {
   test.each([
     ['a command', 'ipvs dr', ['drain']],
     ['a service', 'ipvs show tcp/1', ['tcp/192.0.2.10:80']],
+    ['a field', 'ipvs set tcp/192.0.2.10:80 schedulerF', ['schedulerFlags=']],
     ['a file', 'ipvs plan tab', ['table.json']],
   ])('completes %s', (_, line, expected) => {
     const script = `ipvs completion fish | source; complete -C ${JSON.stringify(line)}`

@@ -8,7 +8,9 @@ import { ipvs } from './terminal.ts'
 /** No test here has a kernel: to open one would be an error. */
 
 const GOOD = '-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 1\n'
-const IGNORED = '-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:8080 -g -w 1\n'
+const IGNORED = `services:
+  - { protocol: tcp, address: 192.0.2.10, port: 80, realServers: [{ address: 10.0.0.7, port: 8080 }] }
+`
 const BAD = 'services:\n  - { protocol: tcp, address: 192.0.2.10, port: 70000 }\n'
 
 let folder: string
@@ -16,7 +18,7 @@ const file = (name: string): string => join(folder, name)
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'ipvs-check-'))
-  for (const [name, text] of Object.entries({ good: GOOD, 'ignored.rules': IGNORED, 'bad.yaml': BAD }))
+  for (const [name, text] of Object.entries({ good: GOOD, 'ignored.yaml': IGNORED, 'bad.yaml': BAD }))
     writeFileSync(file(name), text)
 })
 afterAll(() => {
@@ -40,10 +42,10 @@ describe('ipvs check', () => {
   })
 
   test('warns of what the kernel ignores', async () => {
-    const { status, stdout, stderr } = await ipvs(['check', file('ignored.rules')])
+    const { status, stdout, stderr } = await ipvs(['check', file('ignored.yaml')])
     expect({ status, stdout }).toEqual({
       status: 0,
-      stdout: `${file('ignored.rules')}: valid; 1 service, 1 real server, 1 warning\n`,
+      stdout: `${file('ignored.yaml')}: valid; 1 service, 1 real server, 1 warning\n`,
     })
     expect(stderr).toContain('warning: tcp/192.0.2.10:80 -> 10.0.0.7:8080: port 8080 is ignored')
   })
@@ -61,7 +63,7 @@ describe('ipvs check', () => {
   })
 
   test('prints JSON', async () => {
-    const files = [file('ignored.rules'), file('bad.yaml')]
+    const files = [file('ignored.yaml'), file('bad.yaml')]
     const { status, stdout, stderr } = await ipvs(['check', '--json', ...files])
     expect(status).toBe(7)
     expect(JSON.parse(stdout)).toMatchObject({

@@ -25,8 +25,10 @@ beforeEach(async () => {
   const table = await Ipvs.open({ transport: kernel })
   await table.restore(`-A -t 192.0.2.10:80 -s rr
 -a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 2
+-a -t 192.0.2.10:80 -r 10.0.0.8:8080 -m -w 2
 -A -t [2001:db8::1]:443 -s wlc
 -A -f 5 -s sh
+-a -f 5 -r 10.0.0.8:0 -g -w 3
 `)
   await table.close()
 })
@@ -48,6 +50,12 @@ describe('candidates', () => {
         'list',
         'show',
         'info',
+        'add',
+        'set',
+        'weight',
+        'remove',
+        'zero',
+        'flush',
         'save',
         'restore',
         'plan',
@@ -71,7 +79,7 @@ describe('candidates', () => {
     [
       'options of a command',
       ['list', '--'],
-      ['--json', '--netns', '--memory', '--stats', '--rates', '--help'],
+      ['--json', '--netns', '--memory', '--stats', '--rates', '--wide', '--help'],
     ],
     ['options that begin so', ['apply', 'x', '--m'], ['--memory', '--max-deletions']],
     ['choices of an option', ['save', '--format', ''], ['json', 'yaml', 'ipvsadm']],
@@ -83,13 +91,50 @@ describe('candidates', () => {
     ['services', ['show', ''], ['tcp/192.0.2.10:80', 'tcp/[2001:db8::1]:443', 'fwmark/5']],
     ['services that begin so', ['show', 'tcp/19'], ['tcp/192.0.2.10:80']],
     ['services after options', ['drain', '--timeout', '5', '--json', 'f'], ['fwmark/5']],
-    ['servers of the service', ['drain', 'tcp/192.0.2.10:80', ''], ['10.0.0.7:8080']],
+    ['servers of the service', ['drain', 'tcp/192.0.2.10:80', ''], ['10.0.0.7:8080', '10.0.0.8:8080']],
     ['no servers of a service that is not there', ['drain', 'tcp/192.0.2.99:80', ''], []],
     ['no servers of what is no service', ['drain', 'web', ''], []],
     ['commands whose help is wanted', ['help', 'd'], ['diff', 'drain']],
     ['nothing more', ['show', 'fwmark/5', ''], []],
     ['nothing where a number is wanted', ['drain', '--timeout', ''], []],
     ['nothing of a command that is not there', ['lst', ''], []],
+    ['services for a verb', ['set', 'tcp/'], ['tcp/192.0.2.10:80', 'tcp/[2001:db8::1]:443']],
+    [
+      'real servers and fields of a service',
+      ['set', 'tcp/192.0.2.10:80', ''],
+      [
+        ...['10.0.0.7:8080', '10.0.0.8:8080', 'scheduler=', 'schedulerFlags=', 'onePacket='],
+        ...['persistence=', 'persistence.netmask=', 'persistenceEngine='],
+      ],
+    ],
+    [
+      'the other real servers, and fields of these',
+      ['set', 'tcp/192.0.2.10:80', '10.0.0.7:8080', ''],
+      ['10.0.0.8:8080', 'method=', 'weight=', 'upperThreshold=', 'lowerThreshold=', 'tunnel='],
+    ],
+    [
+      'fields that are not given yet',
+      ['set', 'tcp/192.0.2.10:80', '10.0.0.7:8080', '--force', 'weight=5', 'w'],
+      [],
+    ],
+    ['values of a field', ['set', 'tcp/192.0.2.10:80', 'scheduler=wr'], ['scheduler=wrr']],
+    [
+      'values behind a comma',
+      ['add', 'fwmark/6', 'schedulerFlags=flag-3,mh-'],
+      ['schedulerFlags=flag-3,mh-fallback', 'schedulerFlags=flag-3,mh-port'],
+    ],
+    ['values of a server alone', ['add', 'fwmark/5', '10.0.0.7', 'method=d'], ['method=direct']],
+    ['no values of a field that is not there', ['set', 'fwmark/5', 'sheduler='], []],
+    ['servers that a service has not', ['add', 'tcp/192.0.2.10:80', '10'], ['10.0.0.8:0']],
+    ['servers to be removed', ['remove', 'tcp/192.0.2.10:80', '10.0.0.7:8080', ''], ['10.0.0.8:8080']],
+    ['servers whose weight changes', ['weight', 'fwmark/5', ''], ['10.0.0.8:0']],
+    [
+      'machines and servers everywhere',
+      ['weight', '--everywhere', '10.0.0.8'],
+      ['10.0.0.8', '10.0.0.8:0', '10.0.0.8:8080'],
+    ],
+    ['fields everywhere', ['set', '--everywhere', '10.0.0.8', 'wei'], ['weight=']],
+    ['services whose counters become zero', ['zero', 'f'], ['fwmark/5']],
     ['files', ['plan', ''], [':files']],
     ['files as the value of an option', ['list', '--memory', ''], [':files']],
     ['files and the table', ['diff', 'a.json', ''], ['live', ':files']],
@@ -105,8 +150,8 @@ describe('candidates', () => {
   })
 
   test('are told with what they are', async () => {
-    const { stdout } = await ipvs(['__complete', '--', 'drain', 'tcp/192.0.2.10:80', ''], { kernel })
-    expect(stdout).toBe('10.0.0.7:8080\tweight 2\n')
+    const { stdout } = await ipvs(['__complete', '--', 'drain', 'fwmark/5', ''], { kernel })
+    expect(stdout).toBe('10.0.0.8:0\tweight 3\n')
   })
 
   test('are none, without an error, where the table cannot be read', async () => {

@@ -19,6 +19,7 @@ const NOT_ON_6_12 = new Set([
   'scale',
   'systemd',
   'text',
+  'verbs',
 ])
 
 /** The seconds of each file in a guest alone on a quiet machine, as `node scripts/test.mjs --record` found them. */

@@ -338,7 +338,7 @@ describe('names and choices', () => {
       'method',
       inServer('method', 'nat'),
       TypeError,
-      /^method must be one of 'masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7, got 'nat'$/,
+      /^method must be one of 'masquerade', 'tunnel', 'direct', 'local', 'bypass', 5, 6, 7, got 'nat', which is 'masquerade' here$/,
     ],
     ['method 8', inServer('method', 8), TypeError, /got 8/],
     ['method as a text of a number', inServer('method', '5'), TypeError, /got '5'/],

@@ -185,6 +185,7 @@ describe('the package', () => {
       ...declarations,
       ...['index', 'testing', 'text', 'text.browser'].map((door) => `dist/${door}.js`),
       ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      'dist/man/ipvs.1',
       'dist/third-party-licenses.txt',
       ...native,
       ...['LICENSE.md', 'napi-inl.deprecated.h', 'napi-inl.h', 'napi.h'].map(

@@ -10,11 +10,11 @@ export const add: CommandDefinition = {
   description: 'Add a virtual service, or real servers to one.',
   examples: [
     'ipvs add tcp/192.0.2.10:80 scheduler=wrr persistence=300',
-    'ipvs add tcp/192.0.2.10:80 10.0.0.7:8080 10.0.0.8:8080 method=masquerade weight=5',
+    'ipvs add tcp/192.0.2.10:80 10.0.0.7:8080 10.0.0.8:8080 method=masquerade',
     'ipvs add fwmark/5 10.0.0.7 method=tunnel tunnel=gue:6080',
   ],
   define: (command) =>
-    withVerb(withWords(command, 'server|field=value')).addHelpText('after', fieldsHelp('service', 'server')),
+    withVerb(withWords(command, 'field=value')).addHelpText('after', fieldsHelp('service', 'server')),
   act(run: Run, options: VerbOptions, ...words: readonly string[]) {
     const target = targetOf(words)
     const service = serviceIn(target)

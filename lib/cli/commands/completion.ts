@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { Argument, type Command, type Option } from 'commander'
-import { formatEndpoint, formatServiceKey, type Ipvs, parseServiceKey, printable } from '../../index.ts'
+import { type Ipvs, printable } from '../../index.ts'
+import { type Candidate, serviceCandidates, wordCandidates } from '../candidates.ts'
 import type { CommandDefinition } from '../command.ts'
 import { STATUS } from '../exit-status.ts'
 import type { CommonOptions, Run } from '../run.ts'
@@ -53,6 +54,8 @@ _ipvs() {
       compopt -o filenames 2>/dev/null
       while IFS= read -r candidate; do COMPREPLY+=("$candidate"); done < <(compgen -f -- "\${word#"$skip"}")
     else
+      # Its value comes next.
+      [[ $candidate == *= ]] && compopt -o nospace 2>/dev/null
       COMPREPLY+=("\${candidate#"$skip"}")
     fi
   done < <("\${words[0]}" ${COMPLETE} -- "\${words[@]:1}" 2>/dev/null)
@@ -65,16 +68,19 @@ const ZSH = `#compdef ipvs
 #   ipvs completion zsh > "\${fpath[1]}/_ipvs"
 # or, in ~/.zshrc below compinit:  source <(ipvs completion zsh)
 _ipvs() {
-  local -a candidates
+  local -a candidates fields
   local value text files
   while IFS=$'\\t' read -r value text; do
     if [[ $value == ${FILES} ]]; then
       files=1
+    elif [[ $value == *= ]]; then
+      fields+=("\${value//:/\\\\:}\${text:+:$text}")
     else
       candidates+=("\${value//:/\\\\:}\${text:+:$text}")
     fi
   done < <("\${(Q)words[1]}" ${COMPLETE} -- "\${(@Q)words[2,CURRENT-1]}" "\${(Q)PREFIX}" 2>/dev/null)
   (( \${#candidates} )) && _describe ipvs candidates
+  (( \${#fields} )) && _describe ipvs fields -S ''
   [[ -n $files ]] && _files
 }
 if [[ \${funcstack[1]} == _ipvs ]]; then
@@ -101,9 +107,6 @@ function __ipvs_complete
 end
 complete -c ipvs -f -a '(__ipvs_complete)'
 `
-
-/** A word that the last one may become, and what it is. */
-type Candidate = readonly [word: string, description?: string]
 
 /** Runs something on the table. */
 type WithTable = <T>(options: TableOptions, body: (ipvs: Ipvs) => Promise<T>) => Promise<T>
@@ -157,28 +160,39 @@ async function ofCommand(
     return valuesOf(option, word.slice(0, Math.max(assigned[0].length, word.lastIndexOf(',') + 1)))
   }
   if (word.startsWith('-') && word !== '-') return options.flatMap(flagsOf)
-  const argument = command.registeredArguments[places.length]
+  // The words of a verb that names no service.
+  const everywhere = before.includes('--everywhere')
+  const argument = argumentAt(command, everywhere ? places.length + 1 : places.length)
   if (argument === undefined) return []
   if (argument.argChoices !== undefined) return argument.argChoices.map((choice) => [choice])
   const known = (body: (ipvs: Ipvs) => Promise<Candidate[]>): Promise<Candidate[]> =>
     withTable(given, body).catch(() => [])
   switch (argument.name()) {
     case 'service':
-      return known(async (ipvs) => {
-        const services = await ipvs.services()
-        return services.map(({ key, scheduler }) => [formatServiceKey(key), scheduler])
-      })
+      return known(serviceCandidates)
     case 'server':
-      return known(async (ipvs) => {
-        const servers = await ipvs.realServers(parseServiceKey(places[0] ?? ''))
-        return servers.map(({ key, weight }) => [formatEndpoint(key), `weight ${String(weight)}`])
-      })
+    case 'server|weight':
+    case 'server|field=value': {
+      const about = {
+        service: everywhere ? undefined : places[0],
+        given: everywhere ? places : places.slice(1),
+        adds: command.name() === 'add',
+        fields: argument.name().endsWith('=value'),
+      }
+      return wordCandidates(about, word, known)
+    }
     case 'a':
     case 'b':
       return [['live', 'the current table'], [FILES]]
     default:
       return [[FILES]]
   }
+}
+
+/** The argument at a place. The last may take any number of words. */
+function argumentAt({ registeredArguments }: Command, place: number): Argument | undefined {
+  const last = registeredArguments.at(-1)
+  return registeredArguments[place] ?? (last?.variadic === true ? last : undefined)
 }
 
 /** What the words before the last mean: the table they choose, the arguments, and an option that lacks its value. */

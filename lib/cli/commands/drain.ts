@@ -14,6 +14,7 @@ import { makeChange } from '../make-change.ts'
 import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
+import { withUnit } from '../terminal/units.ts'
 import { drainName, undoDrain } from '../undo-drain.ts'
 
 interface DrainCommandOptions extends CommonOptions {
@@ -82,7 +83,7 @@ export const drain: CommandDefinition = {
       run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), ...result })
     } else {
       run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
-      if (outcome === 'kept' || outcome === 'drained') {
+      if (run.history && (outcome === 'kept' || outcome === 'drained')) {
         const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
         run.note(line`to bring it back: ipvs drain --undo ${place}`)
       }
@@ -113,7 +114,7 @@ function drainServer(
             ...(keep !== undefined && { keep }),
             ...(force !== undefined && { force }),
             onProgress: (now) => {
-              progress.line(line`${name}: ${progressText(now)}`)
+              progress.line(line`${progressText(now)}: ${name}`)
             },
           })
         const changed = ({ outcome }: DrainResult): boolean => outcome !== 'gone' && outcome !== 'overruled'
@@ -146,8 +147,13 @@ function mostText({ atMostSeconds = 0 }: DrainProgress): string {
   return atMostSeconds === 0 ? '' : `, at most ${String(atMostSeconds)} s more if idle`
 }
 
+/** What is waited for, in few words: the line is cut where the terminal ends. */
 function progressText(now: DrainProgress): string {
   const { activeConnections, inactiveConnections, persistentConnections, elapsedMs } = now
-  const counts = `${String(activeConnections)} active, ${String(inactiveConnections)} inactive, ${String(persistentConnections)} persistent`
-  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${mostText(now)} (Ctrl-C restores the weight)`
+  const counts = [
+    `${withUnit(activeConnections)} active`,
+    `${withUnit(inactiveConnections)} inactive`,
+    ...(persistentConnections > 0 ? [`${withUnit(persistentConnections)} persistent`] : []),
+  ]
+  return `${String(Math.floor(elapsedMs / 1000))} s: ${counts.join(', ')}${mostText(now)}; Ctrl-C undoes it`
 }

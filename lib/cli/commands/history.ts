@@ -65,7 +65,7 @@ export async function readEntry(
     throw new NotFound(
       most === 0
         ? `the history of this table is empty: there is nothing in ${history.place.folder}`
-        : `the history of this table has no entry ${number}: its entries are 1 to ${String(most)}`,
+        : `the history of this table has no entry ${number}: the oldest is ${String(most)}`,
     )
   }
   try {

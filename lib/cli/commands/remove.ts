@@ -14,7 +14,7 @@ export const remove: CommandDefinition = {
     'ipvs remove --everywhere 10.0.0.7 --drain 60',
   ],
   define: (command) =>
-    withForce(withVerb(withEverywhere(withWords(command, 'server')))).option(
+    withForce(withVerb(withEverywhere(withWords(command)))).option(
       '--drain <seconds>',
       'wait up to this long for the connections of the real servers to end',
       seconds,

@@ -12,11 +12,11 @@ export const set: CommandDefinition = {
   examples: [
     'ipvs set tcp/192.0.2.10:80 scheduler=wlc',
     'ipvs set tcp/192.0.2.10:80 persistence=none',
-    'ipvs set tcp/192.0.2.10:80 10.0.0.7:8080 10.0.0.8:8080 weight=5 upperThreshold=1000',
+    'ipvs set tcp/192.0.2.10:80 10.0.0.7:8080 weight=5 upperThreshold=1000',
     'ipvs set --everywhere 10.0.0.7 weight=0',
   ],
   define: (command) =>
-    withForce(withVerb(withEverywhere(withWords(command, 'server|field=value')))).addHelpText(
+    withForce(withVerb(withEverywhere(withWords(command, 'field=value')))).addHelpText(
       'after',
       fieldsHelp('service', 'server'),
     ),

@@ -20,7 +20,7 @@ export const zero: CommandDefinition = {
     if (run.json) run.printJson({ ...(name !== undefined && { service: name }), zeroed: !dryRun })
     else {
       const whose = name === undefined ? 'All counters' : `The counters of ${name} and its real servers`
-      run.out.line(`${whose} ${dryRun ? 'would be set to zero' : 'are zero'}.`)
+      run.out.line(`${whose} ${dryRun ? 'would be' : 'were'} set to zero.`)
     }
     return dryRun ? STATUS.differs : STATUS.done
   },
