@@ -5,6 +5,7 @@ import { SCHEDULERS } from '../model/schedulers.ts'
 const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`(allow|force|maxDeletions|whole)`/g, '--$1'],
   [/--maxDeletions/g, '--max-deletions'],
+  [/`allowEmpty`/g, '--allow-empty'],
   [/name the format/g, 'give --format'],
   [/(?<=give --format )'(\w+)'/g, '$1'],
   [/; change it with edit(?:Service|RealServer)\(\)/g, ''],
