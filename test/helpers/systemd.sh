@@ -33,7 +33,8 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run -o mode=755
-mount -t tmpfs tmpfs tmp -o mode=1777
+# Shells outside of it leave there what goes in and out.
+mount --bind /tmp tmp
 mkdir run/before
 pivot_root . run/before
 cd /

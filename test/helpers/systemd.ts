@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { ROOT } from '../docs/markdown.ts'
 import { buildLibrary } from './built-library.ts'
 import { command, THROWAWAY, tryCommand } from './kernel.ts'
-import type { CommandResult } from './shell.ts'
+import { type CommandResult, Shell } from './shell.ts'
 import { until } from './until.ts'
 
 /** A real systemd as the first process of namespaces of its own, with the units of docs/examples and the built command. */
@@ -30,14 +30,13 @@ export class Systemd {
   readonly netns: string
   readonly #child: ChildProcess
   readonly #cgroup: string
-  /** That of systemd, outside. */
-  readonly #pid: string
+  readonly #shell: Shell
 
   private constructor(netns: string, child: ChildProcess, cgroup: string, pid: string) {
     this.netns = netns
     this.#child = child
     this.#cgroup = cgroup
-    this.#pid = pid
+    this.#shell = new Shell([...inside(pid), 'sh'])
   }
 
   static async boot(): Promise<Systemd> {
@@ -69,6 +68,7 @@ export class Systemd {
 
   /** Kills it, and all that it has started. */
   async end(): Promise<void> {
+    await this.#shell.end()
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))
     this.#child.kill('SIGKILL')
     await ended
@@ -81,7 +81,7 @@ export class Systemd {
 
   /** Runs lines of shell on its machine to their end, whatever that is. */
   tryRun(script: string, stdin?: string): Promise<CommandResult> {
-    return tryCommand([...inside(this.#pid), 'sh', '-c', script], stdin)
+    return this.#shell.script(script, stdin)
   }
 
   /** The same for lines that succeed. Gives what they printed. */
