@@ -5,7 +5,8 @@ export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/options.t
 export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './apply/reconcile.ts'
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
 export { Ipvs, type SnapshotEntry } from './ipvs.ts'
-export type { ApplyErrorCode, ErrorCode, IpvsErrorCode, OwnErrorCode } from './model/error-codes.ts'
+export type { IpvsErrorCode } from './model/errno.ts'
+export type { ApplyErrorCode, ErrorCode, OwnErrorCode } from './model/error-codes.ts'
 export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
 export type {
   AddressServiceKey,

@@ -1,5 +1,3 @@
-import type { IpvsErrorCode } from './error-codes.ts'
-
 /** The errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
 export const Errno = {
   EPERM: 1,
@@ -47,6 +45,12 @@ export const Errno = {
 const ERRNO_NAMES = new Map<number, keyof typeof Errno>(
   Object.entries(Errno).map(([name, errno]) => [errno, name as keyof typeof Errno]),
 )
+
+/**
+ * The `code` of an {@link IpvsError}: the name of an errno of Linux, such as 'ESRCH'. One that has no name here is
+ * 'ERRNO_' and its number.
+ */
+export type IpvsErrorCode = keyof typeof Errno | `ERRNO_${number}`
 
 /** 'ESRCH' for 3. A number without a name here reads 'ERRNO_<number>'. */
 export function errnoName(errno: number): IpvsErrorCode {

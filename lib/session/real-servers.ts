@@ -9,7 +9,6 @@ import type {
   Endpoint,
   ReadOptions,
   RealServerChanges,
-  Endpoint,
   RealServerKey,
   RealServerSpec,
   RealServerState,
