@@ -47,6 +47,7 @@ const PUBLISHED = [
   'CHANGELOG.md',
   'LICENSE',
   'README.md',
+  'docs/examples',
   'guest',
   'native',
   'package.json',

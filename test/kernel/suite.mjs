@@ -16,6 +16,7 @@ const NOT_ON_6_12 = new Set([
   'apply-traffic',
   'beside-keepalived',
   'command',
+  'dpkg-divert',
   'scale',
   'text',
 ])
