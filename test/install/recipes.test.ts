@@ -12,7 +12,7 @@ import { describeWith, run } from './installation.ts'
 /** docs/examples/ansible and cloud-init.yaml, by the real Ansible, cloud-init and systemd, in a guest without a network. */
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const LIMIT_MS = 300_000
+const LIMIT_MS = 600_000
 
 const TABLE = `-A -t 192.0.2.10:80 -s wrr
 -a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 3
