@@ -37,7 +37,7 @@ vrrp_instance directors {
     state MASTER
     interface eth0
     virtual_router_id 51
-    priority 255
+    priority 100
     advert_int 1
     virtual_ipaddress {
         192.0.2.10/32
@@ -99,7 +99,7 @@ const CASES: Readonly<Record<string, Case>> = {
     stopped: 'Timeout (tcp tcpfin udp): 900 120 300\n',
   },
   'lvs_sync_daemon follows VRRP': {
-    text: `global_defs {\n    lvs_sync_daemon eth0 directors id 5\n}${VRRP}`,
+    text: `global_defs {\n    lvs_sync_daemon eth0 directors id 5\n}${VRRP}${configuration()}`,
     look: ['ipvsadm', '-L', '--daemon'],
     started: 'master sync daemon (mcast=eth0, syncid=5, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n',
     stopped: '',
