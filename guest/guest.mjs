@@ -39,7 +39,7 @@ Examples:
   ${NAME} npm test                            the tests of this folder, on a kernel with ip_vs
   ${NAME} --kernel 6.12 -- npm test           the same on Linux 6.12
   ${NAME} --share coverage -- npm test        what they write to ./coverage stays
-  ${NAME} ipvsadm -Ln                         any command; ipvsadm, ip, nft and others are there
+  ${NAME} ipvsadm -Ln                         any command; ipvsadm, ip, iptables and others are there
   ${NAME} bash                                on a terminal: a shell
   IPVS_GUEST_LIMIT=60 ${NAME} npm test        killed after a minute
 `

@@ -32,7 +32,8 @@ const guest = path.join(root, 'guest/guest.mjs')
 const results = await mkdtemp(path.join(tmpdir(), 'ipvs-test-'))
 
 /** What guests are made of, besides the kernel itself. @param {string} kernel */
-const extrasOf = (kernel) => (kernel === '6.1' ? ['--with', 'ldirectord'] : [])
+const extrasOf = (kernel) =>
+  kernel === '6.1' ? ['ldirectord', 'keepalived', 'recipes'].flatMap((extra) => ['--with', extra]) : []
 
 /**
  * A run of vitest, perhaps behind another command.

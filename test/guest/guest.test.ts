@@ -179,6 +179,29 @@ interface Shown {
 /** Neither is of the guest's options, nor what a shell would make of it. */
 const ARGS = ['a b', '', "it's", '"', '$HOME `id` \\ *', 'two\nlines', '--limit', '-', 'ü']
 
+const mayMount = !inGuest && spawnSync('unshare', ['--mount', 'true']).status === 0
+if (!mayMount)
+  console.error('\n*** SKIPPED: a machine with its own iptables. That takes root, and the right to mount.\n')
+
+/** Puts programs into /usr/sbin of a mount namespace of its own, as if they were installed, and runs a guest there. */
+const WITH_OTHERS = `
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work"
+mount -t overlay overlay /usr/sbin -o "lowerdir=/usr/sbin,upperdir=$1/upper,workdir=$1/work"
+for name in iptables ip6tables nft; do
+  rm -f "/usr/sbin/$name"
+  printf '#!/bin/sh\\necho this is the one of the machine\\n' >"/usr/sbin/$name"
+  chmod 755 "/usr/sbin/$name"
+done
+exec "$2" "$3" sh -c '
+  PATH=/usr/sbin
+  /usr/sbin/iptables -t mangle -A PREROUTING -d 192.0.2.1 -j MARK --set-mark 7 && iptables -t mangle -S PREROUTING
+  /sbin/ip6tables -t mangle -A PREROUTING -d 2001:db8::1 -j MARK --set-mark 7 && ip6tables -t mangle -S PREROUTING
+  nft list ruleset
+'
+`
+
 const kernels = (process.env.IPVS_TEST_KERNELS ?? '6.1').split(',')
 describe.each(kernels)('guest %s', (kernel) => {
   const reason = whyNoGuest(kernel)
@@ -192,6 +215,28 @@ describe.each(kernels)('guest %s', (kernel) => {
 
   const guest = async (args: readonly string[], environment: Record<string, string> = {}): Promise<Run> =>
     await inTurn(() => run(['--kernel', kernel, ...args], environment))
+
+  it.skipIf(reason !== undefined || kernel !== '6.1' || !mayMount)(
+    'has the older iptables on a machine with that for nf_tables, and an nft that says why it does nothing',
+    async () => {
+      const folder = ownFolder()
+      const args = ['--mount', 'sh', '-c', WITH_OTHERS, 'sh', ownFolder(), process.execPath, GUEST]
+      const child = start(['unshare', ...args], folder)
+      let [said, complained] = ['', '']
+      child.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()))
+      child.stderr.on('data', (bytes: Buffer) => (complained += bytes.toString()))
+      const [status] = (await once(child, 'close')) as [number | null]
+      expect(said).toBe(`-P PREROUTING ACCEPT
+-A PREROUTING -d 192.0.2.1/32 -j MARK --set-xmark 0x7/0xffffffff
+-P PREROUTING ACCEPT
+-A PREROUTING -d 2001:db8::1/128 -j MARK --set-xmark 0x7/0xffffffff
+`)
+      expect(complained).toMatch(
+        /^nft: this guest's kernel, User Mode Linux 6\.1, is built without nf_tables/,
+      )
+      expect(status).toBe(127)
+    },
+  )
 
   let showing: ReturnType<typeof show> | undefined
 

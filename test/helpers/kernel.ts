@@ -31,7 +31,7 @@ export const REQUIRED: boolean =
   !['', undefined, 'false', '0'].includes(process.env.CI)
 
 /** What this machine lacks for these tests. */
-const missing: readonly string[] = await findMissing()
+const LACKS: readonly string[] = await findMissing()
 
 /** Tests that need the real kernel. Where there is none they are skipped, or fail if it is required. */
 export function kernelTests(title: string, body: () => void): void {
@@ -43,10 +43,17 @@ export function concurrentKernelTests(title: string, body: () => void): void {
   describeWithKernel(title, { concurrent: true }, body)
 }
 
+/** Tests that need programs that the guest has with its option `--with`, and that may change its system. */
+export function guestTests(title: string, extra: string, body: () => void): void {
+  const there = process.env[`IPVS_GUEST_${extra.toUpperCase()}`] !== undefined
+  describeWithKernel(title, { concurrent: false }, body, there ? LACKS : [`a guest --with ${extra}`])
+}
+
 function describeWithKernel(
   title: string,
   options: { readonly concurrent: boolean },
   body: () => void,
+  missing: readonly string[] = LACKS,
 ): void {
   if (missing.length === 0) {
     describe(title, options, body)

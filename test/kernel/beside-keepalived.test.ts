@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { run, type Step, stepsOf } from '../docs/console.ts'
 import { pages } from '../docs/markdown.ts'
 import { installCommand } from '../helpers/installed-command.ts'
-import { kernelTests, withNamespaces } from '../helpers/kernel.ts'
+import { guestTests, withNamespaces } from '../helpers/kernel.ts'
 import { Connection, startEcho } from '../helpers/kernel-traffic.ts'
 import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
@@ -30,11 +30,8 @@ esac
 /** What is printed comes to be so a while after the command that leads to it. */
 const LOOKS = /^(ipvsadm -Sn|ip -o )/
 
-kernelTests('docs/beside-keepalived.md', () => {
-  const present = process.env.IPVS_GUEST_KEEPALIVED !== undefined
-  if (!present) console.warn('SKIPPED: beside keepalived: it takes the option --with keepalived of the guest')
-
-  test.skipIf(!present)(
+guestTests('docs/beside-keepalived.md', 'keepalived', () => {
+  test(
     'does what it says; connections survive the move to a file',
     { timeout: patient(120_000) },
     async () => {

@@ -16,6 +16,8 @@ const NOT_ON_6_12 = new Set([
   'apply-traffic',
   'beside-keepalived',
   'command',
+  'dpkg-divert',
+  'keepalived',
   'scale',
   'systemd',
   'text',

@@ -1,0 +1,105 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { GUEST } from '../helpers/guest.ts'
+import { packedFile } from '../helpers/packed.ts'
+import { patient } from '../helpers/patience.mjs'
+import { describeWith, run } from './installation.ts'
+
+/** docs/examples/ansible and cloud-init.yaml, by the real Ansible, cloud-init and systemd, in a guest without a network. */
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const LIMIT_MS = 600_000
+
+const TABLE = `-A -t 192.0.2.10:80 -s wrr
+-a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 3
+-a -t 192.0.2.10:80 -r 10.0.0.8:8080 -m -w 1
+`
+
+/** What Ansible says at the end, by name. */
+function recap(text: string): Record<string, number> {
+  const line = /^localhost +:(.*)$/m.exec(text)?.[1] ?? ''
+  return Object.fromEntries(
+    [...line.matchAll(/(\w+)=(\d+)/g)].map(([, name = '', count]) => [name, Number(count)]),
+  )
+}
+
+/** Runs a command in a guest that has what the recipes need. */
+function inGuest(...command: string[]): ReturnType<typeof run> {
+  const argv = [process.execPath, GUEST, '--with', 'recipes', ...command]
+  return run({ argv, cwd: ROOT, env: process.env as Record<string, string>, limitMs: LIMIT_MS })
+}
+
+async function needSystemd(): Promise<void> {
+  const { status, stderr } = await inGuest('test', '-x', '/lib/systemd/systemd')
+  if (status === 125) throw new Error(stderr)
+  if (status !== 0) throw new Error('systemd is missing on this machine (Debian package systemd)')
+}
+
+await describeWith('recipes', needSystemd, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ipvs-recipes-'))
+  let packages: string[] = []
+  beforeAll(() => {
+    const packed = packedFile()
+    cpSync(packed, join(folder, basename(packed)))
+    execFileSync('npm', ['pack', '--silent', join(ROOT, 'node_modules/yaml')], { cwd: folder })
+    packages = readdirSync(folder).map((name) => join(folder, name))
+  })
+  afterAll(() => {
+    rmSync(folder, { recursive: true })
+  })
+
+  /** Runs a recipe, and gives what it printed by the names of its parts. */
+  async function cook(recipe: string): Promise<Record<string, string>> {
+    const script = join(ROOT, 'test/install/recipes.sh')
+    const { stdout, stderr, status } = await inGuest('bash', script, recipe, packages.join(' '))
+    expect(status, `${stdout.slice(-4000)}${stderr.slice(-2000)}`).toBe(0)
+    return Object.fromEntries(
+      stdout
+        .split(/^== /m)
+        .slice(1)
+        .map((part) => [part.slice(0, part.indexOf('\n')), part.slice(part.indexOf('\n') + 1)]),
+    )
+  }
+
+  it(
+    'Ansible makes a director, changes nothing the second time, and refuses a wrong table',
+    { timeout: patient(LIMIT_MS) },
+    async () => {
+      const { first = '', table, second = '', service, wrong = '', changed = '' } = await cook('ansible')
+      expect(recap(first), first).toMatchObject({ changed: 10, failed: 0, unreachable: 0 })
+      expect(table).toBe(TABLE)
+      expect(recap(second), second).toMatchObject({ changed: 0, failed: 0, unreachable: 0 })
+      expect(service).toBe('enabled\nactive\n')
+
+      expect(recap(wrong), wrong).toMatchObject({ changed: 0, failed: 1 })
+      expect(wrong).toContain("no field 'schedule'")
+      // The file and the table are those from before.
+      expect(wrong.endsWith(`\nstatus 2\n${TABLE}`), wrong).toBe(true)
+
+      expect(recap(changed), changed).toMatchObject({ changed: 2, failed: 0 })
+      expect(changed.endsWith(TABLE.replace('-w 3', '-w 5')), changed).toBe(true)
+    },
+  )
+
+  it('cloud-init makes a director at the first boot', { timeout: patient(LIMIT_MS) }, async () => {
+    const { schema, stages = '', table, service } = await cook('cloudinit')
+    expect(schema).toBe('Valid cloud-config: docs/examples/cloud-init.yaml\n')
+    expect(stages).not.toContain('status 1')
+    expect(table, stages.slice(-3000)).toBe(TABLE)
+    expect(service).toBe('enabled\nactive\n')
+  })
+
+  it('both use the same Node.js and ipvs, this one', () => {
+    const read = (name: string): string => readFileSync(join(ROOT, 'docs/examples', name), 'utf8')
+    const [playbook, userData] = [read('ansible/ipvs.yaml'), read('cloud-init.yaml')]
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+    const [, node = ''] = /node_version: (\S+)/.exec(playbook) ?? []
+    expect(playbook).toContain(`ipvs_version: ${version}\n`)
+    expect(userData).toContain(`/usr/local ipvs@${version}\n`)
+    expect(userData).toContain(`dist/v${node} node=node-v${node}-linux-x64.tar.gz\n`)
+  })
+})
