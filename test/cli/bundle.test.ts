@@ -66,6 +66,29 @@ describe('the bundle', () => {
     expect(stdout).toMatch(/\ntcp\/192\.0\.2\.10:80 +10\.0\.7\.207:80 +- +direct +1 +0 +0 +0 +-\n/)
   })
 
+  test.each([
+    ['help adm', /^ipvsadm v1\.31 .*\n {2}--add-service {5}-A /s],
+    ['adm --help', /^ipvsadm v1\.31 .*\n {2}--add-service {5}-A /s],
+  ])('has help without a kernel: %s', (line, expected) => {
+    const { status, stdout, stderr } = shell('ipvs', line.split(' '), command.env)
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(stdout).toMatch(expected)
+  })
+
+  test('says why the addon does not load, each file that was tried', () => {
+    const file = join(folder, 'bin/junk.node')
+    writeFileSync(file, 'junk')
+    const why = `IPVS_ADDON names ${file} (file too short). Name another file, or unset IPVS_ADDON.`
+    const variables = { ...command.env, IPVS_ADDON: file }
+    const list = shell('ipvs', ['list'], variables)
+    expect(list.status).toBe(6)
+    expect(list.stderr).toContain(why)
+    const adm = shell('ipvs', ['adm', '-Ln'], variables)
+    expect(adm.status).toBe(2)
+    expect(adm.stderr).toMatch(/^Can't initialize ipvs: the native addon of ipvs could not be loaded \(.*\n$/)
+    expect(adm.stderr).toContain(why)
+  })
+
   test('ends quietly when its reader has gone', () => {
     const script = 'ipvs list | head -n 1; echo "${PIPESTATUS[0]}"'
     const { stdout, stderr } = shell('bash', ['-c', script], bigEnv)

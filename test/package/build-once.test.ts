@@ -39,6 +39,7 @@ beforeEach(async () => {
   write('node_modules/typescript/package.json', '{ "type": "module" }')
   write('node_modules/.package-lock.json', '{}')
   write('scripts/bundle.mjs', `import { mkdirSync } from 'node:fs'\nmkdirSync(process.argv[2] + '/cli')\n`)
+  write('scripts/man.mjs', '')
   for (const file of ['package.json', 'tsconfig.json', 'tsconfig.build.json']) write(file, '{}')
   for (const name of ['build-once.mjs', 'prebuild.mjs']) {
     cpSync(join(SCRIPTS, name), join(root, 'scripts', name))
@@ -77,6 +78,7 @@ test.each([
   'package.json',
   'tsconfig.build.json',
   'scripts/bundle.mjs',
+  'scripts/man.mjs',
   'node_modules/.package-lock.json',
 ])('a change of %s makes another', (file) => {
   const before = builder.placeOf('package')

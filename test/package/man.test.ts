@@ -45,6 +45,13 @@ describe('man ipvs', () => {
     expect(page).toContain(`.TH IPVS 1 "" "ipvs ${version}" "User Commands"\n`)
   })
 
+  test('is in a list of package.json: npm links no other on a global installation', () => {
+    const { man } = JSON.parse(readFileSync(join(buildOnce('package'), 'package.json'), 'utf8')) as {
+      man: unknown
+    }
+    expect(man).toEqual(['./dist/man/ipvs.1'])
+  })
+
   const groff = spawnSync('groff', ['--version']).status === 0
   if (!groff) console.log('groff is missing: the man page is not formatted')
 

@@ -9,7 +9,10 @@ const { runCommand } = createRequire(import.meta.url)(`${folder}/dist/cli/comman
 
 /** What list and show ask of an Ipvs. @param {object} key */
 const find = (key) =>
-  TABLE.find(({ service }) => JSON.stringify(service.key) === JSON.stringify(key)) ?? { service: undefined, realServers: [] }
+  TABLE.find(({ service }) => JSON.stringify(service.key) === JSON.stringify(key)) ?? {
+    service: undefined,
+    realServers: [],
+  }
 const ipvs = {
   snapshot: async () => TABLE,
   /** @param {object} key */
