@@ -3,11 +3,13 @@ import { PATIENCE, patient } from './test/helpers/patience.mjs'
 
 // The workers need not measure it again.
 process.env.IPVS_PATIENCE = String(PATIENCE)
+// Commands that tests start must not write into the home of whoever runs them.
+process.env.IPVS_HISTORY = 'off'
 
 /** What uses the addon, starts processes, or takes a compiler. */
 const SYSTEM = [
   'test/{docs,guest,native,package,process}/**/*.test.ts',
-  'test/cli/bundle.test.ts',
+  'test/cli/{bundle,screens}.test.ts',
   'test/demo.test.ts',
 ]
 

@@ -4,6 +4,8 @@ import { filesOn } from './test/kernel/suite.mjs'
 
 // The workers need not measure it again.
 process.env.IPVS_PATIENCE = String(PATIENCE)
+// Commands that tests start must not write into the home of whoever runs them.
+process.env.IPVS_HISTORY = 'off'
 
 /**
  * The suite that needs a real kernel with ip_vs, and root there:

@@ -14,6 +14,9 @@ import { deserialize, serialize } from 'node:v8'
  * @property {[method: string, answer: unknown][]} answers in which a block is its index
  */
 
+/** A matter of the machine's processes, and not of its kernel: a transport may be without. */
+const LOCK = 'lock'
+
 /**
  * The same transport, and a function that tells how many requests it was given that change something.
  *
@@ -58,6 +61,7 @@ export function recorded(transport) {
   return {
     transport: new Proxy(transport, {
       get(target, method) {
+        if (method === LOCK) return undefined
         const call = Reflect.get(target, method)
         if (typeof call !== 'function') return call
         return async (/** @type {unknown[]} */ ...given) => {
@@ -91,7 +95,7 @@ export function replayed(file) {
       {
         get: (_, method) =>
           // A promise is resolved with this, and it is none.
-          method === 'then'
+          method === 'then' || method === LOCK
             ? undefined
             : async () => {
                 await inPool(1)

@@ -6,6 +6,8 @@
 #   6.12   a kernel for qemu (vmlinuz, initramfs) and its modules (usr)
 #   qemu   qemu itself
 #   ldirectord  for a test: ldirectord and the Perl modules it needs
+#   keepalived  for a test: keepalived and the libraries it needs
+#   recipes     for a test: Ansible and cloud-init, with the Python that runs them, and the package file of ipvsadm
 #   musl   for a test: musl's loader, which is its C library too
 #   qemu-arm    for a test: qemu for the processor arm64
 #   arm64       for a test: a kernel for that (vmlinuz, initramfs)
@@ -118,6 +120,17 @@ part_qemu() {
 part_ldirectord() {
   unpack "$1" $(apt-get "${options[@]}" install --simulate ldirectord |
     sed -nE 's/^Inst (ldirectord|perl-openssl-defaults|lib[^ ]*-perl) \(([^ ]+) .*/\1=\2/p')
+}
+
+part_keepalived() {
+  unpack "$1" $(with_needs keepalived | grep -v -E '^(pci\.ids|libsnmp-base|libsensors-config)=')
+}
+
+# Not wget, ssh, partitioning and so on, for which neither is asked.
+part_recipes() {
+  unpack "$1" $(with_needs ansible-core cloud-init |
+    grep -E '^(ansible-core|cloud-init|(lib)?python3.*|libyaml-0-2|libexpat1|libffi8|libssl3|libsqlite3-0)=') || return 1
+  (cd "$work" && apt-get "${options[@]}" download ipvsadm && mv ipvsadm_*.deb "$1/usr/share/ipvsadm.deb")
 }
 
 part_musl() {

@@ -177,9 +177,9 @@ async function run(options) {
  * @param {string} work
  * @param {string} settings
  */
-async function initProgram({ module, interactive, shares }, work, settings) {
+async function initProgram({ module, interactive, shares, extras }, work, settings) {
   return `#!${work}/busybox sh
-work=${work} module=${module} interactive=${interactive}
+work=${work} module=${module} interactive=${interactive} layers=${['host', 'tools', ...extras, 'kernel'].map((name) => `/run/lower/${name}`).join(':')}
 rows=${process.stdout.rows || 24} columns=${process.stdout.columns || 80}
 ${settings}
 unmount_shares() {

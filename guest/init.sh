@@ -1,17 +1,17 @@
 # What runs inside the guest as PID 1. guest.mjs puts settings in front: the variables `work`, `module`, `interactive`,
-# `rows`, `columns` and the functions `mount_lower`, `mount_shares`, which differ between User Mode Linux and qemu, as do
-# the lines to the host: `control`, `out`, `err`, `terminal`.
+# `rows`, `columns`, `layers`, `nf_tables` and the functions `mount_lower`, `mount_shares`, which differ between User Mode
+# Linux and qemu, as do the lines to the host: `control`, `out`, `err`, `terminal`.
 #
 # The shell is busybox's, and prefers busybox's commands to those of $PATH; whatever else is needed is named by its path.
 
-# The host's root, the tools and the kernel's modules, all read-only, become one writable root. The host's files win over
+# The host's root, the tools, what --with names and the kernel's modules, all read-only, become one writable root. The host's files win over
 # the tools: the guest has the programs a test would find on the host, and the others besides. What is written stays in
 # the guest's memory.
 enter_root() {
   mount_lower || fail 'could not mount the host'\''s files'
   mkdir -p /run/upper /run/work /run/root
   mount -t overlay root /run/root -o \
-    lowerdir=/run/lower/host:/run/lower/tools:/run/lower/kernel,upperdir=/run/upper,workdir=/run/work ||
+    lowerdir="$layers",upperdir=/run/upper,workdir=/run/work ||
     fail 'could not mount the overlay'
   cd /run/root
   mount -t proc proc proc
@@ -40,10 +40,27 @@ set_up() {
   ip link set lo up
   echo /sbin/modprobe >/proc/sys/kernel/modprobe
   mount_shares || fail 'could not mount a shared folder'
+  $nf_tables || use_legacy_tables
   case $module in
     loaded) /sbin/modprobe ip_vs || fail 'modprobe ip_vs failed' ;;
     absent) hide_module ;;
   esac
+}
+
+# A machine on which iptables is installed has the one that needs nf_tables. Of that package is the older one too; the
+# tools have it in any case. In the place of nft, what says why there is none: whether one is asked for by name or by path.
+use_legacy_tables() {
+  for name in iptables ip6tables; do
+    for name in $name $name-save $name-restore; do ln -sfn xtables-legacy-multi "/usr/sbin/$name"; done
+  done
+  # Not through a link of that name, to whatever file.
+  rm -f /usr/sbin/nft
+  cat >/usr/sbin/nft <<'END'
+#!/bin/sh
+echo "nft: this guest's kernel, User Mode Linux 6.1, is built without nf_tables for IP: use iptables here, or nft in the guest of Linux 6.12 (option --kernel 6.12)" >&2
+exit 127
+END
+  chmod 755 /usr/sbin/nft
 }
 
 hide_module() {

@@ -35,7 +35,7 @@ export const LINES = /** @type {const} */ ({ control: 4, out: 5, err: 6, termina
  * @property {string[]} processors of which it takes one, the first that no other guest has; none: it takes what it gets
  * @property {Record<string, string>} env besides the caller's own
  * @property {string} settings shell text that init.sh builds on: it defines `control`, `out`, `err`, `terminal`, which
- *   are devices, and the functions `mount_lower` and `mount_shares`
+ *   are devices, `nf_tables`, whether the kernel has them for IP, and the functions `mount_lower` and `mount_shares`
  */
 
 /**
@@ -43,6 +43,7 @@ export const LINES = /** @type {const} */ ({ control: 4, out: 5, err: 6, termina
  * @property {string} work the folder of this run, a path without special characters
  * @property {string} memory such as 2G
  * @property {string[]} shares absolute paths
+ * @property {string[]} extras keys of EXTRAS, whose programs the guest has too
  * @property {boolean} verbose
  */
 
@@ -78,7 +79,7 @@ export const KERNELS = {
  * @param {MachineOptions} options
  * @returns {Promise<Machine>}
  */
-async function userModeLinux({ work, memory, shares }) {
+async function userModeLinux({ work, memory, shares, extras }) {
   const tools = path.join(cacheFolder(), 'tools')
   const kernel = path.join(cacheFolder(), '6.1')
   const [release] = await readdir(path.join(kernel, 'usr/lib/modules'))
@@ -100,15 +101,16 @@ async function userModeLinux({ work, memory, shares }) {
     env: { TMPDIR: await folderForMemory(memory) },
     settings: `
 control=/dev/ttyS0 out=/dev/ttyS1 err=/dev/ttyS2 terminal=/dev/tty1
+nf_tables=false
 mount_lower() {
   # By its path: without /proc the shell does not find itself, and so none of its own commands.
   ${work}/busybox mount -t proc proc /proc
   mount -t tmpfs tmpfs /run -o size=75%
-  mkdir -p /run/lower/tools /run/lower/kernel
+  mkdir -p ${['tools', 'kernel', ...extras].map((name) => `/run/lower/${name}`).join(' ')}
   ln -s / /run/lower/host
   insmod ${quote(overlay)} &&
     mount -t hostfs none /run/lower/tools -o ro,${quote(tools)} &&
-    mount -t hostfs none /run/lower/kernel -o ro,${quote(kernel)}
+    mount -t hostfs none /run/lower/kernel -o ro,${quote(kernel)}${extras.map((name) => ` &&\n    mount -t hostfs none /run/lower/${name} -o ro,${quote(folderOf(name))}`).join('')}
 }
 mount_shares() {
   :${shares.map((share) => ` &&\n    mount -t hostfs none ${quote(share)} -o ${quote(share)}`).join('')}
@@ -155,7 +157,7 @@ async function folderForMemory(memory) {
  * @param {MachineOptions} options
  * @returns {Promise<Machine>}
  */
-async function qemu({ work, memory, shares, verbose }) {
+async function qemu({ work, memory, shares, extras, verbose }) {
   const cache = cacheFolder()
   const kernel = path.join(cache, '6.12')
   const usr = path.join(cache, 'qemu/usr')
@@ -191,14 +193,16 @@ async function qemu({ work, memory, shares, verbose }) {
       ...folder('host', '/', ',readonly=on'),
       ...folder('tools', path.join(cache, 'tools'), ',readonly=on'),
       ...folder('kernel', kernel, ',readonly=on'),
+      ...extras.flatMap((name) => folder(name, folderOf(name), ',readonly=on')),
       ...shares.flatMap((share, i) => folder(`share${i}`, share, '')),
     ],
     processors: [],
     env: { LD_LIBRARY_PATH: path.join(usr, 'lib', libraries[0] ?? '') },
     settings: `
 control=/dev/vport0p1 out=/dev/vport0p2 err=/dev/vport0p3 terminal=/dev/hvc0
+nf_tables=true
 mount_lower() {
-  : # initramfs.sh has done it
+  : # initramfs.sh has mounted the others${extras.map((name) => `\n  mkdir /run/lower/${name} && mount -t 9p ${name} /run/lower/${name} -o ro,cache=loose,trans=virtio,version=9p2000.L,msize=512000 || return`).join('')}
 }
 mount_shares() {
   :${shares.map((share, i) => ` &&\n    mount -t 9p share${i} ${quote(share)} -o trans=virtio,version=9p2000.L,msize=512000`).join('')}
@@ -257,7 +261,7 @@ async function refuseForeign(parts) {
 }
 
 /** What can be fetched besides, for `--with`. */
-export const EXTRAS = ['ldirectord']
+export const EXTRAS = ['ldirectord', 'keepalived', 'recipes']
 
 /** The folder that a part is unpacked in. @param {string} part */
 export function folderOf(part) {

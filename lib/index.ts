@@ -47,6 +47,7 @@ export type {
 } from './model/types.ts'
 export { printable } from './model/printable.ts'
 export { RealServer, Service } from './service.ts'
+export { LockedError, type LockOptions, type TableLock } from './session/lock.ts'
 export type { OpenOptions } from './session/open.ts'
 export type { StepOutcome } from './session/run-steps.ts'
 export type { SnapshotOptions } from './session/snapshot.ts'
@@ -55,6 +56,7 @@ export type { PlanOptions } from './state/goal.ts'
 export { type Differences, type Plan, planStates } from './state/plan.ts'
 export { restrictState } from './state/restrict.ts'
 export type { Scope } from './state/scope.ts'
+export { type ReadService, type Warning, type WarningCode, warningsOf } from './state/warnings.ts'
 export { type RunnableStep, type Step, STEP_KINDS, type StepKind } from './state/steps.ts'
 export {
   compareEndpoints,
@@ -75,4 +77,13 @@ export {
   StateSyntaxError,
   type StateSyntaxErrorDetails,
 } from './text.ts'
-export type { Dump, Failure, OpenFile, Reply, Request, Transport } from './transport/transport.ts'
+export type {
+  Dump,
+  Failure,
+  LockHolder,
+  OpenFile,
+  Reply,
+  Request,
+  Transport,
+  TransportLock,
+} from './transport/transport.ts'

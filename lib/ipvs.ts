@@ -30,6 +30,7 @@ import { checkServiceKey } from './model/validate.ts'
 import { readConnections } from './observe/connections.ts'
 import { readTotals } from './observe/totals.ts'
 import { RealServer, Service } from './service.ts'
+import type { LockOptions, TableLock } from './session/lock.ts'
 import { inScratch, type OpenOptions, openSession } from './session/open.ts'
 import { probe } from './session/probe.ts'
 import {
@@ -432,6 +433,30 @@ export class Ipvs {
    */
   async apply(wanted: State | Plan, options: ApplyOptions = {}): Promise<ApplyResult> {
     return apply(this.#session, wanted, options)
+  }
+
+  /**
+   * Takes the lock of this table, which holds out other processes of this library
+   * and of the command: they wait with `apply()`, `restore()` and their own `lock()`
+   * until it is released, or this process ends. `apply()` takes it by itself, for as
+   * long as it changes the table. With the lock in hand, more can be done in one go:
+   *
+   * ```ts
+   * await using lock = await ipvs.lock()
+   * const before = await ipvs.save()
+   * await ipvs.apply(next(before))
+   * ```
+   *
+   * A lock for those who ask: the kernel knows nothing of it, and single calls, such as
+   * `addService()`, do not ask. It is a file in /run/ipvs, a folder of root's; the
+   * in-memory kernel has none, and needs none.
+   *
+   * @throws {LockedError} ERR_IPVS_LOCKED with `wait: false` if another process has it.
+   * @throws {IpvsError} with the errno of the file system if /run/ipvs cannot be made or
+   *   written, for example EACCES or EROFS. `apply()` then does without the lock.
+   */
+  async lock(options: LockOptions = {}): Promise<TableLock> {
+    return this.#session.lock(options)
   }
 
   /**

@@ -225,7 +225,8 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
 
   /**
    * Sets its weight to 0, waits until its connections have ended, and deletes
-   * it. TCP connections end when their clients are done, and then stay inactive
+   * it, or with `keep` leaves it there. The last real server of a service with a
+   * weight above 0 is refused without `force`, as `apply()` refuses it. TCP connections end when their clients are done, and then stay inactive
    * for two minutes, which `waitFor: 'active'` does not wait for. Connections of
    * UDP and of one-packet scheduling end only by timeout.
    *
@@ -234,6 +235,8 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
    * server, so the server may stay busy as long as its clients live. With 1 the
    * drain does not wait for persistence.
    *
+   * @throws {ApplyError} ERR_IPVS_GUARD if its service would be left without a real
+   *   server whose weight is above 0. Nothing was sent.
    * @throws {IpvsError} ENOENT or ESRCH if the server or its service does not
    *   exist at the start. If it vanishes later, the drain ends as 'gone'.
    * @throws the reason of `signal`, or {@link IpvsError} EBADF if its `Ipvs` is

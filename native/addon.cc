@@ -14,6 +14,7 @@
 
 #include "genl_socket.h"
 #include "header_constants.h"
+#include "host.h"
 #include "netns.h"
 
 namespace ipvs {
@@ -238,7 +239,7 @@ class HandleScope {
   napi_handle_scope scope_ = nullptr;
 };
 
-// A call of a constructor or a method of a class.
+// A call of a constructor, a method of a class, or a function.
 class Call : public Js {
  public:
   // Undefined if JavaScript passed fewer.
@@ -259,6 +260,11 @@ class Call : public Js {
     descriptor.utf8name = name;
     descriptor.method = Invoke<T, method>;
     return descriptor;
+  }
+
+  template <Value (*function)(const Call&)>
+  static Value Function(Js js, const char* name) {
+    return js.Made(napi_create_function, name, NAPI_AUTO_LENGTH, InvokeFunction<function>, nullptr);
   }
 
  private:
@@ -287,6 +293,12 @@ class Call : public Js {
     // V8 lets only instances of the class call its methods.
     T* const object = call.Unwrap<T>(call.this_);
     return call.ValueOrThrow(object != nullptr ? (object->*method)(call) : nullptr);
+  }
+
+  template <Value (*function)(const Call&)>
+  static napi_value InvokeFunction(napi_env env, napi_callback_info info) {
+    const Call call(env, info);
+    return call.ValueOrThrow(function(call));
   }
 
   // Makes `this` own `object`.
@@ -862,8 +874,25 @@ class File {
   const std::shared_ptr<FileState> state_;
 };
 
+Value LockFile(const Call& call) {
+  const std::optional<double> fd =
+      ToWhole(call, call[0], 0, INT32_MAX, "fd must be a whole number from 0 to 2147483647");
+  return fd ? ToValue(call, ipvs::LockFile(static_cast<int>(*fd))) : nullptr;
+}
+
+Value Notify(const Call& call) {
+  const std::optional<std::string> socket = ToPath(call, call[0], "socket must be a path");
+  if (!socket) return nullptr;
+  const std::optional<std::string> text = call.AsString(call[1]);
+  if (!text) {
+    call.ThrowTypeError("text must be a string");
+    return nullptr;
+  }
+  return ToValue(call, ipvs::Notify(*socket, *text));
+}
+
 // Of lib/transport/addon.ts, which says when to raise it.
-constexpr int kInterfaceVersion = 1;
+constexpr int kInterfaceVersion = 2;
 
 Value Fill(Js js, Value exports) {
   Object constants(js);
@@ -874,6 +903,8 @@ Value Fill(Js js, Value exports) {
   addon.Set("interfaceVersion", js.Number(kInterfaceVersion));
   addon.Set("Socket", Socket::Define(js));
   addon.Set("File", File::Define(js));
+  addon.Set("lockFile", Call::Function<LockFile>(js, "lockFile"));
+  addon.Set("notify", Call::Function<Notify>(js, "notify"));
   addon.Set("constants", constants.value());
   return addon.value();
 }

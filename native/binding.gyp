@@ -13,6 +13,7 @@
         "addon.cc",
         "genl_socket.cc",
         "header_constants.cc",
+        "host.cc",
         "message.cc",
         "message_blocks.cc",
         "netlink_socket.cc",

@@ -56,7 +56,14 @@ const PUBLISHED = [
 /** @type {Readonly<Record<'package' | 'prebuilds' | 'tarball' | 'reference', Build>>} */
 const BUILDS = {
   package: {
-    sources: ['lib', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.mjs'],
+    sources: [
+      'lib',
+      'package.json',
+      'tsconfig.json',
+      'tsconfig.build.json',
+      'scripts/bundle.mjs',
+      'scripts/man.mjs',
+    ],
     variant: () => ADDON,
     make(folder) {
       makeDist(path.join(folder, 'dist'))
@@ -97,13 +104,16 @@ const BUILDS = {
 }
 
 /**
- * The library and the command, as they are in the package.
+ * The library, the command and its man page, as they are in the package.
  *
  * @param {string} dist
  */
 function makeDist(dist) {
   runSilent('node_modules/typescript/bin/tsc', ['-p', 'tsconfig.build.json', '--outDir', dist, '--noCheck'])
   runSilent('scripts/bundle.mjs', [dist])
+  // The command finds its version in the folder above.
+  cpSync(path.join(root, 'package.json'), path.join(dist, '../package.json'))
+  runSilent('scripts/man.mjs', [dist])
 }
 
 /**
@@ -114,8 +124,7 @@ function makeDist(dist) {
 function furnish(folder) {
   const bare = path.join(folder, 'without-addon')
   cpSync(path.join(folder, 'dist'), path.join(bare, 'dist'), { recursive: true })
-  for (const place of [folder, bare])
-    cpSync(path.join(root, 'package.json'), path.join(place, 'package.json'))
+  cpSync(path.join(folder, 'package.json'), path.join(bare, 'package.json'))
   mkdirSync(path.join(folder, 'build/Release'), { recursive: true })
   symlinkSync(ADDON, path.join(folder, 'build/Release/ipvs.node'))
   mkdirSync(path.join(folder, 'bin'))

@@ -332,6 +332,7 @@ describe('native', () => {
     expect(known.filter((target) => target.startsWith('./')).sort()).toEqual([
       './genl_socket.h',
       './header_constants.h',
+      './host.h',
       './netns.h',
     ])
   })

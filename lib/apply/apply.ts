@@ -1,6 +1,7 @@
 import * as check from '../model/check.ts'
 import { Errno } from '../model/errno.ts'
 import type { RequestOptions, State } from '../model/types.ts'
+import type { Access } from '../session/access.ts'
 import { sysctlRefusal } from '../session/refusals.ts'
 import type { Session } from '../session/session.ts'
 import { checkNamesOf } from '../state/check-steps.ts'
@@ -78,6 +79,12 @@ async function applyWhileOpen(
       ? await goalOf(target as State, options)
       : await goalOf(given.wanted, optionsOfPlan(given, options))
   const { comparison, parts } = goal
+  const locked =
+    <T>(task: (access: Access) => Promise<T>) =>
+    (access: Access): Promise<T> =>
+      dryRun === true
+        ? task(access)
+        : whileAnyOf([signal, ending], (waiting) => session.locked(() => task(access), waiting.signal))
 
   const {
     found,
@@ -85,7 +92,7 @@ async function applyWhileOpen(
     removals = [],
   } = await session.exclusive(
     'apply',
-    async (access) => {
+    locked(async (access) => {
       const found = await differencesOf(await access.read(parts), goal, keepGoing)
       if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
       await guard(found)
@@ -103,7 +110,7 @@ async function applyWhileOpen(
         else await transaction.quiesce(access, left)
       })
       return { found, transaction, removals: left }
-    },
+    }),
     signal,
   )
   const { phases: _, ...differences } = found

@@ -1,4 +1,4 @@
-import { checkOptions, oneOf, show, whole } from '../model/check.ts'
+import { checkOptions, flag, oneOf, show, whole } from '../model/check.ts'
 import { IpvsError } from '../model/errors.ts'
 import { endpointId, serviceName } from '../model/keys.ts'
 import type { RealServerKey, RealServerState, ServiceKey } from '../model/types.ts'
@@ -6,6 +6,7 @@ import {
   deleteRealServer,
   editRealServer,
   listRealServersAs,
+  quiesceRealServer,
   readRealServer,
 } from '../session/real-servers.ts'
 import { readService } from '../session/services.ts'
@@ -15,6 +16,7 @@ import { readSysctl } from '../session/sysctls.ts'
 import { slices } from '../util/pace.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import { sleep, TIMER_MAX_MS } from '../util/sleep.ts'
+import { refused, wouldStarve } from './errors.ts'
 
 /** Options of `realServer.drain()`. */
 export interface DrainOptions {
@@ -35,6 +37,16 @@ export interface DrainOptions {
   readonly waitFor?: 'all' | 'active'
   /** How often to check, 10 to 2147483647 ms. Default 1000. */
   readonly intervalMs?: number
+  /**
+   * Keeps the server at weight 0 when its connections have ended, for maintenance,
+   * instead of deleting it. Not together with `atTimeout: 'delete'`. Default false.
+   */
+  readonly keep?: boolean
+  /**
+   * Allows to drain the last real server of its service with a weight above 0,
+   * which leaves nothing for new connections. Default false.
+   */
+  readonly force?: boolean
   /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal
   /**
@@ -68,19 +80,35 @@ export interface DrainProgress {
 /** How a drain ended. */
 export interface DrainResult {
   /**
-   * 'deleted': no connection was left, or `atTimeout` is 'delete'. 'kept': the
-   * time was up, and the server still exists at weight 0. 'gone': someone else
-   * deleted it or its service. 'overruled': someone else set its weight again,
-   * and it keeps that weight.
+   * 'deleted': no connection was left, or `atTimeout` is 'delete'. 'drained': no
+   * connection was left, and the server still exists at weight 0, as `keep` asks.
+   * 'kept': the time was up, and the server still exists at weight 0. 'gone':
+   * someone else deleted it or its service. 'overruled': someone else set its
+   * weight again, and it keeps that weight.
    */
-  readonly outcome: 'deleted' | 'kept' | 'gone' | 'overruled'
+  readonly outcome: 'deleted' | 'drained' | 'kept' | 'gone' | 'overruled'
   /** The progress at the last look. */
   readonly last: DrainProgress
+  /**
+   * Why it was 'kept' or 'overruled', for people; absent for other outcomes. What
+   * it still has, and why that does not end: '2 clients that persistence
+   * remembers, because expire_quiescent_template=0 keeps sending them here'.
+   */
+  readonly reason?: string
+}
+
+/** Until the first look. */
+const NO_PROGRESS: DrainProgress = {
+  activeConnections: 0,
+  inactiveConnections: 0,
+  persistentConnections: 0,
+  elapsedMs: 0,
+  waitsFor: [],
 }
 
 const DEFAULT_TIMEOUT_MS = 300_000
 const DEFAULT_INTERVAL_MS = 1000
-const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'signal', 'onProgress']
+const OPTIONS = ['timeoutMs', 'atTimeout', 'waitFor', 'intervalMs', 'keep', 'force', 'signal', 'onProgress']
 
 /** How long the kernel remembers a closed TCP connection (TIME_WAIT), and one of SCTP; neither can be set. */
 const TCP_CLOSED_SECONDS = 120
@@ -97,10 +125,17 @@ export function checkDrainOptions(
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw new TypeError(`onProgress must be a function, got ${show(onProgress)}`)
   }
+  const atTimeout = oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete'])
+  const keep = flag(options.keep ?? false, 'keep')
+  if (keep && atTimeout === 'delete') {
+    throw new TypeError("keep and atTimeout 'delete' contradict each other: leave out one of the two")
+  }
   return {
     timeoutMs: whole(options.timeoutMs ?? DEFAULT_TIMEOUT_MS, 'timeoutMs', 0, TIMER_MAX_MS),
     intervalMs: whole(options.intervalMs ?? DEFAULT_INTERVAL_MS, 'intervalMs', 10, TIMER_MAX_MS),
-    atTimeout: oneOf(options.atTimeout ?? 'keep', 'atTimeout', ['keep', 'delete']),
+    atTimeout,
+    keep,
+    force: flag(options.force ?? false, 'force'),
     waitFor: oneOf(options.waitFor ?? 'all', 'waitFor', ['all', 'active']),
   }
 }
@@ -127,36 +162,81 @@ async function drainWhileOpen(
   server: Required<RealServerKey>,
   options: DrainOptions & { readonly signal: AbortSignal },
 ): Promise<DrainResult> {
-  const { timeoutMs, atTimeout, waitFor } = checkDrainOptions(options)
+  const { timeoutMs, atTimeout, waitFor, keep, force } = checkDrainOptions(options)
   const { signal, onProgress } = options
 
   signal.throwIfAborted()
   const start = performance.now()
   const rules = await rulesOf(session, service)
-  const before = await readRealServer(session, service, server, {})
-  let last = progressOf(before, rules, waitFor, start)
+  // What it was is known once the first look has passed the guard; until then nothing was sent.
+  let weight = -1
+  let last = NO_PROGRESS
   let outcome = 'gone' as DrainResult['outcome']
+  let reason: string | undefined
   try {
-    await editRealServer(session, service, server, { weight: 0 }, {})
+    await quiesceRealServer(
+      session,
+      service,
+      server,
+      (before, all) => {
+        if (!force) refuseLast(service, before, all)
+        signal.throwIfAborted()
+        weight = before.weight
+        last = progressOf(before, rules, waitFor, start)
+      },
+      'drain',
+    )
     await watch(session, [{ service, server }], options, (_, now) => {
       if (now === undefined) return true
       last = progressOf(now, rules, waitFor, start)
       onProgress?.(last)
       const over = last.elapsedMs >= timeoutMs
-      if (now.weight !== 0) outcome = 'overruled'
-      else if (last.waitsFor.length === 0 || (over && atTimeout === 'delete')) outcome = 'deleted'
-      else if (over) outcome = 'kept'
-      else return false
+      if (now.weight !== 0) {
+        outcome = 'overruled'
+        reason = `something else has set its weight to ${String(now.weight)}`
+      } else if (last.waitsFor.length === 0) outcome = keep ? 'drained' : 'deleted'
+      else if (!over) return false
+      else if (atTimeout === 'delete') outcome = 'deleted'
+      else {
+        outcome = 'kept'
+        reason = reasonOf(last)
+      }
       return true
     })
     if (outcome === 'deleted') await deleteRealServer(session, service, server, {})
-    return { outcome, last }
+    return { outcome, last, ...(reason !== undefined && { reason }) }
   } catch (error) {
+    if (weight < 0) throw error
     // The reason of a signal may be any error, even one that says that another server is gone.
     if (error !== signal.reason && isGone(error)) return { outcome: 'gone', last }
-    await restoreWeight(session, service, server, before.weight)
+    await restoreWeight(session, service, server, weight)
     throw error
   }
+}
+
+/** Refuses to take the last real server with a weight above 0, as apply() does. */
+function refuseLast(service: ServiceKey, server: RealServerState, all: readonly RealServerState[]): void {
+  if (server.weight === 0 || all.some((one) => one.weight > 0 && one !== server)) return
+  throw refused([wouldStarve([service])], ['give `force`'])
+}
+
+/** What a server still has when its time is up, and why that does not end. */
+function reasonOf(last: DrainProgress): string {
+  const { waitsFor, activeConnections, inactiveConnections, persistentConnections } = last
+  const counts: readonly string[] = [
+    waitsFor.includes('active') ? counted(activeConnections, 'open connection') : '',
+    waitsFor.includes('inactive')
+      ? `${counted(inactiveConnections, 'inactive connection')} until the kernel's timeouts end`
+      : '',
+    waitsFor.includes('persistent')
+      ? `${counted(persistentConnections, 'client')} that persistence remembers, because expire_quiescent_template=0 keeps sending ${persistentConnections === 1 ? 'it' : 'them'} here`
+      : '',
+  ]
+  return `it still has ${counts.filter((text) => text !== '').join('; ')}`
+}
+
+function counted(count: number, thing: string): string {
+  return `${String(count)} ${thing}${count === 1 ? '' : 's'}`
 }
 
 /** A real server that is drained, and its service. */

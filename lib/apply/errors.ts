@@ -1,3 +1,5 @@
+import { serviceName } from '../model/keys.ts'
+import type { ServiceKey } from '../model/types.ts'
 import { type Step, subjectOf } from '../state/steps.ts'
 
 /** A step that failed, and why. */
@@ -51,6 +53,21 @@ export class ApplyError extends Error {
     this.undone = details.undone ?? []
     this.notUndone = details.notUndone ?? []
   }
+}
+
+/** The error of a guard that refuses. The remedies are parts of one sentence. */
+export function refused(reasons: readonly string[], remedies: Iterable<string>): ApplyError {
+  return new ApplyError(
+    'ERR_IPVS_GUARD',
+    `refused, nothing was changed: ${reasons.join('; ')}. To allow this, ${[...remedies].join(' and ')}.`,
+  )
+}
+
+/** Why a guard refuses to take the last real server of these services. */
+export function wouldStarve(services: readonly ServiceKey[]): string {
+  const some = services.slice(0, 5).map(serviceName).join(', ')
+  const more = services.length > 5 ? ` and ${String(services.length - 5)} more` : ''
+  return `${some}${more} would be left without a real server whose weight is above 0`
 }
 
 /** A step that failed, on its way to the roll-back. */

@@ -1,4 +1,4 @@
-import { endpointId, serviceName } from '../model/keys.ts'
+import { endpointId } from '../model/keys.ts'
 import type { RealServerSpec } from '../model/types.ts'
 import { sameServer } from '../state/equal.ts'
 import type { Comparison } from '../state/goal.ts'
@@ -6,7 +6,7 @@ import type { Differences } from '../state/plan.ts'
 import { isAs, presentIn } from '../state/present.ts'
 import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
 import { slices } from '../util/pace.ts'
-import { ApplyError, stale } from './errors.ts'
+import { refused, stale, wouldStarve } from './errors.ts'
 import type { ApplyOptions } from './options.ts'
 
 /** Refuses a plan that would come out differently now. With `keepWeights`, weights may differ. */
@@ -81,13 +81,13 @@ export function guardOf({
   return async ({ steps, deletions, starved }) => {
     const reasons: string[] = []
     const remedies = new Set<string>()
-    const refused = allow && (await firstOtherThan(allow, steps))
-    if (refused !== undefined) {
+    const other = allow && (await firstOtherThan(allow, steps))
+    if (other !== undefined) {
       const kinds = allow?.join(', ') ?? ''
       reasons.push(
-        `${refused.kind} ${subjectOf(refused)} is not allowed, because \`allow\` ${kinds === '' ? 'is empty' : `has only ${kinds}`}`,
+        `${other.kind} ${subjectOf(other)} is not allowed, because \`allow\` ${kinds === '' ? 'is empty' : `has only ${kinds}`}`,
       )
-      remedies.add(`add ${refused.kind} to \`allow\``)
+      remedies.add(`add ${other.kind} to \`allow\``)
     }
     if (!force && maxDeletions !== undefined && deletions > maxDeletions) {
       reasons.push(
@@ -96,17 +96,11 @@ export function guardOf({
       remedies.add(starved.length > 0 ? 'give `force`' : 'raise `maxDeletions` or give `force`')
     }
     if (!force && starved.length > 0) {
-      const some = starved.slice(0, 5).map(serviceName).join(', ')
-      reasons.push(
-        `${some}${starved.length > 5 ? ` and ${String(starved.length - 5)} more` : ''} would be left without a real server whose weight is above 0`,
-      )
+      reasons.push(wouldStarve(starved))
       remedies.add('give `force`')
     }
     if (reasons.length === 0) return
-    throw new ApplyError(
-      'ERR_IPVS_GUARD',
-      `refused, nothing was changed: ${reasons.join('; ')}. To allow this, ${[...remedies].join(' and ')}.`,
-    )
+    throw refused(reasons, remedies)
   }
 }
 

@@ -122,17 +122,28 @@ export class Transaction {
     } catch (cause) {
       failure = { cause }
     }
-    await session.exclusive('apply', (access) =>
-      this.guarded(access, async () => {
-        if (failure !== undefined) throw failure.cause
-        const { signal, force } = this.#options
-        signal?.throwIfAborted()
-        const table = await access.read(this.#parts)
-        const left = await stillToRemove(removals, table)
-        if (force !== true) await refuseStarved(left, this.#quiescing, table)
-        await this.run(access, left)
-      }),
-    )
+    const { signal, force } = this.#options
+    await session.exclusive('apply', (access) => {
+      let waiting = true
+      const finish = (failure?: { readonly cause: unknown }): Promise<void> => {
+        waiting = false
+        return this.guarded(access, async () => {
+          if (failure !== undefined) throw failure.cause
+          signal?.throwIfAborted()
+          const table = await access.read(this.#parts)
+          const left = await stillToRemove(removals, table)
+          if (force !== true) await refuseStarved(left, this.#quiescing, table)
+          await this.run(access, left)
+        })
+      }
+      return whileAnyOf([signal, ending], (joined) =>
+        session.locked(() => finish(failure), joined.signal),
+      ).catch((cause: unknown) => {
+        // What was done is undone in any case, without the lock if another process does not give it.
+        if (waiting) return finish({ cause })
+        throw cause
+      })
+    })
   }
 
   async #drain(

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import {
   ApplyError,
   type ApplyOptions,
+  type ApplyResult,
   formatServiceKey,
   type Ipvs,
   type Plan,
@@ -9,9 +10,10 @@ import {
   type ServiceKey,
   type StateService,
 } from '../index.ts'
-import { type Applied, progressOf, sayApplied } from './commands/apply.ts'
+import { type Applied, hasChanged, progressOf, sayApplied } from './commands/apply.ts'
 import { checked, STATUS } from './exit-status.ts'
-import { type ChangeOptions, guardsOf } from './options.ts'
+import { makeChange } from './make-change.ts'
+import { type ChangeOptions, guardsOf, withChange } from './options.ts'
 import { isSame, printPlan } from './print-plan.ts'
 import type { CommonOptions, Run } from './run.ts'
 
@@ -24,6 +26,10 @@ export interface VerbOptions extends CommonOptions, Pick<ChangeOptions, 'force' 
 
 export function withDryRun(command: Command): Command {
   return command.option('--dry-run', 'only print what would be done')
+}
+
+export function withVerb(command: Command): Command {
+  return withChange(withDryRun(command))
 }
 
 export function withForce(command: Command): Command {
@@ -74,22 +80,34 @@ async function change(
     onProgress,
   }
   const scope = service && { scope: { services: [service] } }
-  for (let plans = 1; ; plans += 1) {
+  const planned = async (): Promise<Plan> => {
     const { services } = await ipvs.save({ ...scope, timeouts: false, syncDaemons: false, signal })
-    const plan = await planOf(
+    return planOf(
       services,
       checked(() => edit(services)),
     )
-    try {
-      const result = await ipvs.apply(plan, how).finally(clear)
-      if (result.applied) return { status: STATUS.done, say: () => sayApplied(run, result, {}) }
-      return {
-        status: isSame(result) ? STATUS.done : STATUS.differs,
-        say: () => printPlan(run, result, { applied: false }),
+  }
+  // Once before the table is locked: most mistakes show here, and there may be nothing to do.
+  const first = await planned()
+  const apply = (plan: Plan): Promise<ApplyResult> => ipvs.apply(plan, how).finally(clear)
+  const again = async (): Promise<ApplyResult> => {
+    let plan = first
+    for (let plans = 1; ; plans += 1) {
+      try {
+        return await apply(plan)
+      } catch (error) {
+        if (plans >= MOST_PLANS || !isStale(error)) throw error
       }
-    } catch (error) {
-      if (plans >= MOST_PLANS || !isStale(error)) throw error
+      plan = await planned()
     }
+  }
+  const result = await (how.dryRun === true || isSame(first)
+    ? again()
+    : makeChange(run, ipvs, again, { changed: hasChanged, signal }))
+  if (result.applied) return { status: STATUS.done, say: () => sayApplied(run, result, {}) }
+  return {
+    status: isSame(result) ? STATUS.done : STATUS.differs,
+    say: () => printPlan(run, result, { applied: false }),
   }
 }
 

@@ -8,15 +8,22 @@ import {
   type Service,
   type SnapshotEntry,
   type Totals,
+  type Warning,
 } from '../index.ts'
+import { FIRST_SPARE } from './terminal/fitted-table.ts'
 import type { Line, Word } from './terminal/line.ts'
 import type { Style } from './terminal/style.ts'
+import type { Warned } from './warned.ts'
 
 /** How services and real servers are shown, in columns, in words and as JSON. */
 
 /** A column of numbers, for services and for their real servers. */
 export interface Column {
   readonly title: string
+  /** Its title on a terminal, which has less room. */
+  readonly short: string
+  /** Where it does not fit on a terminal, columns with a higher number are left out first. None: it stays. */
+  readonly spare?: number
   readonly service: (entry: SnapshotEntry) => number
   readonly server: (server: RealServer) => number
   /** Whether a bar shows it on a terminal. */
@@ -39,38 +46,52 @@ function each(of: (one: Service | RealServer) => number): Pick<Column, 'service'
 const WEIGHT = 'WEIGHT'
 
 export const CONNECTIONS = {
-  active: { title: 'ACTIVE', ...sum(({ activeConnections }) => activeConnections), bar: true },
-  inactive: { title: 'INACTIVE', ...sum(({ inactiveConnections }) => inactiveConnections) },
-  persistent: { title: 'PERSISTENT', ...sum(({ persistentConnections }) => persistentConnections) },
+  active: {
+    title: 'ACTIVE',
+    short: 'ACTIVE',
+    ...sum(({ activeConnections }) => activeConnections),
+    bar: true,
+  },
+  inactive: {
+    title: 'INACTIVE',
+    short: 'INACTIVE',
+    spare: 1,
+    ...sum(({ inactiveConnections }) => inactiveConnections),
+  },
+  persistent: {
+    title: 'PERSISTENT',
+    short: 'PERSISTENT',
+    spare: FIRST_SPARE,
+    ...sum(({ persistentConnections }) => persistentConnections),
+  },
 } as const satisfies Readonly<Record<string, Column>>
 
 export const WEIGHTS: readonly Column[] = [
-  { title: WEIGHT, ...sum(({ weight }) => weight), bar: true },
+  { title: WEIGHT, short: WEIGHT, ...sum(({ weight }) => weight), bar: true },
   CONNECTIONS.active,
   CONNECTIONS.inactive,
   CONNECTIONS.persistent,
 ]
 
 export const COUNTERS: readonly Column[] = [
-  { title: 'CONNECTIONS', ...each(({ stats }) => stats.connections), bar: true },
-  { title: 'PACKETS-IN', ...each(({ stats }) => stats.packetsIn) },
-  { title: 'PACKETS-OUT', ...each(({ stats }) => stats.packetsOut) },
-  { title: 'BYTES-IN', ...each(({ stats }) => stats.bytesIn) },
-  { title: 'BYTES-OUT', ...each(({ stats }) => stats.bytesOut) },
+  { title: 'CONNECTIONS', short: 'CONNS', ...each(({ stats }) => stats.connections), bar: true },
+  { title: 'PACKETS-IN', short: 'PKTS-IN', spare: 3, ...each(({ stats }) => stats.packetsIn) },
+  { title: 'PACKETS-OUT', short: 'PKTS-OUT', spare: 4, ...each(({ stats }) => stats.packetsOut) },
+  { title: 'BYTES-IN', short: 'BYTES-IN', spare: 1, ...each(({ stats }) => stats.bytesIn) },
+  { title: 'BYTES-OUT', short: 'BYTES-OUT', spare: 2, ...each(({ stats }) => stats.bytesOut) },
 ]
 
 export const RATES: readonly Column[] = [
-  { title: 'CONNECTIONS/S', ...each(({ rates }) => rates.connectionsPerSecond), bar: true },
-  { title: 'PACKETS-IN/S', ...each(({ rates }) => rates.packetsInPerSecond) },
-  { title: 'PACKETS-OUT/S', ...each(({ rates }) => rates.packetsOutPerSecond) },
-  { title: 'BYTES-IN/S', ...each(({ rates }) => rates.bytesInPerSecond) },
-  { title: 'BYTES-OUT/S', ...each(({ rates }) => rates.bytesOutPerSecond) },
+  { title: 'CONNECTIONS/S', short: 'CONN/S', ...each(({ rates }) => rates.connectionsPerSecond), bar: true },
+  { title: 'PACKETS-IN/S', short: 'PKT-IN/S', spare: 3, ...each(({ rates }) => rates.packetsInPerSecond) },
+  { title: 'PACKETS-OUT/S', short: 'PKT-OUT/S', spare: 4, ...each(({ rates }) => rates.packetsOutPerSecond) },
+  { title: 'BYTES-IN/S', short: 'BYTE-IN/S', spare: 1, ...each(({ rates }) => rates.bytesInPerSecond) },
+  { title: 'BYTES-OUT/S', short: 'BYTE-OUT/S', spare: 2, ...each(({ rates }) => rates.bytesOutPerSecond) },
 ]
 
-/** The number of a real server. Weight 0 stands out: it gets no new connections. */
-export function numberOf(column: Column, server: RealServer, style: Style): Line | string {
-  const value = column.server(server)
-  return column.title === WEIGHT && value === 0 ? style.yellow(0) : String(value)
+/** A number of a real server, as `text` writes it. Weight 0 stands out: the server gets no new connections. */
+export function numberOf(column: Column, value: number, style: Style, text = String(value)): Line | string {
+  return column.title === WEIGHT && value === 0 ? style.yellow(text) : text
 }
 
 /** The bar of a number. */
@@ -89,7 +110,7 @@ export function inOrder(table: readonly SnapshotEntry[]): SnapshotEntry[] {
 }
 
 /** A service with its real servers, as docs/command.md has it. */
-export function serviceToJson({ service, realServers }: SnapshotEntry): object {
+export function serviceToJson({ service, realServers }: SnapshotEntry, warned: Warned): object {
   const { key, family, scheduler, schedulerFlags, onePacket, persistence, persistenceEngine, stats, rates } =
     service
   return {
@@ -103,8 +124,16 @@ export function serviceToJson({ service, realServers }: SnapshotEntry): object {
     ...(persistenceEngine !== undefined && { persistenceEngine }),
     stats,
     rates,
-    realServers: realServers.map(serverToJson),
+    warnings: warned.about(key).map(warningToJson),
+    realServers: realServers.map((server) => ({
+      ...serverToJson(server),
+      warnings: warned.about(key, server.key).map(warningToJson),
+    })),
   }
+}
+
+function warningToJson({ code, message }: Warning): object {
+  return { code, message }
 }
 
 function serverToJson(server: RealServer): object {
@@ -156,14 +185,16 @@ export function oneWord(options: readonly string[]): string {
   return options.length === 0 ? '-' : options.join(',')
 }
 
-/** Counters and rates in words. */
-export function trafficText({
-  stats,
-  rates,
-}: Totals): Readonly<Record<'connections' | 'in' | 'out', string>> {
+/** Counters and rates in words, each number as `format` writes it. */
+export function trafficText(
+  { stats, rates }: Totals,
+  format: (value: number) => string,
+): Readonly<Record<'connections' | 'in' | 'out', string>> {
+  const way = (packets: number, packetRate: number, bytes: number, byteRate: number): string =>
+    `${format(packets)} packets (${format(packetRate)}/s), ${format(bytes)} bytes (${format(byteRate)}/s)`
   return {
-    connections: `${String(stats.connections)} so far (${String(rates.connectionsPerSecond)}/s)`,
-    in: `${String(stats.packetsIn)} packets (${String(rates.packetsInPerSecond)}/s), ${String(stats.bytesIn)} bytes (${String(rates.bytesInPerSecond)}/s)`,
-    out: `${String(stats.packetsOut)} packets (${String(rates.packetsOutPerSecond)}/s), ${String(stats.bytesOut)} bytes (${String(rates.bytesOutPerSecond)}/s)`,
+    connections: `${format(stats.connections)} so far (${format(rates.connectionsPerSecond)}/s)`,
+    in: way(stats.packetsIn, rates.packetsInPerSecond, stats.bytesIn, rates.bytesInPerSecond),
+    out: way(stats.packetsOut, rates.packetsOutPerSecond, stats.bytesOut, rates.bytesOutPerSecond),
   }
 }

@@ -23,12 +23,13 @@ export const STATUS = {
 /** The table in `ipvs --help`. */
 export const STATUS_HELP = `Exit status:
   0    done; no differences
-  1    differences: plan, diff and --dry-run found something to do; or drain left
-       the server in the table
+  1    differences: plan, diff and --dry-run found something to do; or the time of
+       drain was up, or something else set the server's weight
   2    the command line is wrong
   3    refused, nothing was changed: by a guard or by your answer, because nobody
        could be asked, or because the table has changed meanwhile
-  4    there is no such service, real server or network namespace
+  4    there is no such service, real server, network namespace or entry of the
+       history
   5    permission denied
   6    IPVS is not available: no module, no addon, or not Linux
   7    a file cannot be read or written, or is not a state
@@ -41,6 +42,9 @@ export class UsageError extends Error {}
 
 /** Nothing was done, for a reason that is not a failure. */
 export class Refused extends Error {}
+
+/** What the command line names is not there. */
+export class NotFound extends Error {}
 
 /** A file could not be read or written, or its contents are of no use. */
 export class FileError extends Error {}
@@ -77,6 +81,7 @@ function libraryReportOf(error: unknown): Report {
   const { message } = error
   if (error instanceof UsageError) return { status: STATUS.usage, message }
   if (error instanceof Refused) return { status: STATUS.refused, message }
+  if (error instanceof NotFound) return { status: STATUS.notFound, message }
   if (error instanceof Interrupted) return { status: error.status, message }
   const code = (error as NodeJS.ErrnoException).code
   const named = typeof code === 'string' ? { code, message } : { message }
@@ -85,6 +90,7 @@ function libraryReportOf(error: unknown): Report {
   if (error instanceof IpvsError) return { status: statusOfRefusal(error), ...named }
   switch (code) {
     case 'ERR_IPVS_GUARD':
+    case 'ERR_IPVS_LOCKED':
     case 'ERR_IPVS_STALE_PLAN':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {

@@ -1,5 +1,6 @@
 import { likely } from '../model/check.ts'
-import { CHECKSUMS, METHODS, PERSISTENCE_ENGINES, SCHEDULERS, TUNNEL_TYPES } from '../model/ranges.ts'
+import { CHECKSUMS, METHODS, TUNNEL_TYPES } from '../model/ranges.ts'
+import { PERSISTENCE_ENGINES, SCHEDULERS } from '../model/schedulers.ts'
 import { FLAG_NAMES } from '../model/scheduler-flags.ts'
 import { UsageError } from './exit-status.ts'
 

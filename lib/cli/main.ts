@@ -9,7 +9,7 @@ async function main(file: string, args: readonly string[]): Promise<number> {
   if (program === 'ipvsadm' || program === 'ipvsadm-save' || program === 'ipvsadm-restore') {
     return (await import('./adm/process.ts')).runProgram(program, args)
   }
-  const [command, ...rest] = args
+  const [command, ...rest] = helpAsOption(args)
   switch (command) {
     case 'adm':
       return (await import('./adm/process.ts')).runProgram('ipvs adm', rest)
@@ -18,6 +18,12 @@ async function main(file: string, args: readonly string[]): Promise<number> {
     default:
       return (await import('./program.ts')).runCommand(args)
   }
+}
+
+/** `help adm` and `help guest` as the command's own --help: these two are not in the program that knows the others. */
+function helpAsOption(args: readonly string[]): readonly string[] {
+  const [first, command] = args
+  return first === 'help' && (command === 'adm' || command === 'guest') ? [command, '--help'] : args
 }
 
 /** Reports what nobody has foreseen as Node would, but for characters that would change the terminal. */

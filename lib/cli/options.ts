@@ -37,6 +37,15 @@ export interface ChangeOptions extends CompareOptions {
   readonly drain?: number
 }
 
+/** How a table is shown. */
+export interface WideOption {
+  readonly wide?: boolean
+}
+
+export function withWide(command: Command): Command {
+  return command.option('--wide', 'on a terminal: all columns and exact numbers, however wide the lines are')
+}
+
 export function withComparison(command: Command): Command {
   return withFormat(command)
     .option('--prune', 'delete what the state does not name (default)')
@@ -59,6 +68,13 @@ export function withGuards(command: Command): Command {
       'wait up to this long for the connections of removed real servers to end',
       seconds,
     )
+}
+
+/** For each command that changes the table. */
+export function withChange(command: Command): Command {
+  return command
+    .option('--no-history', 'keep nothing for ipvs undo; IPVS_HISTORY=off does the same')
+    .option('--no-wait', 'refuse to change the table while another program changes it, instead of waiting')
 }
 
 /** How a file is read. */

@@ -1,12 +1,16 @@
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { Command, CommanderError, Option } from 'commander'
+import { printable } from '../index.ts'
 import type { CommandDefinition } from './command.ts'
 import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
+import { check } from './commands/check.ts'
 import { COMPLETE, complete, completion } from './commands/completion.ts'
 import { diff } from './commands/diff.ts'
 import { drain } from './commands/drain.ts'
 import { flush } from './commands/flush.ts'
+import { history } from './commands/history.ts'
 import { info } from './commands/info.ts'
 import { list } from './commands/list.ts'
 import { plan } from './commands/plan.ts'
@@ -16,6 +20,7 @@ import { restore } from './commands/restore.ts'
 import { save } from './commands/save.ts'
 import { set } from './commands/set.ts'
 import { show } from './commands/show.ts'
+import { undo } from './commands/undo.ts'
 import { weight } from './commands/weight.ts'
 import { zero } from './commands/zero.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
@@ -29,7 +34,7 @@ import { styled } from './terminal/style.ts'
 import { processSurroundings, type Surroundings } from './terminal/surroundings.ts'
 
 /** In the order of the help. */
-const COMMANDS: readonly CommandDefinition[] = [
+export const COMMANDS: readonly CommandDefinition[] = [
   list,
   show,
   info,
@@ -41,11 +46,14 @@ const COMMANDS: readonly CommandDefinition[] = [
   flush,
   save,
   restore,
+  check,
   plan,
   apply,
   reconcile,
   diff,
   drain,
+  history,
+  undo,
   completion,
 ]
 
@@ -64,9 +72,10 @@ export async function runCommand(
   stderr.on('error', () => undefined)
 
   let status: number = STATUS.done
-  const program = createProgram(surroundings, (ended) => {
+  const end = (ended: number): void => {
     status = ended
-  })
+  }
+  const program = createProgram(surroundings, end, args)
   try {
     if (args[0] === COMPLETE)
       await printCandidates(program, args.slice(args[1] === '--' ? 2 : 1), surroundings)
@@ -88,12 +97,21 @@ export async function runCommand(
   return STATUS.file
 }
 
+/** The words that a line of ipvsadm begins with, but for those that ipvs itself knows: -h and --version. */
+const IPVSADM_COMMAND =
+  /^(-[ACDELRSZadel]|-v$|--(add|edit|delete)-(service|server)|--(clear|list|restore|save|set|zero|start-daemon|stop-daemon)\b)/
+
 function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
   // Help and version end this way too.
   if (error.exitCode === 0) return { status: STATUS.done, message: '' }
   if (error.code === 'commander.help') return { status: STATUS.usage, message: '' }
-  const [command = ''] = args
+  const [command = '', ...more] = args
   const early = command.startsWith('-')
+  if (IPVSADM_COMMAND.test(command)) {
+    const line = `ipvs adm ${command}${more.length > 0 ? ' ...' : ''}`
+    const message = `'${command}' is a command of ipvsadm: use "${line}"; for ipvs's own commands see "ipvs --help"`
+    return { status: STATUS.usage, message }
+  }
   const help = error.code === 'commander.unknownCommand' || early ? 'ipvs' : `ipvs ${command}`
   const what = error.message
     .replace(/^error: /, '')
@@ -132,7 +150,12 @@ async function printCandidates(
   )
 }
 
-function createProgram(surroundings: Surroundings, end: (status: number) => void): Command {
+/** The command line, as commander knows it: what help, completion and the man page are made from. */
+export function createProgram(
+  surroundings: Surroundings = processSurroundings(),
+  end: (status: number) => void = () => undefined,
+  args: readonly string[] = [],
+): Command {
   const [out, err] = [surroundings.stdout, surroundings.stderr].map(
     (output) => new Printer(output, surroundings.env),
   ) as [Printer, Printer]
@@ -164,8 +187,9 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
       subcommandTerm: (command) =>
         `${command.name()} ${command.usage().replace(/^\[options\] ?/, '')}`.trimEnd(),
     })
-    .addHelpText('after', `\n${STATUS_HELP}\n\n${PROGRAM_HELP}`)
-  for (const definition of COMMANDS) addCommand(program, definition, surroundings, end)
+    .addHelpText('after', `\n${STATUS_HELP}\n\n${ENVIRONMENT_HELP}\n\n${PROGRAM_HELP}\n\n${documentation()}`)
+  for (const definition of COMMANDS)
+    addCommand(program, definition, (given) => new Run(surroundings, given, args), end)
 
   // These two never come here: main.ts tells them apart before any of this is loaded.
   for (const [name, description] of [
@@ -183,7 +207,7 @@ function createProgram(surroundings: Surroundings, end: (status: number) => void
 function addCommand(
   program: Command,
   definition: CommandDefinition,
-  surroundings: Surroundings,
+  start: (given: CommonOptions) => Run,
   end: (status: number) => void,
 ): void {
   const { name, description, examples, table = true } = definition
@@ -191,7 +215,10 @@ function addCommand(
     .command(name)
     .description(description)
     .helpOption('-h, --help', 'print this help')
-    .addHelpText('after', `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}`)
+    .addHelpText(
+      'after',
+      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
+    )
   if (table) {
     command
       .option('--json', 'print JSON for programs, errors too')
@@ -211,14 +238,26 @@ function addCommand(
     // Arguments, then options, then the command.
     const words = all.slice(0, registeredArguments.length).flat() as (string | undefined)[]
     const given = all[registeredArguments.length] as CommonOptions
-    end(await definition.act(new Run(surroundings, given), given, ...words))
+    end(await definition.act(start(given), given, ...words))
   })
 }
 
+/** The table in `ipvs --help`. */
+export const ENVIRONMENT_HELP = `Environment:
+  IPVS_MEMORY  a file: use the table in it on an in-memory kernel, as --memory does
+  IPVS_ADDON   a file: load it as the addon, in place of the package's own
+  NO_COLOR     1 turns colours off; they are for terminals only
+  FORCE_COLOR  1 turns colours on, in a pipe too`
+
 const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
-Colours are for terminals only; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
+
+/** Where to read more. The package's docs are two folders above this file, and above the file that it is built to. */
+function documentation(): string {
+  const page = fileURLToPath(new URL('../../docs/command.md', import.meta.url))
+  return `Documentation: man ipvs (where ipvs is installed globally), and\n  ${printable(page)}`
+}
 
 /** The package's folder is two folders above this file, and above the file that it is built to. */
 function packageVersion(): string {

@@ -9,6 +9,10 @@ import type { Surroundings } from './terminal/surroundings.ts'
 /** Options that every command takes. */
 export interface CommonOptions extends TableOptions {
   readonly json?: boolean
+  /** False: a command that changes the table keeps nothing in the history. */
+  readonly history?: boolean
+  /** False: a command that changes the table does not wait for another that does. */
+  readonly wait?: boolean
 }
 
 /** One run of a command: its options, its surroundings, and what it prints. */
@@ -20,14 +24,28 @@ export class Run {
   readonly err: Printer
   /** Whether the result is for a program. */
   readonly json: boolean
-  readonly #table: TableOptions
+  /** Whether what changes the table keeps its state from before. */
+  readonly history: boolean
+  /** Whether what changes the table waits for others that do. */
+  readonly wait: boolean
+  /** Which table the options choose. */
+  readonly table: TableOptions
+  /** The command line, without the program's name. */
+  readonly words: readonly string[]
 
-  constructor(surroundings: Surroundings, { json = false, ...table }: CommonOptions) {
+  constructor(
+    surroundings: Surroundings,
+    { json = false, history = true, wait = true, netns, memory }: CommonOptions,
+    words: readonly string[],
+  ) {
     this.surroundings = surroundings
     this.out = new Printer(surroundings.stdout, surroundings.env)
     this.err = new Printer(surroundings.stderr, surroundings.env)
     this.json = json
-    this.#table = table
+    this.history = history && surroundings.env.IPVS_HISTORY !== 'off'
+    this.wait = wait
+    this.table = { ...(netns !== undefined && { netns }), ...(memory !== undefined && { memory }) }
+    this.words = words
   }
 
   /** Whether a person reads the result. */
@@ -56,7 +74,7 @@ export class Run {
 
   /** Runs something on the table that the options choose. */
   withTable<T>(body: (ipvs: Ipvs) => Promise<T>): Promise<T> {
-    return withTable(this.#table, this.surroundings, body, (note) => {
+    return withTable(this.table, this.surroundings, body, (note) => {
       this.err.line(note)
     })
   }

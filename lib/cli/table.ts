@@ -1,6 +1,6 @@
 import type { Ipvs } from '../index.ts'
 import { asUsage, UsageError } from './exit-status.ts'
-import { isSet, type Surroundings } from './terminal/surroundings.ts'
+import { type Environment, isSet, type Surroundings } from './terminal/surroundings.ts'
 
 /** Which table a command works on. */
 export interface TableOptions {
@@ -8,6 +8,11 @@ export interface TableOptions {
   readonly netns?: string
   /** File of a table for the in-memory kernel. */
   readonly memory?: string
+}
+
+/** The file of the table in memory, if the options or IPVS_MEMORY choose one. */
+export function memoryFileOf({ memory }: TableOptions, env: Environment): string | undefined {
+  return memory ?? (isSet(env.IPVS_MEMORY) ? env.IPVS_MEMORY : undefined)
 }
 
 /**
@@ -21,7 +26,7 @@ export async function withTable<T>(
   body: (ipvs: Ipvs) => Promise<T>,
   note?: (line: string) => void,
 ): Promise<T> {
-  const file = memory ?? (isSet(env.IPVS_MEMORY) ? env.IPVS_MEMORY : undefined)
+  const file = memoryFileOf(memory === undefined ? {} : { memory }, env)
   if (file === undefined) {
     const ipvs = await open(netns === undefined ? {} : { netns }).catch((error: unknown) => {
       throw asUsage(error)

@@ -1,5 +1,5 @@
 import { likely } from '../model/check.ts'
-import { SCHEDULERS } from '../model/ranges.ts'
+import { SCHEDULERS } from '../model/schedulers.ts'
 
 /** Where the library's messages tell callers what to do, and what that is in a shell. */
 const WORDS: readonly (readonly [RegExp, string])[] = [
@@ -43,4 +43,9 @@ function withSchedulers(message: string): string {
       return `${before}.${meant === undefined ? '' : ` Did you mean '${meant}'?`} Linux has ${SCHEDULERS.join(', ')}.`
     },
   )
+}
+
+/** '1 service', '2 services'. */
+export function counted(number: number, thing: string): string {
+  return `${String(number)} ${thing}${number === 1 ? '' : 's'}`
 }

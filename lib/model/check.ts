@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from './address.ts'
+import { isHealthCheck, ourField } from './foreign-names.ts'
 import { printable } from './printable.ts'
 import { bytesOfName } from './name-bytes.ts'
 
@@ -127,12 +128,16 @@ export function known(
   for (const field in fields) {
     if (some.includes(field) || more.includes(field)) continue
     const names = [...some, ...more]
-    const meant = likely(field, names)
+    const meant = ourField(field, names) ?? likely(field, names)
     throw about(
       `${inside}${field}`,
       new TypeError(
         `${what} ${/^(changes|timeouts|options)\b/.test(what) ? 'have' : 'has'} no field ${show(field)}` +
-          (meant === undefined ? `, only ${list(names)}` : `: did you mean '${meant}'?`),
+          (meant !== undefined
+            ? `: did you mean '${meant}'?`
+            : isHealthCheck(field)
+              ? ': ipvs does not check the health of real servers; keepalived does'
+              : `, only ${list(names)}`),
       ),
     )
   }
@@ -145,7 +150,7 @@ export function known(
  */
 export function misspelt(fields: Fields, name: string, what: string): void {
   for (const field in fields) {
-    if (field !== name && resembles(name, field)) {
+    if (field !== name && (resembles(name, field) || ourField(field, [name]) === name)) {
       throw about(field, new TypeError(`${what} has no field ${show(field)}: did you mean '${name}'?`))
     }
   }
@@ -237,8 +242,10 @@ export function fieldOf(error: Error): string | undefined {
   return 'field' in error && typeof error.field === 'string' ? error.field : undefined
 }
 
-export function wrong(field: string, value: unknown, expected: string): Error {
-  return about(field, new TypeError(`${field} must be ${expected}, got ${show(value)}`))
+/** A value of the wrong kind. `ours` is what we call what was given, if that is known. */
+export function wrong(field: string, value: unknown, expected: string, ours?: string): Error {
+  const hint = ours === undefined ? '' : `, which is '${ours}' here`
+  return about(field, new TypeError(`${field} must be ${expected}, got ${show(value)}${hint}`))
 }
 
 export function list(values: readonly unknown[]): string {

@@ -161,6 +161,12 @@ function reasonOfSystemCall(
   { command, netns, noNamespace }: IpvsErrorDetails,
 ): string | undefined {
   const name = netns === undefined ? '' : ` '${netns}'`
+  if (command === 'lock') {
+    return (
+      'the lock of this table is a file in /run/ipvs, which cannot be had: that folder is for root to make, and for ' +
+      'nobody but its owner to write to. A service of systemd gets it by `RuntimeDirectory=ipvs`.'
+    )
+  }
   if (syscall === 'setns' || syscall === 'unshare') {
     if (code === 'EPERM') {
       return 'permission denied: another network namespace needs the capability CAP_SYS_ADMIN, in addition to CAP_NET_ADMIN.'

@@ -1,5 +1,3 @@
-import type { Scheduler } from './types.ts'
-
 /**
  * Ranges, choices and lengths of the fields of a state: those that validate.ts
  * checks, and from which state.schema.json is generated.
@@ -37,25 +35,6 @@ export const METHODS: readonly unknown[] = ['masquerade', 'tunnel', 'direct', 'l
 export const TUNNEL_TYPES: readonly ['ipip', 'gue', 'gre'] = ['ipip', 'gue', 'gre']
 export const CHECKSUMS: readonly ['none', 'csum', 'remcsum'] = ['none', 'csum', 'remcsum']
 export const DAEMON_STATES: readonly ['master', 'backup'] = ['master', 'backup']
-
-/** The schedulers and engines of Linux, in the order of their age. There may be others: they are kernel modules. */
-export const SCHEDULERS: readonly Scheduler[] = [
-  'rr',
-  'wrr',
-  'lc',
-  'wlc',
-  'lblc',
-  'lblcr',
-  'dh',
-  'sh',
-  'sed',
-  'nq',
-  'fo',
-  'ovf',
-  'mh',
-  'twos',
-]
-export const PERSISTENCE_ENGINES: readonly string[] = ['sip']
 
 /** Patterns of a sysctl's name and value. */
 export const SYSCTL_NAME = '^[a-z][a-z0-9_]*$'

@@ -50,6 +50,7 @@ import {
   TUNNEL_TYPES,
   UNNAMED_FLAGS,
 } from './ranges.ts'
+import { ourValue } from './foreign-names.ts'
 import { FLAG_NAMES, flagFits, isFlagName } from './scheduler-flags.ts'
 import type {
   AddressServiceKey,
@@ -353,13 +354,19 @@ function inRange(value: unknown, field: string, range: Range): number {
 function checkProtocol(protocol: unknown): Protocol {
   if ((PROTOCOL_NAMES as readonly unknown[]).includes(protocol)) return protocol as NamedProtocol
   if (typeof protocol !== 'number') {
-    throw wrong('protocol', protocol, `${list(PROTOCOL_NAMES)}, 'fwmark' or an IP protocol number`)
+    throw wrong(
+      'protocol',
+      protocol,
+      `${list(PROTOCOL_NAMES)}, 'fwmark' or an IP protocol number`,
+      ourValue('protocol', protocol),
+    )
   }
   return protocolName(inRange(protocol, 'protocol', PROTOCOL))
 }
 
 function checkServiceSettings(fields: Fields, key: ServiceKey, limits: Limits): void {
   optional(fields, 'scheduler', (value) => {
+    if (!limits.anyName) checkForeignScheduler(value)
     name(value, 'scheduler', NAME_MAX_BYTES)
     if (!limits.anyName) checkModuleName(value as string, 'scheduler')
   })
@@ -391,6 +398,12 @@ const NAME_OF_INTERFACE = new RegExp(INTERFACE_NAME)
 /** Whether a name can be that of a kernel module. */
 export function isModuleName(name: string): boolean {
   return NAME_OF_MODULE.test(name)
+}
+
+/** The kernel would look for a module of this name, and say no more than that there is none. */
+export function checkForeignScheduler(name: unknown): void {
+  const ours = ourValue('scheduler', name)
+  if (ours !== undefined) throw wrong('scheduler', name, 'the name of a scheduler of the kernel', ours)
 }
 
 /** The kernel loads module ip_vs_<scheduler> or ip_vs_pe_<engine>, as root. */
@@ -459,7 +472,8 @@ const serverChecks = ({ threshold }: Limits): ServerChecks => [
   [
     'method',
     (value) => {
-      if (!METHODS.includes(value)) throw wrong('method', value, `one of ${list(METHODS)}`)
+      if (!METHODS.includes(value))
+        throw wrong('method', value, `one of ${list(METHODS)}`, ourValue('method', value))
     },
   ],
   ['weight', (value) => inRange(value, 'weight', INT)],

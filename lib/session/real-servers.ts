@@ -79,6 +79,34 @@ export async function editRealServer(
   return edited(outcome, 'editRealServer', subject)
 }
 
+/**
+ * Sets the weight of a real server to 0. Nothing of this `Ipvs` comes between the
+ * look at the service's real servers and the edit.
+ *
+ * @param look Gets the server and all of its service as they are. What it throws ends this before anything is sent.
+ */
+export async function quiesceRealServer(
+  session: Session,
+  service: ServiceKey,
+  server: Required<RealServerKey>,
+  look: (now: RealServerState, all: readonly RealServerState[]) => void,
+  command: string,
+): Promise<void> {
+  const subject = { service, realServer: server }
+  const quiesce = async (transport: Transport): Promise<object | Failure> => {
+    const all = await readDests(transport, service, numbers, (state) => state)
+    if ('errno' in all) return all
+    const id = endpointId(server)
+    const now = all.find((one) => endpointId(one) === id)
+    if (now === undefined) return { errno: Errno.ENOENT }
+    look(now, all)
+    const settings = mergeSettings(now, { weight: 0 })
+    const [reply] = await transport.batch([encodeDest(Command.SET_DEST, service, server, settings)])
+    return reply?.failure ?? {}
+  }
+  await session.read(command, quiesce, {}, subject)
+}
+
 export async function deleteRealServer(
   session: Session,
   service: ServiceKey,

@@ -5,6 +5,7 @@ import type { Failure, Reply, Request, Transport } from '../transport/transport.
 import { type Access, accessOf } from './access.ts'
 import { type Handler, RequestQueue } from './queue.ts'
 import { forCommand, refusal, type Subject } from './refusals.ts'
+import { Locks, type LockOptions, type TableLock } from './lock.ts'
 import { answer, type Query } from './requests.ts'
 
 const REQUEST_OPTIONS = ['signal']
@@ -17,15 +18,21 @@ const REQUEST_OPTIONS = ['signal']
 export class Session {
   readonly #queue: RequestQueue
   readonly #transport: Transport
+  readonly #locks: Locks
   #closed = false
   #closing: Promise<void> | undefined
   readonly #onClose = new Set<() => void>()
   /** Work outside the queue: operations that pause between requests, and reads of files. close() waits for it. */
   readonly #background = new Set<Promise<unknown>>()
 
-  constructor(transport: Transport, queue: RequestQueue = new RequestQueue(transport)) {
+  constructor(
+    transport: Transport,
+    queue: RequestQueue = new RequestQueue(transport),
+    locks: Locks = new Locks(transport),
+  ) {
     this.#transport = transport
     this.#queue = queue
+    this.#locks = locks
   }
 
   /** Sends a command that is answered with success only. */
@@ -89,6 +96,17 @@ export class Session {
     return this.#queue.run((transport) => task(accessOf(transport, command)), signal)
   }
 
+  /** Runs a task with the lock of the table. Rejects if `signal` is raised while another process has it. */
+  async locked<T>(task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#locks.during(signal, task)
+  }
+
+  /** See Ipvs.lock(). */
+  async lock(options: LockOptions): Promise<TableLock> {
+    this.checkOpen('lock')
+    return this.#locks.take(options)
+  }
+
   /**
    * Runs work that pauses between its requests. close() raises the signal that is
    * passed to the work, and waits until the work has undone what it did. Until
@@ -104,7 +122,8 @@ export class Session {
       ending.abort(refusal({ errno: Errno.EBADF }, command))
     })
     try {
-      return await this.inProgress(work(new Session(this.#transport, this.#queue), ending.signal))
+      const session = new Session(this.#transport, this.#queue, this.#locks)
+      return await this.inProgress(work(session, ending.signal))
     } finally {
       forget()
     }

@@ -6,6 +6,7 @@ import {
   checkDaemonSpec,
   checkDaemonState,
   checkInterfaceName,
+  checkForeignScheduler,
   checkModuleName,
   checkServerKey,
   checkServerSpec,
@@ -155,11 +156,19 @@ export async function checkNamesOf(steps: readonly Step[], wanted: Wanted): Prom
     for (const step of some) {
       try {
         checkNames(step)
+        checkScheduler(step)
       } catch (error) {
         throw new StateRefusal(error as Error, pathOf(error as Error, placeOf(step, wanted)))
       }
     }
   }
+}
+
+/** A scheduler that a person has written, under a name that the kernel does not have. */
+function checkScheduler(step: Step): void {
+  if (step.kind !== 'add-service' && step.kind !== 'edit-service') return
+  const { scheduler } = step.after
+  if (step.kind === 'add-service' || scheduler !== step.before.scheduler) checkForeignScheduler(scheduler)
 }
 
 /** Where a state has what a step adds or edits. */

@@ -52,12 +52,14 @@ interface ServerLine {
 /**
  * Prints a plan as people read a diff: `+` is added, `~` edited, `-` deleted.
  * Real servers stand below their service, and of what is edited only what
- * changes: `weight 1 -> 5`. Ends with a summary and a line feed.
+ * changes: `weight 1 -> 5`. Lines with `!` need attention: services that would be
+ * left without a real server, and what the kernel ignores. Ends with a summary
+ * and a line feed.
  */
 export async function formatPlan(plan: Differences, options: FormatPlanOptions = {}): Promise<string> {
   check.checkOptions(options, ['color'])
   const fields = check.object(plan, 'a plan')
-  for (const name of ['steps', 'starved', 'reordered', 'absentSysctls']) {
+  for (const name of ['steps', 'starved', 'reordered', 'absentSysctls', 'warnings']) {
     if (Array.isArray(fields[name])) continue
     throw new TypeError(`this is not a complete plan: ${name} is missing. Pass the awaited result of plan()`)
   }
@@ -139,6 +141,9 @@ export async function formatPlan(plan: Differences, options: FormatPlanOptions =
         text: `${serviceName(key)}: its real servers stay in an order that differs from the state's`,
       })
     }
+  }
+  for await (const some of slices(plan.warnings)) {
+    for (const { message } of some) print({ sign: '!', text: message })
   }
   for (const name of plan.absentSysctls) {
     print({ sign: '!', text: `sysctl net.ipv4.vs.${name}  this kernel does not have it` })

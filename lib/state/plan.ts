@@ -19,6 +19,7 @@ import { StateRefusal, type StatePath } from './path.ts'
 import { inScope } from './scope.ts'
 import { addition, quiesces, type Step } from './steps.ts'
 import { type Entry, stateOf, type Table, tableOf, type Wanted } from './table.ts'
+import { type Warning, warningsIn } from './warnings.ts'
 
 /** How a director differs from what a state wants, and what has to be done. */
 export interface Differences {
@@ -35,6 +36,8 @@ export interface Differences {
    * that has any; with `keepGoing` it does the rest, and reports them as failed.
    */
   readonly absentSysctls: readonly string[]
+  /** What the kernel would ignore, or does, of the services that are wanted. It does not stop an apply. */
+  readonly warnings: readonly Warning[]
 }
 
 /** The differences, and their steps by phase. */
@@ -82,7 +85,7 @@ export async function planStates(actual: State, wanted: State, options: PlanOpti
 }
 
 export async function planOf(
-  { steps, deletions, starved, reordered, absentSysctls }: Differences,
+  { steps, deletions, starved, reordered, absentSysctls, warnings }: Differences,
   wanted: Wanted,
   { prune, keepWeights, scope }: PlanOptions,
 ): Promise<Plan> {
@@ -92,6 +95,7 @@ export async function planOf(
     starved,
     reordered,
     absentSysctls,
+    warnings,
     wanted: await stateOf(wanted),
     options: {
       ...(prune !== undefined && { prune }),
@@ -137,6 +141,7 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
     starved: starved.reverse(),
     reordered: reordered.reverse(),
     absentSysctls: sysctls.absent,
+    warnings: await warningsIn(wanted.services ?? []),
   }
 }
 

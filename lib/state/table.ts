@@ -3,7 +3,7 @@ import { known, namesOf, object, show } from '../model/check.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
 import { STATE_LIMITS } from '../model/ranges.ts'
-import { type CompleteServer, completeServer } from '../model/server-settings.ts'
+import { type CompleteServer, completeServer, IPIP } from '../model/server-settings.ts'
 import { completeService } from '../model/service-settings.ts'
 import { checkSysctlName, checkSysctlValue, completeSysctl } from '../model/sysctls.ts'
 import type {
@@ -107,7 +107,10 @@ export async function tableOf(state: unknown, options: CheckOptions = {}): Promi
       services.push({ id: serviceName(key), key, spec: completeService(key, settings), servers })
     },
     server(key, settings) {
-      servers.push(completeServer(key, settings))
+      const server = completeServer(key, settings)
+      // With another method plain IP-in-IP does not read back, but whoever asked for it is told that it is ignored.
+      const ignored = settings.tunnel !== undefined && server.tunnel === undefined
+      servers.push(ignored ? { ...server, tunnel: IPIP } : server)
     },
   })
   return { ...(parts.services && { services }), ...parts.others }

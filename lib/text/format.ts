@@ -1,5 +1,5 @@
 import { formatLines, type StateLoss } from '../ipvsadm/format-state.ts'
-import { checkOptions, oneOf, optionalFunction } from '../model/check.ts'
+import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
 import type { State } from '../model/types.ts'
 import { checkState } from '../state/table.ts'
 import { formatJson, formatYaml } from './format-document.ts'
@@ -15,6 +15,13 @@ export interface FormatStateOptions {
    * silently.
    */
   readonly onLoss?: (loss: StateLoss) => void
+  /**
+   * Path or URL of the JSON Schema of states, which is the package's
+   * `state.schema.json`. YAML then begins with a line by which editors find it
+   * and complete what is typed: `# yaml-language-server: $schema=...`. Other
+   * formats have no such line. Default none.
+   */
+  readonly schema?: string
   /** Stops the work between two slices; formatState() then rejects with its reason. */
   readonly signal?: AbortSignal
 }
@@ -28,17 +35,21 @@ export interface FormatStateOptions {
  * @throws {TypeError} if ipvsadm lines cannot express a part of it and there is no `onLoss`.
  */
 export async function formatState(state: State, options: FormatStateOptions = {}): Promise<string> {
-  checkOptions(options, ['format', 'onLoss', 'signal'])
-  const { format = 'json', onLoss = refuseLoss, signal } = options
+  checkOptions(options, ['format', 'onLoss', 'schema', 'signal'])
+  const { format = 'json', onLoss = refuseLoss, schema, signal } = options
   optionalFunction(onLoss, 'onLoss')
   oneOf(format, 'format', STATE_FORMATS)
+  checkSchema(schema)
   signal?.throwIfAborted()
   await checkState(state, { signal })
   switch (format) {
     case 'json':
       return formatJson(state, signal)
     case 'yaml':
-      return formatYaml(state, signal)
+      return (
+        (schema === undefined ? '' : `# yaml-language-server: $schema=${schema}\n`) +
+        (await formatYaml(state, signal))
+      )
     case 'ipvsadm':
       return formatLines(state, onLoss, signal)
   }
@@ -50,4 +61,12 @@ function refuseLoss({ path, reason }: StateLoss): never {
   throw new TypeError(
     `ipvsadm lines cannot express ${path}: ${why}. Choose format 'json' or 'yaml', or give onLoss to write the rest.`,
   )
+}
+
+/** Checks where a schema is, as `schema` of the options has it. */
+export function checkSchema(schema: unknown): void {
+  if (schema === undefined) return
+  // Editors take what follows a blank for something else.
+  if (typeof schema !== 'string' || !/^[^\s\p{Cc}]+$/u.test(schema))
+    throw new TypeError(`schema must be a path or a URL without blanks, got ${show(schema)}`)
 }

@@ -2,7 +2,7 @@
  * To raise, here and in addon.cc, with every change of what is below: an addon
  * that was built or copied for another version of the library is not loaded.
  */
-export const INTERFACE_VERSION = 1
+export const INTERFACE_VERSION = 2
 
 /**
  * The interface of the addon (native/addon.cc). Only native.ts uses it.
@@ -22,6 +22,17 @@ export interface Addon {
    * between namespaces. The file may outlive the socket.
    */
   readonly File: new (socket: AddonSocket, path: string) => AddonFile
+  /**
+   * Takes the exclusive flock(2) of an open file, without waiting. Returns why it
+   * could not: EWOULDBLOCK if another open file has it, in this process or another.
+   * It ends when the file is closed, with the process at the latest.
+   */
+  lockFile(fd: number): Failure | undefined
+  /**
+   * Sends one datagram to the service manager, without waiting, as sd_notify(3) does.
+   * `socket` is the value of $NOTIFY_SOCKET: a path, or '@' and an abstract name.
+   */
+  notify(socket: string, text: string): Failure | undefined
   /** The numbers of <linux/ip_vs.h> that the addon was compiled with, for a test of model/constants.ts. */
   readonly constants: Readonly<Record<string, number>>
 }

@@ -2,7 +2,17 @@ import { debuglog } from 'node:util'
 import { Errno } from '../model/errno.ts'
 import type { Addon, AddonFile, AddonSocket, DumpResult, Failure as AddonFailure } from './addon.ts'
 import { loadAddon } from './load-addon.ts'
-import type { Dump, Failure, OpenFile, Reply, Request, Transport } from './transport.ts'
+import { tryLockFile } from './lock-file.ts'
+import type {
+  Dump,
+  Failure,
+  LockHolder,
+  OpenFile,
+  Reply,
+  Request,
+  Transport,
+  TransportLock,
+} from './transport.ts'
 
 /** Generic netlink name of IPVS (IPVS_GENL_NAME), and the version of its messages (IPVS_GENL_VERSION). */
 const FAMILY = 'IPVS'
@@ -30,19 +40,19 @@ export async function openNative(options: NativeOptions): Promise<Transport | Fa
     socket.close()
     return failureOf(failure)
   }
-  return new NativeTransport(addon, socket, options.timeoutMs)
+  return new NativeTransport(addon, socket, options)
 }
 
 /** The addon over one socket. */
 class NativeTransport implements Transport {
   readonly #addon: Addon
   readonly #socket: AddonSocket
-  readonly #timeoutMs: number
+  readonly #options: NativeOptions
 
-  constructor(addon: Addon, socket: AddonSocket, timeoutMs: number) {
+  constructor(addon: Addon, socket: AddonSocket, options: NativeOptions) {
     this.#addon = addon
     this.#socket = socket
-    this.#timeoutMs = timeoutMs
+    this.#options = options
   }
 
   async batch(requests: readonly Request[]): Promise<readonly Reply[]> {
@@ -101,7 +111,13 @@ class NativeTransport implements Transport {
   }
 
   async openScratch(): Promise<Transport | Failure> {
-    return openNative({ scratch: true, timeoutMs: this.#timeoutMs })
+    return openNative({ scratch: true, timeoutMs: this.#options.timeoutMs })
+  }
+
+  async lock(): Promise<TransportLock | { readonly holder: LockHolder } | Failure> {
+    const { scratch = false, netns = '/proc/self/ns/net' } = this.#options
+    // Nobody else knows of a scratch namespace.
+    return scratch ? { release: () => Promise.resolve() } : tryLockFile(this.#addon, netns)
   }
 
   close(): Promise<void> {

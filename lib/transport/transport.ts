@@ -32,8 +32,26 @@ export interface Transport {
    * ends when that transport is closed.
    */
   openScratch(): Promise<Transport | Failure>
+  /**
+   * Tries to take the lock of the network namespace, which holds out other processes.
+   * Resolves with who has it, or why it cannot be had. Absent: no other process has this table.
+   */
+  lock?(): Promise<TransportLock | { readonly holder: LockHolder } | Failure>
   /** Frees its resources. Called once, with nothing in flight. */
   close(): Promise<void>
+}
+
+/** A lock that was taken. */
+export interface TransportLock {
+  release(): Promise<void>
+}
+
+/** The process that has a lock, as far as it is known. */
+export interface LockHolder {
+  /** Its number, as it sees itself: in another PID namespace it has another. */
+  readonly pid?: number
+  /** Its command line, cut after 200 characters. */
+  readonly command?: string
 }
 
 /**

@@ -137,6 +137,7 @@ describe('apply', () => {
       starved: [],
       reordered: [],
       absentSysctls: [],
+      warnings: [],
       applied: true,
       failed: [],
     })

@@ -85,6 +85,8 @@ async function drainOf(before: Before, options: DrainOptions = {}): Promise<Drai
   const progress: DrainProgress[] = []
   const { onProgress } = options
   const end = before.server.drain({
+    // Most tests have this server alone.
+    force: true,
     ...options,
     onProgress: (step) => {
       progress.push(step)
@@ -284,21 +286,25 @@ describe('drain', () => {
   test('whose weight of 0 was not answered for gives the weight back', async () => {
     const it = await setUp()
     it.kernel.failNext({ command: 'editRealServer', errno: 'ETIMEDOUT' })
-    await expect(it.server.drain()).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+    await expect(it.server.drain({ force: true })).rejects.toMatchObject({ code: 'ETIMEDOUT' })
     await expectWeightRestored(it)
   })
 
   test('ends where the server vanishes under the delete', async () => {
     const { kernel, other, server } = await setUp()
     kernel.beforeNext('deleteRealServer', () => other.deleteRealServer(WEB, SERVER))
-    expect(await server.drain()).toMatchObject({ outcome: 'gone' })
+    expect(await server.drain({ force: true })).toMatchObject({ outcome: 'gone' })
   })
 
   test('ends where someone else gives the server a weight, which stays', async () => {
     const it = await drain({ active: 1 })
     await it.other.editRealServer(WEB, SERVER, { weight: 2 })
     await it.pass(1000)
-    expect(await it.end).toMatchObject({ outcome: 'overruled', last: { activeConnections: 1 } })
+    expect(await it.end).toMatchObject({
+      outcome: 'overruled',
+      last: { activeConnections: 1 },
+      reason: 'something else has set its weight to 2',
+    })
     expect(await it.weight()).toBe(2)
   })
 
@@ -306,11 +312,99 @@ describe('drain', () => {
     const { kernel, other, server } = await setUp()
     await other.deleteRealServer(WEB, SERVER)
     kernel.clearLog()
-    await expect(server.drain()).rejects.toMatchObject({ code: 'ENOENT', realServer: SERVER })
+    await expect(server.drain({ force: true })).rejects.toMatchObject({ code: 'ENOENT', realServer: SERVER })
     expect(writes(kernel)).toEqual([])
     await other.deleteService(WEB)
-    await expect(server.drain()).rejects.toMatchObject({ code: 'ESRCH' })
+    await expect(server.drain({ force: true })).rejects.toMatchObject({ code: 'ESRCH' })
   })
+})
+
+describe('the last live real server', () => {
+  const refusal =
+    'refused, nothing was changed: tcp/192.0.2.1:80 would be left without a real server whose weight is above 0. ' +
+    'To allow this, give `force`.'
+
+  test('is not drained without force, in the words of apply()', async () => {
+    const { kernel, ipvs, server, weight } = await setUp({ active: 1 })
+    await ipvs.addRealServer(WEB, { address: '10.9.9.9', weight: 0 })
+    kernel.clearLog()
+    await expect(server.drain()).rejects.toMatchObject({
+      name: 'ApplyError',
+      code: 'ERR_IPVS_GUARD',
+      message: refusal,
+    })
+    expect(writes(kernel)).toEqual([])
+    await expect(ipvs.apply({ services: [{ ...WEB, realServers: [] }] })).rejects.toMatchObject({
+      message: refusal,
+    })
+    await ipvs.deleteRealServer(WEB, { address: '10.9.9.9' })
+    expect(await weight()).toBe(5)
+  })
+
+  test('is drained with force, and so is one of several', async () => {
+    const alone = await setUp()
+    expect(await alone.server.drain({ force: true })).toMatchObject({ outcome: 'deleted' })
+    const { ipvs, server } = await setUp()
+    await ipvs.addRealServer(WEB, { address: '10.9.9.9' })
+    expect(await server.drain()).toMatchObject({ outcome: 'deleted' })
+  })
+
+  test('is not one that has weight 0 already', async () => {
+    const { server } = await setUp()
+    const quiet = await server.edit({ weight: 0 })
+    expect(await quiet.drain()).toMatchObject({ outcome: 'deleted' })
+  })
+
+  test('is left where all are drained at the same time', async () => {
+    const { ipvs, server } = await setUp({ active: 1 })
+    const second = await ipvs.addRealServer(WEB, { address: '10.9.9.9' })
+    const ends = await Promise.allSettled([
+      server.drain({ timeoutMs: 0 }),
+      second.drain({ timeoutMs: 0, atTimeout: 'delete' }),
+    ])
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+    expect(ends[1]).toMatchObject({ reason: { message: refusal } })
+  })
+})
+
+describe('a drain that keeps the server', () => {
+  test('waits for its connections, and leaves it at weight 0', async () => {
+    const it = await drain({ active: 1 }, { keep: true })
+    it.clients[0]?.reset()
+    it.kernel.advance(10)
+    await it.pass(1000)
+    expect(await it.end).toMatchObject({ outcome: 'drained', last: { waitsFor: [], elapsedMs: 1000 } })
+    expect(await it.weight()).toBe(0)
+    expect(writes(it.kernel)).toEqual(['editRealServer'])
+  })
+
+  test('has kept it too when the time is up', async () => {
+    const it = await drain({ active: 1 }, { keep: true, timeoutMs: 0 })
+    expect(await it.end).toMatchObject({ outcome: 'kept' })
+    expect(await it.weight()).toBe(0)
+  })
+
+  test('does not delete it at the end of its time', async () => {
+    const { server } = await setUp()
+    await expect(server.drain({ keep: true, atTimeout: 'delete' })).rejects.toThrow(
+      "keep and atTimeout 'delete' contradict each other: leave out one of the two",
+    )
+  })
+})
+
+test.each([
+  [{ active: 1 }, 'it still has 1 open connection'],
+  [
+    { active: 2, inactive: 3 },
+    "it still has 2 open connections; 3 inactive connections until the kernel's timeouts end",
+  ],
+  [
+    { remembered: 2, service: { ...WEB, persistence: {} } },
+    'it still has 2 clients that persistence remembers, because expire_quiescent_template=0 keeps sending them here',
+  ],
+])('a drain whose time is up says why: %o', async (setup, reason) => {
+  const it = await drain(setup, { timeoutMs: 0 })
+  expect(await it.end).toMatchObject({ outcome: 'kept', reason })
 })
 
 describe('a drain that is given up', () => {
@@ -364,7 +458,7 @@ describe('a drain that is given up', () => {
   test('by close() gives the weight back before the transport is closed, and rejects with EBADF', async () => {
     const { kernel, ipvs, server, weight } = await setUp({ active: 3 })
     const weights: (number | undefined)[] = []
-    const end = server.drain().catch((error: unknown) => error)
+    const end = server.drain({ force: true }).catch((error: unknown) => error)
     await settle()
     weights.push(await weight())
     vi.spyOn(kernel, 'close').mockImplementation(async () => {

@@ -31,7 +31,7 @@ afterAll(() => {
 })
 
 /** One service with two real servers, as lines of ipvsadm. */
-const LINES = `-A -t 192.0.2.10:80 -s rr
+const LINES = `-A -t 192.0.2.10:80 -s wrr
 -a -t 192.0.2.10:80 -r 10.0.0.8:80 -m -w 2
 -a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 1
 `
@@ -41,7 +41,7 @@ const LESS = `services:
   - protocol: tcp
     address: 192.0.2.10
     port: 80
-    scheduler: rr
+    scheduler: wrr
     realServers:
       - { address: 10.0.0.7, method: masquerade, weight: 5 }
 `
@@ -54,6 +54,7 @@ const LESS_PLAN = `  tcp/192.0.2.10:80
 -   10.0.0.8:80  method masquerade, weight 2
 0 to add, 1 to change, 1 to delete.
 `
+const LESS_DONE = 'Done: 0 added, 1 changed, 1 deleted.\n'
 
 beforeEach(async () => {
   kernel = createMemoryKernel()
@@ -85,7 +86,7 @@ describe('ipvs plan', () => {
     expect(await lines()).toBe(LINES)
   })
 
-  const ODD = LESS.replace('scheduler: rr', 'scheduler: my.rr')
+  const ODD = LESS.replace('scheduler: wrr', 'scheduler: my.rr')
   const PLACE = "line 5, column 5: services[0].scheduler must consist of letters, digits, '-' and '_'"
 
   test.each([['plan'], ['apply'], ['apply --yes'], ['apply --dry-run'], ['restore --yes']])(
@@ -169,6 +170,7 @@ describe('ipvs plan', () => {
       'starved',
       'reordered',
       'absentSysctls',
+      'warnings',
       'steps',
     ])
   })
@@ -209,7 +211,7 @@ describe('ipvs apply', () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('more', MORE)], { kernel })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toBe(
-      '  tcp/192.0.2.10:80\n+   10.0.0.9:80  method masquerade, weight 1\n1 to add, 0 to change, 0 to delete.\nApplied.\n',
+      '  tcp/192.0.2.10:80\n+   10.0.0.9:80  method masquerade, weight 1\n1 to add, 0 to change, 0 to delete.\nDone: 1 added, 0 changed, 0 deleted.\n',
     )
     expect(await lines()).toContain('-r 10.0.0.9:80')
   })
@@ -218,7 +220,7 @@ describe('ipvs apply', () => {
     const before = kernel.log.length
     expect(await ipvs(['apply', file('same', LINES)], { kernel })).toMatchObject({
       status: 0,
-      stdout: 'Nothing to do.\n',
+      stdout: 'Nothing to do.\nDone: 0 added, 0 changed, 0 deleted.\n',
     })
     const sent = kernel.log.slice(before).map(({ command }) => command)
     expect(sent.filter((command) => /^(add|edit|delete|set)/.test(String(command)))).toEqual([])
@@ -227,9 +229,9 @@ describe('ipvs apply', () => {
   test('asks before something is removed, and does it after a yes', async () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('less.yaml', LESS)], { kernel, ...yes })
     expect(stderr).toBe('This deletes 1 real server. Go on? [y/N] ')
-    expect(stdout).toBe(`${LESS_PLAN}Applied.\n`)
+    expect(stdout).toBe(`${LESS_PLAN}${LESS_DONE}`)
     expect(status).toBe(0)
-    expect(await lines()).toBe('-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 5\n')
+    expect(await lines()).toBe('-A -t 192.0.2.10:80 -s wrr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 5\n')
   })
 
   test.each([
@@ -278,7 +280,7 @@ describe('ipvs apply', () => {
 
   test('--yes does not ask', async () => {
     const { status, stdout, stderr } = await ipvs(['apply', file('less.yaml', LESS), '--yes'], { kernel })
-    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: LESS_PLAN, stderr: '' })
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: LESS_PLAN + LESS_DONE, stderr: '' })
     expect(await lines()).not.toContain('10.0.0.8')
   })
 
@@ -322,7 +324,7 @@ describe('ipvs apply', () => {
   test('--yes takes the table as it finds it then', async () => {
     kernel.beforeNext('getService', foreignServer)
     expect(await ipvs(['apply', file('less.yaml', LESS), '--yes'], { kernel })).toMatchObject({ status: 0 })
-    expect(await lines()).toBe('-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 5\n')
+    expect(await lines()).toBe('-A -t 192.0.2.10:80 -s wrr\n-a -t 192.0.2.10:80 -r 10.0.0.7:80 -m -w 5\n')
   })
 
   test.each([
@@ -379,16 +381,18 @@ describe('ipvs apply', () => {
     test.each(['apply', 'restore'])(
       '%s does what can be done, and reports each step that failed',
       async (command) => {
-        const path = file('part2.rules', `${MORE.replace('10.0.0.9', '224.0.0.1')}-A -f 7 -s rr\n`)
+        const path = file('part2.rules', `${MORE.replace('10.0.0.9', '224.0.0.1')}-A -f 7 -s wrr\n`)
         for (const yes of [['--yes'], []]) {
           kernel = createMemoryKernel()
           const { status, stdout, stderr } = await ipvs([command, path, '--keep-going', ...yes], { kernel })
           expect(status).toBe(8)
-          expect(stdout).toMatch(/5 to add, 0 to change, 0 to delete\.\n$/)
+          expect(stdout).toMatch(
+            /5 to add, 0 to change, 0 to delete\.\nDone: 4 added, 0 changed, 0 deleted\.\n$/,
+          )
           expect(stderr).toMatch(
             /^ipvs: EINVAL: .*tcp\/192\.0\.2\.10:80 -> 224\.0\.0\.1:80: .*\nipvs: 4 of 5 steps done, 1 failed or skipped\n$/,
           )
-          expect(await lines()).toContain('-A -f 7 -s rr\n')
+          expect(await lines()).toContain('-A -f 7 -s wrr\n')
           expect(await lines()).toContain('-r 10.0.0.7:80')
         }
       },
@@ -455,6 +459,7 @@ describe('ipvs apply', () => {
       starved: [],
       reordered: [],
       absentSysctls: [],
+      warnings: [],
       steps: [],
     })
   })
@@ -593,7 +598,7 @@ describe('ipvs reconcile', () => {
   })
 
   test('takes names of services and hosts, as restore does', async () => {
-    const path = file('names.rules', '-A -t localhost:http -s rr\n')
+    const path = file('names.rules', '-A -t localhost:http -s wrr\n')
     const { status, stdout, stderr } = await ipvs(['reconcile', path, '--no-prune', '--interval', '0.02'], {
       kernel,
       onStdout: (text, signal) => {
@@ -653,21 +658,21 @@ describe('ipvs restore', () => {
 
   test('takes names of services and hosts in lines of ipvsadm', async () => {
     const other = createMemoryKernel()
-    const stdin = '-A -t localhost:http -s rr\n'
+    const stdin = '-A -t localhost:http -s wrr\n'
     expect(await ipvs('restore -', { kernel: other, stdin })).toMatchObject({ status: 0 })
     const { stdout } = await ipvs('save --format ipvsadm --no-timeouts', { kernel: other })
-    expect(stdout).toBe('-A -t 127.0.0.1:80 -s rr\n')
+    expect(stdout).toBe('-A -t 127.0.0.1:80 -s wrr\n')
   })
 
   test('takes a name in brackets for an IPv6 host', async () => {
     const other = createMemoryKernel()
-    const stdin = '-A -t [web6]:http -s rr\n-A -t localhost:http -s rr\n'
+    const stdin = '-A -t [web6]:http -s wrr\n-A -t localhost:http -s wrr\n'
     expect(await ipvs('restore -', { kernel: other, stdin })).toMatchObject({ status: 0 })
     const { stdout } = await ipvs('save --format ipvsadm --no-timeouts', { kernel: other })
     expect(stdout.split('\n').sort()).toEqual([
       '',
-      '-A -t 127.0.0.1:80 -s rr',
-      '-A -t [2001:db8::6]:80 -s rr',
+      '-A -t 127.0.0.1:80 -s wrr',
+      '-A -t [2001:db8::6]:80 -s wrr',
     ])
   })
 
@@ -725,7 +730,7 @@ describe('ipvs save', () => {
           protocol: 'tcp',
           address: '192.0.2.10',
           port: 80,
-          scheduler: 'rr',
+          scheduler: 'wrr',
           realServers: [
             { address: '10.0.0.8', port: 80, method: 'masquerade', weight: 2 },
             { address: '10.0.0.7', port: 80, method: 'masquerade', weight: 1 },
@@ -756,7 +761,7 @@ describe('ipvs save', () => {
 
   test.each([
     ['table.yaml', /^version: 1\nservices:\n/],
-    ['table.rules', /^-A -t 192\.0\.2\.10:80 -s rr\n/],
+    ['table.rules', /^-A -t 192\.0\.2\.10:80 -s wrr\n/],
     ['table.json', /^\{\n {2}"version": 1,\n/],
   ])('writes %s in the form of its name, for its owner alone', async (name, form) => {
     const path = join(folder, name)
@@ -884,8 +889,8 @@ describe('ipvs diff', () => {
 
   describe('with --scope', () => {
     const timeouts = '--set 900 120 300\n'
-    const outside = '-A -t 198.51.100.1:80 -s rr\n'
-    const mark = '-A -f 5 -s rr\n'
+    const outside = '-A -t 198.51.100.1:80 -s wrr\n'
+    const mark = '-A -f 5 -s wrr\n'
     const within = ['--scope', '192.0.2.0/24']
     const NOTE = 'ipvs: timeouts belong to the whole director, not to a scope: not compared\n'
 

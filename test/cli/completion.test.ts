@@ -63,6 +63,8 @@ describe('candidates', () => {
         'reconcile',
         'diff',
         'drain',
+        'history',
+        'undo',
         'completion',
         'adm',
       ],
@@ -77,7 +79,7 @@ describe('candidates', () => {
     [
       'options of a command',
       ['list', '--'],
-      ['--json', '--netns', '--memory', '--stats', '--rates', '--help'],
+      ['--json', '--netns', '--memory', '--stats', '--rates', '--wide', '--help'],
     ],
     ['options that begin so', ['apply', 'x', '--m'], ['--memory', '--max-deletions']],
     ['choices of an option', ['save', '--format', ''], ['json', 'yaml', 'ipvsadm']],

@@ -51,10 +51,10 @@ describe('ipvs list in a pipe', () => {
         'SERVICE                 SERVER           SCHEDULER  METHOD      WEIGHT  ACTIVE  INACTIVE  PERSISTENT  OPTIONS',
         'fwmark6/5               -                sh         -                1       0         0           0  sh-port',
         'fwmark6/5               [2001:db8::7]:0  -          direct           1       0         0           0  -',
-        'tcp/192.0.2.10:80       -                rr         -                5       4         2           0  -',
+        'tcp/192.0.2.10:80       -                rr         -                5       4         2           0  warning=weights-ignored',
         'tcp/192.0.2.10:80       10.0.0.9:8080    -          masquerade       1       2         1           0  -',
         'tcp/192.0.2.10:80       10.0.0.10:8080   -          masquerade       4       2         1           0  -',
-        'tcp/192.0.2.10:80       10.0.0.11:8080   -          tunnel           0       0         0           0  upper=100,lower=80,tunnel=gue:6080/csum',
+        'tcp/192.0.2.10:80       10.0.0.11:8080   -          tunnel           0       0         0           0  upper=100,lower=80,tunnel=gue:6080/csum,warning=port-ignored',
         'udp/[2001:db8::1]:5060  -                wlc        -                0       0         0           0  persistent=60s,netmask=64,engine=sip,one-packet',
         '',
       ].join('\n'),
@@ -124,33 +124,55 @@ function plain(text: string): string {
 }
 
 describe('ipvs list on a terminal', () => {
-  test('groups real servers under their services, with bars that are full for the largest', async () => {
+  test('groups real servers under their services, which have the sums', async () => {
     const { stdout } = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1' } })
     expect(stdout).toBe(
       [
-        '  SERVER           METHOD      WEIGHT              ACTIVE              INACTIVE',
-        'fwmark6/5  sh sh-port',
-        '  [2001:db8::7]:0  direct           1  ██████████       0                     0',
-        'tcp/192.0.2.10:80  rr',
-        '  10.0.0.9:8080    masquerade       1  ██▌              2  ██████████         1',
-        '  10.0.0.10:8080   masquerade       4  ██████████       2  ██████████         1',
-        '  10.0.0.11:8080   tunnel           0                   0                     0  upper=100 lower=80 tunnel=gue:6080/csum',
-        'udp/[2001:db8::1]:5060  wlc persistent=60s netmask=64 engine=sip one-packet  no real servers',
+        'SERVICE                 SCHEDULER',
+        '  SERVER                METHOD      WEIGHT  ACTIVE  INACTIVE',
+        'fwmark6/5               sh               1       0         0  sh-port',
+        '  [2001:db8::7]:0       direct           1       0         0',
+        'tcp/192.0.2.10:80 !     rr               5       4         2',
+        '  10.0.0.9:8080         masquerade       1       2         1',
+        '  10.0.0.10:8080        masquerade       4       2         1',
+        '  10.0.0.11:8080 !      tunnel           0       0         0  upper=100 lower=80 tunnel=gue:6080/csum',
+        'udp/[2001:db8::1]:5060  wlc              0       0         0',
+        '    persistent=60s netmask=64 engine=sip one-packet  no real servers',
+        '',
+        '! tcp/192.0.2.10:80 -> 10.0.0.11:8080: port 8080 is ignored with method tunnel: packets go to port 80. Use method',
+        '  masquerade, or port 80.',
+        '! tcp/192.0.2.10:80: weights are ignored with scheduler rr, except 0: all other real servers are treated alike. Use',
+        '  scheduler wrr, or equal weights.',
         '',
       ].join('\n'),
     )
   })
 
-  test('draws with # where the locale has no more', async () => {
-    const { stdout } = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1', LANG: 'C' } })
+  test('has bars, full for the largest, where all fits', async () => {
+    const { stdout } = await ipvs('list', { kernel, columns: 160, env: { NO_COLOR: '1' } })
     expect(stdout).toContain(
-      '  10.0.0.9:8080    masquerade       1  ###              2  ##########         1\n',
+      [
+        '  SERVER                METHOD      WEIGHT              ACTIVE              INACTIVE',
+        'fwmark6/5               sh               1                   0                     0  sh-port',
+        '  [2001:db8::7]:0       direct           1  ██████████       0                     0',
+        'tcp/192.0.2.10:80 !     rr               5                   4                     2',
+        '  10.0.0.9:8080         masquerade       1  ██▌              2  ██████████         1',
+        '  10.0.0.10:8080        masquerade       4  ██████████       2  ██████████         1',
+        '  10.0.0.11:8080 !      tunnel           0                   0                     0  upper=100 ',
+      ].join('\n'),
+    )
+  })
+
+  test('draws with # where the locale has no more', async () => {
+    const { stdout } = await ipvs('list', { kernel, columns: 160, env: { NO_COLOR: '1', LANG: 'C' } })
+    expect(stdout).toContain(
+      '  10.0.0.9:8080         masquerade       1  ###              2  ##########         1\n',
     )
   })
 
   test('has no bars where they do not fit', async () => {
     const { stdout } = await ipvs('list', { kernel, columns: 100, env: { NO_COLOR: '1' } })
-    expect(stdout).toContain('  10.0.0.10:8080   masquerade       4       2         1\n')
+    expect(stdout).toContain('  10.0.0.10:8080        masquerade       4       2         1\n')
     expect(stdout).not.toContain('█')
   })
 
@@ -169,7 +191,8 @@ describe('ipvs list on a terminal', () => {
   test('is in colour, and says the same', async () => {
     const colored = await ipvs('list', { kernel, columns: 120 })
     const without = await ipvs('list', { kernel, columns: 120, env: { NO_COLOR: '1' } })
-    expect(colored.stdout).toContain('\u001B[1mtcp/192.0.2.10:80\u001B[22m  rr\n')
+    expect(colored.stdout).toContain('\u001B[1mfwmark6/5\u001B[22m               sh ')
+    expect(colored.stdout).toContain('\u001B[33m\u001B[1mtcp/192.0.2.10:80 !\u001B[22m\u001B[39m     rr ')
     // A weight of 0 stands out.
     expect(colored.stdout).toContain('\u001B[33m0\u001B[39m')
     expect(plain(colored.stdout)).toBe(without.stdout)
@@ -227,6 +250,7 @@ describe('ipvs list --json', () => {
         bytesInPerSecond: 0,
         bytesOutPerSecond: 0,
       },
+      warnings: [],
       realServers: [],
     })
     const servers = services[1]?.realServers as Record<string, unknown>[]
@@ -286,11 +310,12 @@ describe('ipvs show', () => {
         '  SERVER          METHOD      WEIGHT  ACTIVE  INACTIVE  PERSISTENT  OPTIONS',
         '  10.0.0.9:8080   masquerade       1       2         1           0  -',
         '  10.0.0.10:8080  masquerade       4       2         1           0  -',
-        '  10.0.0.11:8080  tunnel           0       0         0           0  upper=100,lower=80,tunnel=gue:6080/csum',
+        '  10.0.0.11:8080  tunnel           0       0         0           0  upper=100,lower=80,tunnel=gue:6080/csum,warning=port-ignored',
         '',
         '  SERVER          METHOD      CONNECTIONS  PACKETS-IN  ',
       ].join('\n'),
     )
+    expect(stdout).toMatch(/\n! tcp\/192\.0\.2\.10:80: weights are ignored with scheduler rr, .*\n$/)
   })
 
   test('--json is what list has of it', async () => {
@@ -299,6 +324,48 @@ describe('ipvs show', () => {
       ipvs('show fwmark6/5 --json', { kernel }),
     ])
     expect(JSON.parse(one.stdout)).toEqual((JSON.parse(all.stdout) as { services: unknown[] }).services[0])
+  })
+})
+
+describe('what the kernel ignores', () => {
+  beforeEach(async () => {
+    kernel = createMemoryKernel()
+    const table = await Ipvs.open({ transport: kernel })
+    const web = await table.addService({ protocol: 'tcp', address: '192.0.2.10', port: 80 })
+    await web.addRealServer({ address: '10.0.0.7', port: 8080 })
+    await web.addRealServer({ address: '10.0.0.8', port: 80 })
+    await table.close()
+  })
+
+  test('is a word of the options in a pipe', async () => {
+    const { stdout } = await ipvs('list', { kernel })
+    expect(stdout).toMatch(/ 10\.0\.0\.7:8080 .* warning=port-ignored\n/)
+    expect(stdout).toMatch(/ 10\.0\.0\.8:80 .* -\n/)
+  })
+
+  test('is marked on a terminal, and told below, with --stats too', async () => {
+    for (const line of ['list', 'list --stats', 'list --wide', 'show tcp/192.0.2.10:80']) {
+      const { stdout } = await ipvs(line, { kernel, columns: 80, env: { NO_COLOR: '1' } })
+      expect(stdout).toMatch(/\n {2}10\.0\.0\.7:8080 ! +direct /)
+      expect(stdout).toMatch(/\n {2}10\.0\.0\.8:80 +direct /)
+      expect(stdout.replaceAll('\n ', '')).toMatch(
+        /\n\n! tcp\/192\.0\.2\.10:80 -> 10\.0\.0\.7:8080: port 8080 is ignored with method direct: .*\n$/,
+      )
+    }
+  })
+
+  test('is in the JSON of what it is about', async () => {
+    const { stdout } = await ipvs('show tcp/192.0.2.10:80 --json', { kernel })
+    const { warnings, realServers } = JSON.parse(stdout) as {
+      warnings: unknown[]
+      realServers: { warnings: { code: string; message: string }[] }[]
+    }
+    expect(warnings).toEqual([])
+    expect(realServers.map((server) => server.warnings.map(({ code }) => code))).toEqual([
+      ['port-ignored'],
+      [],
+    ])
+    expect(realServers[0]?.warnings[0]?.message).toContain('port 8080 is ignored')
   })
 })
 

@@ -186,7 +186,7 @@ describe('--memory', () => {
     const nowhere = await run(['apply', wanted, '--memory', file('no/such/folder.json')])
     expect(nowhere.status).toBe(7)
     expect(nowhere.stderr).toContain('cannot write')
-    expect(nowhere.stdout).not.toContain('Applied.')
+    expect(nowhere.stdout).not.toContain('Done: ')
     symlinkSync(file('target.json', '{"services": []}'), file('link.json'))
     const link = await run(['apply', wanted, '--memory', file('link.json')])
     expect(link.status).toBe(7)

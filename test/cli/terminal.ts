@@ -89,7 +89,8 @@ export async function ipvs(line: string | readonly string[], around: Around = {}
     stdin: Object.assign(Readable.from(typed(stdin)), { isTTY: typing }),
     stdout,
     stderr,
-    env: { LANG: 'C.UTF-8', TERM: 'xterm', ...env },
+    // Nothing may be written into the home of whoever runs the tests.
+    env: { LANG: 'C.UTF-8', TERM: 'xterm', IPVS_HISTORY: 'off', ...env },
     names,
     open: (options: OpenOptions) => {
       if (kernel === undefined) throw new Error('this test opens no kernel')

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { installCommand } from '../helpers/installed-command.ts'
-import { call, isPlain, run, stepsOf } from './console.ts'
+import { call, historyIn, isPlain, run, stepsOf } from './console.ts'
 import { pages } from './markdown.ts'
 
 /** The commands in the documentation print what stands below them. test/kernel runs those of ipvsadm on a real kernel too. */
@@ -27,7 +27,7 @@ describe.each(pages().filter((page) => stepsOf(page).length > 0))('$name', (page
     const file = join(folder, 'table.json')
     const said = isPlain(step)
       ? await call(step, file)
-      : run(step, folder, { ...command.env, IPVS_MEMORY: file })
+      : run(step, folder, { ...command.env, ...historyIn(folder), IPVS_MEMORY: file })
     expect(said).toBe(step.output)
   })
 })

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { dirname, join } from 'node:path'
 import { openMemory } from '../../lib/cli/memory.ts'
 import { runNamed } from '../../lib/cli/adm/program.ts'
 import { systemNames } from '../../lib/cli/names.ts'
@@ -12,9 +13,12 @@ export interface Step {
   readonly output: string
 }
 
-/** The commands of all `console` blocks of a page, in order: what one leaves the next one finds. */
-export function stepsOf(page: Page): Step[] {
-  return examples(page, 'console').flatMap(stepsOfBlock)
+/**
+ * The commands of all `console` blocks of a page, in order: what one leaves the next one finds. A second word behind
+ * `console` says what else they need; those are run elsewhere.
+ */
+export function stepsOf(page: Page, language = 'console'): Step[] {
+  return examples(page, language).flatMap(stepsOfBlock)
 }
 
 /** A command begins with `$ `. It goes on behind `> `, or until EOF, the end of its here-document. */
@@ -58,12 +62,22 @@ export function run(
     env,
     encoding: 'utf8',
   })
-  return withoutNote(`${stdout}${stderr}`)
+  return asInPages(`${stdout}${stderr}`)
 }
 
-/** What says that no kernel was touched belongs to the test and not to the page. */
-function withoutNote(said: string): string {
-  return said.replaceAll(/^ipvs: in-memory kernel.*\n/gm, '')
+/**
+ * What says that no kernel was touched belongs to the test and not to the page,
+ * and the time of a page is always the same.
+ */
+function asInPages(said: string): string {
+  return said
+    .replaceAll(/^ipvs: in-memory kernel.*\n/gm, '')
+    .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, '2026-01-05 09:30:00')
+}
+
+/** The history of a test is its own, and belongs to the person of the pages. */
+export function historyIn(folder: string): Readonly<Record<string, string>> {
+  return { IPVS_HISTORY: '', STATE_DIRECTORY: join(folder, '.state'), SUDO_USER: 'alice' }
 }
 
 /** Whether a command is `ipvs` and words that a shell hands on as they are. */
@@ -97,7 +111,7 @@ export async function call({ command }: Step, file: string): Promise<string> {
   }
   let [outLength, errLength] = [0, 0]
   await ipvs(words, {
-    env: { IPVS_MEMORY: file, NO_COLOR: '1' },
+    env: { IPVS_MEMORY: file, NO_COLOR: '1', ...historyIn(dirname(file)) },
     onStdout(text) {
       say(text.slice(outLength))
       outLength = text.length
@@ -107,5 +121,5 @@ export async function call({ command }: Step, file: string): Promise<string> {
       errLength = text.length
     },
   })
-  return withoutNote(said)
+  return asInPages(said)
 }

@@ -49,6 +49,7 @@ describe('docs/errors.md', () => {
     'ERR_IPVS_APPLY',
     'ERR_IPVS_GUARD',
     'ERR_IPVS_STALE_PLAN',
+    'ERR_IPVS_LOCKED',
     new StateSyntaxError({ line: 1, column: 1, reason: '' }).code,
     'TypeError',
     'RangeError',

@@ -19,6 +19,8 @@ export function installCommand(): InstalledCommand {
       LANG: 'C.UTF-8',
       NODE_DEBUG: '',
       NO_COLOR: '1',
+      // Nothing may be written into the home of whoever runs the tests.
+      IPVS_HISTORY: 'off',
       FORCE_COLOR: undefined,
     },
   }

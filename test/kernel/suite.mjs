@@ -14,6 +14,7 @@ const NOT_ON_6_12 = new Set([
   'adm-transcript',
   'apply',
   'apply-traffic',
+  'beside-keepalived',
   'command',
   'scale',
   'text',

@@ -47,6 +47,8 @@ function drain(
 ): { done: ReturnType<RealServer['drain']>; seen: DrainProgress[] } {
   const seen: DrainProgress[] = []
   const done = server.drain({
+    // Most services here have one server.
+    force: true,
     intervalMs: 50,
     timeoutMs: patient(20_000),
     ...options,

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { Ipvs, type OpenOptions } from '../../lib/index.ts'
@@ -15,16 +15,20 @@ interface Surroundings extends Omit<Around, 'kernel'> {
   readonly note?: string
   /** What someone else does to the files once something is written. */
   readonly meanwhile?: (folder: string) => void
+  /** Command lines before this one; then there is a history, which something may happen to. */
+  readonly before?: readonly string[]
+  readonly spoil?: (history: string) => void
 }
 
 /** A command line: what it writes, and its exit status. */
 function command(
   line: string,
-  { kernel: prepare, files = {}, note, meanwhile, ...around }: Surroundings = {},
+  { kernel: prepare, files = {}, note, meanwhile, before, spoil, ...around }: Surroundings = {},
 ): Case {
   const { stdin } = around
   return {
     input: [
+      ...(before ?? []).map((one) => `ipvs ${one}`),
       `ipvs ${line}${note === undefined ? '' : `  # ${note}`}`,
       ...(typeof stdin === 'string' ? ['standard input:', stdin.trimEnd()] : []),
       ...shown(files),
@@ -33,9 +37,18 @@ function command(
       beside(files, async (folder) => {
         const kernel = await usualKernel()
         await prepare?.(kernel)
-        const words = line
-          .split(' ')
-          .map((word) => (/^[\w./-]+\.(json|ya?ml|rules|gone|dir)$/.test(word) ? join(folder, word) : word))
+        const wordsOf = (text: string): string[] =>
+          text
+            .split(' ')
+            .map((word) => (/^[\w./-]+\.(json|ya?ml|rules|gone|dir)$/.test(word) ? join(folder, word) : word))
+        const history = before && {
+          IPVS_HISTORY: '',
+          STATE_DIRECTORY: join(folder, 'state'),
+          SUDO_USER: 'alice',
+        }
+        for (const one of before ?? []) await ipvs(wordsOf(one), { kernel, env: { ...history } })
+        spoil?.(join(folder, 'state/history'))
+        const words = wordsOf(line)
         const { status, stdout, stderr } = await ipvs(words, {
           kernel,
           ...(meanwhile !== undefined && {
@@ -44,13 +57,18 @@ function command(
             },
           }),
           ...around,
-          env: { NO_COLOR: '1', ...around.env },
+          env: { NO_COLOR: '1', ...history, ...around.env },
         })
         // A line of progress takes the place of the one before it, and may come late.
         const text = `${stderr}${stdout}`
           .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
           .replaceAll(/\n+/g, '\n')
-          .replaceAll(/after \d+ s/g, 'after 0 s')
+          .replaceAll(/^\d+ s: /gm, '0 s: ')
+          .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, '2026-01-05 09:30:00')
+          .replaceAll(
+            /(history\/)[\w%-]+(\/\d+)?-?[0-9a-f]*/g,
+            (_, start, number = '') => `${String(start)}default${String(number)}`,
+          )
         return `${text.trimStart()}exit status ${String(status)}`
       }),
   }
@@ -81,6 +99,97 @@ async function withTable(kernel: MemoryKernel, work: (ipvs: Ipvs) => Promise<unk
 
 function fileSystemError(code: string): Error {
   return Object.assign(new Error(`${code}: open`), { code, syscall: 'open' })
+}
+
+/** The newest entry of the history of the one table in a folder. */
+function newestIn(history: string): string {
+  const [table = ''] = readdirSync(history)
+  const names = readdirSync(join(history, table)).sort()
+  return join(history, table, names.at(-1) ?? '')
+}
+
+function edit(path: string, change: (text: string) => string): void {
+  writeFileSync(path, change(readFileSync(path, 'utf8')))
+}
+
+const MORE = WEB.replace('10.0.0.7', '10.0.0.9')
+const past: Room = {
+  title: 'History and undo',
+  about: '[History and undo](command.md#history-and-undo) says what is kept, and where.',
+  cases: [
+    command('history', { before: [] }),
+    command('undo', { before: [] }),
+    command('history', {
+      before: ['apply more.json --yes --no-prune', 'drain tcp/192.0.2.10:80 10.0.0.7:8080'],
+      files: { 'more.json': MORE },
+    }),
+    command('undo', { before: ['drain tcp/192.0.2.10:80 10.0.0.7:8080'] }),
+    command('undo', { before: ['apply more.json --yes --no-prune'], files: { 'more.json': MORE } }),
+    command('undo 7', { before: ['apply more.json --yes --no-prune'], files: { 'more.json': MORE } }),
+    command('undo first', { before: [] }),
+    command('history --format yaml', { before: [] }),
+    command('history 1 --json --format yaml', { before: [] }),
+    command('undo', {
+      before: ['apply more.json --yes --no-prune'],
+      files: { 'more.json': MORE },
+      spoil: (history) => {
+        edit(newestIn(history), (text) => text.replace(/("inode":")/, '$19'))
+      },
+      note: 'the network namespace was deleted and made again',
+    }),
+    command('undo', {
+      before: ['apply more.json --yes --no-prune'],
+      files: { 'more.json': MORE },
+      spoil: (history) => {
+        edit(newestIn(history), (text) => text.slice(0, 30))
+      },
+      note: 'somebody has cut the file off',
+    }),
+    command('apply more.json --yes --no-prune', {
+      before: ['apply more.json --yes --no-prune', 'drain tcp/192.0.2.10:80 10.0.0.7:8080'],
+      files: { 'more.json': WEB },
+      spoil: (history) => {
+        chmodSync(history, 0o777)
+      },
+      note: 'all users may write to the folder',
+    }),
+    command('undo', {
+      before: ['drain tcp/192.0.2.10:80 10.0.0.7:8080'],
+      spoil: (history) => {
+        chmodSync(history, 0o777)
+      },
+      note: 'the same',
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --keep', { before: [] }),
+    command('drain tcp/192.0.2.10:80 10.0.0.8:8080', {
+      before: ['drain tcp/192.0.2.10:80 10.0.0.7:8080 --keep'],
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --undo', {
+      before: ['drain tcp/192.0.2.10:80 10.0.0.7:8080 --keep'],
+    }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --undo', { before: [] }),
+    command('drain tcp/192.0.2.10:80 10.0.0.9:8080 --undo', { before: [] }),
+    command('drain tcp/192.0.2.11:80 10.0.0.9:8080 --undo', { before: [] }),
+    command('drain tcp/192.0.2.10:80 10.0.0.7:8080 --undo', {
+      before: ['drain tcp/192.0.2.10:80 10.0.0.7:8080 --keep', 'apply empty.json --yes --force'],
+      files: { 'empty.json': EMPTY },
+    }),
+  ],
+}
+
+const checks: Room = {
+  title: 'Files that are checked',
+  about: '`ipvs check` needs no kernel. A file that is not a state ends it with exit status 7.',
+  cases: [
+    command('check web.json', { files: { 'web.json': WEB } }),
+    command('check web.json', { files: { 'web.json': WEB.replace('masquerade', 'direct') } }),
+    command('check web.json other.json', {
+      files: { 'web.json': WEB.replace('8080', '80800'), 'other.json': OTHER },
+    }),
+    command('check'),
+    command('check - -'),
+    command('check --schema web.json'),
+  ],
 }
 
 const usage: Room = {
@@ -456,10 +565,20 @@ const helps: Room = {
   about: 'Of the command, and of each of its commands.',
   cases: [
     command('--help'),
-    ...'list show info add set weight remove zero flush save restore plan apply reconcile diff drain completion'
+    ...'list show info add set weight remove zero flush save restore check plan apply reconcile diff drain history undo completion'
       .split(' ')
       .map((name) => command(`${name} --help`)),
   ],
 }
 
-export const commandRooms: readonly Room[] = [usage, files, changes, verbs, kernels, outputs, helps]
+export const commandRooms: readonly Room[] = [
+  usage,
+  files,
+  checks,
+  changes,
+  verbs,
+  past,
+  kernels,
+  outputs,
+  helps,
+]

@@ -42,6 +42,11 @@ const options: Room = {
     js(`ipvs.addService({})`),
     js(`ipvs.addService({ proto: 'tcp', address: '192.0.2.11', port: 80 })`),
     js(`ipvs.addService({ protocol: 'http', address: '192.0.2.11', port: 80 })`),
+    js(`ipvs.addService({ protocol: 'TCP', address: '192.0.2.11', port: 80 })`),
+    js(`ipvs.addService({ protocol: 'tcp', vip: '192.0.2.11', port: 80 })`),
+    js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, lb_algo: 'rr' })`),
+    js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, quorum: 2 })`),
+    js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: 'round-robin' })`),
     js(`ipvs.addService({ protocol: 'tcp', adress: '192.0.2.11', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: 'localhost', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '[2001:db8::1]', port: 80 })`),
@@ -89,7 +94,9 @@ const options: Room = {
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', prot: 8080 })`),
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', wieght: 1 })`),
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', weight: -1 })`),
-    js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: 'nat' })`),
+    js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: 'NAT' })`),
+    js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: '-g' })`),
+    js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: 'vxlan' })`),
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: 'tunnel', tunnel: { type: 'vxlan' } })`),
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', method: 'tunnel', tunnel: { type: 'gue' } })`),
     js(`ipvs.addRealServer(WEB, { address: '10.0.0.9', lowerThreshold: 5 })`),
@@ -128,6 +135,7 @@ const options: Room = {
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 'long' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ atTimeout: 'kill' })`),
     js(`(await ipvs.realServer(WEB, SERVER)).drain({ onProgress: true })`),
+    js(`(await ipvs.realServer(WEB, SERVER)).drain({ keep: true, atTimeout: 'delete' })`),
   ],
 }
 
@@ -235,6 +243,37 @@ const plans: Room = {
   ],
 }
 
+/** The warnings of one service, a line for each. */
+const warned = (service: string): Case =>
+  js(`(await warningsOf([${service}])).map(({ message }) => message).join('\\n')`)
+
+const warnings: Room = {
+  title: 'Warnings',
+  about: 'What the kernel accepts and ignores. Plans end with these lines, and `warningsOf()` gives them.',
+  cases: [
+    warned(`{ ...WEB, realServers: [SERVER] }`),
+    warned(`{ ...WEB, realServers: [{ address: '2001:db8::7', port: 8080, method: 'tunnel' }] }`),
+    warned(`{ protocol: 'fwmark', fwmark: 5, realServers: [SERVER] }`),
+    warned(
+      `{ protocol: 'fwmark', fwmark: 5, persistence: {}, realServers: [{ ...SERVER, method: 'masquerade' }] }`,
+    ),
+    warned(`{ ...WEB, port: 0, persistence: {}, realServers: [{ ...SERVER, method: 'masquerade' }] }`),
+    warned(`{ ...WEB, port: 0 }`),
+    warned(`{ ...WEB, realServers: [{ address: '10.0.0.7', tunnel: { type: 'gue', port: 6080 } }] }`),
+    warned(
+      `{ ...WEB, realServers: [{ address: '10.0.0.7', method: 'tunnel', tunnel: { type: 'gre', port: 6080, checksum: 'remcsum' } }] }`,
+    ),
+    warned(`{ ...WEB, onePacket: true }`),
+    warned(`{ ...WEB, schedulerFlags: ['flag-1', 'flag-2'] }`),
+    warned(`{ ...WEB, scheduler: 'sh', schedulerFlags: ['sh-port', 'flag-3'] }`),
+    warned(
+      `{ ...WEB, scheduler: 'rr', realServers: [{ address: '10.0.0.7' }, { address: '10.0.0.8', weight: 5 }] }`,
+    ),
+    warned(`{ ...WEB, persistenceEngine: 'sip' }`),
+    warned(`{ ...WEB, persistence: {}, persistenceEngine: 'sip' }`),
+  ],
+}
+
 const applies: Room = {
   title: 'Applying a state',
   about: 'Guards, plans that the table has left behind, and steps that failed.',
@@ -286,6 +325,25 @@ const applies: Room = {
     ),
     js(
       `kernel.failNext({ command: 'addRealServer', errno: 'ENOMEM' }); const { failed } = await ipvs.apply({ services: [{ ...WEB, scheduler: 'rr', realServers: [{ address: '10.0.0.9' }] }] }, { keepGoing: true }); return failed.map(({ error }) => error.message).join('\\n')`,
+    ),
+  ],
+}
+
+const oneDrain: Room = {
+  title: 'Draining one real server',
+  about: 'Why a drain is refused, and the `reason` of one that leaves its server.',
+  cases: [
+    js(
+      `await ipvs.deleteRealServer(WEB, { address: '10.0.0.8', port: 8080 }); await (await ipvs.realServer(WEB, SERVER)).drain()`,
+    ),
+    js(
+      `kernel.traffic(WEB, { connections: 2 }); kernel.traffic(WEB, { connections: 2, close: true }); return (await (await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 0 })).reason`,
+    ),
+    js(
+      `await ipvs.editService(WEB, { persistence: {} }); for (const client of kernel.traffic(WEB, { connections: 2 })) client.reset(); kernel.advance(10); return (await (await ipvs.realServer(WEB, SERVER)).drain({ timeoutMs: 0 })).reason`,
+    ),
+    js(
+      `kernel.traffic(WEB, { connections: 2 }); return (await (await ipvs.realServer(WEB, SERVER)).drain({ onProgress: () => ipvs.editRealServer(WEB, SERVER, { weight: 5 }), intervalMs: 10 })).reason`,
     ),
   ],
 }
@@ -388,6 +446,15 @@ const refusals: Room = {
           { ERANGE: '34', EACCES: '13', EINVAL: '22', EROFS: '30', EIO: '5' }[errno] ?? ''
         }, syscall: 'write' }); await (await over(transport)).setSysctl('est_cpulist', '0-3')`,
       ),
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: { pid: 4711, command: 'ipvs apply web.yaml' } }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: {} }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ errno: 13, syscall: 'mkdir' }); await (await over(transport)).lock()`,
     ),
     js(`platformError('darwin')`),
     js(
@@ -594,7 +661,9 @@ export const libraryRooms: readonly Room[] = [
   steps,
   states,
   plans,
+  warnings,
   applies,
+  oneDrain,
   drains,
   refusals,
   replies,

@@ -21,6 +21,12 @@ const UNSAID: Readonly<Record<string, string>> = {
   'was replaced, but may be the old one again after a loss of power: its folder was not synced':
     'takes a disk that fails',
   'more than ... tokens': 'it takes seconds to read as many',
+  'none of the variables STATE_DIRECTORY, XDG_STATE_HOME and HOME is set': 'root needs none of them',
+  '... belongs to another user, with ID ...':
+    'only root can make such a file; test/kernel/history.test.ts does',
+  'it is longer than ... bytes: save it to a file beforehand': 'it takes 64 MiB',
+  'uid ...': 'of a user without a name',
+  'other programs change the table all the time': 'takes a program that never rests',
   'something else has changed this meanwhile': 'no step of the result of an apply fails without an error',
 }
 

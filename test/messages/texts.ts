@@ -1,5 +1,5 @@
 import { formatState, parseState, type ParseStateOptions, type State } from '../../lib/text.ts'
-import type { Case, Room } from './room.ts'
+import { type Case, js, type Room } from './room.ts'
 
 /** A text of a state: what is wrong with it. */
 function text(input: string, options: ParseStateOptions = {}): Case {
@@ -50,6 +50,10 @@ const any: Room = {
     at(`parseState('{}', { format: 'toml' })`, () => parseState('{}', { format: 'toml' as 'json' })),
     at(`parseState('{}', { fromat: 'json' })`, () => parseState('{}', { fromat: 'json' } as object)),
     at(`parseState('{}', { lookupHost: 5 })`, () => parseState('{}', { lookupHost: 5 } as object)),
+    js(`await formatState({ services: [] }, { format: 'yaml', schema: '/usr/lib/ipvs/state.schema.json' })`),
+    at(`formatState({ services: [] }, { format: 'yaml', schema: 'my state.schema.json' })`, () =>
+      formatState({ services: [] }, { format: 'yaml', schema: 'my state.schema.json' }),
+    ),
     at(`formatState({ services: [] }, { format: 'toml' })`, () =>
       formatState({ services: [] }, { format: 'toml' as 'json' }),
     ),

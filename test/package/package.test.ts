@@ -185,6 +185,7 @@ describe('the package', () => {
       ...declarations,
       ...['index', 'testing', 'text', 'text.browser'].map((door) => `dist/${door}.js`),
       ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      'dist/man/ipvs.1',
       'dist/third-party-licenses.txt',
       ...native,
       ...['LICENSE.md', 'napi-inl.deprecated.h', 'napi-inl.h', 'napi.h'].map(
@@ -512,7 +513,7 @@ describe('an installation elsewhere than on Linux', () => {
         kernel.connect(web.key)
         kernel.advance(2)
         const [{ service, realServers: [server] }] = await ipvs.snapshot()
-        console.log(service.stats.connections, server.activeConnections, (await server.drain({ timeoutMs: 0 })).outcome)`,
+        console.log(service.stats.connections, server.activeConnections, (await server.drain({ timeoutMs: 0, force: true })).outcome)`,
         platform,
       )
       expect(printed).toBe('1 1 kept')

@@ -28,7 +28,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
  * memory of x86-64 and 64-bit ARM.
  */
 const LIBC = `
-  __assert_fail __errno_location __stack_chk_fail abort bind clock_gettime close free getsockopt ioctl malloc memchr memcmp
+  __assert_fail __errno_location __stack_chk_fail abort bind clock_gettime close flock free getsockopt ioctl malloc memchr memcmp
   memcpy memmove memset open poll pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock pthread_sigmask read
   recvmmsg sendmsg setns setsockopt sigfillset socket strlen strncpy strnlen unshare write`
 

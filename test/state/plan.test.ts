@@ -446,6 +446,8 @@ describe('formatPlan', () => {
 -   10.1.0.2:8080  method masquerade, weight 1
 ! tcp/10.0.0.2:80 would be left without a real server whose weight is above 0
   tcp/10.0.0.2:80: its real servers stay in an order that differs from the state's
+! tcp/10.0.0.2:80 -> 10.1.0.11:8080: port 8080 is ignored with method tunnel: packets go to port 80. Use method masquerade, or port 80.
+! fwmark/7 -> 10.1.0.3:8080: port 8080 is ignored, because the service is persistent and a firewall mark: packets keep the port that the client used. Use port 0, or leave out persistence.
 4 to add, 5 to change, 5 to delete.
 `.slice(1)
 
@@ -476,6 +478,7 @@ describe('formatPlan', () => {
       starved: [],
       reordered: [],
       absentSysctls: [],
+      warnings: [],
       deletions: 0,
     } as unknown as Plan
     for (const color of [false, true]) {
@@ -502,7 +505,7 @@ describe('formatPlan', () => {
   })
 
   test('says that there is nothing to do', async () => {
-    expect(await formatPlan(await planStates(to, to))).toBe('Nothing to do.\n')
+    expect(await formatPlan(await planStates(from, from))).toBe('Nothing to do.\n')
   })
 
   test('says of both what replaces what, and sorts by number', async () => {

@@ -43,6 +43,8 @@ const addon: Addon = {
   interfaceVersion: INTERFACE_VERSION,
   Socket: FakeSocket,
   File: FakeFile,
+  lockFile: () => undefined,
+  notify: () => undefined,
   constants: {},
 }
 let Ipvs: typeof import('../../lib/ipvs.ts').Ipvs

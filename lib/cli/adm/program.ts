@@ -38,7 +38,12 @@ export function runNamed(args: readonly string[], surroundings: ProgramSurroundi
   return ipvsadm(args, safe)
 }
 
-function ipvsadm(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
+async function ipvsadm(args: readonly string[], surroundings: ProgramSurroundings): Promise<number> {
+  // Whoever reads this may not have IPVS yet. The program ipvsadm needs it even for its help.
+  if (surroundings.program === 'ipvs adm' && args.length === 1 && /^(-h|--help)$/.test(args[0] ?? '')) {
+    printHelp(surroundings)
+    return HELP_STATUS
+  }
   return withKernel(surroundings, (session) => runLine(args, session, surroundings))
 }
 

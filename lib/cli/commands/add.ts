@@ -1,4 +1,4 @@
-import { changeTable, type VerbOptions, withDryRun } from '../change.ts'
+import { changeTable, type VerbOptions, withVerb } from '../change.ts'
 import type { CommandDefinition } from '../command.ts'
 import { addServers, addService } from '../edits.ts'
 import { fieldsHelp, isField, readFields } from '../fields.ts'
@@ -14,7 +14,7 @@ export const add: CommandDefinition = {
     'ipvs add fwmark/5 10.0.0.7 method=tunnel tunnel=gue:6080',
   ],
   define: (command) =>
-    withDryRun(withWords(command, 'field=value')).addHelpText('after', fieldsHelp('service', 'server')),
+    withVerb(withWords(command, 'field=value')).addHelpText('after', fieldsHelp('service', 'server')),
   act(run: Run, options: VerbOptions, ...words: readonly string[]) {
     const target = targetOf(words)
     const service = serviceIn(target)

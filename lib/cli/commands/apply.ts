@@ -13,12 +13,13 @@ import {
 } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, Refused, STATUS } from '../exit-status.ts'
-import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards } from '../options.ts'
-import { isSame, printPlan } from '../print-plan.ts'
+import { makeChange } from '../make-change.ts'
+import { type ChangeOptions, guardsOf, planOptions, STATE_FILE, withGuards, withChange } from '../options.ts'
+import { doneLine, isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf, STDIN } from '../state-file.ts'
 import { ask } from '../terminal/ask.ts'
-import { inCommandWords } from '../words.ts'
+import { counted, inCommandWords } from '../words.ts'
 
 /** Options of `ipvs apply` and `ipvs restore`. */
 export interface ApplyCommandOptions extends ChangeOptions {
@@ -44,7 +45,7 @@ export const apply: CommandDefinition = {
     'ipvs apply web.yaml --scope 192.0.2.0/24 --keep-weights --allow add-server,edit-server',
   ],
   define: (command) =>
-    withKeepGoing(withGuards(command.argument('<file>', STATE_FILE)))
+    withChange(withKeepGoing(withGuards(command.argument('<file>', STATE_FILE))))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything'),
   act: (run: Run, options: CommonOptions & ApplyCommandOptions, file: string) =>
@@ -54,8 +55,24 @@ export const apply: CommandDefinition = {
 /** Makes the table equal to the state in a file. Gives the exit status. */
 export async function applyFile(run: Run, options: ApplyCommandOptions, file: string): Promise<number> {
   const state = await readStateOf(file, run.surroundings, options)
+  return applyTarget(run, options, () => Promise.resolve({ state, file }))
+}
+
+/** A state that the table is to become equal to. */
+export interface Target {
+  readonly state: State
+  /** Where it is from. */
+  readonly file: string
+}
+
+/** Makes the table equal to a state, which may depend on the table. Gives the exit status. */
+export async function applyTarget(
+  run: Run,
+  options: ApplyCommandOptions,
+  find: (ipvs: Ipvs) => Promise<Target>,
+): Promise<number> {
   const { status, say } = await run.withTable((ipvs) =>
-    run.interruptible((signal) => applyState(run, ipvs, state, file, options, signal)),
+    run.interruptible(async (signal) => applyState(run, ipvs, await find(ipvs), options, signal)),
   )
   // A table in a file is written last, so only now it is true.
   await say?.()
@@ -72,8 +89,7 @@ export interface Applied {
 export async function applyState(
   run: Run,
   ipvs: Ipvs,
-  state: State,
-  file: string,
+  { state, file }: Target,
   options: ApplyCommandOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
@@ -85,10 +101,18 @@ export async function applyState(
   }
   const { onProgress, clear } = progressOf(run)
 
+  const change = (work: () => Promise<ApplyResult>): Promise<ApplyResult> =>
+    makeChange(run, ipvs, work, {
+      changed: hasChanged,
+      sysctls: Object.keys(state.sysctls ?? {}),
+      signal,
+    }).finally(clear)
+
   if (options.yes === true && options.dryRun !== true) {
     // Confirmed beforehand, whatever there is to do by now.
-    const applied = ipvs.apply(state, { ...how, ...guards, onProgress })
-    const result = await checkedLater(ofFile(file, applied)).finally(clear)
+    const result = await change(() =>
+      checkedLater(ofFile(file, ipvs.apply(state, { ...how, ...guards, onProgress }))),
+    )
     return {
       status: statusOf(result),
       say: () => sayApplied(run, result, options),
@@ -105,13 +129,13 @@ export async function applyState(
   }
   if (takesAway(found)) await askFor(run, found, file, signal)
   // Only what was shown: if the table has changed since, this is refused.
-  const result = await ipvs.apply(found, { ...guards, onProgress }).finally(clear)
+  const work = (): Promise<ApplyResult> => ipvs.apply(found, { ...guards, onProgress })
+  const result = await (isSame(found) ? work() : change(work))
   return {
     status: statusOf(result),
     async say() {
       if (run.json) await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
-      else if (result.steps.length > 0 && result.failed.length === 0) run.out.line('Applied.')
-      reportFailed(run, result)
+      reportDone(run, result)
     },
   }
 }
@@ -139,16 +163,29 @@ export async function sayApplied(
   options: Pick<ApplyCommandOptions, 'keepGoing'>,
 ): Promise<void> {
   await printPlan(run, result, { applied: true, ...failedToJson(result, options) })
-  reportFailed(run, result)
+  reportDone(run, result)
+}
+
+/** Whether an apply has done anything. */
+export function hasChanged(result: ApplyResult): boolean {
+  return stepsDone(result).length > 0
 }
 
 function statusOf({ failed }: ApplyResult): number {
   return failed.length === 0 ? STATUS.done : STATUS.failed
 }
 
-/** Reports the steps that failed. Programs find them in the result. */
-function reportFailed(run: Run, { steps, absentSysctls, failed }: ApplyResult): void {
-  if (failed.length === 0 || run.json) return
+function stepsDone({ steps, failed }: ApplyResult): readonly Step[] {
+  const without = new Set(failed.map(({ step }) => step))
+  return steps.filter((step) => !without.has(step))
+}
+
+/** Says what was done, and which steps failed. Programs find both in the result. */
+function reportDone(run: Run, result: ApplyResult): void {
+  const { steps, absentSysctls, failed } = result
+  if (run.json) return
+  run.out.line(doneLine(stepsDone(result)))
+  if (failed.length === 0) return
   for (const one of failed) run.complain({ status: STATUS.failed, message: failureText(one) })
   const total = steps.length + absentSysctls.length
   const done = total - failed.length
@@ -221,8 +258,7 @@ async function askFor(run: Run, found: Differences, file: string, signal: AbortS
 /** The loss that a plan means: 'deletes 1 service and 2 real servers'. */
 function lossOf({ steps, deletions }: Differences): string {
   const services = steps.filter(({ kind }) => kind === 'delete-service').length
-  const count = (number: number, thing: string): string[] =>
-    number === 0 ? [] : [`${String(number)} ${thing}${number === 1 ? '' : 's'}`]
+  const count = (number: number, thing: string): string[] => (number === 0 ? [] : [counted(number, thing)])
   const parts = [...count(services, 'service'), ...count(deletions - services, 'real server')]
   return parts.length === 0 ? 'stops a sync daemon' : `deletes ${parts.join(' and ')}`
 }

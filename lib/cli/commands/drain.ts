@@ -1,10 +1,21 @@
 import { Option } from 'commander'
-import { type DrainProgress, formatEndpoint, formatServiceKey } from '../../index.ts'
+import {
+  type DrainProgress,
+  type DrainResult,
+  formatEndpoint,
+  formatServiceKey,
+  type RealServerKey,
+  type ServiceKey,
+} from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { STATUS } from '../exit-status.ts'
-import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf } from '../options.ts'
+import { quoted } from '../history.ts'
+import { makeChange } from '../make-change.ts'
+import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
+import { withUnit } from '../terminal/units.ts'
+import { drainName, undoDrain } from '../undo-drain.ts'
 
 interface DrainCommandOptions extends CommonOptions {
   /** Seconds. */
@@ -13,14 +24,10 @@ interface DrainCommandOptions extends CommonOptions {
   readonly waitFor?: 'all' | 'active'
   /** Seconds. */
   readonly interval?: number
+  readonly keep?: boolean
+  readonly force?: boolean
+  readonly undo?: boolean
 }
-
-const OUTCOMES = {
-  deleted: 'deleted',
-  gone: 'already deleted by something else',
-  kept: 'kept with weight 0, because its connections did not end in time',
-  overruled: 'kept, because something else has changed its weight',
-} as const
 
 export const drain: CommandDefinition = {
   name: 'drain',
@@ -29,9 +36,11 @@ export const drain: CommandDefinition = {
     'ipvs drain tcp/192.0.2.10:80 10.0.0.7:8080',
     'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --timeout 60 --at-timeout delete',
     'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --wait-for active',
+    'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --keep',
+    'ipvs drain tcp/192.0.2.10:80 10.0.0.7 --undo',
   ],
   define: (command) =>
-    command
+    withChange(command)
       .argument('<service>', SERVICE)
       .argument(
         '<server>',
@@ -50,45 +59,101 @@ export const drain: CommandDefinition = {
           'connections to wait for; active leaves out those that one side has closed (default: all)',
         ).choices(['all', 'active']),
       )
-      .option('--interval <seconds>', 'how often to check (default: 1)', interval),
+      .option('--interval <seconds>', 'how often to check (default: 1)', interval)
+      .addOption(
+        new Option(
+          '--keep',
+          'keep the server with weight 0 instead of deleting it, for maintenance',
+        ).conflicts('atTimeout'),
+      )
+      .option('--force', 'drain the last real server of the service whose weight is above 0')
+      .addOption(
+        new Option(
+          '--undo',
+          'bring the server back as it was before its newest drain: its weight, or all of it',
+        ).conflicts(['timeout', 'atTimeout', 'waitFor', 'interval', 'keep', 'force']),
+      ),
   async act(run: Run, options: DrainCommandOptions, serviceText: string, serverText: string) {
-    const { timeout, atTimeout, waitFor, interval } = options
     const key = serviceOf(serviceText)
     const server = serverOf(serverText, key)
-    const name = `${formatServiceKey(key)} -> ${formatEndpoint(server)}`
-    const progress = run.progress({ firstAfterMs: 0 })
-    const { outcome, last } = await run.withTable((ipvs) =>
-      run
-        .interruptible(async (signal) => {
-          const realServer = await ipvs.realServer(key, server)
-          return realServer.drain({
+    if (options.undo === true) return undoDrain(run, options, key, server)
+    const result = await drainServer(run, options, key, server)
+    const { outcome } = result
+    if (run.json) {
+      run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), ...result })
+    } else {
+      run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
+      if (run.history && (outcome === 'kept' || outcome === 'drained')) {
+        const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
+        run.note(line`to bring it back: ipvs drain --undo ${place}`)
+      }
+    }
+    return outcome === 'kept' || outcome === 'overruled' ? STATUS.differs : STATUS.done
+  },
+}
+
+function drainServer(
+  run: Run,
+  { timeout, atTimeout, waitFor, interval, keep, force }: DrainCommandOptions,
+  key: ServiceKey,
+  server: Required<RealServerKey>,
+): Promise<DrainResult> {
+  const name = drainName(key, server)
+  const progress = run.progress({ firstAfterMs: 0 })
+  return run.withTable((ipvs) =>
+    run
+      .interruptible(async (signal) => {
+        const realServer = await ipvs.realServer(key, server)
+        const work = (): Promise<DrainResult> =>
+          realServer.drain({
             signal,
             ...(timeout !== undefined && { timeoutMs: milliseconds(timeout) }),
             ...(interval !== undefined && { intervalMs: milliseconds(interval) }),
             ...(atTimeout !== undefined && { atTimeout }),
             ...(waitFor !== undefined && { waitFor }),
+            ...(keep !== undefined && { keep }),
+            ...(force !== undefined && { force }),
             onProgress: (now) => {
-              progress.line(line`${name}: ${progressText(now)}`)
+              progress.line(line`${progressText(now)}: ${name}`)
             },
           })
-        })
-        .finally(() => {
-          progress.clear()
-        }),
-    )
-    if (run.json)
-      run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), outcome, last })
-    else run.out.line(line`${name}: ${OUTCOMES[outcome]}`)
-    return outcome === 'deleted' || outcome === 'gone' ? STATUS.done : STATUS.differs
-  },
+        const changed = ({ outcome }: DrainResult): boolean => outcome !== 'gone' && outcome !== 'overruled'
+        return makeChange(run, ipvs, work, { changed, signal, drained: name })
+      })
+      .finally(() => {
+        progress.clear()
+      }),
+  )
 }
 
+/** How a drain ended, in words. */
+function outcomeText({ outcome, last, reason = '' }: DrainResult): string {
+  switch (outcome) {
+    case 'deleted':
+      return 'deleted'
+    case 'drained':
+      return 'drained, and kept with weight 0'
+    case 'gone':
+      return 'already deleted by something else'
+    case 'kept':
+      return `kept with weight 0, because the time was up and ${reason}${mostText(last)}`
+    case 'overruled':
+      return `kept, because ${reason}`
+  }
+}
+
+/** How long the kernel keeps what is left. */
+function mostText({ atMostSeconds = 0 }: DrainProgress): string {
+  return atMostSeconds === 0 ? '' : `, at most ${String(atMostSeconds)} s more if idle`
+}
+
+/** What is waited for, in few words: the line is cut where the terminal ends. */
 function progressText(now: DrainProgress): string {
-  const { activeConnections, inactiveConnections, persistentConnections, elapsedMs, atMostSeconds } = now
-  const counts = `${String(activeConnections)} active, ${String(inactiveConnections)} inactive, ${String(persistentConnections)} persistent`
-  const left =
-    atMostSeconds === undefined || atMostSeconds === 0
-      ? ''
-      : `, at most ${String(atMostSeconds)} s more if idle`
-  return `${counts} after ${String(Math.floor(elapsedMs / 1000))} s${left} (Ctrl-C restores the weight)`
+  const { activeConnections, inactiveConnections, persistentConnections, elapsedMs } = now
+  const counts = [
+    `${withUnit(activeConnections)} active`,
+    `${withUnit(inactiveConnections)} inactive`,
+    ...(persistentConnections > 0 ? [`${withUnit(persistentConnections)} persistent`] : []),
+  ]
+  return `${String(Math.floor(elapsedMs / 1000))} s: ${counts.join(', ')}${mostText(now)}; Ctrl-C undoes it`
 }

@@ -3,6 +3,7 @@ import { trafficText } from '../entries.ts'
 import { STATUS } from '../exit-status.ts'
 import type { Run } from '../run.ts'
 import { line } from '../terminal/line.ts'
+import { withUnit } from '../terminal/units.ts'
 
 export const info: CommandDefinition = {
   name: 'info',
@@ -34,7 +35,7 @@ export const info: CommandDefinition = {
       ['connection table', `${String(connectionTableSize)} buckets`],
       ['services', String(services)],
       ['real servers', String(realServers)],
-      ...Object.entries(trafficText(totals)),
+      ...Object.entries(trafficText(totals, run.terminal ? withUnit : String)),
       [
         'timeouts',
         `tcp ${String(tcpSeconds)} s, tcp after FIN ${String(tcpFinSeconds)} s, udp ${String(udpSeconds)} s`,

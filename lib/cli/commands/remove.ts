@@ -1,4 +1,4 @@
-import { changeTable, type VerbOptions, withDryRun, withForce } from '../change.ts'
+import { changeTable, type VerbOptions, withVerb, withForce } from '../change.ts'
 import type { CommandDefinition } from '../command.ts'
 import { removeServers, removeService } from '../edits.ts'
 import { seconds } from '../options.ts'
@@ -14,7 +14,7 @@ export const remove: CommandDefinition = {
     'ipvs remove --everywhere 10.0.0.7 --drain 60',
   ],
   define: (command) =>
-    withForce(withDryRun(withEverywhere(withWords(command)))).option(
+    withForce(withVerb(withEverywhere(withWords(command)))).option(
       '--drain <seconds>',
       'wait up to this long for the connections of the real servers to end',
       seconds,

@@ -1,5 +1,5 @@
 import type { CommandDefinition } from '../command.ts'
-import { STATE_FILE, withFormat } from '../options.ts'
+import { STATE_FILE, withFormat, withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { type ApplyCommandOptions, applyFile, withKeepGoing } from './apply.ts'
 
@@ -13,7 +13,7 @@ export const restore: CommandDefinition = {
     'ipvs restore /etc/ipvs.json --yes --keep-going',
   ],
   define: (command) =>
-    withKeepGoing(withFormat(command.argument('<file>', STATE_FILE)))
+    withChange(withKeepGoing(withFormat(command.argument('<file>', STATE_FILE))))
       .option('--dry-run', 'only print what would be done')
       .option('--yes', 'do not ask before removing anything')
       .option('--force', 'allow a service to be left without real servers, if the state says so'),

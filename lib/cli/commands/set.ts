@@ -1,4 +1,4 @@
-import { changeTable, type VerbOptions, withDryRun, withForce } from '../change.ts'
+import { changeTable, type VerbOptions, withVerb, withForce } from '../change.ts'
 import type { CommandDefinition } from '../command.ts'
 import { editServers, editService } from '../edits.ts'
 import { UsageError } from '../exit-status.ts'
@@ -16,7 +16,7 @@ export const set: CommandDefinition = {
     'ipvs set --everywhere 10.0.0.7 weight=0',
   ],
   define: (command) =>
-    withForce(withDryRun(withEverywhere(withWords(command, 'field=value')))).addHelpText(
+    withForce(withVerb(withEverywhere(withWords(command, 'field=value')))).addHelpText(
       'after',
       fieldsHelp('service', 'server'),
     ),

@@ -1,4 +1,4 @@
-import { changeTable, type VerbOptions, withDryRun, withForce } from '../change.ts'
+import { changeTable, type VerbOptions, withVerb, withForce } from '../change.ts'
 import type { CommandDefinition } from '../command.ts'
 import { editServers } from '../edits.ts'
 import { UsageError } from '../exit-status.ts'
@@ -13,7 +13,7 @@ export const weight: CommandDefinition = {
     'ipvs weight tcp/192.0.2.10:80 10.0.0.7:8080 10.0.0.8:8080 1',
     'ipvs weight --everywhere 10.0.0.7 0',
   ],
-  define: (command) => withForce(withDryRun(withEverywhere(withWords(command, 'weight')))),
+  define: (command) => withForce(withVerb(withEverywhere(withWords(command, 'weight')))),
   act(run: Run, options: VerbOptions, ...words: readonly string[]) {
     const number = words.at(-1) ?? ''
     if (!/^-?\d+$/.test(number)) {

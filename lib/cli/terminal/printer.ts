@@ -1,6 +1,6 @@
 import { printable } from '../../index.ts'
 import { Line, type Word } from './line.ts'
-import { hasColor, type Style, styleFor } from './style.ts'
+import { hasColor, hasUnicode, type Style, styleFor } from './style.ts'
 import type { Environment, Output } from './surroundings.ts'
 
 /** A terminal that does not know its width says 0. */
@@ -42,6 +42,11 @@ export class Printer {
     return this.columns ?? DEFAULT_WIDTH
   }
 
+  /** The mark that something was cut off. */
+  get ellipsis(): string {
+    return hasUnicode(this.env) ? '…' : '...'
+  }
+
   line(word: Word): void {
     this.#output.write(`${Line.of(word).text}\n`)
   }
@@ -75,8 +80,9 @@ export class Printer {
     this.#output.write(Line.of(word).text)
   }
 
-  /** Puts another line in the place of the one that the cursor is in. */
+  /** Puts another line in the place of the one that the cursor is in, cut so that it stays one line. */
   replaceLine(word: Word): void {
-    this.#output.write(CLEAR_LINE + Line.of(word).text)
+    // Some terminals go to the next line once the last column is filled.
+    this.#output.write(CLEAR_LINE + Line.of(word).cut(this.width - 1, this.ellipsis).text)
   }
 }
