@@ -103,7 +103,7 @@ export function errorOf(cause: unknown, undone: readonly Step[], notUndone: read
     notUndone.length === 0
       ? `${wasUndone(undone)}: the table is as it was.`
       : [
-          `${count(undone)} undone`,
+          ...(undone.length === 0 ? [] : [`${count(undone)} undone`]),
           ...(left.length === 0 ? [] : [`NOT undone: ${list(left)}`]),
           ...(unknown.length === 0
             ? []
@@ -126,7 +126,7 @@ function count(steps: readonly unknown[]): string {
 }
 
 function wasUndone(steps: readonly Step[]): string {
-  return `Undid ${count(steps)}`
+  return steps.length === 0 ? 'Nothing was changed' : `Undid ${count(steps)}`
 }
 
 /** The error for a plan that no longer fits the table. */

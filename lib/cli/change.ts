@@ -74,7 +74,7 @@ async function change(
   const how: ApplyOptions = {
     ...guardsOf(options),
     // Whoever names what to remove means it.
-    maxDeletions: Number.MAX_SAFE_INTEGER,
+    maxDeletions: Infinity,
     dryRun: options.dryRun === true,
     signal,
     onProgress,

@@ -52,9 +52,11 @@ export class FileError extends Error {}
 /** A signal ended the command, which has put everything back as it was. */
 export class Interrupted extends Error {
   readonly status: number
+  readonly signal: EndSignal
 
   constructor(signal: EndSignal) {
     super(`ended by ${signal}`)
+    this.signal = signal
     this.status = 128 + { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }[signal]
   }
 }

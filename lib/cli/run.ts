@@ -79,10 +79,18 @@ export class Run {
     })
   }
 
-  /** Runs something that a signal such as Ctrl-C ends in good order; a second signal ends it at once. */
-  async interruptible<T>(body: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /**
+   * Runs something that a signal such as Ctrl-C ends in good order; a second
+   * signal ends it at once. With `onReload` SIGHUP calls that instead, unless it
+   * says that the terminal is gone.
+   */
+  async interruptible<T>(body: (signal: AbortSignal) => Promise<T>, onReload?: () => void): Promise<T> {
     const controller = new AbortController()
     const stop = this.surroundings.onSignal((signal) => {
+      if (signal === 'SIGHUP' && onReload !== undefined && !this.surroundings.hungUp()) {
+        onReload()
+        return
+      }
       stop()
       controller.abort(new Interrupted(signal))
     })

@@ -5,7 +5,9 @@ import { SCHEDULERS } from '../model/schedulers.ts'
 const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`(allow|force|maxDeletions|whole)`/g, '--$1'],
   [/--maxDeletions/g, '--max-deletions'],
+  [/`allowEmpty`/g, '--allow-empty'],
   [/name the format/g, 'give --format'],
+  [/(?<=give --format )'(\w+)'/g, '$1'],
   [/Choose format 'json' or 'yaml', or give onLoss/g, 'Give --format json or --format yaml, or --lossy'],
   [/scope\.(?:addresses|fwmarks|services)\[\d+\]/g, '--scope'],
   [/outside the scope/g, 'outside --scope'],
@@ -23,6 +25,26 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/Make a new plan\./g, 'Run the command again.'],
 ]
 
+/** Methods of the library, which begin what it says of the kernel, in the words that plans and --allow have. */
+const METHODS: Readonly<Record<string, string>> = {
+  addService: 'add-service',
+  editService: 'edit-service',
+  deleteService: 'delete-service',
+  addRealServer: 'add-server',
+  editRealServer: 'edit-server',
+  deleteRealServer: 'delete-server',
+  setTimeouts: 'set-timeouts',
+  startSyncDaemon: 'start-daemon',
+  stopSyncDaemon: 'stop-daemon',
+  setSysctl: 'set-sysctl',
+  flush: 'flush',
+  zero: 'zero',
+  realServer: 'real server',
+  realServers: 'real servers',
+  snapshot: 'list',
+  syncDaemons: 'sync daemons',
+}
+
 /** A message about the file of an in-memory table, which keeps its format. */
 export function aboutTableFile(message: string): string {
   return message.replace(/Choose format .*$/, 'Keep this table in a .json or .yaml file.')
@@ -30,7 +52,10 @@ export function aboutTableFile(message: string): string {
 
 /** A message of the library, in the words of the command line. */
 export function inCommandWords(message: string): string {
-  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), withSchedulers(message))
+  const named = message.replaceAll(/\b(E[A-Z\d]+: )(\w+)(?=[: ])/g, (whole, code: string, method: string) =>
+    method in METHODS ? code + String(METHODS[method]) : whole,
+  )
+  return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), withSchedulers(named))
 }
 
 /** After a scheduler that was not found come those that could be meant. */

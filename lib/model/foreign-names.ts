@@ -35,12 +35,14 @@ const PROTOCOLS: Readonly<Record<string, string>> = {
   fwmark: 'fwm fw mark firewallmark -f --fwmarkservice',
 }
 
+/** All fields of services and real servers, so that those of ours are soon passed over. */
 const FIELDS: Readonly<Record<string, string>> = {
   services: 'virtualserver virtualservers virtualservice virtualservices vserver vservers frontends',
   protocol: 'proto',
   address: 'vip virtualip ip ipaddress host hostname addr rip dip',
   port: 'vport rport',
   fwmark: 'fwm mark firewallmark',
+  family: 'af addressfamily',
   scheduler: 'lbalgo lvssched algo algorithm sched schedname balance policy strategy',
   schedulerFlags: 'schedflags shport shfallback mhport mhfallback',
   onePacket: 'ops onepacketscheduling',
@@ -54,6 +56,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   weight: 'ratio priority',
   upperThreshold: 'uthreshold uthresh maxconn maxconns maxconnections connectionlimit',
   lowerThreshold: 'lthreshold lthresh',
+  tunnel: 'tun encap encapsulation',
   'tunnel.type': 'tuntype tunneltype',
   'tunnel.port': 'tunport tunnelport',
   'tunnel.checksum': 'tuncsum tunremcsum tunnocsum',
@@ -61,50 +64,41 @@ const FIELDS: Readonly<Record<string, string>> = {
 }
 
 /** Fields of keepalived that belong to its health checks. */
-const HEALTH_CHECKS = new Set(
-  (
-    'quorum quorumup quorumdown hysteresis delayloop sorryserver sorryserverinhibit inhibitonfailure alpha omega retry ' +
-    'delaybeforeretry connecttimeout virtualhost notifyup notifydown tcpcheck httpget sslget misccheck smtpcheck dnscheck ' +
-    'udpcheck bfdcheck filecheck pingcheck healthcheck healthchecks check'
-  ).split(' '),
-)
+const HEALTH_CHECKS =
+  'quorum quorumup quorumdown hysteresis delayloop sorryserver sorryserverinhibit inhibitonfailure alpha omega retry ' +
+  'delaybeforeretry connecttimeout virtualhost notifyup notifydown tcpcheck httpget sslget misccheck smtpcheck dnscheck ' +
+  'udpcheck bfdcheck filecheck pingcheck healthcheck healthchecks check'
 
-const OURS = {
-  method: oursOf(METHODS),
-  scheduler: oursOf(SCHEDULERS),
-  protocol: oursOf(PROTOCOLS),
-} as const
+const VALUES = { method: METHODS, scheduler: SCHEDULERS, protocol: PROTOCOLS } as const
 
-const OUR_FIELDS = oursOf(FIELDS)
+/** What a value that was given for one of these fields is here; `undefined` if it is nothing known, or is ours already. */
+export function ourValue(field: 'method' | 'scheduler' | 'protocol', given: unknown): string | undefined {
+  // Of 100,000 services most have a scheduler of ours.
+  if (typeof given !== 'string' || Object.hasOwn(VALUES[field], given)) return undefined
+  return ours(VALUES[field], given)
+}
 
-/** Their name -> ours. */
-function oursOf(names: Readonly<Record<string, string>>): ReadonlyMap<string, string> {
-  return new Map(
-    Object.entries(names).flatMap(([ours, theirs]) =>
-      [ours, ...theirs.split(' ')].map((name) => [plain(name), ours] as const),
-    ),
+/** The field of ours, one of these or a field inside one, that a field that we do not have may be. */
+export function ourField(given: string, fields: readonly string[]): string | undefined {
+  if (Object.hasOwn(FIELDS, given)) return undefined
+  const found = ours(FIELDS, given)
+  return found !== undefined && fields.includes(found.split('.', 1)[0] ?? '') ? found : undefined
+}
+
+/** Whether a field is about health checks, which ipvs does not do. */
+export function isHealthCheck(field: string): boolean {
+  return HEALTH_CHECKS.split(' ').includes(plain(field))
+}
+
+/** Looks a name up: slowly, for this is only called for mistakes. */
+function ours(names: Readonly<Record<string, string>>, given: string): string | undefined {
+  const name = plain(given)
+  return Object.keys(names).find(
+    (ours) => plain(ours) === name || names[ours]?.split(' ').includes(name) === true,
   )
 }
 
 /** A name without what writers differ in: capital letters, and what is between words. */
 function plain(name: string): string {
   return name.toLowerCase().replaceAll(/(?<=\w)[-_. ]/g, '')
-}
-
-/** What a value that was given for one of these fields is here; `undefined` if it is nothing known, or is ours already. */
-export function ourValue(field: keyof typeof OURS, given: unknown): string | undefined {
-  if (typeof given !== 'string') return undefined
-  const ours = OURS[field].get(plain(given))
-  return ours === given ? undefined : ours
-}
-
-/** The field of ours, one of these or a field inside one, that a field that we do not have may be. */
-export function ourField(given: string, fields: readonly string[]): string | undefined {
-  const ours = OUR_FIELDS.get(plain(given))
-  return ours !== undefined && fields.includes(ours.replace(/\..*/, '')) ? ours : undefined
-}
-
-/** Whether a field is about health checks, which ipvs does not do. */
-export function isHealthCheck(field: string): boolean {
-  return HEALTH_CHECKS.has(plain(field))
 }

@@ -1,5 +1,6 @@
 import { canonicalServerKey, canonicalServiceKey } from '../model/address.ts'
 import { known, namesOf, object, show } from '../model/check.ts'
+import { ourValue } from '../model/foreign-names.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
 import { endpointName, serviceName } from '../model/keys.ts'
 import { STATE_LIMITS } from '../model/ranges.ts'
@@ -290,11 +291,12 @@ function sameServiceAt(first: number): string {
   return `realServers[${String(first)}] of the same service`
 }
 
-/** The fields of a service whose names no module of a kernel can have. */
+/** The fields of a service whose names no module of a kernel can have, or has under another name. */
 function oddNames(settings: ServiceSettings): string[] {
   return (['scheduler', 'persistenceEngine'] as const).filter((field) => {
     const name = settings[field]
-    return name !== undefined && !isModuleName(name)
+    if (name === undefined) return false
+    return !isModuleName(name) || (field === 'scheduler' && ourValue(field, name) !== undefined)
   })
 }
 

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { ROOT } from '../docs/markdown.ts'
 import { buildLibrary } from '../helpers/built-library.ts'
 
 /**
@@ -75,6 +76,11 @@ describe.skipIf(!there && !required)('on a terminal', () => {
       if (name === 'ascii') expect(shown).toMatch(/^[\x00-\x7F]*$/)
       await expect(shown).toMatchFileSnapshot(join(SCREENS, `${name}-${String(columns)}.txt`))
     })
+  })
+
+  test('is in docs/command.md as it is', () => {
+    const [shown = ''] = readFileSync(join(SCREENS, 'plain-80.txt'), 'utf8').split('\n\n$ ipvs list --stats')
+    expect(readFileSync(join(ROOT, 'docs/command.md'), 'utf8')).toContain(`\`\`\`text\n${shown}\n\`\`\`\n`)
   })
 
   test('has everything with --wide', async () => {

@@ -22,6 +22,10 @@ export interface Around {
   readonly outputFails?: NodeJS.ErrnoException
   /** Seconds that pass between two looks at the clock. Default 0. */
   readonly secondsPerLook?: number
+  /** Whether the terminal is gone when SIGHUP comes. */
+  readonly hungUp?: boolean
+  /** Called with what systemd is told, if NOTIFY_SOCKET is set; gives why that fails. */
+  readonly onNotification?: (text: string, signal: (name: EndSignal) => void) => string | undefined
   /** Called at first, with what sends a signal. */
   readonly onStart?: (signal: (name: EndSignal) => void) => void
   /** Called with what has been written so far, each time something is. */
@@ -101,6 +105,8 @@ export async function ipvs(line: string | readonly string[], around: Around = {}
       listeners.add(listener)
       return () => listeners.delete(listener)
     },
+    hungUp: () => around.hungUp ?? false,
+    sendNotification: (_, text) => around.onNotification?.(text, signal),
   }
   const status = await runCommand(typeof line === 'string' ? line.split(' ') : line, surroundings)
   return { status, stdout: stdout.text, stderr: stderr.text }

@@ -40,6 +40,7 @@ describe.skipIf(!there && !required)('the systemd units', () => {
 
   test('are what systemd takes, without a warning', async () => {
     expect(units).toEqual([
+      'ipvs-apply.service',
       'ipvs-reconcile.service',
       'ipvs-restore.service',
       'ipvs-save.service',

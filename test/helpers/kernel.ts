@@ -25,7 +25,8 @@ export function kernelSince(major: number, minor: number): boolean {
 /** Whether this machine is one that may be turned upside down: modules unloaded, for example. */
 export const THROWAWAY: boolean = process.env.IPVS_GUEST !== undefined
 
-const REQUIRED: boolean =
+/** Whether what is missing is a failure. */
+export const REQUIRED: boolean =
   (process.env.IPVS_REQUIRE ?? '').split(',').includes('kernel') ||
   !['', undefined, 'false', '0'].includes(process.env.CI)
 

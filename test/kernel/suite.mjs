@@ -17,6 +17,7 @@ const NOT_ON_6_12 = new Set([
   'beside-keepalived',
   'command',
   'scale',
+  'systemd',
   'text',
   'verbs',
 ])

@@ -6,6 +6,7 @@ import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { platformError } from '../../lib/transport/load-addon.ts'
 import { type Around, ipvs } from '../cli/terminal.ts'
+import { ROOT } from '../docs/markdown.ts'
 import { beside, type Case, type Files, type Room, shown, usualKernel } from './room.ts'
 
 interface Surroundings extends Omit<Around, 'kernel'> {
@@ -61,7 +62,7 @@ function command(
         })
         // A line of progress takes the place of the one before it, and may come late.
         const text = `${stderr}${stdout}`
-          .replaceAll(/\r|\u001b\[[\dK]*/g, '\n')
+          .replaceAll(/\r|\u001b\[\d*[Km]/g, '\n')
           .replaceAll(/\n+/g, '\n')
           .replaceAll(/^\d+ s: /gm, '0 s: ')
           .replaceAll(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/g, '2026-01-05 09:30:00')
@@ -69,6 +70,7 @@ function command(
             /(history\/)[\w%-]+(\/\d+)?-?[0-9a-f]*/g,
             (_, start, number = '') => `${String(start)}default${String(number)}`,
           )
+          .replaceAll(ROOT, '/usr/lib/node_modules/ipvs')
         return `${text.trimStart()}exit status ${String(status)}`
       }),
   }
@@ -200,6 +202,8 @@ const usage: Room = {
     command('list --jsno'),
     command('help lst'),
     command('--netns blue list'),
+    command('-Ln'),
+    command('-A -t 192.0.2.10:80'),
     command('show'),
     command('list all'),
     command('list --json extra'),
@@ -257,6 +261,10 @@ const files: Room = {
       files: { 'web.yaml': 'sysctls:\n  nothing_like_it: 1\n' },
     }),
     command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s my.rr\n' } }),
+    command('plan web.rules', { files: { 'web.rules': '-A -t 192.0.2.10:80 -s round-robin\n' } }),
+    command('plan web.yaml', {
+      files: { 'web.yaml': 'services:\n  - { protocol: tcp, vip: 192.0.2.10, port: 80 }\n' },
+    }),
     command('plan -', { stdin: 'services: [' }),
     command('plan -', { stdin: 'services: [\n' }),
     command('plan -', { stdin: Buffer.from([0x7b, 0xff]), note: 'a byte that is not UTF-8' }),
@@ -272,7 +280,7 @@ const files: Room = {
     command('list --memory table.json', {
       files: { 'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5, "scheduler": "nosuch"}]}' },
     }),
-    command('apply empty.json --memory table.json --yes', {
+    command('apply empty.json --memory table.json --yes --force', {
       files: { 'empty.json': EMPTY, 'table.json': WEB },
       meanwhile: (folder) => {
         writeFileSync(join(folder, 'table.json'), EMPTY)
@@ -299,9 +307,14 @@ const changes: Room = {
   about: 'Questions, refusals and results.',
   cases: [
     command('plan empty.json', { files: { 'empty.json': EMPTY } }),
-    command('apply empty.json', { files: { 'empty.json': EMPTY } }),
-    command('apply empty.json', { files: { 'empty.json': EMPTY }, columns: 80, stdin: 'n\n' }),
     command('apply empty.json --yes', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json --max-deletions 3', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json --max-deletions 3', {
+      files: { 'empty.json': EMPTY },
+      columns: 80,
+      stdin: 'n\n',
+    }),
+    command('apply empty.json --yes --max-deletions 3', { files: { 'empty.json': EMPTY } }),
     command('apply empty.json --yes --max-deletions 1', { files: { 'empty.json': EMPTY } }),
     command('apply web.json --yes --allow add-server', { files: { 'web.json': WEB } }),
     command('apply web.json --yes', { files: { 'web.json': NO_SERVERS } }),
@@ -312,28 +325,28 @@ const changes: Room = {
       },
       note: 'the kernel answers EPERM to delete-server',
     }),
-    command('apply empty.json --yes --keep-going', {
+    command('apply empty.json --yes --keep-going --max-deletions 3', {
       files: { 'empty.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}' },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ENOMEM' })
       },
       note: 'the kernel answers ENOMEM to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ENOENT' })
       },
       note: 'the kernel answers ENOENT to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'EEXIST' })
       },
       note: 'the kernel answers EEXIST to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ETIMEDOUT' })
@@ -343,7 +356,7 @@ const changes: Room = {
       },
       note: 'the kernel does not answer any more',
     }),
-    command('apply empty.json', {
+    command('apply empty.json --max-deletions 3', {
       files: { 'empty.json': EMPTY },
       columns: 80,
       stdin: 'y\n',
@@ -560,6 +573,61 @@ const outputs: Room = {
   ],
 }
 
+/** Ends a reconciler with SIGTERM at a word; before that, at another, something is done once. */
+function reconciling(
+  last: string,
+  word = last,
+  work: (signal: (name: 'SIGHUP') => void) => void = () => undefined,
+): Pick<Surroundings, 'onStderr'> {
+  let done = false
+  return {
+    onStderr(text, signal) {
+      if (!done && text.includes(word)) {
+        done = true
+        work(signal)
+      }
+      if (text.includes(last)) signal('SIGTERM')
+    },
+  }
+}
+
+const reconcilers: Room = {
+  title: 'What a reconciler says',
+  about: 'On standard error; what a run changed is printed to standard output.',
+  cases: [
+    command('reconcile web.json --no-prune --scope 192.0.2.0/24', {
+      files: { 'web.json': WEB },
+      ...reconciling('as wanted'),
+      note: 'and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      ...reconciling('SIGHUP', 'as wanted', (signal) => {
+        signal('SIGHUP')
+      }),
+      note: 'SIGHUP, and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      async kernel(kernel) {
+        await withTable(kernel, (ipvs) => ipvs.flush())
+        kernel.failNext({ errno: 'ENOMEM', command: 'addRealServer' })
+      },
+      ...reconciling('works again', 'ENOMEM', (signal) => {
+        signal('SIGHUP')
+      }),
+      note: 'the kernel answers ENOMEM once; SIGHUP, and then SIGTERM',
+    }),
+    command('reconcile web.json --yes', {
+      files: { 'web.json': WEB },
+      env: { NOTIFY_SOCKET: '/run/systemd/notify' },
+      onNotification: () => 'ECONNREFUSED (sendto)',
+      ...reconciling('as wanted'),
+      note: 'systemd does not listen; and then SIGTERM',
+    }),
+  ],
+}
+
 const helps: Room = {
   title: 'Help',
   about: 'Of the command, and of each of its commands.',
@@ -580,5 +648,6 @@ export const commandRooms: readonly Room[] = [
   past,
   kernels,
   outputs,
+  reconcilers,
   helps,
 ]

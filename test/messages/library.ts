@@ -47,6 +47,7 @@ const options: Room = {
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, lb_algo: 'rr' })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, quorum: 2 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '192.0.2.11', port: 80, scheduler: 'round-robin' })`),
+    js(`ipvs.addService({ protocol: 'tcp', colour: 'green', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', adress: '192.0.2.11', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: 'localhost', port: 80 })`),
     js(`ipvs.addService({ protocol: 'tcp', address: '[2001:db8::1]', port: 80 })`),
@@ -289,15 +290,16 @@ const applies: Room = {
     js(`ipvs.apply(ipvs.plan({ services: [] }))`),
     js(`ipvs.apply(await ipvs.plan({ services: [] }), { prune: false })`),
     js(`ipvs.apply({ ...(await ipvs.plan({ services: [] })), options: 5 })`),
-    js(`ipvs.apply({ services: [] }, { allow: [] })`),
-    js(`ipvs.apply({ services: [] }, { allow: ['add-server'] })`),
+    js(`ipvs.apply({ services: [] }, { allow: [], maxDeletions: Infinity })`),
+    js(`ipvs.apply({ services: [] }, { allow: ['add-server'], maxDeletions: Infinity })`),
     js(`ipvs.apply({ services: [] }, { maxDeletions: 1 })`),
+    js(`ipvs.apply({ services: [] })`),
     js(
       `ipvs.apply({ services: [{ ...WEB, scheduler: 'rr', realServers: [{ ...SERVER, method: 'masquerade' }] }] }, { maxDeletions: 0 })`,
     ),
     js(`ipvs.apply({ services: [{ ...WEB, scheduler: 'rr' }] })`),
     js(
-      `const state = { services: [1, 2, 3, 4, 5, 6].map((port) => ({ ...WEB, port, realServers: [SERVER] })) }; await ipvs.apply(state); await ipvs.apply({ services: state.services.map((service) => ({ ...service, realServers: [{ ...SERVER, weight: 0 }] })) })`,
+      `const state = { services: [1, 2, 3, 4, 5, 6].map((port) => ({ ...WEB, port, realServers: [SERVER] })) }; await ipvs.apply(state, { maxDeletions: 3 }); await ipvs.apply({ services: state.services.map((service) => ({ ...service, realServers: [{ ...SERVER, weight: 0 }] })) })`,
     ),
     js(
       `const plan = await ipvs.plan({ services: [] }); await ipvs.addService({ ...WEB, port: 81 }); await ipvs.apply(plan)`,
@@ -579,6 +581,10 @@ const files: Room = {
     js(`ipvs.saveToFile('table', { format: 'toml' })`),
     js(`ipvs.saveToFile('table.json', { lossy: true })`),
     js(`ipvs.saveToFile('table.rules', { onLoss: true })`),
+    js(`ipvs.saveToFile('table.json', { keep: -1 })`),
+    js(`await ipvs.flush(); await ipvs.saveToFile(file('table.json'))`, {
+      'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}',
+    }),
     js(`ipvs.saveToFile(file('gone/table.json')).catch(({ code, syscall }) => code + ': ' + syscall)`),
     js(`ipvs.saveToFile('/dev/null', { format: 'json' })`),
     js(

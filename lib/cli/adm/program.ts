@@ -102,16 +102,15 @@ async function open({ open, err }: ProgramSurroundings): Promise<Ipvs | undefine
     return ipvs
   } catch (error) {
     await ipvs?.close()
-    const missing = error instanceof IpvsError && error.noFamily === true
-    const why = missing
-      ? 'Protocol not available'
-      : error instanceof IpvsError
-        ? messageOf(error)
-        : String(error)
-    err(
-      `Can't initialize ipvs: ${why}\n` +
-        'Are you sure that IP Virtual Server is built in the kernel or as module?\n',
-    )
+    if (error instanceof IpvsError) {
+      err(
+        `Can't initialize ipvs: ${error.noFamily === true ? 'Protocol not available' : messageOf(error)}\n` +
+          'Are you sure that IP Virtual Server is built in the kernel or as module?\n',
+      )
+    } else {
+      // Not the kernel is missing, but what reaches it: the error says what was tried.
+      err(`Can't initialize ipvs: ${error instanceof Error ? error.message : String(error)}\n`)
+    }
     return undefined
   }
 }

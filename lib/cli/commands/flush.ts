@@ -10,7 +10,7 @@ export const flush: CommandDefinition = {
   define: (command) => withVerb(command).option('--yes', 'do not ask'),
   act(run: Run, options: CommonOptions & Pick<ApplyCommandOptions, 'yes' | 'dryRun'>) {
     // Whoever flushes has said it: the guards are for accidents.
-    const all = { ...options, force: true, maxDeletions: Number.MAX_SAFE_INTEGER }
+    const all = { ...options, force: true, maxDeletions: Infinity }
     return applyTarget(run, all, () => Promise.resolve({ state: { services: [] }, file: 'an empty table' }))
   },
 }

@@ -1,7 +1,8 @@
+import { once } from 'node:events'
 import type { CommandDefinition } from '../command.ts'
-import { asUsage, Refused, reportOf, UsageError } from '../exit-status.ts'
+import { asUsage, type Interrupted, Refused, reportOf, UsageError } from '../exit-status.ts'
 import { type ChangeOptions, guardsOf, interval, milliseconds, planOptions, withGuards } from '../options.ts'
-import { printPlan } from '../print-plan.ts'
+import { ReconcileReport } from '../reconcile-report.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { parseOptions, readError, STDIN } from '../state-file.ts'
 
@@ -13,7 +14,8 @@ interface ReconcileCommandOptions extends CommonOptions, ChangeOptions {
 
 export const reconcile: CommandDefinition = {
   name: 'reconcile',
-  description: 'Keep the table equal to the state in a file, until a signal ends it.',
+  description:
+    'Keep the table equal to the state in a file, until SIGTERM or Ctrl-C ends it. SIGHUP reads the file again.',
   examples: [
     'ipvs reconcile /etc/ipvs.yaml --yes',
     'ipvs reconcile web.yaml --no-prune --scope 192.0.2.0/24 --interval 60',
@@ -39,37 +41,48 @@ export const reconcile: CommandDefinition = {
   },
 }
 
-function keep(run: Run, options: ReconcileCommandOptions, file: string): Promise<never> {
-  const { interval } = options
+/** That of the library. */
+const DEFAULT_INTERVAL_SECONDS = 10
+
+function keep(run: Run, options: ReconcileCommandOptions, file: string): Promise<number> {
+  const { interval: intervalSeconds = DEFAULT_INTERVAL_SECONDS, netns, scope, prune = true } = options
   return run.withTable(async (ipvs) => {
     // An error that waiting cannot mend, such as missing privileges, ends the command at once.
     await ipvs.info()
-    return run.interruptible(async (signal) => {
-      // One plan after the other, in the order of the runs.
-      let printed: Promise<void> = Promise.resolve()
-      const reconciler = ipvs.reconcile(
-        { file, ...parseOptions(options, run.surroundings.names) },
-        {
-          ...planOptions(options),
-          ...guardsOf(options),
-          signal,
-          ...(interval !== undefined && { intervalMs: milliseconds(interval) }),
-          onRun: (result) => {
-            if (result.steps.length > 0)
-              printed = printed.then(() => printPlan(run, result, { applied: true }))
-            return printed
+    let reload = (): void => undefined
+    return run.interruptible(
+      async (signal) => {
+        const report = new ReconcileReport(run, ipvs, {
+          file,
+          ...(netns !== undefined && { netns }),
+          ...(scope !== undefined && { scope }),
+          prune,
+          intervalSeconds,
+        })
+        const reconciler = ipvs.reconcile(
+          { file, ...parseOptions(options, run.surroundings.names) },
+          {
+            ...planOptions(options),
+            ...guardsOf(options),
+            signal,
+            intervalMs: milliseconds(intervalSeconds),
+            onRun: (result) => report.succeeded(result),
+            onError: (error) => {
+              report.failed(reportOf(asUsage(readError(file, error))))
+            },
           },
-          onError: (error) => {
-            run.complain(reportOf(asUsage(readError(file, error))))
-          },
-        },
-      )
-      await new Promise((resolve) => {
-        signal.addEventListener('abort', resolve, { once: true })
-      })
-      await reconciler.stop()
-      await printed
-      throw signal.reason
-    })
+        )
+        reload = () => {
+          void report.reload(() => reconciler.runNow())
+        }
+        if (!signal.aborted) await once(signal, 'abort')
+        report.ending()
+        await reconciler.stop()
+        return report.ended(signal.reason as Interrupted)
+      },
+      () => {
+        reload()
+      },
+    )
   })
 }

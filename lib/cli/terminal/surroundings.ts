@@ -1,4 +1,7 @@
+import { isatty } from 'node:tty'
+import { getSystemErrorName } from 'node:util'
 import { Ipvs, type OpenOptions } from '../../index.ts'
+import { loadAddon } from '../../transport/load-addon.ts'
 import { type NameSources, systemNames } from '../names.ts'
 
 /** What a command reads from. */
@@ -34,6 +37,10 @@ export interface Surroundings {
   readonly now: () => number
   /** Calls back at each signal that ends programs, until the function that it returns is called. */
   readonly onSignal: (listener: (signal: EndSignal) => void) => () => void
+  /** Whether the terminal is gone that standard error was. */
+  readonly hungUp: () => boolean
+  /** Sends a datagram to the socket in NOTIFY_SOCKET. Returns why it could not. */
+  readonly sendNotification: (socket: string, text: string) => string | undefined
 }
 
 export type EndSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP'
@@ -55,6 +62,12 @@ export function processSurroundings(): Surroundings {
       return () => {
         for (const signal of END_SIGNALS) process.off(signal, listener)
       }
+    },
+    hungUp: () => process.stderr.isTTY && !isatty(process.stderr.fd),
+    // Node has no sockets for datagrams of this kind.
+    sendNotification(socket, text) {
+      const failure = loadAddon().notify(socket, text)
+      return failure && `${getSystemErrorName(-failure.errno)} (${failure.operation})`
     },
   }
 }
