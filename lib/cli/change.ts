@@ -80,26 +80,34 @@ async function change(
     onProgress,
   }
   const scope = service && { scope: { services: [service] } }
-  for (let plans = 1; ; plans += 1) {
+  const planned = async (): Promise<Plan> => {
     const { services } = await ipvs.save({ ...scope, timeouts: false, syncDaemons: false, signal })
-    const plan = await planOf(
+    return planOf(
       services,
       checked(() => edit(services)),
     )
-    try {
-      const apply = (): Promise<ApplyResult> => ipvs.apply(plan, how)
-      const only = options.dryRun === true || isSame(plan)
-      const result = await (
-        only ? apply() : makeChange(run, ipvs, apply, { changed: hasChanged, signal })
-      ).finally(clear)
-      if (result.applied) return { status: STATUS.done, say: () => sayApplied(run, result, {}) }
-      return {
-        status: isSame(result) ? STATUS.done : STATUS.differs,
-        say: () => printPlan(run, result, { applied: false }),
+  }
+  // Once before the table is locked: most mistakes show here, and there may be nothing to do.
+  const first = await planned()
+  const apply = (plan: Plan): Promise<ApplyResult> => ipvs.apply(plan, how).finally(clear)
+  const again = async (): Promise<ApplyResult> => {
+    let plan = first
+    for (let plans = 1; ; plans += 1) {
+      try {
+        return await apply(plan)
+      } catch (error) {
+        if (plans >= MOST_PLANS || !isStale(error)) throw error
       }
-    } catch (error) {
-      if (plans >= MOST_PLANS || !isStale(error)) throw error
+      plan = await planned()
     }
+  }
+  const result = await (how.dryRun === true || isSame(first)
+    ? again()
+    : makeChange(run, ipvs, again, { changed: hasChanged, signal }))
+  if (result.applied) return { status: STATUS.done, say: () => sayApplied(run, result, {}) }
+  return {
+    status: isSame(result) ? STATUS.done : STATUS.differs,
+    say: () => printPlan(run, result, { applied: false }),
   }
 }
 

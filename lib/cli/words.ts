@@ -8,7 +8,6 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`allowEmpty`/g, '--allow-empty'],
   [/name the format/g, 'give --format'],
   [/(?<=give --format )'(\w+)'/g, '$1'],
-  [/; change it with edit(?:Service|RealServer)\(\)/g, ''],
   [/Choose format 'json' or 'yaml', or give onLoss/g, 'Give --format json or --format yaml, or --lossy'],
   [/scope\.(?:addresses|fwmarks|services)\[\d+\]/g, '--scope'],
   [/outside the scope/g, 'outside --scope'],

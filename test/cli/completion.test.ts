@@ -58,6 +58,7 @@ describe('candidates', () => {
         'flush',
         'save',
         'restore',
+        'check',
         'plan',
         'apply',
         'reconcile',

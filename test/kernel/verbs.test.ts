@@ -54,6 +54,21 @@ kernelTests('the verbs', () => {
     })
   })
 
+  test('wait for one another, and all are done', async () => {
+    await withNamespace(async (netns) => {
+      await netns.ipvs.addService({ protocol: 'tcp', address: '192.0.2.10', port: 80 })
+      const servers = Array.from({ length: 10 }, (_, index) => `10.0.0.${String(index + 1)}`)
+      expect(await run(netns, ['add', 'tcp/192.0.2.10:80', ...servers])).toBe(0)
+      const ended = await Promise.all(
+        servers.map((server) =>
+          ipvs(['weight', 'tcp/192.0.2.10:80', server, '7', '--netns', netns.name], { kernel: 'real' }),
+        ),
+      )
+      expect(ended.map(({ status }) => status)).toEqual(servers.map(() => 0))
+      expect((await saved(netns)).filter((line) => line.endsWith('-w 7'))).toHaveLength(servers.length)
+    })
+  })
+
   test('lose no change of a program that writes to the same service', async () => {
     await withNamespace(async (netns) => {
       await netns.run(['ipvsadm', '-R'], LINES)
