@@ -4,7 +4,7 @@ import type { Session } from '../session/session.ts'
 import { originOf, setOrigin } from '../state/origin.ts'
 import type { CheckedState } from '../state/table.ts'
 import { EXTENSIONS, formatOfName } from '../text/extensions.ts'
-import { formatState, type FormatStateOptions } from '../text/format.ts'
+import { checkSchema, formatState, type FormatStateOptions } from '../text/format.ts'
 import { checkParseOptions, parseCheckedState, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
@@ -16,7 +16,7 @@ import { type ApplyResult } from './options.ts'
 import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
 
 /** Options of `saveToFile()`. */
-export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
+export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss' | 'schema'> {
   /**
    * Format of the file. Default, by its extension: JSON for .json, YAML for
    * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
@@ -31,9 +31,10 @@ export async function saveToFile(
   options: SaveToFileOptions,
 ): Promise<SavedState> {
   checkPath(path)
-  checkOptions(options, ['format', 'onLoss', ...SAVE_OPTIONS])
-  const { format, onLoss, ...saving } = options
+  checkOptions(options, ['format', 'onLoss', 'schema', ...SAVE_OPTIONS])
+  const { format, onLoss, schema, ...saving } = options
   optionalFunction(onLoss, 'onLoss')
+  checkSchema(schema)
   const chosen = format === undefined ? formatOfName(path) : checkFormat(format)
   if (chosen === undefined) {
     throw new TypeError(
@@ -45,6 +46,7 @@ export async function saveToFile(
   const text = await formatState(state, {
     format: chosen,
     ...(onLoss !== undefined && { onLoss }),
+    ...(schema !== undefined && { schema }),
     ...(signal !== undefined && { signal }),
   })
   signal?.throwIfAborted()
