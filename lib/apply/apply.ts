@@ -106,7 +106,7 @@ async function applyWhileOpen(
     },
     signal,
   )
-  const { phases: _, ...differences } = found
+  const { phases: _, services: __, ...differences } = found
   if (transaction !== undefined && drain !== undefined && removals.length > 0) {
     await transaction.drainAndRemove(session, removals, drain, ending)
   }

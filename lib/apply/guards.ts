@@ -2,7 +2,7 @@ import { endpointId } from '../model/keys.ts'
 import type { RealServerSpec } from '../model/types.ts'
 import { sameServer } from '../state/equal.ts'
 import type { Comparison } from '../state/goal.ts'
-import type { Differences } from '../state/plan.ts'
+import type { Found } from '../state/plan.ts'
 import { isAs, presentIn } from '../state/present.ts'
 import { type Step, type StepKind, subjectOf } from '../state/steps.ts'
 import { slices } from '../util/pace.ts'
@@ -77,8 +77,8 @@ export function guardOf({
   allow,
   maxDeletions,
   force = false,
-}: ApplyOptions): (found: Differences) => Promise<void> {
-  return async ({ steps, deletions, starved }) => {
+}: ApplyOptions): (found: Found) => Promise<void> {
+  return async ({ steps, deletions, starved, services }) => {
     const reasons: string[] = []
     const remedies = new Set<string>()
     const other = allow && (await firstOtherThan(allow, steps))
@@ -94,6 +94,12 @@ export function guardOf({
         `${deletions === 1 ? '1 service or real server' : `${String(deletions)} services and real servers`} would be deleted, more than \`maxDeletions\` (${String(maxDeletions)})`,
       )
       remedies.add(starved.length > 0 ? 'give `force`' : 'raise `maxDeletions` or give `force`')
+    }
+    if (!force && maxDeletions === undefined && services.lost * 2 > services.before) {
+      reasons.push(
+        `${String(services.lost)} of ${services.before === 1 ? '1 service' : `${String(services.before)} services`} would be deleted, which is more than half`,
+      )
+      remedies.add(starved.length > 0 ? 'give `force`' : 'give `maxDeletions` or `force`')
     }
     if (!force && starved.length > 0) {
       reasons.push(wouldStarve(starved))

@@ -10,10 +10,15 @@ import type { FailedStep } from './errors.ts'
 export interface ApplyOptions extends PlanOptions, RequestOptions {
   /** The kinds of steps that may be done: a plan with any other kind is refused. Default: all. */
   readonly allow?: readonly StepKind[]
-  /** A plan that deletes more services and real servers than this is refused, unless `force`. Default: no limit. */
+  /**
+   * A plan that deletes more services and real servers than this is refused, unless
+   * `force`. `Infinity`: no limit. Default: a plan is refused that deletes more
+   * than half of the services that there are inside the scope. A service that
+   * another one replaces, such as one with another port, does not count.
+   */
   readonly maxDeletions?: number
   /**
-   * Overrides `maxDeletions`. Also allows a plan that leaves a service without a
+   * Overrides `maxDeletions` and its default. Also allows a plan that leaves a service without a
    * real server of weight above 0 where it has one now. Default false.
    */
   readonly force?: boolean
@@ -86,7 +91,9 @@ export function checkApplyOptions(options: ApplyOptions): void {
       check.oneOf(kind, `allow[${String(index)}]`, STEP_KINDS)
     }
   }
-  if (maxDeletions !== undefined) check.whole(maxDeletions, 'maxDeletions', 0, Number.MAX_SAFE_INTEGER)
+  if (maxDeletions !== undefined && maxDeletions !== Infinity) {
+    check.whole(maxDeletions, 'maxDeletions', 0, Number.MAX_SAFE_INTEGER)
+  }
   if (onProgress !== undefined && typeof onProgress !== 'function') {
     throw new TypeError(`onProgress must be a function, got ${check.show(onProgress)}`)
   }

@@ -48,12 +48,8 @@ export function withComparison(command: Command): Command {
 export function withGuards(command: Command): Command {
   return withComparison(command)
     .addOption(listOption('--allow <kinds>', 'refuse steps of any other kind', STEP_KINDS))
-    .option(
-      '--max-deletions <number>',
-      'refuse to delete more services and real servers than this',
-      wholeNumber,
-    )
-    .option('--force', 'override --max-deletions, and allow a service to lose its last live real server')
+    .addOption(maxDeletionsOption())
+    .option('--force', FORCE)
     .option(
       '--drain <seconds>',
       'wait up to this long for the connections of removed real servers to end',
@@ -65,6 +61,16 @@ export function withGuards(command: Command): Command {
 export function withHistory(command: Command): Command {
   return command.option('--no-history', 'keep nothing for ipvs undo; IPVS_HISTORY=off does the same')
 }
+
+/** The guard that every command has which makes the table equal to a state. */
+export function maxDeletionsOption(): Option {
+  return new Option(
+    '--max-deletions <number>',
+    'refuse to delete more services and real servers than this (default: it may not delete more than half of the services)',
+  ).argParser(wholeNumber)
+}
+
+export const FORCE = 'override --max-deletions, and allow a service to lose its last live real server'
 
 /** How a file is read. */
 export function withFormat(command: Command): Command {

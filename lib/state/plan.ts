@@ -43,6 +43,8 @@ export interface Differences {
 /** The differences, and their steps by phase. */
 export interface Found extends Differences {
   readonly phases: Phases
+  /** How many services there are inside the scope, and how many of them go without another in their place. */
+  readonly services: { readonly before: number; readonly lost: number }
 }
 
 /** The steps by how much they take from traffic. One after the other they are all. */
@@ -137,6 +139,7 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
   return {
     steps: onlyGentle ? gentle : gentle.concat(quiesced, removals),
     phases: { gentle, quiesced, removals },
+    services: { before: services.before, lost: services.lost },
     deletions,
     starved: starved.reverse(),
     reordered: reordered.reverse(),
@@ -164,6 +167,8 @@ class ServiceDifferences {
   readonly starved: ServiceKey[] = []
   readonly reordered: ServiceKey[] = []
   deletions = 0
+  before = 0
+  lost = 0
 }
 
 async function compareServices(
@@ -178,6 +183,8 @@ async function compareServices(
   for await (const some of slices(actual.services)) {
     for (const entry of some) if (inScope(options.scope, entry.key)) before.set(entry.id, entry)
   }
+
+  found.before = before.size
 
   const newServices: { readonly key: ServiceKey; readonly step: AddService; readonly at: number }[] = []
   const sort = (step: Step): void => {
@@ -212,7 +219,9 @@ async function compareServices(
   found.deletions += deletedServers.length
   if (!options.prune) return found
   const surplus = [...before.values()]
-  await forEachOf([...(await pairs(newServices, surplus, withoutPort))], ([{ step, at }, old]) => {
+  const replaced = await pairs(newServices, surplus, withoutPort)
+  found.lost = surplus.length - replaced.size
+  await forEachOf([...replaced], ([{ step, at }, old]) => {
     added[at] = { ...step, replaces: old.key }
   })
   await forEachOf(surplus, ({ key, spec, servers }) => {

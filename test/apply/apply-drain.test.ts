@@ -70,7 +70,7 @@ describe('drain', () => {
   test('deletes them all the same when the time is over', async () => {
     const { ipvs, kernel } = await start()
     kernel.traffic(WEB, { connections: 4 })
-    await ipvs.apply({ services: [] }, { drain: { timeoutMs: 30, intervalMs: 10 } })
+    await ipvs.apply({ services: [] }, { maxDeletions: Infinity, drain: { timeoutMs: 30, intervalMs: 10 } })
     expect(await ipvs.services()).toEqual([])
   })
 
@@ -276,6 +276,7 @@ describe('drain', () => {
     await ipvs.apply(
       { services: [] },
       {
+        maxDeletions: Infinity,
         drain: { intervalMs: 20, timeoutMs: 60_000, waitFor: 'active' },
         onProgress: ({ phase }) => {
           if (phase === 'drain') looks.add(reads())

@@ -221,7 +221,7 @@ describe('restoreFromFile', () => {
     )
     const state = await readState(at('whole.rules'), { whole: true })
     expect(state.services).toHaveLength(1)
-    await ipvs.restoreFromFile(at('whole.rules'), { whole: true })
+    await ipvs.restoreFromFile(at('whole.rules'), { whole: true, maxDeletions: Infinity })
     expect(await ipvs.services()).toHaveLength(1)
   })
 
@@ -256,7 +256,7 @@ describe('restoreFromFile', () => {
     'takes %j for an empty table if told that it is lines of ipvsadm',
     async (text) => {
       writeFileSync(at('empty.rules'), text)
-      await ipvs.restoreFromFile(at('empty.rules'), { format: 'ipvsadm' })
+      await ipvs.restoreFromFile(at('empty.rules'), { format: 'ipvsadm', force: true })
       expect(await ipvs.services()).toEqual([])
     },
   )

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { ApplyError, type PlanOptions, planStates, type State, type StateService } from '../../lib/index.ts'
 import { Ipvs } from '../../lib/ipvs.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
-import { BEFORE, DNS, server, start, WANTED, WEB, writes } from './setup.ts'
+import { BEFORE, DNS, MARK, server, start, WANTED, WEB, writes } from './setup.ts'
 
 /** What is refused before anything is sent. */
 
@@ -56,9 +56,55 @@ describe('guards', () => {
     expect((await ipvs.plan(state)).steps).toEqual([])
   })
 
+  test('refuse to delete more than half of the services, unless a number says how many', async () => {
+    const services = [1, 2, 3, 4].map((port) => ({ ...WEB, port }))
+    const { ipvs, kernel } = await start({ services })
+    const left = (count: number, more: readonly StateService[] = []): State => ({
+      services: [...services.slice(0, count), ...more],
+    })
+    const message =
+      'refused, nothing was changed: 3 of 4 services would be deleted, which is more than half. ' +
+      'To allow this, give `maxDeletions` or `force`.'
+    for (const options of [{}, { dryRun: true }, { keepGoing: true }]) {
+      await expect(ipvs.apply(left(1), options)).rejects.toMatchObject({ code: 'ERR_IPVS_GUARD', message })
+      await expect(ipvs.restore(left(1), options)).rejects.toMatchObject({ message })
+    }
+    await expect(ipvs.apply(await ipvs.plan(left(1)))).rejects.toMatchObject({ message })
+    expect(writes(kernel)).toEqual([])
+    for (const options of [
+      { maxDeletions: 3 },
+      { maxDeletions: Infinity },
+      { force: true },
+      { prune: false },
+    ]) {
+      expect((await ipvs.apply(left(1), { ...options, dryRun: true })).applied).toBe(false)
+    }
+    await ipvs.apply(left(2))
+    // New ones do not make up for them.
+    await expect(ipvs.apply(left(0, [DNS, MARK]))).rejects.toThrow('2 of 2 services would be deleted')
+  })
+
+  test('do not count a service whose place another takes', async () => {
+    const { ipvs } = await start({ services: [WEB, { ...DNS, address: '10.0.0.2' }] })
+    await ipvs.apply({
+      services: [
+        { ...WEB, port: 8080 },
+        { ...DNS, address: '10.0.0.2', port: 54 },
+      ],
+    })
+    expect((await ipvs.services()).map(({ port }) => port).sort()).toEqual([54, 8080])
+  })
+
+  test('count the services inside the scope alone', async () => {
+    const { ipvs } = await start()
+    await expect(ipvs.apply({ services: [] }, { scope: { services: ['udp/10.0.0.1:53'] } })).rejects.toThrow(
+      '1 of 1 service would be deleted',
+    )
+  })
+
   test('let a service go that goes whole', async () => {
     const { ipvs } = await start()
-    await ipvs.apply({ services: [] })
+    await ipvs.apply({ services: [] }, { maxDeletions: 8 })
     expect(await ipvs.services()).toEqual([])
   })
 
@@ -113,7 +159,7 @@ describe('a plan that was made before', () => {
   test('does a plan of two states, one of which was saved', async () => {
     const { ipvs } = await start()
     for (const syncDaemons of [[{ state: 'master', multicastInterface: 'eth0', syncId: 2 }], []] as const) {
-      await ipvs.apply(await planStates(await ipvs.save(), { services: [], syncDaemons }))
+      await ipvs.apply(await planStates(await ipvs.save(), { services: [], syncDaemons }), { force: true })
       expect((await ipvs.save()).syncDaemons).toMatchObject(syncDaemons)
     }
   })
@@ -137,7 +183,7 @@ describe('a plan that was made before', () => {
     }
     const plan = await planStates(before, wanted)
     kernel.clearLog()
-    await ipvs.apply(plan)
+    await ipvs.apply(plan, { maxDeletions: Infinity })
     expect((await ipvs.plan(wanted)).steps).toEqual([])
     const none = { services: [], syncDaemons: [] }
     await ipvs.apply(await planStates(wanted, none))

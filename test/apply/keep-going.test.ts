@@ -176,6 +176,6 @@ describe('keepGoing', () => {
     const { ipvs } = await start()
     expect((await ipvs.apply({ services: [WEB] }, { keepGoing: true })).failed).toEqual([])
     expect((await ipvs.apply({ services: [WEB] })).failed).toEqual([])
-    expect((await ipvs.apply({ services: [] }, { dryRun: true })).failed).toEqual([])
+    expect((await ipvs.apply({ services: [] }, { dryRun: true, force: true })).failed).toEqual([])
   })
 })

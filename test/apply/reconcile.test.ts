@@ -320,11 +320,13 @@ describe('reconcile', () => {
     const file = join(folder, 'table.rules')
     writeFileSync(file, '-A -t web:http -s rr\n')
     const addresses = ['10.0.0.1', '10.0.0.2']
-    const { ipvs, reconciler, errors } = await begin({
+    const source = {
       file,
-      lookupService: (name) => (name === 'http' ? 80 : undefined),
+      lookupService: (name: string) => (name === 'http' ? 80 : undefined),
       lookupHost: () => addresses.shift() ?? '10.0.0.3',
-    })
+    }
+    // Each time all services are others.
+    const { ipvs, reconciler, errors } = await begin(source, { maxDeletions: 1 })
     for (let run = 0; run < 3; run++) await reconciler.runNow()
     expect(errors).toEqual([])
     expect(await ipvs.services()).toMatchObject([{ address: '10.0.0.3', port: 80 }])

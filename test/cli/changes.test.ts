@@ -285,7 +285,7 @@ describe('ipvs apply', () => {
   })
 
   test('counts services and real servers in its question', async () => {
-    const { stderr } = await ipvs(['apply', file('none.yaml', 'services: []\n')], {
+    const { stderr } = await ipvs(['apply', file('none.yaml', 'services: []\n'), '--max-deletions', '3'], {
       kernel,
       ...yes,
       stdin: '',
@@ -706,7 +706,7 @@ describe('ipvs restore', () => {
   })
 
   test('takes an empty table of lines if the format says so', async () => {
-    const args = 'restore - --format ipvsadm --yes'
+    const args = 'restore - --format ipvsadm --yes --max-deletions 3'
     expect(await ipvs(args, { kernel, stdin: '' })).toMatchObject({ status: 0 })
     expect(await lines()).toBe('')
   })

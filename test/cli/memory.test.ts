@@ -39,6 +39,9 @@ const STATE = `services:
   - { protocol: tcp, address: 192.0.2.10, port: 80, scheduler: rr, realServers: [{ address: 10.0.0.7 }] }
 `
 
+/** The same with another real server, so that the first can go. */
+const TWO = STATE.replace('[{', '[{ address: 10.0.0.8 }, {')
+
 /** No kernel is opened: that would be an error here. */
 function run(line: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Said> {
   return ipvs(line, { env })
@@ -148,7 +151,7 @@ describe('--memory', () => {
   })
 
   test('writes what drain has deleted', async () => {
-    const path = file('table.yaml', STATE)
+    const path = file('table.yaml', TWO)
     const drained = await run(['drain', 'tcp/192.0.2.10:80', '10.0.0.7', '--memory', path])
     expect(drained).toMatchObject({ status: 0 })
     expect(readFileSync(path, 'utf8')).not.toContain('10.0.0.7')
@@ -194,7 +197,7 @@ describe('--memory', () => {
   })
 
   test('does not write over what something else writes just before it does', async () => {
-    const path = file('table.yaml', STATE)
+    const path = file('table.yaml', TWO)
     const { open } = promises
     vi.spyOn(promises, 'open').mockImplementation(async (name, ...args) => {
       if (String(name).endsWith('.tmp')) writeFileSync(path, `# theirs\n${STATE}`)

@@ -272,7 +272,7 @@ const files: Room = {
     command('list --memory table.json', {
       files: { 'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5, "scheduler": "nosuch"}]}' },
     }),
-    command('apply empty.json --memory table.json --yes', {
+    command('apply empty.json --memory table.json --yes --force', {
       files: { 'empty.json': EMPTY, 'table.json': WEB },
       meanwhile: (folder) => {
         writeFileSync(join(folder, 'table.json'), EMPTY)
@@ -299,9 +299,14 @@ const changes: Room = {
   about: 'Questions, refusals and results.',
   cases: [
     command('plan empty.json', { files: { 'empty.json': EMPTY } }),
-    command('apply empty.json', { files: { 'empty.json': EMPTY } }),
-    command('apply empty.json', { files: { 'empty.json': EMPTY }, columns: 80, stdin: 'n\n' }),
     command('apply empty.json --yes', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json --max-deletions 3', { files: { 'empty.json': EMPTY } }),
+    command('apply empty.json --max-deletions 3', {
+      files: { 'empty.json': EMPTY },
+      columns: 80,
+      stdin: 'n\n',
+    }),
+    command('apply empty.json --yes --max-deletions 3', { files: { 'empty.json': EMPTY } }),
     command('apply empty.json --yes --max-deletions 1', { files: { 'empty.json': EMPTY } }),
     command('apply web.json --yes --allow add-server', { files: { 'web.json': WEB } }),
     command('apply web.json --yes', { files: { 'web.json': NO_SERVERS } }),
@@ -312,28 +317,28 @@ const changes: Room = {
       },
       note: 'the kernel answers EPERM to delete-server',
     }),
-    command('apply empty.json --yes --keep-going', {
+    command('apply empty.json --yes --keep-going --max-deletions 3', {
       files: { 'empty.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}' },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ENOMEM' })
       },
       note: 'the kernel answers ENOMEM to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ENOENT' })
       },
       note: 'the kernel answers ENOENT to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'EEXIST' })
       },
       note: 'the kernel answers EEXIST to add-service',
     }),
-    command('apply web.json --yes', {
+    command('apply web.json --yes --force', {
       files: { 'web.json': OTHER },
       kernel: (kernel) => {
         kernel.failNext({ command: 'addService', errno: 'ETIMEDOUT' })
@@ -343,7 +348,7 @@ const changes: Room = {
       },
       note: 'the kernel does not answer any more',
     }),
-    command('apply empty.json', {
+    command('apply empty.json --max-deletions 3', {
       files: { 'empty.json': EMPTY },
       columns: 80,
       stdin: 'y\n',

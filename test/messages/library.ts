@@ -282,15 +282,16 @@ const applies: Room = {
     js(`ipvs.apply(ipvs.plan({ services: [] }))`),
     js(`ipvs.apply(await ipvs.plan({ services: [] }), { prune: false })`),
     js(`ipvs.apply({ ...(await ipvs.plan({ services: [] })), options: 5 })`),
-    js(`ipvs.apply({ services: [] }, { allow: [] })`),
-    js(`ipvs.apply({ services: [] }, { allow: ['add-server'] })`),
+    js(`ipvs.apply({ services: [] }, { allow: [], maxDeletions: Infinity })`),
+    js(`ipvs.apply({ services: [] }, { allow: ['add-server'], maxDeletions: Infinity })`),
     js(`ipvs.apply({ services: [] }, { maxDeletions: 1 })`),
+    js(`ipvs.apply({ services: [] })`),
     js(
       `ipvs.apply({ services: [{ ...WEB, scheduler: 'rr', realServers: [{ ...SERVER, method: 'masquerade' }] }] }, { maxDeletions: 0 })`,
     ),
     js(`ipvs.apply({ services: [{ ...WEB, scheduler: 'rr' }] })`),
     js(
-      `const state = { services: [1, 2, 3, 4, 5, 6].map((port) => ({ ...WEB, port, realServers: [SERVER] })) }; await ipvs.apply(state); await ipvs.apply({ services: state.services.map((service) => ({ ...service, realServers: [{ ...SERVER, weight: 0 }] })) })`,
+      `const state = { services: [1, 2, 3, 4, 5, 6].map((port) => ({ ...WEB, port, realServers: [SERVER] })) }; await ipvs.apply(state, { maxDeletions: 3 }); await ipvs.apply({ services: state.services.map((service) => ({ ...service, realServers: [{ ...SERVER, weight: 0 }] })) })`,
     ),
     js(
       `const plan = await ipvs.plan({ services: [] }); await ipvs.addService({ ...WEB, port: 81 }); await ipvs.apply(plan)`,

@@ -28,7 +28,7 @@ export const undo: CommandDefinition = {
     }
     if (!run.json) run.note(line`back to the table from before: ${describeEntry(entry)}`)
     // The person sees what is deleted, and says yes to that.
-    const how = { ...options, maxDeletions: Number.MAX_SAFE_INTEGER }
+    const how = { ...options, maxDeletions: Infinity }
     return applyTarget(run, how, () => Promise.resolve({ state: entry.state, file: name }))
   },
 }
