@@ -91,6 +91,7 @@ function libraryReportOf(error: unknown): Report {
   switch (code) {
     case 'ERR_IPVS_GUARD':
     case 'ERR_IPVS_STALE_PLAN':
+    case 'ERR_IPVS_EMPTY':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {
       // Where everything was undone, the status is that of the step that failed.

@@ -80,7 +80,7 @@ describe('saveToFile', () => {
     [null, 'options must be an object, got null'],
     [{ fromat: 'json' }, "options have no field 'fromat': did you mean 'format'?"],
     [{ loss: 1 }, "options have no field 'loss': did you mean 'onLoss'?"],
-    [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'timeouts'"],
+    [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'schema'"],
     [{ onLoss: true }, 'onLoss must be a function, got true'],
   ])('refuses options %j', async (options, message) => {
     await expect(ipvs.saveToFile(at('a.json'), options as object)).rejects.toThrow(message)

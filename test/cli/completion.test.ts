@@ -50,6 +50,7 @@ describe('candidates', () => {
         'info',
         'save',
         'restore',
+        'check',
         'plan',
         'apply',
         'reconcile',

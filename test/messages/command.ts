@@ -189,6 +189,7 @@ const checks: Room = {
     command('check'),
     command('check - -'),
     command('check --schema web.json'),
+    command('save --keep 3'),
   ],
 }
 

@@ -77,6 +77,8 @@ export const save: CommandDefinition = {
         if (printed) run.out.document(await formatState(await ipvs.save(parts), how))
         else await ipvs.saveToFile(file, { ...parts, ...how, ...filing })
       } catch (error) {
+        // Nothing is wrong with the file, which has services; see saveToFile().
+        if ((error as NodeJS.ErrnoException).code === 'ERR_IPVS_EMPTY') throw error
         throw fileError('write', file ?? '', asUsage(error))
       }
     })
