@@ -365,10 +365,13 @@ export class Ipvs {
   /**
    * Saves to a file and returns the saved state. The file is written completely or
    * not at all: to a temporary file in the same folder, which then replaces it.
-   * Only its owner may read it (mode 0600), or nobody if that was so before.
+   * Only its owner may read it (mode 0600), or nobody if that was so before. The
+   * version before, if it differs, is kept as FILE~.
    *
-   * @throws {Error} ELOOP if the path is a symbolic link, which is neither
-   *   followed nor replaced; EINVAL if it is not a regular file; errors of the file system.
+   * @throws {Error} ERR_IPVS_EMPTY if the table has no services and the file that is
+   *   there has any, unless `allowEmpty`; the file stays.
+   * @throws {Error} ELOOP if the path, or that of a version to keep, is a symbolic
+   *   link, which is neither followed nor replaced; EINVAL if it is not a regular file; errors of the file system.
    * @throws {TypeError} if neither the extension nor `format` says the format, or
    *   ipvsadm lines cannot express something and there is no `onLoss`.
    * @throws {IpvsError} as `save()` does.

@@ -1,4 +1,4 @@
-import { checkOptions, oneOf, optionalFunction, show } from '../model/check.ts'
+import { checkOptions, flag, oneOf, optionalFunction, show, whole } from '../model/check.ts'
 import type { SavedState, State } from '../model/types.ts'
 import type { Session } from '../session/session.ts'
 import { originOf, setOrigin } from '../state/origin.ts'
@@ -22,7 +22,19 @@ export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions,
    * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
    */
   readonly format?: StateFormat
+  /**
+   * How many versions before this one are kept, 0 to 100. The file that is replaced, if it
+   * differs, becomes FILE~; what was FILE~ becomes FILE~2, and so on. Default 1: only FILE~.
+   */
+  readonly keep?: number
+  /**
+   * Allows a state without services to replace a state that has services. Default
+   * false: an empty table is more often an accident than something to save.
+   */
+  readonly allowEmpty?: boolean
 }
+
+const MOST_VERSIONS = 100
 
 /** See Ipvs.saveToFile(). */
 export async function saveToFile(
@@ -31,10 +43,12 @@ export async function saveToFile(
   options: SaveToFileOptions,
 ): Promise<SavedState> {
   checkPath(path)
-  checkOptions(options, ['format', 'onLoss', 'schema', ...SAVE_OPTIONS])
-  const { format, onLoss, schema, ...saving } = options
+  checkOptions(options, ['format', 'onLoss', 'schema', 'keep', 'allowEmpty', ...SAVE_OPTIONS])
+  const { format, onLoss, schema, keep = 1, allowEmpty = false, ...saving } = options
   optionalFunction(onLoss, 'onLoss')
   checkSchema(schema)
+  whole(keep, 'keep', 0, MOST_VERSIONS)
+  flag(allowEmpty, 'allowEmpty')
   const chosen = format === undefined ? formatOfName(path) : checkFormat(format)
   if (chosen === undefined) {
     throw new TypeError(
@@ -50,8 +64,34 @@ export async function saveToFile(
     ...(signal !== undefined && { signal }),
   })
   signal?.throwIfAborted()
-  await replaceFile(path, text)
+  const empty = state.services.length === 0 && !allowEmpty
+  await replaceFile(path, text, { keep, ...(empty && { check: () => refuseFull(path, signal) }) })
   return state
+}
+
+/** Refuses to put an empty table in the place of a file that has services, in any format. */
+async function refuseFull(path: string, signal: AbortSignal | undefined): Promise<void> {
+  const count = await servicesIn(path, signal)
+  if (count === 0) return
+  const services = count === 1 ? '1 service' : `${String(count)} services`
+  throw Object.assign(
+    new Error(
+      `${path} was not replaced: it has ${services}, and the table to save has none. If that is intended, give \`allowEmpty\`.`,
+    ),
+    { code: 'ERR_IPVS_EMPTY', path },
+  )
+}
+
+/** How many services a file has; 0 if there is none, or if it is not a state. */
+async function servicesIn(path: string, signal: AbortSignal | undefined): Promise<number> {
+  try {
+    const text = decodeUtf8(await readBytes(path, signal))
+    const { services = [] } = await parseState(text, { whole: true, ...(signal !== undefined && { signal }) })
+    return services.length
+  } catch (error) {
+    if (error instanceof StateSyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+    throw error
+  }
 }
 
 /** See Ipvs.restoreFromFile(). */

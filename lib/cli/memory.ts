@@ -59,7 +59,8 @@ export async function openMemory(file: string, names: NameSources): Promise<Memo
       await refuse()
       try {
         const saved = await ours.save(partsOf(after, fresh, state))
-        await replaceFile(file, await formatState(saved, { format }), refuse)
+        // What a table in a file was before is not kept: this file stands for a kernel.
+        await replaceFile(file, await formatState(saved, { format }), { check: refuse })
       } catch (error) {
         if (error instanceof TypeError)
           throw new FileError(`${file} cannot be written: ${aboutTableFile(error.message)}`)

@@ -2,6 +2,7 @@
 const WORDS: readonly (readonly [RegExp, string])[] = [
   [/`(allow|force|maxDeletions|whole)`/g, '--$1'],
   [/--maxDeletions/g, '--max-deletions'],
+  [/`allowEmpty`/g, '--allow-empty'],
   [/name the format/g, 'give --format'],
   [/Choose format 'json' or 'yaml', or give onLoss/g, 'Give --format json or --format yaml, or --lossy'],
   [/scope\.(?:addresses|fwmarks|services)\[\d+\]/g, '--scope'],

@@ -1,6 +1,6 @@
 // Not from node:fs/promises or node:crypto: this is in every start of the command, and those load at once, and half of
 // Node with them.
-import { constants, promises as fs } from 'node:fs'
+import { constants, promises as fs, type Stats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { fileSystemError, namingFile } from './file-error.ts'
@@ -16,40 +16,47 @@ const ABANDONED_MS = 3_600_000
 /** Linux's; Node has no name for it. Such a handle stays with a folder that may not be read. */
 const O_PATH = 0o10000000
 
+export interface ReplaceOptions {
+  /** Called when all is written; a rejection keeps the old file. */
+  readonly check?: () => Promise<void>
+  /** How many versions before this one are kept, if they differ: FILE~, FILE~2 and so on, the newest first. Default 0. */
+  readonly keep?: number
+}
+
 /**
  * Puts a file in the place of another, whole or not at all: a reader sees the
  * old text or the new one, and after a loss of power there is one of the two.
  * The old file stays if anything fails, and so does what is not a regular file.
- * `check` is called when all is written, and keeps the old file by a rejection.
  */
 export async function replaceFile(
   path: string,
   text: string,
-  check: () => Promise<void> = () => Promise.resolve(),
+  { check = () => Promise.resolve(), keep = 0 }: ReplaceOptions = {},
 ): Promise<void> {
   const folder = await openFolder(dirname(path))
-  try {
-    const place = folder.at(basename(path) + (path.endsWith('/') ? '/' : ''))
-    const { mode, owner } = await inheritance(place, path, folder)
-    await removeAbandoned(folder)
+  const temporaries: string[] = []
+  const write = async (content: string | Uint8Array, owned: Inheritance): Promise<string> => {
     const temporary = folder.at(`.ipvs-${crypto.randomUUID().slice(0, 8)}.tmp`)
-    // O_EXCL: no file and no link that someone put there is opened.
-    const file = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
+    temporaries.push(temporary)
+    await writeNew(temporary, content, owned)
+    return temporary
+  }
+  try {
+    const name = basename(path) + (path.endsWith('/') ? '/' : '')
+    const place = folder.at(name)
+    const inherited = await inheritance(place, path, folder)
+    await removeAbandoned(folder)
     try {
-      try {
-        await file.writeFile(text)
-        if (owner !== undefined) await file.chown(owner.uid, owner.gid)
-        await file.chmod(mode)
-        await file.sync()
-      } finally {
-        await file.close()
-      }
+      const written = await write(text, inherited)
       await check()
+      const old = keep === 0 ? undefined : await versionBefore(place, text, folder)
+      const copy = old === undefined ? undefined : await write(old.bytes, old)
+      if (copy !== undefined) await shiftVersions(folder, { name, path, keep, copy })
       // To write may have taken a while, and rename() would take the place of a link too.
       await inheritance(place, path, folder)
-      await fs.rename(temporary, place)
+      await fs.rename(written, place)
     } catch (error) {
-      await fs.unlink(temporary).catch(() => undefined)
+      for (const temporary of temporaries) await fs.unlink(temporary).catch(() => undefined)
       throw error
     }
     await syncFolder(folder, path)
@@ -58,6 +65,72 @@ export async function replaceFile(
   } finally {
     await folder.handle.close()
   }
+}
+
+/** Writes a new file, to the disk. */
+async function writeNew(
+  path: string,
+  content: string | Uint8Array,
+  { mode, owner }: Inheritance,
+): Promise<void> {
+  // O_EXCL: no file and no link that someone put there is opened.
+  const file = await fs.open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, MODE)
+  try {
+    await file.writeFile(content)
+    if (owner !== undefined) await file.chown(owner.uid, owner.gid)
+    await file.chmod(mode)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/**
+ * The file that is there, if it differs. A copy of it becomes FILE~, so that there is always a FILE. What is
+ * read, and whose it is, are of the same open file: others may put another one in its place at any time.
+ */
+async function versionBefore(
+  place: string,
+  text: string,
+  folder: Folder,
+): Promise<(Inheritance & { readonly bytes: Uint8Array }) | undefined> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  let file: FileHandle
+  try {
+    file = await fs.open(place, flags)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  try {
+    const stats = await file.stat()
+    if (!stats.isFile()) return undefined
+    const bytes = await file.readFile()
+    if (bytes.equals(Buffer.from(text))) return undefined
+    return { bytes, ...inheritedFrom(stats, folder) }
+  } finally {
+    await file.close()
+  }
+}
+
+/** FILE~ becomes FILE~2 and so on, the oldest goes, and the copy becomes FILE~. */
+async function shiftVersions(
+  folder: Folder,
+  { name, path, keep, copy }: { name: string; path: string; keep: number; copy: string },
+): Promise<void> {
+  const suffix = (number: number): string => (number === 1 ? '~' : `~${String(number)}`)
+  let last = 0
+  for (let number = 1; number <= keep; number++) {
+    const place = folder.at(name + suffix(number))
+    // Refuses a link, and what is not a file.
+    await inheritance(place, path + suffix(number), folder)
+    last = number
+    if ((await fs.lstat(place).catch(() => undefined)) === undefined) break
+  }
+  for (let number = last; number > 1; number--) {
+    await fs.rename(folder.at(name + suffix(number - 1)), folder.at(name + suffix(number)))
+  }
+  await fs.rename(copy, folder.at(name + suffix(1)))
 }
 
 /**
@@ -107,11 +180,12 @@ async function openFolder(path: string): Promise<Folder> {
 }
 
 /** What a new file has from the one whose place it takes. */
-async function inheritance(
-  place: string,
-  path: string,
-  folder: Folder,
-): Promise<{ readonly mode: number; readonly owner?: { readonly uid: number; readonly gid: number } }> {
+interface Inheritance {
+  readonly mode: number
+  readonly owner?: { readonly uid: number; readonly gid: number }
+}
+
+async function inheritance(place: string, path: string, folder: Folder): Promise<Inheritance> {
   const old = await fs.lstat(place).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
@@ -126,6 +200,10 @@ async function inheritance(
     )
   }
   if (!old.isFile()) throw fileSystemError('EINVAL', path, 'is not a regular file and was not replaced')
+  return inheritedFrom(old, folder)
+}
+
+function inheritedFrom(old: Stats, folder: Folder): Inheritance {
   // No set-user-ID bits either.
   const mode = old.mode & MODE
   const { uid, gid } = old

@@ -5,6 +5,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -237,7 +238,7 @@ os.setxattr(sys.argv[1], 'system.posix_acl_default', acl)`
     for (const name of ['eve', 'eve/a.rules']) chownSync(at(name), EVE, EVE)
     const { open } = fs
     vi.spyOn(fs, 'open').mockImplementation(async (path, ...args) => {
-      if (String(path).endsWith('.tmp')) {
+      if (String(path).endsWith('.tmp') && !existsSync(at('moved'))) {
         renameSync(at('eve'), at('moved'))
         symlinkSync(at('precious'), at('eve'))
       }
@@ -247,8 +248,9 @@ os.setxattr(sys.argv[1], 'system.posix_acl_default', acl)`
     // Else the folder had a file of Eve's now, who may write into it what she likes.
     expect(readdirSync(at('precious'))).toEqual([])
     expect(textOf('moved/a.rules')).toBe(SAVED)
-    expect(readdirSync(at('moved'))).toEqual(['a.rules'])
-    expect(lstatSync(at('moved/a.rules')).uid).toBe(EVE)
+    expect(readdirSync(at('moved'))).toEqual(['a.rules', 'a.rules~'])
+    expect(textOf('moved/a.rules~')).toBe('old')
+    for (const name of readdirSync(at('moved'))) expect(lstatSync(at(`moved/${name}`)).uid).toBe(EVE)
   })
 
   test.runIf(isRoot)('by root does not give a file to the owner of another name of it', async () => {

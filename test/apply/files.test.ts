@@ -82,6 +82,8 @@ describe('saveToFile', () => {
     [{ loss: 1 }, "options have no field 'loss': did you mean 'onLoss'?"],
     [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'schema'"],
     [{ onLoss: true }, 'onLoss must be a function, got true'],
+    [{ keep: -1 }, 'keep must be a whole number 0 to 100, got -1'],
+    [{ allowEmpty: 1 }, 'allowEmpty must be true or false, got 1'],
   ])('refuses options %j', async (options, message) => {
     await expect(ipvs.saveToFile(at('a.json'), options as object)).rejects.toThrow(message)
     expect(readdirSync(folder)).toEqual([])
@@ -183,8 +185,95 @@ describe('saveToFile', () => {
     done.abort()
     await reader
     for (const text of texts) expect(() => JSON.parse(text) as unknown).not.toThrow()
-    expect(readdirSync(folder)).toEqual(['a.json'])
+    expect(readdirSync(folder)).toEqual(['a.json', 'a.json~'])
   })
+})
+
+describe('versions before', () => {
+  const WEB = { protocol: 'tcp', address: '10.0.0.1', port: 80 } as const
+  const weights = (): Record<string, number | undefined> =>
+    Object.fromEntries(
+      readdirSync(folder).map((name) => {
+        const { services } = JSON.parse(readFileSync(at(name), 'utf8')) as State
+        return [name, services?.[0]?.realServers?.[1]?.weight]
+      }),
+    )
+  const saveWeight = async (weight: number, options: object = {}): Promise<void> => {
+    await ipvs.editRealServer(WEB, { address: '10.1.0.1' }, { weight })
+    await ipvs.saveToFile(at('a.json'), options)
+  }
+
+  test('one is kept if it differs, with the mode of the file', async () => {
+    await saveWeight(1)
+    chmodSync(at('a.json'), 0o640)
+    await saveWeight(2)
+    expect([modeOf('a.json'), modeOf('a.json~')]).toEqual([0o600, 0o600])
+    await saveWeight(2)
+    expect(weights()).toEqual({ 'a.json': 2, 'a.json~': 1 })
+    await saveWeight(3)
+    expect(weights()).toEqual({ 'a.json': 3, 'a.json~': 2 })
+    expect((await readState(at('a.json~'))).services).toHaveLength(1)
+  })
+
+  test('as many are kept as asked for, the newest first, or none', async () => {
+    for (const weight of [1, 2, 3, 4, 5]) await saveWeight(weight, { keep: 3 })
+    expect(weights()).toEqual({ 'a.json': 5, 'a.json~': 4, 'a.json~2': 3, 'a.json~3': 2 })
+    await saveWeight(6, { keep: 0 })
+    expect(weights()).toEqual({ 'a.json': 6, 'a.json~': 4, 'a.json~2': 3, 'a.json~3': 2 })
+  })
+
+  test('are never written through a link, and then nothing is replaced', async () => {
+    await saveWeight(1)
+    symlinkSync('/nowhere/precious', at('a.json~'))
+    await expect(saveWeight(2)).rejects.toMatchObject({
+      code: 'ELOOP',
+      message: expect.stringContaining('a.json~ is a symbolic link') as string,
+    })
+    expect(readdirSync(folder)).toEqual(['a.json', 'a.json~'])
+    rmSync(at('a.json~'))
+    expect(weights()).toEqual({ 'a.json': 1 })
+  })
+})
+
+describe('an empty table', () => {
+  test.each(['a.json', 'a.yaml', 'a.rules'])(
+    'does not replace %s, which has services, unless allowed',
+    async (name) => {
+      await ipvs.saveToFile(at(name))
+      const before = readFileSync(at(name), 'utf8')
+      await ipvs.flush()
+      await expect(ipvs.saveToFile(at(name))).rejects.toMatchObject({
+        code: 'ERR_IPVS_EMPTY',
+        path: at(name),
+        message: `${at(name)} was not replaced: it has 1 service, and the table to save has none. If that is intended, give \`allowEmpty\`.`,
+      })
+      await expect(ipvs.saveToFile(at(name), { scope: { fwmarks: [1] } })).rejects.toMatchObject({
+        code: 'ERR_IPVS_EMPTY',
+      })
+      expect(readFileSync(at(name), 'utf8')).toBe(before)
+      expect(readdirSync(folder)).toEqual([name])
+      await ipvs.saveToFile(at(name), { allowEmpty: true })
+      expect(readFileSync(at(`${name}~`), 'utf8')).toBe(before)
+      // An empty one is replaced by an empty one.
+      await ipvs.saveToFile(at(name), { timeouts: false })
+    },
+  )
+
+  test('replaces a file that is in another format than its name says, only if allowed', async () => {
+    writeFileSync(at('a.json'), '-A -f 5 -s rr\n-A -f 6 -s rr')
+    await ipvs.flush()
+    await expect(ipvs.saveToFile(at('a.json'))).rejects.toThrow('it has 2 services')
+  })
+
+  test.each(['', 'no state', '{"services": [', '{"timeouts": {"tcpSeconds": 60}}'])(
+    'replaces a file with %j, and keeps that',
+    async (text) => {
+      writeFileSync(at('a.json'), text)
+      await ipvs.flush()
+      await ipvs.saveToFile(at('a.json'))
+      expect(readFileSync(at('a.json~'), 'utf8')).toBe(text)
+    },
+  )
 })
 
 describe('restoreFromFile', () => {

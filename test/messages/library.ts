@@ -564,6 +564,10 @@ const files: Room = {
     js(`ipvs.saveToFile('table', { format: 'toml' })`),
     js(`ipvs.saveToFile('table.json', { lossy: true })`),
     js(`ipvs.saveToFile('table.rules', { onLoss: true })`),
+    js(`ipvs.saveToFile('table.json', { keep: -1 })`),
+    js(`await ipvs.flush(); await ipvs.saveToFile(file('table.json'))`, {
+      'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}',
+    }),
     js(`ipvs.saveToFile(file('gone/table.json')).catch(({ code, syscall }) => code + ': ' + syscall)`),
     js(`ipvs.saveToFile('/dev/null', { format: 'json' })`),
     js(

@@ -148,7 +148,7 @@ const CALLS: Readonly<Record<string, [readonly string[], (ipvs: Untyped, options
   totals: [['signal', 'bigint'], (ipvs, options) => ipvs.totals?.(options)],
   save: [['timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal'], (ipvs, options) => ipvs.save?.(options)],
   saveToFile: [
-    ['format', 'onLoss', 'timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal'],
+    ['format', 'onLoss', 'keep', 'allowEmpty', 'timeouts', 'syncDaemons', 'sysctls', 'scope', 'signal'],
     (ipvs, options) => ipvs.saveToFile?.('/nowhere/x.json', options),
   ],
   plan: [
