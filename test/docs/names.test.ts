@@ -47,6 +47,7 @@ describe('docs/errors.md', () => {
     (platformError('plan9') as NodeJS.ErrnoException).code ?? '',
     (addonLoadError({ machine: 'linux', misses: [], told: false }) as NodeJS.ErrnoException).code ?? '',
     'ERR_IPVS_APPLY',
+    'ERR_IPVS_EMPTY',
     'ERR_IPVS_GUARD',
     'ERR_IPVS_STALE_PLAN',
     new StateSyntaxError({ line: 1, column: 1, reason: '' }).code,
