@@ -4,7 +4,7 @@ import type { Session } from '../session/session.ts'
 import { originOf, setOrigin } from '../state/origin.ts'
 import type { CheckedState } from '../state/table.ts'
 import { EXTENSIONS, formatOfName } from '../text/extensions.ts'
-import { formatState, type FormatStateOptions } from '../text/format.ts'
+import { checkSchema, formatState, type FormatStateOptions } from '../text/format.ts'
 import { checkParseOptions, parseCheckedState, parseState, type ParseStateOptions } from '../text/parse.ts'
 import { detectStateFormat } from '../text/recognise.ts'
 import { type StateFormat, StateSyntaxError } from '../text/syntax-error.ts'
@@ -16,7 +16,7 @@ import { type ApplyResult } from './options.ts'
 import { type RestoreOptions, save, SAVE_OPTIONS, type SaveOptions, splitOptions } from './save.ts'
 
 /** Options of `saveToFile()`. */
-export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss'> {
+export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions, 'onLoss' | 'schema'> {
   /**
    * Format of the file. Default, by its extension: JSON for .json, YAML for
    * .yaml and .yml, ipvsadm lines for .rules, .ipvs and .save.
@@ -43,9 +43,10 @@ export async function saveToFile(
   options: SaveToFileOptions,
 ): Promise<SavedState> {
   checkPath(path)
-  checkOptions(options, ['format', 'onLoss', 'keep', 'allowEmpty', ...SAVE_OPTIONS])
-  const { format, onLoss, keep = 1, allowEmpty = false, ...saving } = options
+  checkOptions(options, ['format', 'onLoss', 'schema', 'keep', 'allowEmpty', ...SAVE_OPTIONS])
+  const { format, onLoss, schema, keep = 1, allowEmpty = false, ...saving } = options
   optionalFunction(onLoss, 'onLoss')
+  checkSchema(schema)
   whole(keep, 'keep', 0, MOST_VERSIONS)
   flag(allowEmpty, 'allowEmpty')
   const chosen = format === undefined ? formatOfName(path) : checkFormat(format)
@@ -59,6 +60,7 @@ export async function saveToFile(
   const text = await formatState(state, {
     format: chosen,
     ...(onLoss !== undefined && { onLoss }),
+    ...(schema !== undefined && { schema }),
     ...(signal !== undefined && { signal }),
   })
   signal?.throwIfAborted()

@@ -94,6 +94,7 @@ function libraryReportOf(error: unknown): Report {
     case 'ERR_IPVS_GUARD':
     case 'ERR_IPVS_LOCKED':
     case 'ERR_IPVS_STALE_PLAN':
+    case 'ERR_IPVS_EMPTY':
       return { status: STATUS.refused, ...named }
     case 'ERR_IPVS_APPLY': {
       // Where everything was undone, the status is that of the step that failed.

@@ -80,7 +80,7 @@ describe('saveToFile', () => {
     [null, 'options must be an object, got null'],
     [{ fromat: 'json' }, "options have no field 'fromat': did you mean 'format'?"],
     [{ loss: 1 }, "options have no field 'loss': did you mean 'onLoss'?"],
-    [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'keep'"],
+    [{ other: 1 }, "options have no field 'other', only 'format', 'onLoss', 'schema'"],
     [{ onLoss: true }, 'onLoss must be a function, got true'],
     [{ keep: -1 }, 'keep must be a whole number 0 to 100, got -1'],
     [{ allowEmpty: 1 }, 'allowEmpty must be true or false, got 1'],

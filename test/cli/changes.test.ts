@@ -770,7 +770,7 @@ describe('ipvs save', () => {
   })
 
   test.each([
-    ['table.yaml', /^version: 1\nservices:\n/],
+    ['table.yaml', /^# yaml-language-server: \$schema=\/.*state\.schema\.json\nversion: 1\nservices:\n/],
     ['table.rules', /^-A -t 192\.0\.2\.10:80 -s wrr\n/],
     ['table.json', /^\{\n {2}"version": 1,\n/],
   ])('writes %s in the form of its name, for its owner alone', async (name, form) => {
@@ -784,7 +784,7 @@ describe('ipvs save', () => {
   test('writes it so with --json too, which is about what is printed', async () => {
     const path = join(folder, 'table.yaml')
     expect(await ipvs(['save', path, '--json'], { kernel })).toMatchObject({ status: 0, stdout: '' })
-    expect(readFileSync(path, 'utf8')).toMatch(/^version: 1\n/)
+    expect(readFileSync(path, 'utf8')).toMatch(/^# .*\nversion: 1\n/)
   })
 
   test('refuses what lines of ipvsadm cannot say, unless --lossy', async () => {

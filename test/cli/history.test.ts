@@ -129,8 +129,8 @@ describe('a change', () => {
 
   test('keeps nothing if the newest entry has that state', async () => {
     await apply(ONE)
-    await ipvs('restore - --yes', { kernel, stdin: '-A -f 5\n' })
-    await ipvs('restore - --yes', { kernel, stdin: '{ "services": [] }' })
+    await ipvs('restore - --yes --force', { kernel, stdin: '-A -f 5\n' })
+    await ipvs('restore - --yes --force', { kernel, stdin: '{ "services": [] }' })
     await apply(TWO)
     expect(entries()).toHaveLength(1)
   })

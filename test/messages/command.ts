@@ -191,6 +191,13 @@ const checks: Room = {
     command('check'),
     command('check - -'),
     command('check --schema web.json'),
+    command('save --keep 3'),
+    command('save --keep few table.json'),
+    command('save table.json', {
+      files: { 'table.json': WEB },
+      kernel: (kernel) => withTable(kernel, (ipvs) => ipvs.flush()),
+      note: 'somebody has run ipvsadm -C',
+    }),
   ],
 }
 

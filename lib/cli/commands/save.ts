@@ -2,8 +2,9 @@ import { Option } from 'commander'
 import { formatState, type SaveOptions, type StateFormat, type StateLoss } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { asUsage, STATUS, UsageError } from '../exit-status.ts'
-import { FORMATS, listOf, SCOPE, scopeOf } from '../options.ts'
+import { FORMATS, listOf, SCOPE, scopeOf, wholeNumber } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
+import { schemaForEditors } from '../schema-file.ts'
 import { fileError, STDIN } from '../state-file.ts'
 import { line } from '../terminal/line.ts'
 
@@ -15,6 +16,8 @@ interface SaveCommandOptions extends CommonOptions {
   readonly sysctl?: readonly string[]
   readonly scope?: readonly string[]
   readonly lossy?: boolean
+  readonly keep?: number
+  readonly allowEmpty?: boolean
 }
 
 export const save: CommandDefinition = {
@@ -23,6 +26,7 @@ export const save: CommandDefinition = {
   examples: [
     'ipvs save /etc/ipvs.json',
     'ipvs save --format yaml',
+    'ipvs save /etc/ipvs.json --keep 7',
     'ipvs save --sysctl conntrack,expire_nodest_conn table.json',
     'ipvs save --scope 192.0.2.0/24 --scope fwmark/5 mine.yaml',
   ],
@@ -39,10 +43,18 @@ export const save: CommandDefinition = {
       .option('--sysctls', 'include all sysctls of net.ipv4.vs')
       .option('--sysctl <names>', 'include these sysctls; may be repeated', listOf())
       .option('--scope <scope>', `only services inside ${SCOPE}`, listOf())
-      .option('--lossy', 'with --format ipvsadm: leave out what its lines cannot say, and report it'),
+      .option('--lossy', 'with --format ipvsadm: leave out what its lines cannot say, and report it')
+      .option(
+        '--keep <number>',
+        'versions from before to keep: FILE~, FILE~2 and so on (default: 1)',
+        wholeNumber,
+      )
+      .option('--allow-empty', 'replace a file that has services even if the table has none'),
   async act(run: Run, options: SaveCommandOptions, file: string | undefined) {
-    const { format } = options
+    const { format, keep, allowEmpty } = options
     const printed = file === undefined || file === STDIN
+    if (printed && (keep !== undefined || allowEmpty !== undefined))
+      throw new UsageError(`${keep === undefined ? '--allow-empty' : '--keep'} is for a file: name it`)
     if (run.json && printed && format !== undefined && format !== 'json')
       throw new UsageError(`--json prints JSON and cannot be combined with --format ${format}`)
     const parts = partsOf(options)
@@ -54,11 +66,19 @@ export const save: CommandDefinition = {
         },
       }),
     }
+    const schema = schemaForEditors()
+    const filing = {
+      ...(keep !== undefined && { keep }),
+      ...(allowEmpty !== undefined && { allowEmpty }),
+      ...(schema !== undefined && { schema }),
+    }
     await run.withTable(async (ipvs) => {
       try {
         if (printed) run.out.document(await formatState(await ipvs.save(parts), how))
-        else await ipvs.saveToFile(file, { ...parts, ...how })
+        else await ipvs.saveToFile(file, { ...parts, ...how, ...filing })
       } catch (error) {
+        // Nothing is wrong with the file, which has services; see saveToFile().
+        if ((error as NodeJS.ErrnoException).code === 'ERR_IPVS_EMPTY') throw error
         throw fileError('write', file ?? '', asUsage(error))
       }
     })
