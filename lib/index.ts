@@ -4,6 +4,7 @@ export { readState, type SaveToFileOptions } from './apply/files.ts'
 export type { ApplyOptions, ApplyProgress, ApplyResult } from './apply/options.ts'
 export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from './apply/reconcile.ts'
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
+export type { SetRealServersOptions } from './apply/set-real-servers.ts'
 export { Ipvs, type SnapshotEntry } from './ipvs.ts'
 export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
 export type {
