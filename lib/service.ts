@@ -279,6 +279,7 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
  */
 export function specsOf(list: readonly RealServerSpec[]): readonly RealServerSpec[] {
   // Callers without types may pass anything; the check says what is wrong with it.
-  if (!Array.isArray(list)) return list
+  const given: unknown = list
+  if (!Array.isArray(given)) return list
   return list.map((spec) => (spec instanceof RealServer ? spec.toJSON() : spec))
 }
