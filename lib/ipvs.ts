@@ -3,6 +3,7 @@ import { type ApplyOptions, type ApplyResult } from './apply/options.ts'
 import { restoreFromFile, saveToFile, type SaveToFileOptions } from './apply/files.ts'
 import { reconcile, type ReconcileOptions, type Reconciler, type ReconcileSource } from './apply/reconcile.ts'
 import { restore, type RestoreOptions, save, type SaveOptions } from './apply/save.ts'
+import { setRealServers, type SetRealServersOptions } from './apply/set-real-servers.ts'
 import { canonicalServiceKey } from './model/address.ts'
 import { serviceKeyOf } from './model/keys.ts'
 import type {
@@ -31,7 +32,7 @@ import type {
 import { checkServiceKey } from './model/validate.ts'
 import { readConnections } from './observe/connections.ts'
 import { readTotals } from './observe/totals.ts'
-import { RealServer, Service } from './service.ts'
+import { RealServer, Service, specsOf } from './service.ts'
 import type { LockOptions, TableLock } from './session/lock.ts'
 import { inScratch, type OpenOptions, openSession } from './session/open.ts'
 import { probe } from './session/probe.ts'
@@ -329,6 +330,26 @@ export class Ipvs {
     options: RequestOptions = {},
   ): Promise<void> {
     return deleteRealServer(this.#session, keyOf(service), server, options)
+  }
+
+  /**
+   * Makes the real servers of one service equal to a list, as `apply()` does: those
+   * that are missing are added, those that differ edited, the others deleted, with
+   * `drain` once their connections have ended. Every other service, and the
+   * settings of this one, stay as they are. The result speaks of this service
+   * alone.
+   *
+   * @throws {TypeError | RangeError} naming the field: `realServers[3].weight`. Nothing was sent.
+   * @throws {IpvsError} ESRCH if there is no such service: it is not added.
+   * @throws {ApplyError} ERR_IPVS_GUARD if it has a real server with a weight above 0,
+   *   and the list none, without `force`; the rest as `apply()`.
+   */
+  async setRealServers(
+    service: ServiceKey | string | Service<Counter>,
+    list: readonly RealServerSpec[],
+    options: SetRealServersOptions = {},
+  ): Promise<ApplyResult> {
+    return setRealServers(this.#session, keyOf(service), specsOf(list), options)
   }
 
   /**

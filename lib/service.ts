@@ -1,4 +1,6 @@
 import { drain, type DrainOptions, type DrainResult } from './apply/drain.ts'
+import type { ApplyResult } from './apply/options.ts'
+import { setRealServers, type SetRealServersOptions } from './apply/set-real-servers.ts'
 import { specOfServer } from './model/server-settings.ts'
 import { specOfService } from './model/service-settings.ts'
 import type {
@@ -122,6 +124,14 @@ export class Service<N extends Counter = number> implements ServiceState<N> {
       this.key,
       await addRealServer(this.#session, this.key, given, options),
     )
+  }
+
+  /** Makes its real servers equal to a list. See {@link Ipvs.setRealServers}. */
+  async setRealServers(
+    list: readonly RealServerSpec[],
+    options: SetRealServersOptions = {},
+  ): Promise<ApplyResult> {
+    return setRealServers(this.#session, this.key, specsOf(list), options)
   }
 
   /** Changes the fields that are named. See {@link Ipvs.editService}. */
@@ -262,4 +272,16 @@ export class RealServer<N extends Counter = number> implements RealServerState<N
   toJSON(): RealServerSpec {
     return specOfServer(this, this)
   }
+}
+
+/**
+ * Real servers of a list as specs: one that was read has more fields.
+ *
+ * @internal
+ */
+export function specsOf(list: readonly RealServerSpec[]): readonly RealServerSpec[] {
+  // Callers without types may pass anything; the check says what is wrong with it.
+  const given: unknown = list
+  if (!Array.isArray(given)) return list
+  return list.map((spec) => (spec instanceof RealServer ? spec.toJSON() : spec))
 }

@@ -8,7 +8,7 @@ import { checkNamesOf } from '../state/check-steps.ts'
 import { type Goal, goalOf, PLAN_OPTIONS, type PlanOptions } from '../state/goal.ts'
 import { placed } from '../state/origin.ts'
 import { compare, type Found, type Plan, planOf, refuseAbsentSysctls } from '../state/plan.ts'
-import type { CheckedState, Table } from '../state/table.ts'
+import type { CheckedState, Table, Wanted } from '../state/table.ts'
 import { heard, whileAnyOf } from '../util/signals.ts'
 import type { FailedStep } from './errors.ts'
 import { guardOf, refuseStale } from './guards.ts'
@@ -57,10 +57,24 @@ export async function apply(
   options: ApplyOptions,
 ): Promise<ApplyResult> {
   checkApplyOptions(options)
+  return applyTo(session, target, options)
+}
+
+/**
+ * Applies with options that have been checked.
+ *
+ * @param settle Decides what is wanted once the table has been read, and nothing comes in between.
+ */
+export function applyTo(
+  session: Session,
+  target: State | CheckedState | Plan,
+  options: ApplyOptions,
+  settle?: (actual: Table) => Wanted,
+): Promise<ApplyResult> {
   return session.background('apply', (open, ending) =>
     whileAnyOf([options.signal], (joined) => {
       const onProgress = heard(options.onProgress, joined)
-      return applyWhileOpen(open, target, { ...options, onProgress, signal: joined.signal }, ending)
+      return applyWhileOpen(open, target, { ...options, onProgress, signal: joined.signal }, ending, settle)
     }),
   )
 }
@@ -70,6 +84,7 @@ async function applyWhileOpen(
   target: State | CheckedState | Plan,
   options: ApplyOptions,
   ending: AbortSignal,
+  settle?: (actual: Table) => Wanted,
 ): Promise<ApplyResult> {
   const { drain, signal, dryRun, keepGoing = false } = options
   const guard = guardOf(options)
@@ -93,7 +108,9 @@ async function applyWhileOpen(
   } = await session.exclusive(
     'apply',
     locked(async (access) => {
-      const found = await differencesOf(await access.read(parts), goal, keepGoing)
+      const actual = await access.read(parts)
+      const settled = settle === undefined ? goal : { ...goal, wanted: settle(actual) }
+      const found = await differencesOf(actual, settled, keepGoing)
       if (given !== undefined) await refuseStale(given.steps, found.steps, comparison)
       await guard(found)
       signal?.throwIfAborted()

@@ -99,8 +99,8 @@ export async function save(session: Session, options: SaveOptions): Promise<Save
         options.signal?.throwIfAborted()
         const again = await read()
         if (sameSysctlNames(last, again)) {
-          const { steps, reordered } = await compare(last, again, ALL)
-          if (steps.length === 0 && reordered.length === 0) return again
+          const { steps, services } = await compare(last, again, ALL)
+          if (steps.length === 0 && services.moved === 0) return again
         }
         last = again
       }

@@ -1,5 +1,7 @@
 import {
   detectStateFormat,
+  formatEndpoint,
+  formatServiceKey,
   formatState,
   Ipvs,
   planStates,
@@ -95,11 +97,20 @@ function isChange({ command, code }: LogEntry): boolean {
 }
 
 async function sameServices(one: State, other: State): Promise<boolean> {
-  const { steps, reordered } = await planStates(
-    { services: one.services ?? [] },
-    { services: other.services ?? [] },
+  const [before, after] = [{ services: one.services ?? [] }, { services: other.services ?? [] }]
+  const there = await planStates(before, after)
+  if (there.steps.length > 0) return false
+  const back = await planStates(after, before)
+  return serverOrders(there.wanted) === serverOrders(back.wanted)
+}
+
+/** The real servers of each service in their order, which a file keeps for every scheduler. */
+function serverOrders({ services = [] }: State): string {
+  const names = services.map(
+    (service) =>
+      `${formatServiceKey(service)} ${(service.realServers ?? []).map((server) => formatEndpoint(server)).join(' ')}`,
   )
-  return steps.length === 0 && reordered.length === 0
+  return names.sort().join('\n')
 }
 
 /** The parts to write: those that the file has, and those that differ from a kernel that has just started. */

@@ -31,6 +31,14 @@ export function ignoresWeights(scheduler: Scheduler): boolean {
   return WEIGHTLESS.has(scheduler)
 }
 
+/** Those that give each client, or each one of equals, the same server whatever the order is: test/kernel/order.test.ts. */
+const UNORDERED: ReadonlySet<Scheduler> = new Set(['rr', 'wrr', 'lc', 'wlc', 'twos', 'none'])
+
+/** Whether the order of real servers may decide which of them a client gets, for longer than one round. */
+export function dependsOnOrder(scheduler: Scheduler): boolean {
+  return !UNORDERED.has(scheduler)
+}
+
 const KNOWN: ReadonlySet<Scheduler> = new Set([...SCHEDULERS, 'none'])
 
 /** Whether a scheduler is known to read no flags: only sh and mh do (ip_vs_sh.c, ip_vs_mh.c). */

@@ -1,5 +1,7 @@
 import { checkOptions } from '../model/check.ts'
 import { completeDaemon } from '../model/daemon-settings.ts'
+import { DEFAULT_SCHEDULER } from '../model/defaults.ts'
+import { dependsOnOrder } from '../model/schedulers.ts'
 import {
   completeSysctl,
   meantSysctl,
@@ -29,7 +31,11 @@ export interface Differences {
   readonly deletions: number
   /** Services that have real servers with a weight above 0, and would have none. */
   readonly starved: readonly ServiceKey[]
-  /** Services whose real servers will be the wanted ones, but in another order: no step changes that. */
+  /**
+   * Services whose real servers will be the wanted ones, but in another order: no
+   * step changes that. Not those whose scheduler treats servers alike in any
+   * order: rr, wrr, lc, wlc, twos and none.
+   */
   readonly reordered: readonly ServiceKey[]
   /**
    * Sysctls of the state that this kernel does not have. `apply()` refuses a state
@@ -43,8 +49,14 @@ export interface Differences {
 /** The differences, and their steps by phase. */
 export interface Found extends Differences {
   readonly phases: Phases
-  /** How many services there are inside the scope, and how many of them go without another in their place. */
-  readonly services: { readonly before: number; readonly lost: number }
+  readonly services: {
+    /** How many there are inside the scope. */
+    readonly before: number
+    /** How many of them go without another in their place. */
+    readonly lost: number
+    /** How many will have their real servers in another order, whatever their scheduler. */
+    readonly moved: number
+  }
 }
 
 /** The steps by how much they take from traffic. One after the other they are all. */
@@ -139,7 +151,7 @@ export async function compare(actual: Table, wanted: Wanted, options: Comparison
   return {
     steps: onlyGentle ? gentle : gentle.concat(quiesced, removals),
     phases: { gentle, quiesced, removals },
-    services: { before: services.before, lost: services.lost },
+    services: { before: services.before, lost: services.lost, moved: services.moved },
     deletions,
     starved: starved.reverse(),
     reordered: reordered.reverse(),
@@ -169,6 +181,7 @@ class ServiceDifferences {
   deletions = 0
   before = 0
   lost = 0
+  moved = 0
 }
 
 async function compareServices(
@@ -213,7 +226,9 @@ async function compareServices(
       const servers = await compareServers(now, entry, options)
       await forEachOf(servers.steps, sort)
       if (servers.starved) found.starved.push(entry.key)
-      if (servers.reordered) found.reordered.push(entry.key)
+      if (!servers.reordered) continue
+      found.moved += 1
+      if (dependsOnOrder(entry.spec.scheduler ?? DEFAULT_SCHEDULER)) found.reordered.push(entry.key)
     }
   }
   found.deletions += deletedServers.length

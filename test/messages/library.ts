@@ -235,7 +235,7 @@ const plans: Room = {
       `formatPlan(await planStates({ services: [{ ...WEB, realServers: [SERVER] }] }, { services: [{ ...WEB, realServers: [{ ...SERVER, weight: 0 }] }] }))`,
     ),
     js(
-      `formatPlan(await planStates({ services: [{ ...WEB, scheduler: 'rr', realServers: [SERVER, { address: '10.0.0.9' }] }] }, { services: [{ ...WEB, scheduler: 'rr', realServers: [{ address: '10.0.0.9' }, SERVER] }] }))`,
+      `formatPlan(await planStates({ services: [{ ...WEB, scheduler: 'sh', realServers: [SERVER, { address: '10.0.0.9' }] }] }, { services: [{ ...WEB, scheduler: 'sh', realServers: [{ address: '10.0.0.9' }, SERVER] }] }))`,
     ),
     js(`formatPlan('everything')`),
     js(`formatPlan({})`),

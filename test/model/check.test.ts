@@ -170,6 +170,10 @@ const CALLS: Readonly<Record<string, [readonly string[], (ipvs: Untyped, options
     ],
     (ipvs, options) => ipvs.apply?.({ services: [] }, options),
   ],
+  setRealServers: [
+    ['prune', 'keepWeights', 'allow', 'maxDeletions', 'force', 'dryRun', 'drain', 'onProgress', 'signal'],
+    (ipvs, options) => ipvs.setRealServers?.({ protocol: 'fwmark', fwmark: 5 }, [], options),
+  ],
   'apply with a drain': [
     ['timeoutMs', 'waitFor', 'intervalMs'],
     (ipvs, drain) => ipvs.apply?.({ services: [] }, { drain }),

@@ -294,7 +294,16 @@ describe('planStates', () => {
     ['a new one in front of a gone one', web(real(1), real(2)), web(real(3), real(2)), false],
     ['new ones alone', web(real(1)), web(real(2), real(3)), false],
   ])('knows whether the order will be the wanted one: %s', async (_, from, to, reordered) => {
-    expect((await planStates(from, to)).reordered).toEqual(reordered ? [WEB] : [])
+    const by = (scheduler: string, { services = [] }: State): State => ({
+      services: services.map((service) => ({ ...service, scheduler })),
+    })
+    for (const scheduler of ['sh', 'dh', 'mh', 'fo', 'ovf', 'sed', 'nq', 'lblc', 'lblcr', 'ours']) {
+      const plan = await planStates(by(scheduler, from), by(scheduler, to))
+      expect([scheduler, plan.reordered]).toEqual([scheduler, reordered ? [WEB] : []])
+    }
+    for (const scheduler of ['rr', 'wrr', 'lc', 'wlc', 'twos', 'none']) {
+      expect((await planStates(by(scheduler, from), by(scheduler, to))).reordered).toEqual([])
+    }
   })
 
   const two: State = {
