@@ -42,15 +42,8 @@ export const Errno = {
   ECANCELED: 125,
 } as const
 
-/** Those that have a name here. */
-type Named = Exclude<IpvsErrorCode, `ERRNO_${number}`>
-
-// The compiler finds a name that only one of the two lists has.
-const ERRNO_NAMES = new Map<number, Named>(
-  Object.entries(Errno satisfies Readonly<Record<Named, number>>).map(([name, errno]) => [
-    errno,
-    name as keyof typeof Errno,
-  ]),
+const ERRNO_NAMES = new Map<number, keyof typeof Errno>(
+  Object.entries(Errno).map(([name, errno]) => [errno, name as keyof typeof Errno]),
 )
 
 /**

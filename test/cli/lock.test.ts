@@ -36,7 +36,7 @@ beforeEach(async () => {
 })
 
 const CHANGES = [
-  `apply ${'FILE'} --yes --force`,
+  `apply FILE --yes --force`,
   'flush --yes',
   `add ${SERVICE} 10.0.0.7`,
   `set ${SERVICE} 10.0.0.9 weight=5`,

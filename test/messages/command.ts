@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { Ipvs, type OpenOptions } from '../../lib/index.ts'
+import { Ipvs, type OpenOptions, type Transport } from '../../lib/index.ts'
 import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { platformError } from '../../lib/transport/load-addon.ts'
@@ -507,6 +507,37 @@ function interruptOnce(word: string): NonNullable<Around['onStderr']> {
   }
 }
 
+/** The lock of the table, as these answers have it one after the other, the last one for good. */
+function locked(
+  ...answers: readonly Awaited<ReturnType<NonNullable<Transport['lock']>>>[]
+): (kernel: MemoryKernel & Pick<Transport, 'lock'>) => void {
+  const left = [...answers]
+  return (kernel) => {
+    kernel.lock = () => Promise.resolve((left.length > 1 ? left.shift() : left[0]) ?? { errno: 5 })
+  }
+}
+
+const HOLDER = { holder: { pid: 4711, command: 'ipvs apply other.yaml' } }
+
+const locks: Room = {
+  title: 'Two commands at the same time',
+  about: '[Two at the same time](save-and-restore.md#two-at-the-same-time) says how they take turns.',
+  cases: [
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080 5', {
+      kernel: locked(HOLDER, { release: () => Promise.resolve() }),
+      note: 'another changes the table',
+    }),
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080 5 --no-wait', {
+      kernel: locked(HOLDER),
+      note: 'another changes the table',
+    }),
+    command('weight tcp/192.0.2.10:80 10.0.0.7:8080 5', {
+      kernel: locked({ errno: constants.errno.EROFS, syscall: 'mkdir' }),
+      note: '/run is read-only',
+    }),
+  ],
+}
+
 const kernels: Room = {
   title: 'Exit statuses of what the kernel refuses',
   about: '`ipvs --help` has them all.',
@@ -653,6 +684,7 @@ export const commandRooms: readonly Room[] = [
   changes,
   verbs,
   past,
+  locks,
   kernels,
   outputs,
   reconcilers,
