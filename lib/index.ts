@@ -6,8 +6,7 @@ export type { FileSource, ReconcileOptions, Reconciler, ReconcileSource } from '
 export type { RestoreOptions, SaveOptions } from './apply/save.ts'
 export type { SetRealServersOptions } from './apply/set-real-servers.ts'
 export { Ipvs, type SnapshotEntry } from './ipvs.ts'
-export type { IpvsErrorCode } from './model/errno.ts'
-export type { ApplyErrorCode, ErrorCode, OwnErrorCode } from './model/error-codes.ts'
+export type { ApplyErrorCode, ErrorCode, IpvsErrorCode, OwnErrorCode } from './model/error-codes.ts'
 export { IpvsError, type IpvsErrorDetails } from './model/errors.ts'
 export type {
   AddressServiceKey,

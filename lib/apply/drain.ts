@@ -46,9 +46,8 @@ export interface DrainOptions {
    * Allows to drain the last real server of its service with a weight above 0,
    * which leaves nothing for new connections. Default false.
    */
-  readonly force?:
-    | boolean
-    | undefined /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
+  readonly force?: boolean | undefined
+  /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   /**
    * Called after each look, first when the weight is 0. An error that it throws

@@ -16,7 +16,8 @@ export interface ApplyOptions extends PlanOptions, RequestOptions {
    * than half of the services that there are inside the scope. A service that
    * another one replaces, such as one with another port, does not count.
    */
-  readonly maxDeletions?: number | undefined /**
+  readonly maxDeletions?: number | undefined
+  /**
    * Overrides `maxDeletions` and its default. Also allows a plan that leaves a service without a
    * real server of weight above 0 where it has one now. Default false.
    */

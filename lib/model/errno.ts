@@ -1,3 +1,5 @@
+import type { IpvsErrorCode } from './error-codes.ts'
+
 /** The errnos of Linux (<asm-generic/errno.h>) that can reach us. Positive, as Linux has them. */
 export const Errno = {
   EPERM: 1,
@@ -42,15 +44,16 @@ export const Errno = {
   ECANCELED: 125,
 } as const
 
-const ERRNO_NAMES = new Map<number, keyof typeof Errno>(
-  Object.entries(Errno).map(([name, errno]) => [errno, name as keyof typeof Errno]),
-)
+/** Those that have a name here. */
+type Named = Exclude<IpvsErrorCode, `ERRNO_${number}`>
 
-/**
- * The `code` of an {@link IpvsError}: the name of an errno of Linux, such as 'ESRCH'. One that has no name here is
- * 'ERRNO_' and its number.
- */
-export type IpvsErrorCode = keyof typeof Errno | `ERRNO_${number}`
+// The compiler finds a name that only one of the two lists has.
+const ERRNO_NAMES = new Map<number, Named>(
+  Object.entries(Errno satisfies Readonly<Record<Named, number>>).map(([name, errno]) => [
+    errno,
+    name as keyof typeof Errno,
+  ]),
+)
 
 /** 'ESRCH' for 3. A number without a name here reads 'ERRNO_<number>'. */
 export function errnoName(errno: number): IpvsErrorCode {

@@ -1,6 +1,51 @@
-import type { IpvsErrorCode } from './errno.ts'
+/** The `code` of every error of the library, in one place. docs/errors.md has a heading for each. */
 
-/** The `code` of every error of the library; errno.ts has those of the kernel. docs/errors.md has a heading for each. */
+/**
+ * The `code` of an {@link IpvsError}: the name of an errno of Linux, such as 'ESRCH'. One that has no name here is
+ * 'ERRNO_' and its number.
+ */
+export type IpvsErrorCode =
+  | 'EPERM'
+  | 'ENOENT'
+  | 'ESRCH'
+  | 'EINTR'
+  | 'EIO'
+  | 'EBADF'
+  | 'EAGAIN'
+  | 'ENOMEM'
+  | 'EACCES'
+  | 'EBUSY'
+  | 'EEXIST'
+  | 'ENODEV'
+  | 'ENOTDIR'
+  | 'EISDIR'
+  | 'EINVAL'
+  | 'ENFILE'
+  | 'EMFILE'
+  | 'EFBIG'
+  | 'ENOSPC'
+  | 'EROFS'
+  | 'ERANGE'
+  | 'ENAMETOOLONG'
+  | 'ENOSYS'
+  | 'ELOOP'
+  | 'EPROTO'
+  | 'EBADMSG'
+  | 'EMSGSIZE'
+  | 'ENOPROTOOPT'
+  | 'EPROTONOSUPPORT'
+  | 'EOPNOTSUPP'
+  | 'EAFNOSUPPORT'
+  | 'EADDRINUSE'
+  | 'EADDRNOTAVAIL'
+  | 'ENETDOWN'
+  | 'ENETUNREACH'
+  | 'ENOBUFS'
+  | 'ETIMEDOUT'
+  | 'ECONNREFUSED'
+  | 'ESTALE'
+  | 'ECANCELED'
+  | `ERRNO_${number}`
 
 /** The `code` of an {@link ApplyError}, which says what each means. */
 export type ApplyErrorCode = 'ERR_IPVS_APPLY' | 'ERR_IPVS_GUARD' | 'ERR_IPVS_STALE_PLAN'

@@ -1,5 +1,5 @@
 import { Errno, errnoName } from './errno.ts'
-import type { IpvsErrorCode } from './errno.ts'
+import type { IpvsErrorCode } from './error-codes.ts'
 import { endpointName, serviceName } from './keys.ts'
 import type { RealServerKey, ServiceKey } from './types.ts'
 

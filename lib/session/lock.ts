@@ -7,9 +7,9 @@ import { refusal } from './refusals.ts'
 /** Options of `lock()`. */
 export interface LockOptions extends RequestOptions {
   /** Whether to wait while another process has the lock. False: {@link LockedError} at once. Default true. */
-  readonly wait?: boolean
+  readonly wait?: boolean | undefined
   /** Called once if there is something to wait for, with who has the lock. */
-  readonly onWait?: (holder: LockHolder) => unknown
+  readonly onWait?: ((holder: LockHolder) => unknown) | undefined
 }
 
 /** The lock of a table, which holds out other processes until it is released. */
@@ -22,6 +22,7 @@ export interface TableLock {
 
 /** Another process has the lock of the table, and the caller does not want to wait. */
 export class LockedError extends Error {
+  /** Names the kind of error. */
   readonly code = 'ERR_IPVS_LOCKED'
   /** Who has it. */
   readonly holder: LockHolder

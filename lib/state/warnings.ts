@@ -45,20 +45,24 @@ export type WarningCode =
 
 /** Something that a table asks for, and the kernel accepts and ignores. */
 export interface Warning {
+  /** What kind it is. */
   readonly code: WarningCode
+  /** The service that it is about. */
   readonly service: ServiceKey
   /** Absent: it is about the whole service. */
-  readonly server?: Endpoint
+  readonly server?: Endpoint | undefined
   /** One line: what it is about, what is ignored, what happens instead, and what to do. */
   readonly message: string
 }
 
 /** A service that was read, with its real servers, such as an entry of `ipvs.snapshot()`. */
 export interface ReadService {
+  /** What is looked at of a service. */
   readonly service: Pick<
     ServiceState,
     'key' | 'scheduler' | 'schedulerFlags' | 'onePacket' | 'persistence' | 'persistenceEngine'
   >
+  /** What is looked at of its real servers. */
   readonly realServers: readonly Pick<RealServerState, 'address' | 'port' | 'method' | 'weight' | 'tunnel'>[]
 }
 

@@ -21,8 +21,8 @@ export interface FormatStateOptions {
    * and complete what is typed: `# yaml-language-server: $schema=...`. Other
    * formats have no such line. Default none.
    */
-  readonly schema?:
-    string | undefined /** Stops the work between two slices; formatState() then rejects with its reason. */
+  readonly schema?: string | undefined
+  /** Stops the work between two slices; formatState() then rejects with its reason. */
   readonly signal?: AbortSignal | undefined
 }
 

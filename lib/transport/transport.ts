@@ -36,22 +36,23 @@ export interface Transport {
    * Tries to take the lock of the network namespace, which holds out other processes.
    * Resolves with who has it, or why it cannot be had. Absent: no other process has this table.
    */
-  lock?(): Promise<TransportLock | { readonly holder: LockHolder } | Failure>
+  readonly lock?: (() => Promise<TransportLock | { readonly holder: LockHolder } | Failure>) | undefined
   /** Frees its resources. Called once, with nothing in flight. */
   close(): Promise<void>
 }
 
 /** A lock that was taken. */
 export interface TransportLock {
+  /** Gives it back. Called once. */
   release(): Promise<void>
 }
 
 /** The process that has a lock, as far as it is known. */
 export interface LockHolder {
   /** Its number, as it sees itself: in another PID namespace it has another. */
-  readonly pid?: number
+  readonly pid?: number | undefined
   /** Its command line, cut after 200 characters. */
-  readonly command?: string
+  readonly command?: string | undefined
 }
 
 /**

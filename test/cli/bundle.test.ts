@@ -199,15 +199,16 @@ describe('the bundle', () => {
     rmSync(preload)
     expect(readFileSync(join(place, 'a.json'), 'utf8')).toBe('old')
     const left = readdirSync(place).filter((name) => name !== 'a.json')
-    expect(left).toEqual([expect.stringMatching(/^\.ipvs-[0-9a-f]{8}\.tmp$/)])
-    const [name = ''] = left
-    expect(statSync(join(place, name)).mode & 0o777).toBe(0o600)
-    // It may be another's that is still at work.
+    // The new file, and the copy of the old one that is kept as a.json~.
+    const temporary = expect.stringMatching(/^\.ipvs-[0-9a-f]{8}\.tmp$/) as string
+    expect(left).toEqual([temporary, temporary])
+    for (const name of left) expect(statSync(join(place, name)).mode & 0o777).toBe(0o600)
+    // They may be another's that is still at work.
     expect(save()).toBe(null)
-    expect(readdirSync(place).sort()).toEqual([name, 'a.json'].sort())
-    utimesSync(join(place, name), 0, 0)
+    expect(readdirSync(place).sort()).toEqual([...left, 'a.json', 'a.json~'].sort())
+    for (const name of left) utimesSync(join(place, name), 0, 0)
     expect(save()).toBe(null)
-    expect(readdirSync(place)).toEqual(['a.json'])
+    expect(readdirSync(place).sort()).toEqual(['a.json', 'a.json~'])
     expect(readFileSync(join(place, 'a.json'), 'utf8')).toMatch(/^\{/)
     rmSync(place, { recursive: true })
   })

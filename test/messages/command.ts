@@ -510,10 +510,12 @@ function interruptOnce(word: string): NonNullable<Around['onStderr']> {
 /** The lock of the table, as these answers have it one after the other, the last one for good. */
 function locked(
   ...answers: readonly Awaited<ReturnType<NonNullable<Transport['lock']>>>[]
-): (kernel: MemoryKernel & Pick<Transport, 'lock'>) => void {
+): (kernel: MemoryKernel) => void {
   const left = [...answers]
   return (kernel) => {
-    kernel.lock = () => Promise.resolve((left.length > 1 ? left.shift() : left[0]) ?? { errno: 5 })
+    const lock: Transport['lock'] = () =>
+      Promise.resolve((left.length > 1 ? left.shift() : left[0]) ?? { errno: 5 })
+    Object.assign(kernel, { lock })
   }
 }
 

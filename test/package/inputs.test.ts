@@ -16,6 +16,7 @@ import {
   type State,
   type Step,
   StateSyntaxError,
+  type Transport,
 } from '../../lib/index.ts'
 import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
 import { checker, inputs } from './published-types.ts'
@@ -81,7 +82,9 @@ const USES: Readonly<Record<string, (give: Give, setting: Setting) => unknown>> 
   PlanOptions: (give, { ipvs }) => ipvs.plan({ services: [] }, give({})),
   ApplyOptions: (give, { ipvs }) => ipvs.apply({ services: [] }, give({ force: true })),
   DrainOptions: async (give, { ipvs }) =>
-    (await ipvs.realServer(WEB, SERVER)).drain(give({ timeoutMs: 0 })).then(({ outcome }) => outcome),
+    (await ipvs.realServer(WEB, SERVER))
+      .drain(give({ timeoutMs: 0, force: true }))
+      .then(({ outcome }) => outcome),
   ReconcileOptions: (give, { ipvs }) =>
     new Promise((resolve) => {
       const loop = ipvs.reconcile({ services: [] }, give({ onRun: resolve, onError: resolve, force: true }))
@@ -128,6 +131,34 @@ const USES: Readonly<Record<string, (give: Give, setting: Setting) => unknown>> 
   },
   'MemoryKernel.delayNext(delay)': (give, { kernel }) => {
     kernel.delayNext(give({ ms: 0 }))
+  },
+  LockOptions: async (give, { ipvs }) => (await ipvs.lock(give({}))).release(),
+  Transport: async (give, { kernel }) => {
+    const calls: Transport = {
+      batch: (requests) => kernel.batch(requests),
+      dump: (request) => kernel.dump(request),
+      dumpOfDumps: (...given) => kernel.dumpOfDumps(...given),
+      sysctls: (names) => kernel.sysctls(names),
+      setSysctl: (...given) => kernel.setSysctl(...given),
+      openProcNet: (name) => kernel.openProcNet(name),
+      openScratch: () => kernel.openScratch(),
+      close: () => kernel.close(),
+    }
+    return (await Ipvs.open({ transport: give(calls) })).apply({ services: [] }, { force: true })
+  },
+  LockHolder: async (give, { kernel }) => {
+    const lock = (): Promise<{ holder: object }> => Promise.resolve({ holder: give({}) })
+    const transport = Object.assign(Object.create(kernel) as MemoryKernel, { lock })
+    return (await Ipvs.open({ transport })).lock({ wait: false }).catch(String)
+  },
+  Warning: async (give, { ipvs }) => {
+    const plan = await ipvs.plan({ services: [] })
+    const warning = {
+      code: 'needs-persistence',
+      message: 'so',
+      service: { protocol: 'fwmark', fwmark: 1 },
+    } as const
+    return formatPlan({ ...plan, warnings: [give(warning)] })
   },
   Failure: answering((give) => ({ dump: { failure: give({ errno: 12 }) } })),
   Reply: answering((give) => ({ reply: give({}) })),
@@ -240,7 +271,7 @@ describe('a field that may be left out', () => {
 describe('a key', () => {
   test('may be text wherever it may be an object', () => {
     // Not in what has been read or made of it, nor in what a user's own function is given.
-    const made = /^(IpvsErrorDetails|Step|Differences|Plan)\.|^__type\(/
+    const made = /^(IpvsErrorDetails|Step|Warning|Differences|Plan)\.|^__type\(/
     const KEYS = ['AddressServiceKey', 'FwmarkServiceKey', 'RealServerKey', 'Endpoint']
     // A union or an intersection is listed as a whole, and then each of its parts.
     const wholes = new Map(

@@ -196,7 +196,6 @@ describe('the package', () => {
       ),
       ...buildable().map((processor) => `prebuilds/linux-${processor}/ipvs.node`),
       'state.schema.json',
-      ...(await filesBelow('docs/examples')),
       ...['fetch.sh', 'guest.mjs', 'init.sh', 'initramfs.sh', 'machines.mjs', 'trust.mjs'].map(
         (name) => `guest/${name}`,
       ),

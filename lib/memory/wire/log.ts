@@ -1,7 +1,7 @@
 import { canonicalServerKey } from '../../model/address.ts'
 import { AddressFamily, CommandAttribute, DestAttribute, ServiceAttribute } from '../../model/constants.ts'
 import { errnoName } from '../../model/errno.ts'
-import type { IpvsErrorCode } from '../../model/errno.ts'
+import type { IpvsErrorCode } from '../../model/error-codes.ts'
 import { protocolName } from '../../model/protocols.ts'
 import type { Endpoint, ServiceKey } from '../../model/types.ts'
 import type { Request } from '../../transport/transport.ts'
