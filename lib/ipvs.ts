@@ -484,13 +484,17 @@ export class Ipvs {
    * await ipvs.apply(next(before))
    * ```
    *
+   * One at a time: another `lock()` of this process waits too, and so does an `apply()` of
+   * another `Ipvs`. What this `Ipvs` does meanwhile is under the lock, and one that it has
+   * begun keeps it until that has ended.
+   *
    * A lock for those who ask: the kernel knows nothing of it, and single calls, such as
    * `addService()`, do not ask. It is a file in /run/ipvs, a folder of root's; the
    * in-memory kernel has none, and needs none.
    *
-   * @throws {LockedError} ERR_IPVS_LOCKED with `wait: false` if another process has it.
+   * @throws {LockedError} ERR_IPVS_LOCKED with `wait: false` if it is taken.
    * @throws {IpvsError} with the errno of the file system if /run/ipvs cannot be made or
-   *   written, for example EACCES or EROFS. `apply()` then does without the lock.
+   *   written, for example EACCES or EROFS, and EPERM if others may write to it. `apply()` then does without the lock.
    */
   async lock(options: LockOptions = {}): Promise<TableLock> {
     return this.#session.lock(options)

@@ -178,18 +178,14 @@ async function drainWhileOpen(
   let outcome = 'gone' as DrainResult['outcome']
   let reason: string | undefined
   try {
-    await quiesceRealServer(
-      session,
-      service,
-      server,
-      (before, all) => {
-        if (!force) refuseLast(service, before, all)
-        signal.throwIfAborted()
-        weight = before.weight
-        last = progressOf(before, rules, waitFor, start)
-      },
-      'drain',
-    )
+    const look = (before: RealServerState, all: readonly RealServerState[]): void => {
+      if (!force) refuseLast(service, before, all)
+      signal.throwIfAborted()
+      weight = before.weight
+      last = progressOf(before, rules, waitFor, start)
+    }
+    // Two processes that drain two servers must not take each other for the one that stays.
+    await session.locked(() => quiesceRealServer(session, service, server, look, 'drain'), signal)
     await watch(session, [{ service, server }], options, (_, now) => {
       if (now === undefined) return true
       last = progressOf(now, rules, waitFor, start)

@@ -28,8 +28,9 @@ export interface SaveToFileOptions extends SaveOptions, Pick<FormatStateOptions,
    */
   readonly keep?: number | undefined
   /**
-   * Allows a state without services to replace a state that has services. Default
-   * false: an empty table is more often an accident than something to save.
+   * Allows a state without services to replace a file that has services, or that
+   * cannot be read as a state. Default false: an empty table is more often an
+   * accident than something to save.
    */
   readonly allowEmpty?: boolean | undefined
 }
@@ -69,27 +70,32 @@ export async function saveToFile(
   return state
 }
 
-/** Refuses to put an empty table in the place of a file that has services, in any format. */
+/**
+ * Refuses to put an empty table in the place of a file that has services, in any
+ * format, or may have some: one that cannot be read as a state.
+ */
 async function refuseFull(path: string, signal: AbortSignal | undefined): Promise<void> {
-  const count = await servicesIn(path, signal)
-  if (count === 0) return
-  const services = count === 1 ? '1 service' : `${String(count)} services`
+  const found = await contentsOf(path, signal)
+  if (found === undefined) return
   throw Object.assign(
     new Error(
-      `${path} was not replaced: it has ${services}, and the table to save has none. If that is intended, give \`allowEmpty\`.`,
+      `${path} was not replaced: ${found}, and the table to save has none. If that is intended, give \`allowEmpty\`.`,
     ),
     { code: 'ERR_IPVS_EMPTY', path },
   )
 }
 
-/** How many services a file has; 0 if there is none, or if it is not a state. */
-async function servicesIn(path: string, signal: AbortSignal | undefined): Promise<number> {
+/** What a file has that an empty table would take away; `undefined` if there is nothing. */
+async function contentsOf(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   try {
     const text = decodeUtf8(await readBytes(path, signal))
-    const { services = [] } = await parseState(text, { whole: true, ...(signal !== undefined && { signal }) })
-    return services.length
+    if (text.trim() === '') return undefined
+    const { services = [] } = await parseState(text, { whole: true, signal })
+    if (services.length === 0) return undefined
+    return services.length === 1 ? 'it has 1 service' : `it has ${String(services.length)} services`
   } catch (error) {
-    if (error instanceof StateSyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return 0
+    if (error instanceof StateSyntaxError) return 'it cannot be read as a state, so it may have services'
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
 }

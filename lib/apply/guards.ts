@@ -95,10 +95,9 @@ export function guardOf({
       )
       remedies.add(starved.length > 0 ? 'give `force`' : 'raise `maxDeletions` or give `force`')
     }
-    if (!force && maxDeletions === undefined && services.lost * 2 > services.before) {
-      reasons.push(
-        `${String(services.lost)} of ${services.before === 1 ? '1 service' : `${String(services.before)} services`} would be deleted, which is more than half`,
-      )
+    const surprise = maxDeletions === undefined ? surpriseOf(services) : undefined
+    if (!force && surprise !== undefined) {
+      reasons.push(surprise)
       remedies.add(starved.length > 0 ? 'give `force`' : 'give `maxDeletions` or `force`')
     }
     if (!force && starved.length > 0) {
@@ -108,6 +107,13 @@ export function guardOf({
     if (reasons.length === 0) return
     throw refused(reasons, remedies)
   }
+}
+
+/** Why so many services that go are probably not meant; `undefined` if they may be. */
+function surpriseOf({ before, lost }: Found['services']): string | undefined {
+  if (lost * 2 <= before) return undefined
+  const services = before === 1 ? '1 service' : `${String(before)} services`
+  return `${String(lost)} of ${services} would be deleted, which is more than half`
 }
 
 async function firstOtherThan(kinds: readonly StepKind[], steps: readonly Step[]): Promise<Step | undefined> {

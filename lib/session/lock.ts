@@ -6,7 +6,7 @@ import { refusal } from './refusals.ts'
 
 /** Options of `lock()`. */
 export interface LockOptions extends RequestOptions {
-  /** Whether to wait while another process has the lock. False: {@link LockedError} at once. Default true. */
+  /** Whether to wait while another has the lock. False: {@link LockedError} at once. Default true. */
   readonly wait?: boolean | undefined
   /** Called once if there is something to wait for, with who has the lock. */
   readonly onWait?: ((holder: LockHolder) => unknown) | undefined
@@ -20,7 +20,7 @@ export interface TableLock {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Another process has the lock of the table, and the caller does not want to wait. */
+/** The lock of the table is taken, mostly by another process, and the caller does not want to wait. */
 export class LockedError extends Error {
   /** Names the kind of error. */
   readonly code = 'ERR_IPVS_LOCKED'
@@ -29,7 +29,11 @@ export class LockedError extends Error {
 
   /** @hidden */
   constructor(holder: LockHolder) {
-    super(`${nameOf(holder)} is changing this table: wait until it has ended; nothing was changed`)
+    super(
+      holder.pid === process.pid
+        ? 'this process has the lock of this table already: release it first; nothing was changed'
+        : `${nameOf(holder)} is changing this table: wait until it has ended; nothing was changed`,
+    )
     this.name = 'LockedError'
     this.holder = holder
   }
@@ -38,10 +42,16 @@ export class LockedError extends Error {
 /** How often to ask for a lock that another process has. flock(2) could wait, but not until a signal is raised. */
 const INTERVAL_MS = 20
 
+/** The lock in hand, and for how many it is held. */
+interface Held {
+  readonly lock: TransportLock | undefined
+  users: number
+}
+
 /** The locks of one conversation. */
 export class Locks {
   readonly #transport: Transport
-  #held = 0
+  #held: Held | undefined
 
   constructor(transport: Transport) {
     this.#transport = transport
@@ -59,18 +69,22 @@ export class Locks {
       onWait?.(holder)
     })
     if (taken !== undefined && 'errno' in taken) throw refusal(taken, 'lock')
-    return this.#holding(taken)
+    return this.#use((this.#held = { lock: taken, users: 0 }))
   }
 
   /**
-   * Does some work with the lock, and waits for it if another process has it, until
+   * Does some work with the lock, and waits for it if another has it, until
    * `signal` is raised. Where the lock cannot be had, for example because /run is
    * read-only, the work is done without it.
    */
   async during<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    if (this.#held > 0) return work()
-    const taken = await this.#take(signal, () => undefined)
-    const lock = this.#holding(taken !== undefined && 'errno' in taken ? undefined : taken)
+    let held = this.#held
+    if (held === undefined) {
+      const taken = await this.#take(signal, () => undefined)
+      held = { lock: taken !== undefined && 'errno' in taken ? undefined : taken, users: 0 }
+      this.#held = held
+    }
+    const lock = this.#use(held)
     try {
       return await work()
     } finally {
@@ -93,17 +107,18 @@ export class Locks {
     }
   }
 
-  #holding(lock: TransportLock | undefined): TableLock {
-    this.#held += 1
+  /** One use of the lock. The last one to end gives it back. */
+  #use(held: Held): TableLock {
+    held.users += 1
     let released: Promise<void> | undefined
-    const release = (): Promise<void> => {
-      if (released === undefined) {
-        this.#held -= 1
-        // Its file is closed in any case.
-        released = lock?.release().catch(() => undefined) ?? Promise.resolve()
-      }
-      return released
+    const end = async (): Promise<void> => {
+      held.users -= 1
+      if (held.users > 0) return
+      if (this.#held === held) this.#held = undefined
+      // Its file is closed in any case.
+      await held.lock?.release().catch(() => undefined)
     }
+    const release = (): Promise<void> => (released ??= end())
     return { release, [Symbol.asyncDispose]: release }
   }
 }

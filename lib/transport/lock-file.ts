@@ -25,7 +25,8 @@ export async function tryLockFile(
     const { ino } = await fs.stat(netns)
     if (!(await makeFolder(folder))) return { errno: Errno.EPERM, syscall: 'open' }
     const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants
-    file = await fs.open(`${folder}/netns-${String(ino)}.lock`, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    const path = `${folder}/netns-${String(ino)}.lock`
+    file = await fs.open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
     const failure = lockFile(file.fd)
     if (failure !== undefined) {
       const holder = failure.errno === Errno.EAGAIN && holderOf(await file.readFile('utf8'))
@@ -33,6 +34,11 @@ export async function tryLockFile(
       return holder === false ? { errno: failure.errno, syscall: failure.operation } : { holder }
     }
     const locked = file
+    // The folder was removed and made again since: this file is one that nobody else will find.
+    if ((await locked.stat()).ino !== (await fs.stat(path).catch(() => undefined))?.ino) {
+      await locked.close()
+      return { holder: {} }
+    }
     await locked.truncate()
     await locked.write(JSON.stringify(ourselves()), 0)
     return {

@@ -265,7 +265,21 @@ describe('an empty table', () => {
     await expect(ipvs.saveToFile(at('a.json'))).rejects.toThrow('it has 2 services')
   })
 
-  test.each(['', 'no state', '{"services": [', '{"timeouts": {"tcpSeconds": 60}}'])(
+  test.each(['no state', '{"services": [', '-A -t localhost:http -s rr\n', '{"services": [], "later": 1}'])(
+    'does not replace a file with %j, which may have services, unless allowed',
+    async (text) => {
+      writeFileSync(at('a.rules'), text)
+      await ipvs.flush()
+      await expect(ipvs.saveToFile(at('a.rules'))).rejects.toMatchObject({
+        code: 'ERR_IPVS_EMPTY',
+        message: `${at('a.rules')} was not replaced: it cannot be read as a state, so it may have services, and the table to save has none. If that is intended, give \`allowEmpty\`.`,
+      })
+      expect(readFileSync(at('a.rules'), 'utf8')).toBe(text)
+      await ipvs.saveToFile(at('a.rules'), { allowEmpty: true })
+    },
+  )
+
+  test.each(['', ' \n', '{"timeouts": {"tcpSeconds": 60}}'])(
     'replaces a file with %j, and keeps that',
     async (text) => {
       writeFileSync(at('a.json'), text)

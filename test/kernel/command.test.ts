@@ -159,7 +159,7 @@ kernelTests('the command', () => {
         director.start([
           ...['env', `PATH=${installed.env.PATH ?? ''}`],
           ...['ipvs', 'drain', `tcp/${VIRTUAL.ipv4}:80`, `${REAL.ipv4}:8080`],
-          ...['--wait-for', 'active', '--interval', '0.05'],
+          ...['--wait-for', 'active', '--interval', '0.05', '--force'],
         ])
 
       const first = drain()
