@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Ipvs } from '../../lib/index.ts'
-import { createMemoryKernel } from '../../lib/testing.ts'
+import { createMemoryKernel, type MemoryKernel } from '../../lib/testing.ts'
 import { FakeLock, LockingTransport } from '../helpers/locking-transport.ts'
 import { ipvs, type Said } from './terminal.ts'
 
@@ -14,6 +14,7 @@ const OTHER = { pid: 4711, command: 'ipvs apply other.yaml' }
 
 let file: string
 let lock: FakeLock
+let memory: MemoryKernel
 let kernel: LockingTransport
 beforeAll(() => {
   file = join(mkdtempSync(join(tmpdir(), 'ipvs-lock-')), 'web.yaml')
@@ -27,7 +28,8 @@ afterAll(() => {
 })
 beforeEach(async () => {
   lock = new FakeLock()
-  kernel = new LockingTransport(createMemoryKernel(), lock)
+  memory = createMemoryKernel()
+  kernel = new LockingTransport(memory, lock)
   const table = await Ipvs.open({ transport: kernel })
   await table.addService({ protocol: 'tcp', address: '192.0.2.10', port: 80 })
   await table.addRealServer({ protocol: 'tcp', address: '192.0.2.10', port: 80 }, { address: '10.0.0.9' })
@@ -110,7 +112,8 @@ async function after(
     onStderr(text: string) {
       if (!text.includes('waiting for ')) return
       other ??= (async () => {
-        const table = await Ipvs.open({ transport: kernel })
+        // Past the lock, which it holds.
+        const table = await Ipvs.open({ transport: memory })
         await change(table)
         await table.close()
         kernel.writes = 0
