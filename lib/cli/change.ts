@@ -1,8 +1,6 @@
 import type { Command } from 'commander'
 import {
-  ApplyError,
   type ApplyOptions,
-  type ApplyResult,
   formatServiceKey,
   type Ipvs,
   type Plan,
@@ -10,6 +8,7 @@ import {
   type ServiceKey,
   type StateService,
 } from '../index.ts'
+import { applyPlan } from './apply-plan.ts'
 import { type Applied, hasChanged, progressOf, sayApplied } from './commands/apply.ts'
 import { checked, STATUS } from './exit-status.ts'
 import { makeChange } from './make-change.ts'
@@ -38,9 +37,6 @@ export function withForce(command: Command): Command {
 
 /** Makes the services that are there into those that are wanted. Pure: it may be called again. */
 type Edit = (services: readonly StateService[]) => readonly StateService[]
-
-/** How often a change is planned, if something else keeps changing the same services. */
-const MOST_PLANS = 8
 
 /** Changes one service, or all. Gives the exit status. */
 export async function changeTable(
@@ -89,31 +85,17 @@ async function change(
   }
   // Once before the table is locked: most mistakes show here, and there may be nothing to do.
   const first = await planned()
-  const apply = (plan: Plan): Promise<ApplyResult> => ipvs.apply(plan, how).finally(clear)
-  const again = async (): Promise<ApplyResult> => {
-    let plan = first
-    for (let plans = 1; ; plans += 1) {
-      try {
-        return await apply(plan)
-      } catch (error) {
-        if (plans >= MOST_PLANS || !isStale(error)) throw error
-      }
-      plan = await planned()
-    }
-  }
-  const result = await (how.dryRun === true || isSame(first)
-    ? again()
-    : makeChange(run, ipvs, again, { changed: hasChanged, signal }))
+  const result = await applyPlan(first, {
+    apply: (plan) => ipvs.apply(plan, how).finally(clear),
+    again: planned,
+    change: (work) =>
+      how.dryRun === true ? work() : makeChange(run, ipvs, work, { changed: hasChanged, signal }),
+  })
   if (result.applied) return { status: STATUS.done, say: () => sayApplied(run, result, {}) }
   return {
     status: isSame(result) ? STATUS.done : STATUS.differs,
     say: () => printPlan(run, result, { applied: false }),
   }
-}
-
-/** Whether the table had changed before anything was done. */
-function isStale(error: unknown): boolean {
-  return error instanceof ApplyError && error.code === 'ERR_IPVS_STALE_PLAN' && error.undone.length === 0
 }
 
 /** What leads from some services to others. Those that stay are outside of its scope, and free to change meanwhile. */

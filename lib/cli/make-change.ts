@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
 import { type Ipvs, IpvsError, type SavedState, type SaveOptions, type TableLock } from '../index.ts'
-import { asFileError, History, isOfNamespace, remove, type Who } from './history.ts'
+import { asFileError, History, remove, type Who } from './history.ts'
 import { NoHistory } from './history-place.ts'
 import type { Run } from './run.ts'
 import { line } from './terminal/line.ts'
@@ -72,7 +72,7 @@ interface Kept {
   settle(changed: boolean): Promise<void>
 }
 
-/** Keeps the table as it is now. `undefined` if it cannot be kept, or has been. */
+/** Keeps the table as it is now. `undefined` if it cannot be kept. */
 async function keep(
   run: Run,
   ipvs: Ipvs,
@@ -93,7 +93,6 @@ async function keep(
     if (state === undefined) throw new NoHistory('other programs change the table all the time')
     const text = JSON.stringify(state)
     const history = await History.of(run)
-    if (drained === undefined && (await isNewest(history, text))) return undefined
     const { namespace } = history.place
     const path = await history.add({
       when: new Date().toISOString(),
@@ -129,14 +128,6 @@ async function save(ipvs: Ipvs, parts: SaveOptions): Promise<SavedState | undefi
     if (error instanceof IpvsError && error.code === 'EAGAIN') return undefined
     throw error
   }
-}
-
-/** Whether the newest entry has this state, and can be used. */
-async function isNewest(history: History, text: string): Promise<boolean> {
-  const [newest] = await history.files()
-  if (newest === undefined) return false
-  const entry = await history.read(newest).catch(() => undefined)
-  return entry !== undefined && isOfNamespace(entry, history.place) && JSON.stringify(entry.state) === text
 }
 
 function whoRuns(sudoUser: string | undefined): Who {

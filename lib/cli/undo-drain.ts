@@ -5,6 +5,7 @@ import {
   type Endpoint,
   type RealServerSpec,
   type ServiceKey,
+  type State,
   type StateService,
 } from '../index.ts'
 import { applyTarget, type Target } from './commands/apply.ts'
@@ -36,11 +37,15 @@ export function undoDrain(
   // All other services and real servers stay as they are.
   return applyTarget(run, { ...options, prune: false }, async (ipvs) => {
     const before = await serverBefore(run, key, server)
-    const now = await serviceNow(ipvs, key)
-    if (before === undefined) throw notKnown(key, server, now)
-    if (now === undefined) throw serviceGone(key, before.number)
+    if (before === undefined) throw notKnown(key, server, await serviceNow(ipvs, key))
+    const again = async (): Promise<State> => {
+      const now = await serviceNow(ipvs, key)
+      if (now === undefined) throw serviceGone(key, before.number)
+      return { services: [withServer(now, before.server)] }
+    }
+    const state = await again()
     if (!run.json) run.note(line`back to what it was before: ${describeEntry(before.entry)}`)
-    return { state: { services: [withServer(now, before.server)] }, file: 'the history' } satisfies Target
+    return { state, file: 'the history', again } satisfies Target
   })
 }
 

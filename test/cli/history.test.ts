@@ -127,12 +127,17 @@ describe('a change', () => {
     expect(entries()).toHaveLength(1)
   })
 
-  test('keeps nothing if the newest entry has that state', async () => {
+  test('has an entry of its own if the newest has the same state', async () => {
     await apply(ONE)
-    await ipvs('restore - --yes --force', { kernel, stdin: '-A -f 5\n' })
     await ipvs('restore - --yes --force', { kernel, stdin: '{ "services": [] }' })
-    await apply(TWO)
-    expect(entries()).toHaveLength(1)
+    await apply(TWO, { env: { SUDO_USER: 'bob' } })
+    await ipvs('restore - --yes --force', { kernel, stdin: ONE })
+    await run('flush --yes', { env: { SUDO_USER: 'alice' } })
+    expect((await listed()).map(({ command, who }) => [command[0], who.sudoUser])).toEqual([
+      ['flush', 'alice'],
+      ['apply', 'bob'],
+      ['apply', undefined],
+    ])
   })
 
   test('keeps 20 states at most, and gives up the oldest', async () => {

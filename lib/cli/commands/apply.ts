@@ -11,6 +11,7 @@ import {
   type State,
   type Step,
 } from '../../index.ts'
+import { applyPlan } from '../apply-plan.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checkedLater, Refused, STATUS } from '../exit-status.ts'
 import { makeChange } from '../make-change.ts'
@@ -19,6 +20,7 @@ import { doneLine, isSame, printPlan } from '../print-plan.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { ofFile, readStateOf, STDIN } from '../state-file.ts'
 import { ask } from '../terminal/ask.ts'
+import { line } from '../terminal/line.ts'
 import { counted, inCommandWords } from '../words.ts'
 
 /** Options of `ipvs apply` and `ipvs restore`. */
@@ -63,6 +65,8 @@ export interface Target {
   readonly state: State
   /** Where it is from. */
   readonly file: string
+  /** Finds it again, if it depends on the table. */
+  readonly again?: () => Promise<State>
 }
 
 /** Makes the table equal to a state, which may depend on the table. Gives the exit status. */
@@ -89,7 +93,7 @@ export interface Applied {
 export async function applyState(
   run: Run,
   ipvs: Ipvs,
-  { state, file }: Target,
+  { state, file, again }: Target,
   options: ApplyCommandOptions,
   signal: AbortSignal,
 ): Promise<Applied> {
@@ -127,10 +131,24 @@ export async function applyState(
     if (run.json) await printPlan(run, dry, { applied: false, ...failedToJson(dry, options) })
     return { status: isSame(dry) ? STATUS.done : STATUS.differs }
   }
-  if (takesAway(found)) await askFor(run, found, file, signal)
-  // Only what was shown: if the table has changed since, this is refused.
-  const work = (): Promise<ApplyResult> => ipvs.apply(found, { ...guards, onProgress })
-  const result = await (isSame(found) ? work() : change(work))
+  const asked = takesAway(found)
+  if (asked) await askFor(run, found, file, signal)
+  const result = await applyPlan(found, {
+    change,
+    apply: (plan) => ipvs.apply(plan, { ...guards, onProgress }),
+    async again(stale) {
+      // Only what the person has seen.
+      if (asked) throw stale
+      const wanted = again === undefined ? state : await again()
+      const plan = await checkedLater(ofFile(file, ipvs.plan(wanted, how)))
+      if (takesAway(plan)) throw stale
+      if (!run.json) {
+        run.note(line`the table has changed meanwhile; this is done instead:`)
+        await printPlan(run, plan)
+      }
+      return plan
+    },
+  })
   return {
     status: statusOf(result),
     async say() {
