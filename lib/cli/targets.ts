@@ -38,6 +38,13 @@ export function withEverywhere(command: Command): Command {
   )
 }
 
+/** The words of a verb that takes no fields: one that was ignored might change more than was meant. */
+export function withoutFields(verb: string, words: readonly string[]): readonly string[] {
+  const field = words.find(isField)
+  if (field === undefined) return words
+  throw new UsageError(`${verb} takes no fields: leave out '${field}'. \`ipvs set\` changes fields`)
+}
+
 /** Reads the words that are not fields. */
 export function targetOf(words: readonly string[], everywhere = false): Target {
   const names = words.filter((word) => !isField(word))

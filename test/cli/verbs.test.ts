@@ -328,6 +328,11 @@ describe('ipvs set', () => {
       `${WEB} persistence=none persistence.netmask=/24`,
       'leave out persistence.netmask',
     ],
+    [
+      'a netmask where there is no persistence',
+      `${SHOP} persistence.netmask=/24`,
+      `${SHOP} has no persistence: give persistence=SECONDS too`,
+    ],
     ['one packet that is neither', `${WEB} onePacket=maybe`, "onePacket must be true or false, got 'maybe'"],
     ['a tunnel that is none', `${WEB} 10.0.0.7:8080 tunnel=gue/6080/csum`, 'such as gue:6080/csum'],
     [
@@ -416,6 +421,11 @@ describe('ipvs weight', () => {
     ['no server', `${WEB} 5`, 'name at least one real server before the weight'],
     ['nothing', WEB, 'the last word must be the weight'],
     ['too much', `${WEB} 10.0.0.7:8080 2147483648`, 'weight must be a whole number 0 to 2147483647'],
+    [
+      'a field',
+      `${WEB} 10.0.0.8:8080 method=masquerade 5`,
+      "weight takes no fields: leave out 'method=masquerade'",
+    ],
   ])('refuses %s', async (_, words, said) => {
     expect(await refused(`weight ${words}`, 2)).toContain(said)
   })
@@ -431,6 +441,14 @@ describe('ipvs remove', () => {
     expect(await changeOf(`remove ${WEB} 10.0.0.7:8080`)).toEqual([
       '- -a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 1',
     ])
+  })
+
+  test.each([
+    ['service', `${WEB} weight=5`, "leave out 'weight=5'"],
+    ['server', `${WEB} 10.0.0.8:8080 method=tunnel`, "leave out 'method=tunnel'"],
+    ['machine', '--everywhere 10.0.0.7 weight=0', "leave out 'weight=0'"],
+  ])('refuses a field behind a %s, which does not choose what goes', async (_, words, said) => {
+    expect(await refused(`remove ${words}`, 2)).toContain(`remove takes no fields: ${said}`)
   })
 
   test('--everywhere removes a machine from every service', async () => {
