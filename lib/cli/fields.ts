@@ -136,7 +136,7 @@ export function fieldsHelp(...subjects: readonly Subject[]): string {
         (line, index) => (index === 0 ? term : '').padEnd(indent) + line,
       ),
     )
-    return `Fields of ${CALLED[subject]}:\n${lines.join('\n')}\n`
+    return `\nFields of ${CALLED[subject]}:\n${lines.join('\n')}`
   })
   return sections.join('\n')
 }

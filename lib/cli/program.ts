@@ -1,7 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { Command, CommanderError, Option } from 'commander'
-import { printable } from '../index.ts'
 import type { CommandDefinition } from './command.ts'
 import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
@@ -23,6 +21,7 @@ import { show } from './commands/show.ts'
 import { undo } from './commands/undo.ts'
 import { weight } from './commands/weight.ts'
 import { zero } from './commands/zero.ts'
+import { documentation } from './documentation.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
 import { fieldOfOption } from './fields.ts'
 import { filled } from './options.ts'
@@ -211,14 +210,7 @@ function addCommand(
   end: (status: number) => void,
 ): void {
   const { name, description, examples, table = true } = definition
-  const command = program
-    .command(name)
-    .description(description)
-    .helpOption('-h, --help', 'print this help')
-    .addHelpText(
-      'after',
-      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
-    )
+  const command = program.command(name).description(description).helpOption('-h, --help', 'print this help')
   if (table) {
     command
       .option('--json', 'print JSON for programs, errors too')
@@ -230,7 +222,13 @@ function addCommand(
         ).conflicts('netns'),
       )
   }
-  const { options, registeredArguments } = definition.define(command)
+  const { options, registeredArguments } = definition
+    .define(command)
+    // Behind what it adds itself: the documentation is the end of each help.
+    .addHelpText(
+      'after',
+      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
+    )
   // A variable of a script that is not set.
   for (const one of options) if (one.required && one.parseArg === undefined) one.argParser(filled)
   for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
@@ -244,20 +242,20 @@ function addCommand(
 
 /** The table in `ipvs --help`. */
 export const ENVIRONMENT_HELP = `Environment:
-  IPVS_MEMORY  a file: use the table in it on an in-memory kernel, as --memory does
-  IPVS_ADDON   a file: load it as the addon, in place of the package's own
-  NO_COLOR     1 turns colours off; they are for terminals only
-  FORCE_COLOR  1 turns colours on, in a pipe too`
+  IPVS_MEMORY      a file: use the table in it on an in-memory kernel, as --memory
+                   does
+  IPVS_HISTORY     off: keep nothing for ipvs undo, as --no-history does
+  STATE_DIRECTORY  a folder: keep the history in the folder history in it; systemd
+                   sets this for a service
+  XDG_STATE_HOME   a folder: users other than root keep the history in ipvs/history
+                   in it (default: ~/.local/state)
+  IPVS_ADDON       a file: load it as the addon, in place of the package's own
+  NO_COLOR         1 turns colours off; they are for terminals only
+  FORCE_COLOR      1 turns colours on, in a pipe too`
 
 const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
-
-/** Where to read more. The package's docs are two folders above this file, and above the file that it is built to. */
-function documentation(): string {
-  const page = fileURLToPath(new URL('../../docs/command.md', import.meta.url))
-  return `Documentation: man ipvs (where ipvs is installed globally), and\n  ${printable(page)}`
-}
 
 /** The package's folder is two folders above this file, and above the file that it is built to. */
 function packageVersion(): string {
