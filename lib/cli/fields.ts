@@ -19,6 +19,9 @@ interface Field {
   read(text: string): unknown
 }
 
+/** The types of tunnels, the one that needs a port with one. */
+const TUNNELS = TUNNEL_TYPES.map((type) => (type === 'gue' ? 'gue:6080' : type))
+
 /** A value that says that there is none. */
 const NONE = 'none'
 
@@ -46,7 +49,7 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
       form: 'yes|no',
       description: 'schedule each UDP packet on its own',
       choices: ['yes', 'no'],
-      read: (text) => ({ yes: true, true: true, no: false, false: false })[text] ?? text,
+      read: readYes,
     },
     persistence: {
       form: 'SECONDS',
@@ -84,8 +87,8 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
     lowerThreshold: { ...THRESHOLD, description: 'connections below which there are new ones again' },
     tunnel: {
       form: 'TYPE[:PORT][/CHECKSUM]',
-      description: `${TUNNEL_TYPES.join(', ')}; gue:6080, gre/csum`,
-      choices: TUNNEL_TYPES,
+      description: `${TUNNELS.join(', ')}; with a checksum: gre/csum`,
+      choices: TUNNELS,
       read: readTunnel,
     },
   },
@@ -155,13 +158,17 @@ function wrapped(text: string, width: number): string[] {
  * Reads `name=value` words as fields that the library takes; those of it that
  * take something away are `null`. Names are checked here, values by the library.
  */
-export function readFields(words: readonly string[], subject: Subject): Record<string, unknown> {
+export function readFields(
+  words: readonly string[],
+  subject: Subject,
+  everywhere = false,
+): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const word of words) {
     const end = word.indexOf('=')
     const name = word.slice(0, end)
     const field = Object.hasOwn(FIELDS[subject], name) ? FIELDS[subject][name] : undefined
-    if (field === undefined) throw unknownField(name, subject)
+    if (field === undefined) throw unknownField(name, subject, everywhere)
     if (name in fields) throw new UsageError(`${name} is given twice`)
     fields[name] = field.read(word.slice(end + 1))
   }
@@ -174,8 +181,14 @@ export function readFields(words: readonly string[], subject: Subject): Record<s
   return { ...others, persistence: { ...persistence, netmask } }
 }
 
-function unknownField(name: string, subject: Subject): UsageError {
+function unknownField(name: string, subject: Subject, everywhere: boolean): UsageError {
   const other = subject === 'service' ? 'server' : 'service'
+  if (everywhere && Object.hasOwn(FIELDS.service, name)) {
+    return new UsageError(
+      `${name} is a field of a virtual service, and --everywhere is about real servers: ` +
+        'leave out --everywhere and name the service alone',
+    )
+  }
   if (Object.hasOwn(FIELDS[other], name)) return new UsageError(`${name} ${ELSEWHERE[other]}`)
   const names = fieldNames(subject)
   const meant = likely(name, names)
@@ -236,6 +249,12 @@ function numberOf(text: string): number | string {
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
+function readYes(text: string): boolean {
+  if (text === 'yes' || text === 'true') return true
+  if (text === 'no' || text === 'false') return false
+  throw new UsageError(`onePacket must be yes or no; got '${text}'`)
+}
+
 function readPersistence(text: string): object | null {
   if (text === NONE) return null
   const [, seconds] = /^(\d+)s?$/.exec(text) ?? []
@@ -255,6 +274,8 @@ function readTunnel(text: string): object {
         `such as gue:6080/csum; got '${text}'`,
     )
   }
+  if (type === 'gue' && port === undefined)
+    throw new UsageError(`a tunnel of type gue needs a port, such as tunnel=gue:6080; got '${text}'`)
   return {
     type: numberOf(type),
     ...(port !== undefined && { port: Number(port) }),

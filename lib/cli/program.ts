@@ -26,6 +26,7 @@ import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
 import { fieldOfOption } from './fields.ts'
 import { filled } from './options.ts'
 import { type CommonOptions, complain, Run } from './run.ts'
+import { nameOfOption, NO_SERVER } from './targets.ts'
 import { withTable } from './table.ts'
 import { line } from './terminal/line.ts'
 import { Printer } from './terminal/printer.ts'
@@ -112,22 +113,28 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
     return { status: STATUS.usage, message }
   }
   const help = error.code === 'commander.unknownCommand' || early ? 'ipvs' : `ipvs ${command}`
-  const what = error.message
+  // With --everywhere the first argument of a verb is not the service that commander knows it by.
+  const lacksServer = error.code === 'commander.missingArgument' && args.includes('--everywhere')
+  const what = (lacksServer ? NO_SERVER : error.message)
     .replace(/^error: /, '')
     // Commander puts its suggestion on a line of its own.
     .replace(/\n(?=\(Did you mean )/, ' ')
     .replace(/\.$/, '')
-  const where = early ? '; options go after the command' : fieldHint(error, command)
+  const where = early ? '; options go after the command' : optionHint(error, command)
   return { status: STATUS.usage, message: `${what}${where}; see "${help} --help"` }
 }
 
-/** What an option of ipvsadm is where fields are written `weight=5`. */
-function fieldHint({ code, message }: CommanderError, command: string): string {
-  if (code !== 'commander.unknownOption' || !WITH_FIELDS.includes(command)) return ''
-  const field = fieldOfOption(/'(-[^']*)'/.exec(message)?.[1] ?? '')
+/** What an option of ipvsadm is where services are written `tcp/192.0.2.10:80`, and fields `weight=5`. */
+function optionHint({ code, message }: CommanderError, command: string): string {
+  if (code !== 'commander.unknownOption') return ''
+  const [, option = ''] = /'(-[^']*)'/.exec(message) ?? []
+  const name = WITH_SERVICES.includes(command) ? nameOfOption(option) : undefined
+  if (name !== undefined) return `; ${name}`
+  const field = WITH_FIELDS.includes(command) ? fieldOfOption(option) : undefined
   return field === undefined ? '' : `; a field is written ${field}`
 }
 
+const WITH_SERVICES: readonly string[] = [add, set, weight, remove, zero, show, drain].map(({ name }) => name)
 const WITH_FIELDS: readonly string[] = [add.name, set.name]
 
 /** Arguments that ask for the help of a command that does not exist: commander would print its general help, with status 0. */
