@@ -123,7 +123,7 @@ pattern, so quote them.`)}
 ${plain(`On a terminal, tables are never wider than the terminal, and numbers above 99999 have a unit of 1000: k, M, G, T, P or E. In a pipe
 there are plain columns with exact numbers.`)}
 .SH OPTIONS
-${plain('Options go after the command. All commands that work on a table take these:')}
+${plain('All commands that work on a table take these, before the command too; all other options go after it:')}
 ${optionEntries(common)}.SH COMMANDS
 ${sections.join('')}.SH EXIT STATUS
 ${table(STATUS_HELP)}.SH ENVIRONMENT

@@ -22,6 +22,7 @@ import { undo } from './commands/undo.ts'
 import { weight } from './commands/weight.ts'
 import { zero } from './commands/zero.ts'
 import { documentation } from './documentation.ts'
+import { withEarlyOptions } from './early-options.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
 import { fieldOfOption } from './fields.ts'
 import { filled } from './options.ts'
@@ -59,9 +60,10 @@ export const COMMANDS: readonly CommandDefinition[] = [
 
 /** Runs one of our own commands. Gives the exit status. */
 export async function runCommand(
-  args: readonly string[],
+  words: readonly string[],
   surroundings: Surroundings = processSurroundings(),
 ): Promise<number> {
+  const args = withEarlyOptions(words)
   const { stdout, stderr, env } = surroundings
   const err = new Printer(stderr, env)
   let failure: NodeJS.ErrnoException | undefined
@@ -82,7 +84,7 @@ export async function runCommand(
     else await program.parseAsync(unknownCommand(program, args) ?? args, { from: 'user' })
   } catch (error) {
     const report = error instanceof CommanderError ? reportOfUsage(error, args) : reportOf(error)
-    if (report.message !== '') complain(report, args.includes('--json'), err)
+    if (report.message !== '') complain(report, words.includes('--json'), err)
     status = report.status
   }
   // The last of what was written may still fail.
@@ -120,7 +122,9 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
     // Commander puts its suggestion on a line of its own.
     .replace(/\n(?=\(Did you mean )/, ' ')
     .replace(/\.$/, '')
-  const where = early ? '; options go after the command' : optionHint(error, command)
+  const where = early
+    ? '; options go after the command, and only --netns, --memory and --json before it as well'
+    : optionHint(error, command)
   return { status: STATUS.usage, message: `${what}${where}; see "${help} --help"` }
 }
 
@@ -260,7 +264,9 @@ export const ENVIRONMENT_HELP = `Environment:
   NO_COLOR         1 turns colours off; they are for terminals only
   FORCE_COLOR      1 turns colours on, in a pipe too`
 
-const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
+const PROGRAM_HELP = `--netns, --memory and --json may come before the command too, as in
+  alias ipvs='ipvs --netns blue'
+Each command has examples in its help: ipvs apply --help
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
 
