@@ -1,8 +1,15 @@
 import { likely } from '../model/check.ts'
+import {
+  DEFAULT_METHOD,
+  DEFAULT_PERSISTENCE_SECONDS,
+  DEFAULT_SCHEDULER,
+  DEFAULT_WEIGHT,
+} from '../model/defaults.ts'
 import { CHECKSUMS, METHODS, TUNNEL_TYPES } from '../model/ranges.ts'
 import { PERSISTENCE_ENGINES, SCHEDULERS } from '../model/schedulers.ts'
 import { FLAG_NAMES } from '../model/scheduler-flags.ts'
 import { UsageError } from './exit-status.ts'
+import { hang } from './terminal/wrap.ts'
 
 /** The fields of services and real servers as a command line has them: `weight=5`, `persistence.netmask=/24`. */
 
@@ -17,6 +24,14 @@ interface Field {
   readonly choices: readonly string[]
   /** The value that the library wants. A text that is no such value stays one, and the library refuses it. */
   read(text: string): unknown
+}
+
+/** The methods that have a name. */
+const METHOD_NAMES = METHODS.filter((method) => typeof method === 'string')
+
+function methodHelp(method: string): string {
+  if (method === DEFAULT_METHOD) return `${method} (default)`
+  return method === 'masquerade' ? `${method} (NAT)` : method
 }
 
 /** The types of tunnels, the one that needs a port with one. */
@@ -35,7 +50,7 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
   service: {
     scheduler: {
       form: 'NAME',
-      description: `${SCHEDULERS.join(', ')} (default: wlc)`,
+      description: `${SCHEDULERS.join(', ')} (default: ${DEFAULT_SCHEDULER})`,
       choices: SCHEDULERS,
       read: (text) => text,
     },
@@ -54,7 +69,7 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
     persistence: {
       form: 'SECONDS',
       description: 'how long a client stays with its real server; or none',
-      choices: ['300', NONE],
+      choices: [String(DEFAULT_PERSISTENCE_SECONDS), NONE],
       read: readPersistence,
     },
     'persistence.netmask': {
@@ -73,13 +88,13 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
   server: {
     method: {
       form: 'NAME',
-      description: 'masquerade (NAT), direct (default), tunnel, local, bypass',
-      choices: METHODS.filter((method) => typeof method === 'string'),
+      description: METHOD_NAMES.map(methodHelp).join(', '),
+      choices: METHOD_NAMES,
       read: (text) => text,
     },
     weight: {
       form: 'NUMBER',
-      description: 'share of new connections; 0: no new ones (default: 1)',
+      description: `share of new connections; 0: no new ones (default: ${String(DEFAULT_WEIGHT)})`,
       choices: [],
       read: numberOf,
     },
@@ -134,24 +149,10 @@ export function fieldsHelp(...subjects: readonly Subject[]): string {
       ([name, { form, description }]) => [`  ${name}=${form}  `, description] as const,
     )
     const indent = Math.max(...rows.map(([term]) => term.length))
-    const lines = rows.flatMap(([term, description]) =>
-      wrapped(description, WIDTH - indent).map(
-        (line, index) => (index === 0 ? term : '').padEnd(indent) + line,
-      ),
-    )
+    const lines = rows.flatMap(([term, description]) => hang(term.padEnd(indent), description, WIDTH))
     return `\nFields of ${CALLED[subject]}:\n${lines.join('\n')}`
   })
   return sections.join('\n')
-}
-
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = []
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1)
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word)
-    else lines[lines.length - 1] = `${last} ${word}`
-  }
-  return lines
 }
 
 /**

@@ -62,7 +62,10 @@ export function inCommandWords(message: string): string {
       Object.hasOwn(METHODS, method) ? code + String(METHODS[method]) : whole,
     )
     // Both the library's apply() and the kernel's refusal name the step.
-    .replace(/apply failed at ([\w-]+ .*?): (E[A-Z\d]+: )(?:\1: )?/, '$1 failed: $2')
+    .replace(
+      /apply failed at ([\w-]+ .*?): (E[A-Z\d]+: )(?:\1: )?/,
+      (_, step: string, code: string) => `${step} failed: ${code}`,
+    )
   return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), withSchedulers(named))
 }
 

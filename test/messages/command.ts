@@ -208,7 +208,7 @@ const usage: Room = {
     command('lst'),
     command('list --jsno'),
     command('help lst'),
-    command('--netns blue list'),
+    command('--stats list'),
     command('-Ln'),
     command('-A -t 192.0.2.10:80'),
     command('show'),
