@@ -266,6 +266,7 @@ export const ENVIRONMENT_HELP = `Environment:
 
 const PROGRAM_HELP = `--netns, --memory and --json may come before the command too, as in
   alias ipvs='ipvs --netns blue'
+
 Each command has examples in its help: ipvs apply --help
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
