@@ -42,6 +42,8 @@ Examples:
   ${NAME} ipvsadm -Ln                         any command; ipvsadm, ip, iptables and others are there
   ${NAME} bash                                on a terminal: a shell
   IPVS_GUEST_LIMIT=60 ${NAME} npm test        killed after a minute
+
+Documentation: ${path.join(here, '../docs/testing.md')}
 `
 
 /** The variables of the caller's environment that COMMAND does not get: they name what is not there, or is another's. */

@@ -123,12 +123,18 @@ pattern, so quote them.`)}
 ${plain(`On a terminal, tables are never wider than the terminal, and numbers above 99999 have a unit of 1000: k, M, G, T, P or E. In a pipe
 there are plain columns with exact numbers.`)}
 .SH OPTIONS
-${plain('Options go after the command. All commands that work on a table take these:')}
+${plain('All commands that work on a table take these, before the command too; all other options go after it:')}
 ${optionEntries(common)}.SH COMMANDS
 ${sections.join('')}.SH EXIT STATUS
 ${table(STATUS_HELP)}.SH ENVIRONMENT
 ${table(ENVIRONMENT_HELP)}.SH FILES
 ${entry(bold('/run/netns/NAME'), 'The network namespace NAME, for --netns.')}${entry(
+  bold('/var/lib/ipvs/history'),
+  'The states from before changes, for ipvs history and ipvs undo, of root. See STATE_DIRECTORY and XDG_STATE_HOME for where else they are kept.',
+)}${entry(
+  bold('/run/ipvs'),
+  'The lock of each table, which a program holds while it changes the table.',
+)}${entry(
   bold('docs/command.md, state.schema.json'),
   'In the folder of the package: the documentation, and the JSON Schema of states. "npm root --global" prints the folder that the package is in.',
 )}.SH SEE ALSO

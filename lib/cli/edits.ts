@@ -87,6 +87,15 @@ export function editService(services: Services, service: ServiceKey, changes: Ch
   const checked = checkServiceChanges(changes, service)
   const family = familyOfService(service)
   const { realServers } = there
+  const { persistence } = checked
+  if (
+    there.persistence === undefined &&
+    persistence?.netmask !== undefined &&
+    persistence.timeoutSeconds === undefined
+  )
+    throw new RangeError(
+      `persistence.netmask is of no use while ${formatServiceKey(service)} has no persistence: give persistence=SECONDS too`,
+    )
   const kernel = mergeService(kernelServiceOf(there, family, ALL_FLAGS), checked, family)
   const spec = specOfService(newService(service, kernel).state)
   return replaced(services, there, { ...spec, ...(realServers !== undefined && { realServers }) })

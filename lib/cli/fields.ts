@@ -1,8 +1,15 @@
 import { likely } from '../model/check.ts'
+import {
+  DEFAULT_METHOD,
+  DEFAULT_PERSISTENCE_SECONDS,
+  DEFAULT_SCHEDULER,
+  DEFAULT_WEIGHT,
+} from '../model/defaults.ts'
 import { CHECKSUMS, METHODS, TUNNEL_TYPES } from '../model/ranges.ts'
 import { PERSISTENCE_ENGINES, SCHEDULERS } from '../model/schedulers.ts'
 import { FLAG_NAMES } from '../model/scheduler-flags.ts'
 import { UsageError } from './exit-status.ts'
+import { hang } from './terminal/wrap.ts'
 
 /** The fields of services and real servers as a command line has them: `weight=5`, `persistence.netmask=/24`. */
 
@@ -19,6 +26,17 @@ interface Field {
   read(text: string): unknown
 }
 
+/** The methods that have a name. */
+const METHOD_NAMES = METHODS.filter((method) => typeof method === 'string')
+
+function methodHelp(method: string): string {
+  if (method === DEFAULT_METHOD) return `${method} (default)`
+  return method === 'masquerade' ? `${method} (NAT)` : method
+}
+
+/** The types of tunnels, the one that needs a port with one. */
+const TUNNELS = TUNNEL_TYPES.map((type) => (type === 'gue' ? 'gue:6080' : type))
+
 /** A value that says that there is none. */
 const NONE = 'none'
 
@@ -32,7 +50,7 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
   service: {
     scheduler: {
       form: 'NAME',
-      description: `${SCHEDULERS.join(', ')} (default: wlc)`,
+      description: `${SCHEDULERS.join(', ')} (default: ${DEFAULT_SCHEDULER})`,
       choices: SCHEDULERS,
       read: (text) => text,
     },
@@ -46,12 +64,12 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
       form: 'yes|no',
       description: 'schedule each UDP packet on its own',
       choices: ['yes', 'no'],
-      read: (text) => ({ yes: true, true: true, no: false, false: false })[text] ?? text,
+      read: readYes,
     },
     persistence: {
       form: 'SECONDS',
       description: 'how long a client stays with its real server; or none',
-      choices: ['300', NONE],
+      choices: [String(DEFAULT_PERSISTENCE_SECONDS), NONE],
       read: readPersistence,
     },
     'persistence.netmask': {
@@ -70,13 +88,13 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
   server: {
     method: {
       form: 'NAME',
-      description: 'masquerade (NAT), direct (default), tunnel, local, bypass',
-      choices: METHODS.filter((method) => typeof method === 'string'),
+      description: METHOD_NAMES.map(methodHelp).join(', '),
+      choices: METHOD_NAMES,
       read: (text) => text,
     },
     weight: {
       form: 'NUMBER',
-      description: 'share of new connections; 0: no new ones (default: 1)',
+      description: `share of new connections; 0: no new ones (default: ${String(DEFAULT_WEIGHT)})`,
       choices: [],
       read: numberOf,
     },
@@ -84,8 +102,8 @@ const FIELDS: Readonly<Record<Subject, Readonly<Record<string, Field>>>> = {
     lowerThreshold: { ...THRESHOLD, description: 'connections below which there are new ones again' },
     tunnel: {
       form: 'TYPE[:PORT][/CHECKSUM]',
-      description: `${TUNNEL_TYPES.join(', ')}; gue:6080, gre/csum`,
-      choices: TUNNEL_TYPES,
+      description: `${TUNNELS.join(', ')}; with a checksum: gre/csum`,
+      choices: TUNNELS,
       read: readTunnel,
     },
   },
@@ -131,37 +149,27 @@ export function fieldsHelp(...subjects: readonly Subject[]): string {
       ([name, { form, description }]) => [`  ${name}=${form}  `, description] as const,
     )
     const indent = Math.max(...rows.map(([term]) => term.length))
-    const lines = rows.flatMap(([term, description]) =>
-      wrapped(description, WIDTH - indent).map(
-        (line, index) => (index === 0 ? term : '').padEnd(indent) + line,
-      ),
-    )
-    return `Fields of ${CALLED[subject]}:\n${lines.join('\n')}\n`
+    const lines = rows.flatMap(([term, description]) => hang(term.padEnd(indent), description, WIDTH))
+    return `\nFields of ${CALLED[subject]}:\n${lines.join('\n')}`
   })
   return sections.join('\n')
-}
-
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = []
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1)
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word)
-    else lines[lines.length - 1] = `${last} ${word}`
-  }
-  return lines
 }
 
 /**
  * Reads `name=value` words as fields that the library takes; those of it that
  * take something away are `null`. Names are checked here, values by the library.
  */
-export function readFields(words: readonly string[], subject: Subject): Record<string, unknown> {
+export function readFields(
+  words: readonly string[],
+  subject: Subject,
+  everywhere = false,
+): Record<string, unknown> {
   const fields: Record<string, unknown> = {}
   for (const word of words) {
     const end = word.indexOf('=')
     const name = word.slice(0, end)
     const field = Object.hasOwn(FIELDS[subject], name) ? FIELDS[subject][name] : undefined
-    if (field === undefined) throw unknownField(name, subject)
+    if (field === undefined) throw unknownField(name, subject, everywhere)
     if (name in fields) throw new UsageError(`${name} is given twice`)
     fields[name] = field.read(word.slice(end + 1))
   }
@@ -174,8 +182,14 @@ export function readFields(words: readonly string[], subject: Subject): Record<s
   return { ...others, persistence: { ...persistence, netmask } }
 }
 
-function unknownField(name: string, subject: Subject): UsageError {
+function unknownField(name: string, subject: Subject, everywhere: boolean): UsageError {
   const other = subject === 'service' ? 'server' : 'service'
+  if (everywhere && Object.hasOwn(FIELDS.service, name)) {
+    return new UsageError(
+      `${name} is a field of a virtual service, and --everywhere is about real servers: ` +
+        'leave out --everywhere and name the service alone',
+    )
+  }
   if (Object.hasOwn(FIELDS[other], name)) return new UsageError(`${name} ${ELSEWHERE[other]}`)
   const names = fieldNames(subject)
   const meant = likely(name, names)
@@ -236,6 +250,12 @@ function numberOf(text: string): number | string {
   return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
+function readYes(text: string): boolean {
+  if (text === 'yes' || text === 'true') return true
+  if (text === 'no' || text === 'false') return false
+  throw new UsageError(`onePacket must be yes or no; got '${text}'`)
+}
+
 function readPersistence(text: string): object | null {
   if (text === NONE) return null
   const [, seconds] = /^(\d+)s?$/.exec(text) ?? []
@@ -255,6 +275,8 @@ function readTunnel(text: string): object {
         `such as gue:6080/csum; got '${text}'`,
     )
   }
+  if (type === 'gue' && port === undefined)
+    throw new UsageError(`a tunnel of type gue needs a port, such as tunnel=gue:6080; got '${text}'`)
   return {
     type: numberOf(type),
     ...(port !== undefined && { port: Number(port) }),

@@ -1,7 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { Command, CommanderError, Option } from 'commander'
-import { printable } from '../index.ts'
 import type { CommandDefinition } from './command.ts'
 import { add } from './commands/add.ts'
 import { apply } from './commands/apply.ts'
@@ -23,10 +21,13 @@ import { show } from './commands/show.ts'
 import { undo } from './commands/undo.ts'
 import { weight } from './commands/weight.ts'
 import { zero } from './commands/zero.ts'
+import { documentation } from './documentation.ts'
+import { withEarlyOptions } from './early-options.ts'
 import { type Report, reportOf, STATUS, STATUS_HELP } from './exit-status.ts'
 import { fieldOfOption } from './fields.ts'
 import { filled } from './options.ts'
 import { type CommonOptions, complain, Run } from './run.ts'
+import { nameOfOption, NO_SERVER } from './targets.ts'
 import { withTable } from './table.ts'
 import { line } from './terminal/line.ts'
 import { Printer } from './terminal/printer.ts'
@@ -59,9 +60,10 @@ export const COMMANDS: readonly CommandDefinition[] = [
 
 /** Runs one of our own commands. Gives the exit status. */
 export async function runCommand(
-  args: readonly string[],
+  words: readonly string[],
   surroundings: Surroundings = processSurroundings(),
 ): Promise<number> {
+  const args = withEarlyOptions(words)
   const { stdout, stderr, env } = surroundings
   const err = new Printer(stderr, env)
   let failure: NodeJS.ErrnoException | undefined
@@ -82,7 +84,7 @@ export async function runCommand(
     else await program.parseAsync(unknownCommand(program, args) ?? args, { from: 'user' })
   } catch (error) {
     const report = error instanceof CommanderError ? reportOfUsage(error, args) : reportOf(error)
-    if (report.message !== '') complain(report, args.includes('--json'), err)
+    if (report.message !== '') complain(report, words.includes('--json'), err)
     status = report.status
   }
   // The last of what was written may still fail.
@@ -113,22 +115,30 @@ function reportOfUsage(error: CommanderError, args: readonly string[]): Report {
     return { status: STATUS.usage, message }
   }
   const help = error.code === 'commander.unknownCommand' || early ? 'ipvs' : `ipvs ${command}`
-  const what = error.message
+  // With --everywhere the first argument of a verb is not the service that commander knows it by.
+  const lacksServer = error.code === 'commander.missingArgument' && args.includes('--everywhere')
+  const what = (lacksServer ? NO_SERVER : error.message)
     .replace(/^error: /, '')
     // Commander puts its suggestion on a line of its own.
     .replace(/\n(?=\(Did you mean )/, ' ')
     .replace(/\.$/, '')
-  const where = early ? '; options go after the command' : fieldHint(error, command)
+  const where = early
+    ? '; options go after the command, and only --netns, --memory and --json before it as well'
+    : optionHint(error, command)
   return { status: STATUS.usage, message: `${what}${where}; see "${help} --help"` }
 }
 
-/** What an option of ipvsadm is where fields are written `weight=5`. */
-function fieldHint({ code, message }: CommanderError, command: string): string {
-  if (code !== 'commander.unknownOption' || !WITH_FIELDS.includes(command)) return ''
-  const field = fieldOfOption(/'(-[^']*)'/.exec(message)?.[1] ?? '')
+/** What an option of ipvsadm is where services are written `tcp/192.0.2.10:80`, and fields `weight=5`. */
+function optionHint({ code, message }: CommanderError, command: string): string {
+  if (code !== 'commander.unknownOption') return ''
+  const [, option = ''] = /'(-[^']*)'/.exec(message) ?? []
+  const name = WITH_SERVICES.includes(command) ? nameOfOption(option) : undefined
+  if (name !== undefined) return `; ${name}`
+  const field = WITH_FIELDS.includes(command) ? fieldOfOption(option) : undefined
   return field === undefined ? '' : `; a field is written ${field}`
 }
 
+const WITH_SERVICES: readonly string[] = [add, set, weight, remove, zero, show, drain].map(({ name }) => name)
 const WITH_FIELDS: readonly string[] = [add.name, set.name]
 
 /** Arguments that ask for the help of a command that does not exist: commander would print its general help, with status 0. */
@@ -211,14 +221,7 @@ function addCommand(
   end: (status: number) => void,
 ): void {
   const { name, description, examples, table = true } = definition
-  const command = program
-    .command(name)
-    .description(description)
-    .helpOption('-h, --help', 'print this help')
-    .addHelpText(
-      'after',
-      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
-    )
+  const command = program.command(name).description(description).helpOption('-h, --help', 'print this help')
   if (table) {
     command
       .option('--json', 'print JSON for programs, errors too')
@@ -230,7 +233,13 @@ function addCommand(
         ).conflicts('netns'),
       )
   }
-  const { options, registeredArguments } = definition.define(command)
+  const { options, registeredArguments } = definition
+    .define(command)
+    // Behind what it adds itself: the documentation is the end of each help.
+    .addHelpText(
+      'after',
+      `\nExamples:\n${examples.map((example) => `  $ ${example}\n`).join('')}\n${documentation()}`,
+    )
   // A variable of a script that is not set.
   for (const one of options) if (one.required && one.parseArg === undefined) one.argParser(filled)
   for (const one of registeredArguments) if (one.parseArg === undefined) one.argParser(filled)
@@ -244,20 +253,23 @@ function addCommand(
 
 /** The table in `ipvs --help`. */
 export const ENVIRONMENT_HELP = `Environment:
-  IPVS_MEMORY  a file: use the table in it on an in-memory kernel, as --memory does
-  IPVS_ADDON   a file: load it as the addon, in place of the package's own
-  NO_COLOR     1 turns colours off; they are for terminals only
-  FORCE_COLOR  1 turns colours on, in a pipe too`
+  IPVS_MEMORY      a file: use the table in it on an in-memory kernel, as --memory
+                   does
+  IPVS_HISTORY     off: keep nothing for ipvs undo, as --no-history does
+  STATE_DIRECTORY  a folder: keep the history in the folder history in it; systemd
+                   sets this for a service
+  XDG_STATE_HOME   a folder: users other than root keep the history in ipvs/history
+                   in it (default: ~/.local/state)
+  IPVS_ADDON       a file: load it as the addon, in place of the package's own
+  NO_COLOR         1 turns colours off; they are for terminals only
+  FORCE_COLOR      1 turns colours on, in a pipe too`
 
-const PROGRAM_HELP = `Each command has examples in its help: ipvs apply --help
+const PROGRAM_HELP = `--netns, --memory and --json may come before the command too, as in
+  alias ipvs='ipvs --netns blue'
+
+Each command has examples in its help: ipvs apply --help
 Called by the name ipvsadm, ipvsadm-save or ipvsadm-restore, through a symbolic
 link, this program does what the program of that name does.`
-
-/** Where to read more. The package's docs are two folders above this file, and above the file that it is built to. */
-function documentation(): string {
-  const page = fileURLToPath(new URL('../../docs/command.md', import.meta.url))
-  return `Documentation: man ipvs (where ipvs is installed globally), and\n  ${printable(page)}`
-}
 
 /** The package's folder is two folders above this file, and above the file that it is built to. */
 function packageVersion(): string {

@@ -38,6 +38,33 @@ export function withEverywhere(command: Command): Command {
   )
 }
 
+/** How a service or a real server that is an option of ipvsadm is written; `undefined` for any other option. */
+export function nameOfOption(option: string): string | undefined {
+  const [subject, name] = (Object.hasOwn(OPTIONS, option) ? OPTIONS[option] : undefined) ?? []
+  return subject && name && `${subject} is written ${name}`
+}
+
+const SERVICE_IS = 'a service'
+const SERVER_IS = 'a real server behind its service'
+const OPTIONS: Readonly<Record<string, readonly [subject: string, name: string]>> = {
+  '-t': [SERVICE_IS, 'tcp/192.0.2.10:80'],
+  '--tcp-service': [SERVICE_IS, 'tcp/192.0.2.10:80'],
+  '-u': [SERVICE_IS, 'udp/192.0.2.10:53'],
+  '--udp-service': [SERVICE_IS, 'udp/192.0.2.10:53'],
+  '--sctp-service': [SERVICE_IS, 'sctp/192.0.2.10:80'],
+  '-f': [SERVICE_IS, 'fwmark/5, or fwmark6/5 for IPv6'],
+  '--fwmark-service': [SERVICE_IS, 'fwmark/5, or fwmark6/5 for IPv6'],
+  '-r': [SERVER_IS, '10.0.0.7:8080'],
+  '--real-server': [SERVER_IS, '10.0.0.7:8080'],
+}
+
+/** The words of a verb that takes no fields: one that was ignored might change more than was meant. */
+export function withoutFields(verb: string, words: readonly string[]): readonly string[] {
+  const field = words.find(isField)
+  if (field === undefined) return words
+  throw new UsageError(`${verb} takes no fields: leave out '${field}'. \`ipvs set\` changes fields`)
+}
+
 /** Reads the words that are not fields. */
 export function targetOf(words: readonly string[], everywhere = false): Target {
   const names = words.filter((word) => !isField(word))
@@ -46,7 +73,7 @@ export function targetOf(words: readonly string[], everywhere = false): Target {
     const service = serviceOf(first)
     return { service, servers: distinct(rest.map((word) => serverOf(known(word, rest), service))) }
   }
-  if (names.length === 0) throw new UsageError('--everywhere needs a real server, such as 10.0.0.7')
+  if (names.length === 0) throw new UsageError(NO_SERVER)
   if (first.includes('/')) {
     throw new UsageError(
       `--everywhere is about all services: leave out '${first}', or leave out --everywhere`,
@@ -58,9 +85,12 @@ export function targetOf(words: readonly string[], everywhere = false): Target {
   }
 }
 
+/** What --everywhere lacks if nothing is named. */
+export const NO_SERVER = '--everywhere needs a real server, such as 10.0.0.7'
+
 /** The service of a verb that cannot do without one. */
 export function serviceIn({ service }: Target): ServiceKey {
-  if (service === undefined) throw new UsageError('--everywhere needs a real server, such as 10.0.0.7')
+  if (service === undefined) throw new UsageError(NO_SERVER)
   return service
 }
 

@@ -41,9 +41,11 @@ const METHODS: Readonly<Record<string, string>> = {
   zero: 'zero',
   realServer: 'real server',
   realServers: 'real servers',
-  snapshot: 'list',
   syncDaemons: 'sync daemons',
 }
+
+/** Methods that several commands call, and whose names nobody has typed: what follows is enough. */
+const UNNAMED: readonly string[] = ['apply', 'info', 'plan', 'restore', 'save', 'services', 'snapshot']
 
 /** A message about the file of an in-memory table, which keeps its format. */
 export function aboutTableFile(message: string): string {
@@ -52,9 +54,18 @@ export function aboutTableFile(message: string): string {
 
 /** A message of the library, in the words of the command line. */
 export function inCommandWords(message: string): string {
-  const named = message.replaceAll(/\b(E[A-Z\d]+: )(\w+)(?=[: ])/g, (whole, code: string, method: string) =>
-    method in METHODS ? code + String(METHODS[method]) : whole,
-  )
+  const named = message
+    .replaceAll(/\b(E[A-Z\d]+: )(\w+): /g, (whole, code: string, method: string) =>
+      UNNAMED.includes(method) ? code : whole,
+    )
+    .replaceAll(/\b(E[A-Z\d]+: )(\w+)(?=[: ])/g, (whole, code: string, method: string) =>
+      Object.hasOwn(METHODS, method) ? code + String(METHODS[method]) : whole,
+    )
+    // Both the library's apply() and the kernel's refusal name the step.
+    .replace(
+      /apply failed at ([\w-]+ .*?): (E[A-Z\d]+: )(?:\1: )?/,
+      (_, step: string, code: string) => `${step} failed: ${code}`,
+    )
   return WORDS.reduce((text, [words, ours]) => text.replace(words, ours), withSchedulers(named))
 }
 

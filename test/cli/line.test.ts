@@ -34,6 +34,11 @@ describe('words that are wrapped', () => {
     expect(wrap(['[2001:db8::7]:8080', 'x'], 8)).toEqual(['[2001:db', '8::7]:80', '80 x'])
   })
 
+  test.each([1, 0, -3])('have a character on each line where the width is %i', (width) => {
+    expect(wrap(['ab', 'c'], width)).toEqual(['a', 'b', 'c'])
+    expect(hang('', 'ab c', width)).toEqual(['a', 'b', 'c'])
+  })
+
   test('hang below the first word', () => {
     expect(hang('in  ', '5 packets, 9 bytes', 14)).toEqual(['in  5 packets,', '    9 bytes'])
   })

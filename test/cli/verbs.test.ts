@@ -159,7 +159,7 @@ describe('ipvs add', () => {
       'GUE without a port',
       `${WEB} 10.0.0.1 method=tunnel tunnel=gue`,
       2,
-      'tunnel.port must be a whole number 1 to 65535',
+      'a tunnel of type gue needs a port, such as tunnel=gue:6080',
     ],
     ['thresholds that are crossed', `${WEB} 10.0.0.1 lowerThreshold=5`, 2, 'give upperThreshold too'],
   ])('refuses %s', async (_, words, status, said) => {
@@ -300,6 +300,17 @@ describe('ipvs set', () => {
       `${WEB} 10.0.0.7:8080 -w 5`,
       "unknown option '-w'; a field is written weight=5; see",
     ],
+    [
+      'a service as ipvsadm has it',
+      `-t 192.0.2.10:80 -s rr`,
+      "unknown option '-t'; a service is written tcp/192.0.2.10:80",
+    ],
+    ['a mark as ipvsadm has it', `-f 5`, "unknown option '-f'; a service is written fwmark/5"],
+    [
+      'a server as ipvsadm has it',
+      `${WEB} -r 10.0.0.7:8080 -w 5`,
+      "unknown option '-r'; a real server behind its service is written 10.0.0.7:8080",
+    ],
     ['another option', `${WEB} 10.0.0.7:8080 -q`, "unknown option '-q'; see"],
     [
       'a weight below 0',
@@ -328,7 +339,12 @@ describe('ipvs set', () => {
       `${WEB} persistence=none persistence.netmask=/24`,
       'leave out persistence.netmask',
     ],
-    ['one packet that is neither', `${WEB} onePacket=maybe`, "onePacket must be true or false, got 'maybe'"],
+    [
+      'a netmask where there is no persistence',
+      `${SHOP} persistence.netmask=/24`,
+      `${SHOP} has no persistence: give persistence=SECONDS too`,
+    ],
+    ['one packet that is neither', `${WEB} onePacket=maybe`, "onePacket must be yes or no; got 'maybe'"],
     ['a tunnel that is none', `${WEB} 10.0.0.7:8080 tunnel=gue/6080/csum`, 'such as gue:6080/csum'],
     [
       'a type of tunnel that is none',
@@ -346,7 +362,7 @@ describe('ipvs set', () => {
     [
       'fields of a service everywhere',
       '--everywhere 10.0.0.7 scheduler=rr',
-      'scheduler is a field of a virtual service',
+      'scheduler is a field of a virtual service, and --everywhere is about real servers: leave out --everywhere',
     ],
   ])('refuses %s as a mistake of the command line', async (_, words, said) => {
     expect(await refused(`set ${words}`, 2)).toContain(said)
@@ -370,6 +386,28 @@ describe('ipvs set', () => {
   ])('says that %s is not there, and does nothing', async (_, words, said) => {
     expect(await refused(`set ${words}`, 4)).toContain(said)
   })
+})
+
+test('a verb without permission speaks of no command that nobody typed', async () => {
+  kernel = createMemoryKernel({ privileged: false })
+  for (const line of [
+    `weight ${WEB} 10.0.0.7 1`,
+    `add ${WEB}`,
+    'remove --everywhere 10.0.0.7',
+    'flush --yes',
+  ]) {
+    const { status, stderr } = await ipvs(line, { kernel })
+    expect({ line, status, stderr }).toMatchObject({ status: 5 })
+    expect(stderr).toMatch(/^ipvs: EPERM: (flush: )?permission denied: /)
+  }
+})
+
+test('what the kernel refuses is said once', async () => {
+  kernel.failNext({ command: 'addRealServer', errno: 'EINVAL' })
+  const said = await refused(`add ${WEB} 10.0.0.1`, 8)
+  expect(said).toMatch(
+    /^ipvs: add-server tcp\/192\.0\.2\.10:80 -> 10\.0\.0\.1:80 failed: EINVAL: (?!add-server)/,
+  )
 })
 
 describe('ipvs weight', () => {
@@ -416,6 +454,11 @@ describe('ipvs weight', () => {
     ['no server', `${WEB} 5`, 'name at least one real server before the weight'],
     ['nothing', WEB, 'the last word must be the weight'],
     ['too much', `${WEB} 10.0.0.7:8080 2147483648`, 'weight must be a whole number 0 to 2147483647'],
+    [
+      'a field',
+      `${WEB} 10.0.0.8:8080 method=masquerade 5`,
+      "weight takes no fields: leave out 'method=masquerade'",
+    ],
   ])('refuses %s', async (_, words, said) => {
     expect(await refused(`weight ${words}`, 2)).toContain(said)
   })
@@ -431,6 +474,20 @@ describe('ipvs remove', () => {
     expect(await changeOf(`remove ${WEB} 10.0.0.7:8080`)).toEqual([
       '- -a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 1',
     ])
+  })
+
+  test('--everywhere without a server says that one is missing', async () => {
+    expect(await refused('remove --everywhere', 2)).toContain(
+      '--everywhere needs a real server, such as 10.0.0.7;',
+    )
+  })
+
+  test.each([
+    ['service', `${WEB} weight=5`, "leave out 'weight=5'"],
+    ['server', `${WEB} 10.0.0.8:8080 method=tunnel`, "leave out 'method=tunnel'"],
+    ['machine', '--everywhere 10.0.0.7 weight=0', "leave out 'weight=0'"],
+  ])('refuses a field behind a %s, which does not choose what goes', async (_, words, said) => {
+    expect(await refused(`remove ${words}`, 2)).toContain(`remove takes no fields: ${said}`)
   })
 
   test('--everywhere removes a machine from every service', async () => {

@@ -18,6 +18,17 @@ const text = page
   .replaceAll('\\e', '\\')
 
 describe('man ipvs', () => {
+  test('names the variables and files of the history and of the lock', () => {
+    for (const name of [
+      'IPVS_HISTORY',
+      'STATE_DIRECTORY',
+      'XDG_STATE_HOME',
+      '/var/lib/ipvs/history',
+      '/run/ipvs',
+    ])
+      expect(text).toContain(name)
+  })
+
   test.each(createProgram().commands.map((command) => [command.name(), command] as const))(
     'describes %s with its options',
     (name, command) => {

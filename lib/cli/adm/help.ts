@@ -1,3 +1,4 @@
+import { documentation } from '../documentation.ts'
 import type { ProgramSession } from './run.ts'
 
 /** The version line of ipvsadm 1.31, word for word, since scripts parse it. The last number is that of its headers. */
@@ -7,7 +8,7 @@ export const HELP_STATUS = 0
 
 export function printHelp({ program, out }: Pick<ProgramSession, 'program' | 'out'>): void {
   const usage = USAGE.map((synopsis) => `  ${program} ${synopsis}\n`).join('')
-  out(`${VERSION}Usage:\n${usage}\n${TEXT}`)
+  out(`${VERSION}Usage:\n${usage}\n${TEXT}\n${documentation('ipvsadm.md')}\n`)
 }
 
 const USAGE = [
@@ -83,6 +84,7 @@ Options:
   --ops          -o                   schedule each UDP packet on its own
   --numeric      -n                   addresses and ports as numbers
   --sched-flags  -b flags             flags of the scheduler, separated by commas
+
 Daemon Options:
   --syncid        id                  group of daemons, 0 to 255 (0)
   --sync-maxlen   length              longest message in bytes

@@ -3,6 +3,7 @@ import { Argument, type Command, type Option } from 'commander'
 import { type Ipvs, printable } from '../../index.ts'
 import { type Candidate, serviceCandidates, wordCandidates } from '../candidates.ts'
 import type { CommandDefinition } from '../command.ts'
+import { withEarlyOptions } from '../early-options.ts'
 import { STATUS } from '../exit-status.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import type { TableOptions } from '../table.ts'
@@ -118,7 +119,7 @@ export async function complete(
   withTable: WithTable,
 ): Promise<Candidate[]> {
   const word = words.at(-1) ?? ''
-  const before = words.slice(0, -1)
+  const before = withEarlyOptions(words.slice(0, -1))
   if (before.length === 1 && before[0] === 'help') return matching(ofProgram(program, word), word)
   const name = before.find((one) => !one.startsWith('-'))
   const command = program.commands.find((one) => one.name() === name)

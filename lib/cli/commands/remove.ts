@@ -3,7 +3,7 @@ import type { CommandDefinition } from '../command.ts'
 import { removeServers, removeService } from '../edits.ts'
 import { seconds } from '../options.ts'
 import type { Run } from '../run.ts'
-import { serviceIn, targetOf, withEverywhere, withWords } from '../targets.ts'
+import { serviceIn, targetOf, withEverywhere, withoutFields, withWords } from '../targets.ts'
 
 export const remove: CommandDefinition = {
   name: 'remove',
@@ -20,7 +20,7 @@ export const remove: CommandDefinition = {
       seconds,
     ),
   act(run: Run, options: VerbOptions, ...words: readonly string[]) {
-    const target = targetOf(words, options.everywhere)
+    const target = targetOf(withoutFields('remove', words), options.everywhere)
     return changeTable(run, options, target.service, (services) =>
       target.servers.length === 0
         ? removeService(services, serviceIn(target))

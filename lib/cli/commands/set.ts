@@ -30,7 +30,7 @@ export const set: CommandDefinition = {
           `expected one of ${fieldNames(subject).join(', ')}`,
       )
     }
-    const fields = readFields(given, subject)
+    const fields = readFields(given, subject, options.everywhere)
     return changeTable(run, options, target.service, (services) =>
       subject === 'service'
         ? editService(services, serviceIn(target), fields)

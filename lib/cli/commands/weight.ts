@@ -3,7 +3,7 @@ import type { CommandDefinition } from '../command.ts'
 import { editServers } from '../edits.ts'
 import { UsageError } from '../exit-status.ts'
 import type { Run } from '../run.ts'
-import { targetOf, withEverywhere, withWords } from '../targets.ts'
+import { targetOf, withEverywhere, withoutFields, withWords } from '../targets.ts'
 
 export const weight: CommandDefinition = {
   name: 'weight',
@@ -19,7 +19,7 @@ export const weight: CommandDefinition = {
     if (!/^-?\d+$/.test(number)) {
       throw new UsageError(`the last word must be the weight, a whole number; got '${number}'`)
     }
-    const target = targetOf(words.slice(0, -1), options.everywhere)
+    const target = targetOf(withoutFields('weight', words.slice(0, -1)), options.everywhere)
     if (target.servers.length === 0) {
       throw new UsageError(`name at least one real server before the weight, such as 10.0.0.7:8080`)
     }

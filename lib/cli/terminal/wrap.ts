@@ -1,6 +1,9 @@
 import { Line } from './line.ts'
 
-/** Breaks words into lines that are at most so wide. A word that is wider is broken where the line ends. */
+/**
+ * Breaks words into lines that are at most so wide. A word that is wider is broken where the line ends.
+ * A line has at least one character, whatever the width, which is below 1 where an indent takes all of a terminal.
+ */
 export function wrap(words: readonly string[], width: number): string[] {
   const lines: string[] = []
   let line = ''
@@ -11,7 +14,7 @@ export function wrap(words: readonly string[], width: number): string[] {
       continue
     }
     if (line !== '') lines.push(line)
-    while (Line.of(rest).width > width) {
+    while (rest !== '' && Line.of(rest).width > width) {
       const start = Line.of(rest).cut(width, '').text || String.fromCodePoint(rest.codePointAt(0) ?? 0)
       lines.push(start)
       rest = rest.slice(start.length)
