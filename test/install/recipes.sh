@@ -109,7 +109,7 @@ END
   cmp /etc/ipvs/table.yaml "$here/table.yaml" && table
   sed 's/weight: 3/weight: 5/' "$here/table.yaml" >"$here/changed.yaml"
   say check
-  play --check --diff -e ipvs_table=changed.yaml
+  play --check --diff --tags table -e ipvs_table=changed.yaml
   cmp /etc/ipvs/table.yaml "$here/table.yaml" && table
   say changed
   play --tags table -e ipvs_table=changed.yaml

@@ -69,7 +69,8 @@ await describeWith('recipes', needSystemd, () => {
     )
   }
 
-  it(
+  // Each has a guest of its own, with one processor.
+  it.concurrent(
     'Ansible makes a director, changes nothing the second time, and refuses a table each time that is wrong or loses much',
     { timeout: patient(LIMIT_MS) },
     async () => {
@@ -105,7 +106,7 @@ await describeWith('recipes', needSystemd, () => {
     },
   )
 
-  it('cloud-init makes a director at the first boot', { timeout: patient(LIMIT_MS) }, async () => {
+  it.concurrent('cloud-init makes a director at the first boot', { timeout: patient(LIMIT_MS) }, async () => {
     const { schema, stages = '', table, service } = await cook('cloudinit')
     expect(schema).toBe('Valid cloud-config: docs/examples/cloud-init.yaml\n')
     expect(stages).not.toContain('status 1')
