@@ -43,8 +43,8 @@ export interface DrainOptions {
    */
   readonly keep?: boolean | undefined
   /**
-   * Allows to drain the last real server of its service with a weight above 0,
-   * which leaves nothing for new connections. Default false.
+   * Allows draining the last real server of its service with a weight above 0:
+   * new connections then have no server. Default false.
    */
   readonly force?: boolean | undefined
   /** Ends the drain: the server gets its old weight back, and the drain rejects with the signal's reason. */

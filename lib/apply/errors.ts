@@ -26,7 +26,7 @@ export interface FailedStep {
  * `ERR_IPVS_APPLY`: a step failed. The steps that were done were undone, except `notUndone`.
  */
 export class ApplyError extends Error {
-  /** Which of these it is. */
+  /** The reason, one of the codes above. */
   readonly code: ApplyErrorCode
   /** The step that failed first. */
   declare readonly failed?: FailedStep

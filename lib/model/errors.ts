@@ -168,8 +168,9 @@ function reasonOfSystemCall(
   const name = netns === undefined ? '' : ` '${netns}'`
   if (command === 'lock') {
     return (
-      'the lock of this table is a file in /run/ipvs, which cannot be had: that folder is for root to make, and for ' +
-      'nobody but its owner to write to. A service of systemd gets it by `RuntimeDirectory=ipvs`.'
+      'the lock of this table is a file in /run/ipvs, which this process cannot use: only root can make that folder, and ' +
+      'only its owner may have permission to write to it. A systemd service gets the folder with ' +
+      '`RuntimeDirectory=ipvs` and `RuntimeDirectoryPreserve=yes`.'
     )
   }
   if (syscall === 'setns' || syscall === 'unshare') {

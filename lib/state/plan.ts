@@ -42,7 +42,7 @@ export interface Differences {
    * that has any; with `keepGoing` it does the rest, and reports them as failed.
    */
   readonly absentSysctls: readonly string[]
-  /** What the kernel would ignore, or does, of the services that are wanted. It does not stop an apply. */
+  /** Settings of the wanted services that the kernel accepts but ignores, or that make it drop packets. They do not stop an apply. */
   readonly warnings: readonly Warning[]
 }
 

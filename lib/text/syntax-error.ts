@@ -23,7 +23,7 @@ export interface StateSyntaxErrorDetails {
 
 /** A text is not a state, or not a state that the kernel could have. Nothing was taken from it. */
 export class StateSyntaxError extends Error {
-  /** The same for each. */
+  /** Always `'ERR_IPVS_STATE_SYNTAX'`. */
   readonly code = 'ERR_IPVS_STATE_SYNTAX'
   /** The form that the text was read as; absent if it has none. */
   declare readonly format?: StateFormat

@@ -28,10 +28,13 @@ prepare() {
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "/opt/$archive/bin/npm"
   tar -C /opt -czf "/opt/dist/$archive.tar.gz" "$archive"
   (cd /opt/dist && sha256sum "$archive.tar.gz" >SHASUMS256.txt)
-  # Debian 12's.
+  # Debian 12's, and no npm.
   printf '#!/bin/sh\necho v18.20.4\n' >/opt/bin/node
-  chmod 755 /opt/bin/node
-  [ ! -e /usr/bin/node ] || mount --bind /opt/bin/node /usr/bin/node
+  printf '#!/bin/sh\nexit 1\n' >/opt/bin/npm
+  chmod 755 /opt/bin/*
+  for program in node npm; do
+    [ ! -e "/usr/bin/$program" ] || mount --bind "/opt/bin/$program" "/usr/bin/$program"
+  done
   mount -t tmpfs tmpfs /usr/local
   mkdir -p /usr/local/src /usr/local/bin
 }
@@ -84,6 +87,12 @@ END
   play() {
     inside sh -c "cd $here && ANSIBLE_PIPELINING=1 ansible-playbook -i inventory.yaml ipvs.yaml -e @test.yaml \"\$@\"" sh "$@" 2>&1 || echo "status $?"
   }
+  # Of a machine that has nothing yet.
+  say preview
+  play --check --diff
+  ls /etc/ipvs 2>&1 || :
+  # New enough, but without npm.
+  sed -i 's/v18.*/v22.12.0/' /opt/bin/node
   say first
   play
   say table
@@ -98,9 +107,18 @@ END
   sed 's/scheduler:/schedule:/' "$here/table.yaml" >"$here/wrong.yaml"
   play --tags table -e ipvs_table=wrong.yaml
   cmp /etc/ipvs/table.yaml "$here/table.yaml" && table
-  say changed
   sed 's/weight: 3/weight: 5/' "$here/table.yaml" >"$here/changed.yaml"
+  say check
+  play --check --diff --tags table -e ipvs_table=changed.yaml
+  cmp /etc/ipvs/table.yaml "$here/table.yaml" && table
+  say changed
   play --tags table -e ipvs_table=changed.yaml
+  table
+  echo 'services: []' >"$here/empty.yaml"
+  say refused
+  play --tags table -e ipvs_table=empty.yaml
+  say again
+  play --tags table -e ipvs_table=empty.yaml
   table
 }
 

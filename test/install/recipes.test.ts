@@ -19,6 +19,10 @@ const TABLE = `-A -t 192.0.2.10:80 -s wrr
 -a -t 192.0.2.10:80 -r 10.0.0.8:8080 -m -w 1
 `
 
+function readText(example: string): string {
+  return readFileSync(join(ROOT, 'docs/examples', example), 'utf8')
+}
+
 /** What Ansible says at the end, by name. */
 function recap(text: string): Record<string, number> {
   const line = /^localhost +:(.*)$/m.exec(text)?.[1] ?? ''
@@ -65,27 +69,44 @@ await describeWith('recipes', needSystemd, () => {
     )
   }
 
-  it(
-    'Ansible makes a director, changes nothing the second time, and refuses a wrong table',
+  // Each has a guest of its own, with one processor.
+  it.concurrent(
+    'Ansible makes a director, changes nothing the second time, and refuses a table each time that is wrong or loses much',
     { timeout: patient(LIMIT_MS) },
     async () => {
-      const { first = '', table, second = '', service, wrong = '', changed = '' } = await cook('ansible')
+      const parts = await cook('ansible')
+      const { preview = '', first = '', table, second = '', service } = parts
+      expect(recap(preview), preview).toMatchObject({ failed: 0, unreachable: 0 })
+      expect(preview).toContain("cannot access '/etc/ipvs'")
+
       expect(recap(first), first).toMatchObject({ changed: 10, failed: 0, unreachable: 0 })
       expect(table).toBe(TABLE)
       expect(recap(second), second).toMatchObject({ changed: 0, failed: 0, unreachable: 0 })
       expect(service).toBe('enabled\nactive\n')
 
+      const { wrong = '', check = '', changed = '', refused = '', again = '' } = parts
       expect(recap(wrong), wrong).toMatchObject({ changed: 0, failed: 1 })
       expect(wrong).toContain("no field 'schedule'")
       // The file and the table are those from before.
       expect(wrong.endsWith(`\nstatus 2\n${TABLE}`), wrong).toBe(true)
 
-      expect(recap(changed), changed).toMatchObject({ changed: 2, failed: 0 })
+      expect(recap(check), check).toMatchObject({ changed: 1, failed: 0 })
+      expect(check).toMatch(/^\+ .*weight: 5/m)
+      expect(check.endsWith(TABLE), check).toBe(true)
+
+      // The service may be the first to apply it.
+      expect(recap(changed), changed).toMatchObject({ failed: 0 })
+      expect([1, 2]).toContain(recap(changed).changed)
       expect(changed.endsWith(TABLE.replace('-w 3', '-w 5')), changed).toBe(true)
+
+      expect(recap(refused), refused).toMatchObject({ changed: 1, failed: 1 })
+      expect(recap(again), again).toMatchObject({ changed: 0, failed: 1 })
+      expect(again).toContain('"rc": 3')
+      expect(again.endsWith(`\nstatus 2\n${TABLE.replace('-w 3', '-w 5')}`), again).toBe(true)
     },
   )
 
-  it('cloud-init makes a director at the first boot', { timeout: patient(LIMIT_MS) }, async () => {
+  it.concurrent('cloud-init makes a director at the first boot', { timeout: patient(LIMIT_MS) }, async () => {
     const { schema, stages = '', table, service } = await cook('cloudinit')
     expect(schema).toBe('Valid cloud-config: docs/examples/cloud-init.yaml\n')
     expect(stages).not.toContain('status 1')
@@ -93,13 +114,22 @@ await describeWith('recipes', needSystemd, () => {
     expect(service).toBe('enabled\nactive\n')
   })
 
+  it.each([
+    ['x86_64', 'x64'],
+    ['aarch64', 'arm64'],
+  ])("cloud-init takes Node.js for %s from nodejs.org's archive for %s", (machine, cpu) => {
+    const [line = ''] = /^ *case \$\(uname -m\).*$/m.exec(readText('cloud-init.yaml')) ?? []
+    expect(
+      execFileSync('sh', ['-c', `uname() { echo ${machine}; }\n${line}\necho $cpu`], { encoding: 'utf8' }),
+    ).toBe(`${cpu}\n`)
+  })
+
   it('both use the same Node.js and ipvs, this one', () => {
-    const read = (name: string): string => readFileSync(join(ROOT, 'docs/examples', name), 'utf8')
-    const [playbook, userData] = [read('ansible/ipvs.yaml'), read('cloud-init.yaml')]
+    const [playbook, userData] = [readText('ansible/ipvs.yaml'), readText('cloud-init.yaml')]
     const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
     const [, node = ''] = /node_version: (\S+)/.exec(playbook) ?? []
     expect(playbook).toContain(`ipvs_version: ${version}\n`)
     expect(userData).toContain(`/usr/local ipvs@${version}\n`)
-    expect(userData).toContain(`dist/v${node} node=node-v${node}-linux-x64.tar.gz\n`)
+    expect(userData).toContain(`dist/v${node} node=node-v${node}-linux-$cpu.tar.gz\n`)
   })
 })

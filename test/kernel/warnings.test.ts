@@ -101,8 +101,9 @@ kernelTests('the kernel ignores', () => {
         await ipvs.addRealServer(UDP, light)
         await ipvs.addRealServer(UDP, { address: `10.9.9.${String(host + 1)}`, weight: 5 })
         for (let sent = 0; sent < 12; sent++) {
+          const arrived = once(lines, 'line')
           agent.stdin.write('1000\n')
-          await once(lines, 'line')
+          await arrived
         }
         const { inactiveConnections } = await ipvs.realServer(UDP, light)
         expect([scheduler, inactiveConnections]).toEqual([scheduler, share])

@@ -453,6 +453,9 @@ const refusals: Room = {
       `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: { pid: 4711, command: 'ipvs apply web.yaml' } }); await (await over(transport)).lock({ wait: false })`,
     ),
     js(
+      `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: { pid: process.pid, command: 'autoscaler.mjs' } }); await (await over(transport)).lock({ wait: false })`,
+    ),
+    js(
       `const transport = new ScriptedTransport(); transport.lock = async () => ({ holder: {} }); await (await over(transport)).lock({ wait: false })`,
     ),
     js(
