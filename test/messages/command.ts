@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
-import { Ipvs, type OpenOptions, type Transport } from '../../lib/index.ts'
+import { Ipvs, type OpenOptions, type Transport, type TransportLock } from '../../lib/index.ts'
 import { fileError } from '../../lib/cli/state-file.ts'
 import type { MemoryKernel } from '../../lib/testing.ts'
 import { platformError } from '../../lib/transport/load-addon.ts'
@@ -538,6 +538,21 @@ const locks: Room = {
     command('weight tcp/192.0.2.10:80 10.0.0.7:8080 5', {
       kernel: locked(HOLDER, { release: () => Promise.resolve() }),
       note: 'another changes the table',
+    }),
+    command('apply web.rules', {
+      files: {
+        'web.rules':
+          '-A -t 192.0.2.10:80 -s rr\n-a -t 192.0.2.10:80 -r 10.0.0.8:8080 -m\n-a -t 192.0.2.10:80 -r 10.0.0.7:8080 -m -w 5\n',
+      },
+      kernel: (kernel) => {
+        const lock = async (): Promise<TransportLock> => {
+          const other = await Ipvs.open({ transport: kernel })
+          await other.editRealServer('tcp/192.0.2.10:80', '10.0.0.7:8080', { weight: 3 })
+          return { release: () => other.close() }
+        }
+        Object.assign(kernel, { lock })
+      },
+      note: 'another has just changed the table',
     }),
     command('weight tcp/192.0.2.10:80 10.0.0.7:8080 5 --no-wait', {
       kernel: locked(HOLDER),

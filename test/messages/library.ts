@@ -585,6 +585,12 @@ const files: Room = {
     js(`ipvs.saveToFile('table.json', { lossy: true })`),
     js(`ipvs.saveToFile('table.rules', { onLoss: true })`),
     js(`ipvs.saveToFile('table.json', { keep: -1 })`),
+    js(`await ipvs.flush(); await ipvs.saveToFile(file('two.rules'))`, {
+      'two.rules': '-A -t 192.0.2.10:80 -s rr\n-A -f 5 -s rr\n',
+    }),
+    js(`await ipvs.flush(); await ipvs.saveToFile(file('names.rules'))`, {
+      'names.rules': '-A -t web.example:http -s rr\n',
+    }),
     js(`await ipvs.flush(); await ipvs.saveToFile(file('table.json'))`, {
       'table.json': '{"services": [{"protocol": "fwmark", "fwmark": 5}]}',
     }),
