@@ -20,7 +20,8 @@ const SENDER = `
     for (const client of clients) {
       for (let time = 0; time < ${String(TIMES)}; time++) {
         const socket = dgram.createSocket('udp4').on('error', () => {})
-        await new Promise((bound) => socket.bind(0, client, bound))
+        // A port of its own: two datagrams from one port are one connection.
+        await new Promise((bound) => socket.bind(20000 + time, client, bound))
         await new Promise((sent) => socket.send('hello', Number(port), '10.9.9.2', sent))
         await new Promise((closed) => socket.close(closed))
       }
