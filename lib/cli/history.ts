@@ -169,6 +169,12 @@ export function commandLine({ command }: HistoryEntry): string {
   return ['ipvs', ...command].map(quoted).join(' ')
 }
 
+/** A command line for the table that this run works on. */
+export function commandFor({ table: { netns, memory } }: Run, ...words: readonly string[]): string {
+  const place = netns !== undefined ? ['--netns', netns] : memory !== undefined ? ['--memory', memory] : []
+  return ['ipvs', ...words, ...place].map(quoted).join(' ')
+}
+
 /** A word of a command line, in quotes if a shell would not take it as it is. */
 export function quoted(word: string): string {
   return /^[\w./:,=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`

@@ -11,12 +11,12 @@ import {
 import { applyTarget, type Target } from './commands/apply.ts'
 import { NotFound } from './exit-status.ts'
 import {
+  commandFor,
   describeEntry,
   type HistoryEntry,
   historyError,
   isOfNamespace,
   openHistory,
-  quoted,
 } from './history.ts'
 import type { CommonOptions, Run } from './run.ts'
 import { line } from './terminal/line.ts'
@@ -37,10 +37,10 @@ export function undoDrain(
   // All other services and real servers stay as they are.
   return applyTarget(run, { ...options, prune: false }, async (ipvs) => {
     const before = await serverBefore(run, key, server)
-    if (before === undefined) throw notKnown(key, server, await serviceNow(ipvs, key))
+    if (before === undefined) throw notKnown(run, key, server, await serviceNow(ipvs, key))
     const again = async (): Promise<State> => {
       const now = await serviceNow(ipvs, key)
-      if (now === undefined) throw serviceGone(key, before.number)
+      if (now === undefined) throw serviceGone(run, key, before.number)
       return { services: [withServer(now, before.server)] }
     }
     const state = await again()
@@ -111,23 +111,29 @@ function withServer(service: StateService, before: RealServerSpec): StateService
   return { ...service, realServers: all }
 }
 
-function notKnown(key: ServiceKey, server: Endpoint, service: StateService | undefined): NotFound {
-  const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
+function notKnown(run: Run, key: ServiceKey, server: Endpoint, service: StateService | undefined): NotFound {
+  const place = [formatServiceKey(key), formatEndpoint(server)]
   const there = service?.realServers?.some((one) => isOf(one, server)) === true
   const method = service?.realServers?.[0]?.method
-  const add = `ipvs add ${place} ${method === undefined ? '' : `method=${method} `}weight=1`
+  const add = commandFor(
+    run,
+    'add',
+    ...place,
+    ...(method === undefined ? [] : [`method=${String(method)}`]),
+    'weight=1',
+  )
   const commands = there
-    ? `ipvs weight ${place} 1`
+    ? commandFor(run, 'weight', ...place, '1')
     : service === undefined
-      ? `ipvs add ${quoted(formatServiceKey(key))}, then ${add}`
+      ? `${commandFor(run, 'add', formatServiceKey(key))}, then ${add}`
       : add
   return new NotFound(
     `the history of this table has no drain of ${drainName(key, server)}. To bring it back: ${commands}`,
   )
 }
 
-function serviceGone(key: ServiceKey, number: number): NotFound {
+function serviceGone(run: Run, key: ServiceKey, number: number): NotFound {
   return new NotFound(
-    `the service ${formatServiceKey(key)} no longer exists. To bring back the whole table from before the drain: ipvs undo ${String(number)}`,
+    `the service ${formatServiceKey(key)} no longer exists. To bring back the whole table from before the drain: ${commandFor(run, 'undo', String(number))}`,
   )
 }

@@ -9,7 +9,7 @@ import {
 } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { STATUS } from '../exit-status.ts'
-import { quoted } from '../history.ts'
+import { commandFor } from '../history.ts'
 import { makeChange } from '../make-change.ts'
 import { interval, milliseconds, seconds, SERVICE, serverOf, serviceOf, withChange } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
@@ -84,8 +84,8 @@ export const drain: CommandDefinition = {
     } else {
       run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
       if (run.history && (outcome === 'kept' || outcome === 'drained')) {
-        const place = [formatServiceKey(key), formatEndpoint(server)].map(quoted).join(' ')
-        run.note(line`to bring it back: ipvs drain --undo ${place}`)
+        const undo = commandFor(run, 'drain', '--undo', formatServiceKey(key), formatEndpoint(server))
+        run.note(line`to bring it back: ${undo}`)
       }
     }
     return outcome === 'kept' || outcome === 'overruled' ? STATUS.differs : STATUS.done
