@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
@@ -229,6 +229,20 @@ describe('ipvs drain --undo', () => {
     expect(stderr).toMatch(/^ipvs: back to what it was before: ipvs drain .*\n$/)
     expect(await server()).toMatchObject({ weight: 3, upperThreshold: 9 })
     expect(await table.realServers(KEY)).toHaveLength(3)
+  })
+
+  test('is told with the table that it is for', async () => {
+    const file = join(folder, 'other.rules')
+    writeFileSync(
+      file,
+      ['-A -t 192.0.2.10:80', '-a -t 192.0.2.10:80 -r 10.0.0.7', '-a -t 192.0.2.10:80 -r 10.0.0.8', ''].join(
+        '\n',
+      ),
+    )
+    const { stderr } = await run(`${DRAIN} --keep --memory ${file}`)
+    expect(stderr).toContain(
+      `to bring it back: ipvs drain --undo tcp/192.0.2.10:80 10.0.0.7:80 --memory ${file}\n`,
+    )
   })
 
   test('gives only the weight back to a server that is there', async () => {
