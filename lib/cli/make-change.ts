@@ -20,12 +20,13 @@ export interface ChangeDetails<T> {
 /**
  * Makes a change of the table: holds out other programs meanwhile, and keeps the
  * state from before in the history unless nothing was changed. A lock that cannot be had
- * and a history that cannot be written stop nothing.
+ * and a history that cannot be written stop nothing. `change` is told whether the
+ * state from before was kept.
  */
 export async function makeChange<T>(
   run: Run,
   ipvs: Ipvs,
-  change: () => Promise<T>,
+  change: (kept: boolean) => Promise<T>,
   how: ChangeDetails<T>,
 ): Promise<T> {
   const lock = await lockTable(run, ipvs, how.signal)
@@ -34,7 +35,7 @@ export async function makeChange<T>(
     if (how.drained !== undefined) await lock?.release()
     let changed = true
     try {
-      const result = await change()
+      const result = await change(kept !== undefined)
       changed = how.changed(result)
       return result
     } catch (error) {

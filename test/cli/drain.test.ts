@@ -245,6 +245,14 @@ describe('ipvs drain --undo', () => {
     )
   })
 
+  test('is not told where the history cannot be written: the weight is', async () => {
+    writeFileSync(join(folder, 'file'), '')
+    const env = { IPVS_HISTORY: '', STATE_DIRECTORY: join(folder, 'file') }
+    const { stderr } = await ipvs(`${DRAIN} --keep`, { kernel, env })
+    expect(stderr).toMatch(/^ipvs: the state from before was not kept for ipvs undo: /)
+    expect(stderr).toMatch(/\nipvs: to bring it back: ipvs weight tcp\/192\.0\.2\.10:80 10\.0\.0\.7:80 3\n$/)
+  })
+
   test('gives only the weight back to a server that is there', async () => {
     const kept = await run(`${DRAIN} --keep`)
     expect(kept.stderr).toBe('ipvs: to bring it back: ipvs drain --undo tcp/192.0.2.10:80 10.0.0.7:80\n')

@@ -77,14 +77,17 @@ export const drain: CommandDefinition = {
     const key = serviceOf(serviceText)
     const server = serverOf(serverText, key)
     if (options.undo === true) return undoDrain(run, options, key, server)
-    const result = await drainServer(run, options, key, server)
+    const { result, weight, kept } = await drainServer(run, options, key, server)
     const { outcome } = result
     if (run.json) {
       run.printJson({ service: formatServiceKey(key), server: formatEndpoint(server), ...result })
     } else {
       run.out.line(line`${drainName(key, server)}: ${outcomeText(result)}`)
       if (run.history && (outcome === 'kept' || outcome === 'drained')) {
-        const undo = commandFor(run, 'drain', '--undo', formatServiceKey(key), formatEndpoint(server))
+        const place = [formatServiceKey(key), formatEndpoint(server)]
+        const undo = kept
+          ? commandFor(run, 'drain', '--undo', ...place)
+          : commandFor(run, 'weight', ...place, String(weight))
         run.note(line`to bring it back: ${undo}`)
       }
     }
@@ -92,20 +95,30 @@ export const drain: CommandDefinition = {
   },
 }
 
+interface Drained {
+  readonly result: DrainResult
+  /** From before. */
+  readonly weight: number
+  /** Whether the history has the state from before. */
+  readonly kept: boolean
+}
+
 function drainServer(
   run: Run,
   { timeout, atTimeout, waitFor, interval, keep, force }: DrainCommandOptions,
   key: ServiceKey,
   server: Endpoint,
-): Promise<DrainResult> {
+): Promise<Drained> {
   const name = drainName(key, server)
   const progress = run.progress({ firstAfterMs: 0 })
   return run.withTable((ipvs) =>
     run
       .interruptible(async (signal) => {
         const realServer = await ipvs.realServer(key, server)
-        const work = (): Promise<DrainResult> =>
-          realServer.drain({
+        let kept = false
+        const work = (wasKept: boolean): Promise<DrainResult> => {
+          kept = wasKept
+          return realServer.drain({
             signal,
             ...(timeout !== undefined && { timeoutMs: milliseconds(timeout) }),
             ...(interval !== undefined && { intervalMs: milliseconds(interval) }),
@@ -117,8 +130,10 @@ function drainServer(
               progress.line(line`${progressText(now)}: ${name}`)
             },
           })
+        }
         const changed = ({ outcome }: DrainResult): boolean => outcome !== 'gone' && outcome !== 'overruled'
-        return makeChange(run, ipvs, work, { changed, signal, drained: name })
+        const result = await makeChange(run, ipvs, work, { changed, signal, drained: name })
+        return { result, weight: realServer.weight, kept }
       })
       .finally(() => {
         progress.clear()
