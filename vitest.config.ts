@@ -14,7 +14,7 @@ const SYSTEM = [
 ]
 
 /**
- * All tests that need no ip_vs. test/kernel, which runs in a guest, and test/install, which fetches runtimes and package
+ * All tests that need no ip_vs. test/kernel and test/traffic, which run in a guest, and test/install, which fetches runtimes and package
  * managers, have configurations of their own.
  */
 export default defineConfig({
@@ -31,7 +31,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...configDefaults.exclude, 'test/{install,kernel}/**', ...SYSTEM],
+          exclude: [...configDefaults.exclude, 'test/{install,kernel,traffic}/**', ...SYSTEM],
           // Loading the library anew for each file takes longer than the tests do.
           isolate: false,
         },

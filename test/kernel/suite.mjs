@@ -1,5 +1,9 @@
-// Which files of this folder run on which kernel, and how they are shared out among guests that run at the same time.
+// Which files of this folder and of test/traffic run on which kernel, and how they are shared out among guests that run at the
+// same time.
 import { readdirSync, readFileSync } from 'node:fs'
+
+/** What needs a real kernel, below test/. */
+const FOLDERS = ['kernel', 'traffic']
 
 /**
  * What says the same on every kernel, or is too much for a processor that is emulated: these run on 6.1 alone.
@@ -37,10 +41,12 @@ const UNKNOWN_SECONDS = 10
  * @returns {string[]}
  */
 export function filesOn(kernel) {
-  return readdirSync(new URL('.', import.meta.url))
-    .filter((file) => file.endsWith('.test.ts'))
-    .filter((file) => kernel !== '6.12' || !NOT_ON_6_12.has(file.replace('.test.ts', '')))
-    .map((file) => `test/kernel/${file}`)
+  return FOLDERS.flatMap((folder) =>
+    readdirSync(new URL(`../${folder}/`, import.meta.url))
+      .filter((file) => file.endsWith('.test.ts'))
+      .filter((file) => kernel !== '6.12' || !NOT_ON_6_12.has(file.replace('.test.ts', '')))
+      .map((file) => `test/${folder}/${file}`),
+  )
 }
 
 /**

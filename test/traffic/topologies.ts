@@ -1,0 +1,126 @@
+import type { Topology } from './topology.ts'
+
+/** The virtual addresses of all topologies. */
+export const VIRTUAL = { ipv4: '192.0.2.10', ipv6: '2001:db8::10' } as const
+
+/**
+ * The director between two networks, with real servers behind it: NAT. Clients are behind a router, as
+ * they are everywhere.
+ */
+export const BEHIND_DIRECTOR = {
+  networks: {
+    internet: { title: 'where the clients are' },
+    front: { title: "the director's network" },
+    back: { title: 'the network of the real servers' },
+  },
+  hosts: {
+    client: {
+      title: 'a client',
+      interfaces: { eth0: { network: 'internet', addresses: ['198.51.100.100/24', '2001:db8:100::100/64'] } },
+      routes: ['default via 198.51.100.1', 'default via 2001:db8:100::1'],
+    },
+    router: {
+      title: 'the router',
+      router: true,
+      interfaces: {
+        eth0: { network: 'internet', addresses: ['198.51.100.1/24', '2001:db8:100::1/64'] },
+        eth1: { network: 'front', addresses: ['192.0.2.254/24', '2001:db8::254/64'] },
+      },
+    },
+    director: {
+      title: 'the director',
+      interfaces: {
+        eth0: { network: 'front', addresses: ['192.0.2.1/24', '2001:db8::1/64'] },
+        eth1: { network: 'back', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+      },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+    web1: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'back', addresses: ['10.0.0.11/24', 'fd00::11/64'] } },
+      routes: ['default via 10.0.0.1', 'default via fd00::1'],
+    },
+    web2: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'back', addresses: ['10.0.0.12/24', 'fd00::12/64'] } },
+      routes: ['default via 10.0.0.1', 'default via fd00::1'],
+    },
+  },
+} as const satisfies Topology
+
+/** Everything in one network, and the clients behind a router too: direct routing, and NAT with one network. */
+export const ONE_NETWORK = {
+  networks: {
+    internet: { title: 'where the clients are' },
+    lan: { title: 'the network of director and real servers' },
+  },
+  hosts: {
+    client: BEHIND_DIRECTOR.hosts.client,
+    router: {
+      title: 'the router',
+      router: true,
+      interfaces: {
+        eth0: { network: 'internet', addresses: ['198.51.100.1/24', '2001:db8:100::1/64'] },
+        eth1: { network: 'lan', addresses: ['192.0.2.254/24', '2001:db8::254/64'] },
+      },
+    },
+    neighbour: {
+      title: "a client in the real servers' network",
+      interfaces: { eth0: { network: 'lan', addresses: ['192.0.2.100/24', '2001:db8::100/64'] } },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+    director: {
+      title: 'the director',
+      interfaces: { eth0: { network: 'lan', addresses: ['192.0.2.1/24', '2001:db8::1/64'] } },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+    web1: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'lan', addresses: ['192.0.2.11/24', '2001:db8::11/64'] } },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+    web2: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'lan', addresses: ['192.0.2.12/24', '2001:db8::12/64'] } },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+  },
+} as const satisfies Topology
+
+/** Real servers in other networks, behind routers: tunnels. */
+export const ROUTED = {
+  networks: {
+    internet: { title: 'where the clients are' },
+    front: { title: "the director's network" },
+    east: { title: 'a network of real servers' },
+    west: { title: 'another' },
+  },
+  hosts: {
+    client: BEHIND_DIRECTOR.hosts.client,
+    router: {
+      title: 'the router',
+      router: true,
+      interfaces: {
+        eth0: { network: 'internet', addresses: ['198.51.100.1/24', '2001:db8:100::1/64'] },
+        eth1: { network: 'front', addresses: ['192.0.2.254/24', '2001:db8::254/64'] },
+        eth2: { network: 'east', addresses: ['203.0.113.1/25', '2001:db8:e::1/64'] },
+        eth3: { network: 'west', addresses: ['203.0.113.129/25', '2001:db8:f::1/64'] },
+      },
+    },
+    director: {
+      title: 'the director',
+      interfaces: { eth0: { network: 'front', addresses: ['192.0.2.1/24', '2001:db8::1/64'] } },
+      routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
+    },
+    web1: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'east', addresses: ['203.0.113.11/25', '2001:db8:e::11/64'] } },
+      routes: ['default via 203.0.113.1', 'default via 2001:db8:e::1'],
+    },
+    web2: {
+      title: 'a real server',
+      interfaces: { eth0: { network: 'west', addresses: ['203.0.113.141/25', '2001:db8:f::12/64'] } },
+      routes: ['default via 203.0.113.129', 'default via 2001:db8:f::1'],
+    },
+  },
+} as const satisfies Topology
