@@ -312,6 +312,12 @@ guestTests('docs/high-availability.md', 'keepalived', () => {
       expect((await held.say('still here')).said).toBe('still here')
       second = await startKeepalived(hosts.director2, configurationOf('director2', QUICK))
       await untilHolds(site, 'director2', false)
+
+      // An interface that fails takes the addresses of both.
+      await site.sh('director1', 'ip link set eth1 down')
+      await untilHolds(site, 'director1', false)
+      await untilHolds(site, 'director2')
+      expect((await held.say('still here')).said).toBe('still here')
     })
   })
 

@@ -156,23 +156,34 @@ concurrentKernelTests('two directors', () => {
       const target = { address: VIRTUAL.ipv4, port: 80 }
       await director1.ipvs.startSyncDaemon({ state: 'master', multicastInterface: 'eth0' })
       expect((await director1.ipvs.sysctls()).sync_threshold).toBe('3\t50')
+      const sent = await agent.capture(director1, 'eth0')
       const early = await agent.connect(client, target)
+      /** Opens a connection on which nothing is said, from this port. */
+      const open = async (port: number): Promise<void> => {
+        client.start(['socat', `TCP:${VIRTUAL.ipv4}:80,sourceport=${String(port)}`, '-'])
+        await until('it is established', async () => {
+          for await (const { clientPort, state } of director1.ipvs.connections())
+            if (clientPort === port && state === 'ESTABLISHED') return true
+          return false
+        })
+      }
+      await open(5001)
       const other = await agent.connect(client, target)
-      // Whatever was sent until now, nobody got. What is sent from now on arrives after it.
-      await until('a backup that listens', async () => {
-        const capture = await agent.capture(director2, 'eth0')
-        return until('a datagram', async () => (await capture()).some(({ port }) => port === 8848))
-      })
+      // Nobody gets the first datagram.
+      await until('it is sent', async () => (await sent()).some(({ port }) => port === 8848))
       await director2.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'eth0' })
       await early.say('no news')
       // Its packets pass the fifty-third.
-      for (let line = 0; line < 50; line++) await other.say('more')
+      for (let line = 0; line < 55; line++) await other.say('more')
       await untilLearned(director2, other.sourcePort)
       expect(await learned(director2)).toEqual([other.sourcePort])
 
       // Without a period in packets, one in seconds: all that speaks is sent again.
       await director1.ipvs.setSysctl('sync_threshold', '3 0')
       await director1.ipvs.setSysctl('sync_refresh_period', 1)
+      await open(5002)
+      await untilLearned(director2, 5002)
+      expect(await learned(director2)).not.toContain(5001)
       await until('what was sent before is sent again', async () => {
         await early.say('still here')
         return (await learned(director2)).includes(early.sourcePort)
