@@ -48,7 +48,7 @@ function configurationOf(director: DirectorName, ...changes: readonly (readonly 
   }, CONFIGURATION)
 }
 
-const QUICK = ['advert_int 1', 'advert_int 0.3'] as const
+const QUICK = ['advert_int 1', 'advert_int 0.5'] as const
 const PREEMPT = ['    nopreempt\n', ''] as const
 
 /** Starts keepalived with a configuration, as systemd does, and waits until it is a backup, as it is at first. */
@@ -200,7 +200,7 @@ guestTests('docs/high-availability.md', 'keepalived', () => {
     })
   })
 
-  test.each([
+  test.concurrent.each([
     ['with preemption loses the connections', true],
     ['with nopreempt gets them first', false],
   ])('a director that comes back %s', async (_, preempts) => {
@@ -237,91 +237,97 @@ guestTests('docs/high-availability.md', 'keepalived', () => {
     })
   })
 
-  test('with VRRP dropped both have the address: what is new may wait in vain, what is held goes on', async () => {
-    await withDirectors(async (site) => {
-      const { hosts, agent, sh } = site
-      const { client, director2 } = hosts
-      const target = { ...SERVICE, withinMs: IN_VAIN_MS }
-      const often = ['vrrp_garp_master_refresh 60', 'vrrp_garp_master_refresh 1'] as const
-      const macs = await Promise.all(
-        DIRECTORS.map(async (name) => ({
-          front: (await sh(name, 'cat /sys/class/net/eth0/address')).trim(),
-          back: (await sh(name, 'cat /sys/class/net/eth1/address')).trim(),
-        })),
-      )
-      /** Which director the router and the real servers have in their tables of neighbours. */
-      const choose = async (router: number, servers: number, state = 'permanent'): Promise<void> => {
-        await sh(
-          'router',
-          `ip neigh replace ${VIRTUAL.ipv4} dev eth1 lladdr ${macs[router]?.front ?? ''} nud ${state}`,
+  test.concurrent(
+    'with VRRP dropped both have the address: what is new may wait in vain, what is held goes on',
+    async () => {
+      await withDirectors(async (site) => {
+        const { hosts, agent, sh } = site
+        const { client, director2 } = hosts
+        const target = { ...SERVICE, withinMs: IN_VAIN_MS }
+        const often = ['vrrp_garp_master_refresh 60', 'vrrp_garp_master_refresh 1'] as const
+        const macs = await Promise.all(
+          DIRECTORS.map(async (name) => ({
+            front: (await sh(name, 'cat /sys/class/net/eth0/address')).trim(),
+            back: (await sh(name, 'cat /sys/class/net/eth1/address')).trim(),
+          })),
         )
-        for (const name of ['web1', 'web2'] as const)
+        /** Which director the router and the real servers have in their tables of neighbours. */
+        const choose = async (router: number, servers: number, state = 'permanent'): Promise<void> => {
           await sh(
-            name,
-            `ip neigh replace 10.0.0.1 dev eth0 lladdr ${macs[servers]?.back ?? ''} nud ${state}`,
+            'router',
+            `ip neigh replace ${VIRTUAL.ipv4} dev eth1 lladdr ${macs[router]?.front ?? ''} nud ${state}`,
           )
-      }
-      for (const name of DIRECTORS) await sh(name, 'iptables -I INPUT -p vrrp -j DROP')
-      for (const name of DIRECTORS) await startKeepalived(hosts[name], configurationOf(name, QUICK, often))
-      for (const name of DIRECTORS) await untilHolds(site, name)
+          for (const name of ['web1', 'web2'] as const)
+            await sh(
+              name,
+              `ip neigh replace 10.0.0.1 dev eth0 lladdr ${macs[servers]?.back ?? ''} nud ${state}`,
+            )
+        }
+        for (const name of DIRECTORS) await sh(name, 'iptables -I INPUT -p vrrp -j DROP')
+        for (const name of DIRECTORS) await startKeepalived(hosts[name], configurationOf(name, QUICK, often))
+        for (const name of DIRECTORS) await untilHolds(site, name)
 
-      await choose(0, 0)
-      const held = await agent.connect(client, SERVICE)
-      await untilLearned(director2, held.sourcePort)
-      for (const director of [0, 1]) {
-        await choose(director, director)
-        expect(countsOf(await agent.askMany(client, target, 2))).toEqual({ web1: 1, web2: 1 })
-      }
-      await choose(0, 1)
-      await expect(agent.ask(client, target)).rejects.toMatchObject({ code: 'ETIMEDOUT' })
-      expect((await held.say('still here')).said).toBe('still here')
+        await choose(0, 0)
+        const held = await agent.connect(client, SERVICE)
+        await untilLearned(director2, held.sourcePort)
+        for (const director of [0, 1]) {
+          await choose(director, director)
+          expect(countsOf(await agent.askMany(client, target, 2))).toEqual({ web1: 1, web2: 1 })
+        }
+        await choose(0, 1)
+        await expect(agent.ask(client, target)).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+        expect((await held.say('still here')).said).toBe('still here')
 
-      // The page's rules come first. The address stays with one, which says so until everyone has heard it.
-      for (const name of DIRECTORS) await sh(name, block('sh', 'iptables -I INPUT'))
-      await untilHolds(site, 'director2', false)
-      expect(await holds(site, 'director1')).toBe(true)
-      await sh('router', 'sysctl -qw net.ipv4.neigh.eth1.base_reachable_time_ms=3600000')
-      await choose(1, 0, 'reachable')
-      await until('the router has heard it', async () =>
-        (await sh('router', `ip neigh show ${VIRTUAL.ipv4}`)).includes(macs[0]?.front ?? '?'),
-      )
-      await choose(0, 0)
-      expect(countsOf(await agent.askMany(client, target, 4))).toEqual({ web1: 2, web2: 2 })
-      expect((await held.say('still here')).said).toBe('still here')
-    })
-  })
+        // The page's rules come first. The address stays with one, which says so until everyone has heard it.
+        for (const name of DIRECTORS) await sh(name, block('sh', 'iptables -I INPUT'))
+        await untilHolds(site, 'director2', false)
+        expect(await holds(site, 'director1')).toBe(true)
+        await sh('router', 'sysctl -qw net.ipv4.neigh.eth1.base_reachable_time_ms=3600000')
+        await choose(1, 0, 'reachable')
+        await until('the router has heard it', async () =>
+          (await sh('router', `ip neigh show ${VIRTUAL.ipv4}`)).includes(macs[0]?.front ?? '?'),
+        )
+        await choose(0, 0)
+        expect(countsOf(await agent.askMany(client, target, 4))).toEqual({ web1: 2, web2: 2 })
+        expect((await held.say('still here')).said).toBe('still here')
+      })
+    },
+  )
 
-  test('killed, it leaves the addresses; in part, it gives them up; started again, it gives up what is not its own', async () => {
-    await withDirectors(async (site) => {
-      const { hosts, agent } = site
-      const first = await startKeepalived(hosts.director1, configurationOf('director1', QUICK))
-      await untilHolds(site, 'director1')
-      let second = await startKeepalived(hosts.director2, configurationOf('director2', QUICK))
-      const held = await agent.connect(hosts.client, SERVICE)
-      await untilLearned(hosts.director2, held.sourcePort)
+  test.concurrent(
+    'killed, it leaves the addresses; in part, it gives them up; started again, it gives up what is not its own',
+    async () => {
+      await withDirectors(async (site) => {
+        const { hosts, agent } = site
+        const first = await startKeepalived(hosts.director1, configurationOf('director1', QUICK))
+        await untilHolds(site, 'director1')
+        let second = await startKeepalived(hosts.director2, configurationOf('director2', QUICK))
+        const held = await agent.connect(hosts.client, SERVICE)
+        await untilLearned(hosts.director2, held.sourcePort)
 
-      process.kill(first.pid as number, 'SIGKILL')
-      await untilHolds(site, 'director1', false)
-      await untilHolds(site, 'director2')
-      expect((await held.say('still here')).said).toBe('still here')
+        process.kill(first.pid as number, 'SIGKILL')
+        await untilHolds(site, 'director1', false)
+        await untilHolds(site, 'director2')
+        expect((await held.say('still here')).said).toBe('still here')
 
-      await startKeepalived(hosts.director1, configurationOf('director1', QUICK))
-      await kill(second)
-      await untilHolds(site, 'director1')
-      expect(await holds(site, 'director2')).toBe(true)
-      expect((await held.say('still here')).said).toBe('still here')
-      second = await startKeepalived(hosts.director2, configurationOf('director2', QUICK))
-      await untilHolds(site, 'director2', false)
+        await startKeepalived(hosts.director1, configurationOf('director1', QUICK))
+        await kill(second)
+        await untilHolds(site, 'director1')
+        expect(await holds(site, 'director2')).toBe(true)
+        expect((await held.say('still here')).said).toBe('still here')
+        second = await startKeepalived(hosts.director2, configurationOf('director2', QUICK))
+        await untilHolds(site, 'director2', false)
 
-      // An interface that fails takes the addresses of both.
-      await site.sh('director1', 'ip link set eth1 down')
-      await untilHolds(site, 'director1', false)
-      await untilHolds(site, 'director2')
-      expect((await held.say('still here')).said).toBe('still here')
-    })
-  })
+        // An interface that fails takes the addresses of both.
+        await site.sh('director1', 'ip link set eth1 down')
+        await untilHolds(site, 'director1', false)
+        await untilHolds(site, 'director2')
+        expect((await held.say('still here')).said).toBe('still here')
+      })
+    },
+  )
 
-  test('directors that are real servers too: one sync daemon each, as VRRP decides', async () => {
+  test.concurrent('directors that are real servers too: one sync daemon each, as VRRP decides', async () => {
     await withTopology(TWO_DIRECTORS_ONE_NETWORK, async (site) => {
       const { hosts, agent, sh } = site
       const { client, director1, director2 } = hosts
