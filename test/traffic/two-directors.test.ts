@@ -103,14 +103,19 @@ concurrentKernelTests('two directors', () => {
     },
   )
 
-  test('without sync daemons a move breaks connections', async () => {
+  test('without sync daemons a move breaks connections, and weights are those of the other director', async () => {
     await withDirectors('masquerade', async ({ hosts, agent, move }) => {
-      const held = await agent.connect(hosts.client, { address: VIRTUAL.ipv4, port: 80 })
+      const target = { address: VIRTUAL.ipv4, port: 80 }
+      await hosts.director1.ipvs.editRealServer(
+        { ...target, protocol: 'tcp' },
+        { address: '10.0.0.11', port: 8080 },
+        { weight: 0 },
+      )
+      expect(countsOf(await agent.askMany(hosts.client, target, 2))).toEqual({ web2: 2 })
+      const held = await agent.connect(hosts.client, target)
       await move('director1', 'director2')
       await expect(held.say('still here?')).rejects.toMatchObject({ code: 'ECONNRESET' })
-      expect(await agent.ask(hosts.client, { address: VIRTUAL.ipv4, port: 80 })).toMatchObject({
-        said: 'hello',
-      })
+      expect(countsOf(await agent.askMany(hosts.client, target, 2))).toEqual({ web1: 1, web2: 1 })
     })
   })
 
@@ -191,7 +196,7 @@ concurrentKernelTests('two directors', () => {
     })
   })
 
-  test('tables that differ: what is held goes on where there is any service of its family, what is new is refused', async () => {
+  test('tables that differ: old connections continue if there is any service of their family, new ones are refused', async () => {
     await withDirectors('masquerade', async ({ hosts, agent, move }) => {
       const { client, director1, director2 } = hosts
       const target = { address: VIRTUAL.ipv4, port: 80 }
@@ -209,7 +214,7 @@ concurrentKernelTests('two directors', () => {
     })
   })
 
-  test('without gratuitous ARP requests go to the director that was', async () => {
+  test('without gratuitous ARP requests still go to the first director', async () => {
     await withDirectors('direct', async ({ hosts, agent, sh, move }) => {
       const target = { address: VIRTUAL.ipv4, port: 80, withinMs: IN_VAIN_MS }
       // A router that does not ask again for long.
@@ -307,7 +312,7 @@ concurrentKernelTests('two directors', () => {
     })
   })
 
-  test('a firewall that drops the datagrams of the sync daemons keeps the other director ignorant', async () => {
+  test('a firewall that drops the datagrams of the sync daemons costs the connections', async () => {
     await withDirectors('masquerade', async ({ hosts, agent, sh, move }) => {
       const { client, director1, director2 } = hosts
       const target = { address: VIRTUAL.ipv4, port: 80 }
