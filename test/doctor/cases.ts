@@ -502,13 +502,47 @@ const tunnels: readonly DoctorCase[] = [
     input: 'full packets do not fit into a tunnel',
     look: tunnelTooNarrow,
     situation: tunnelled(1500),
-    finds: [{ code: 'tunnel-too-narrow', severity: 'note', commands: ['ip link set dev eth0 mtu 1520'] }],
+    finds: [{ code: 'tunnel-too-narrow', severity: 'note', commands: ['sysctl -w net.ipv4.vs.pmtu_disc=0'] }],
   },
   {
     input: 'GUE with a checksum needs more',
     look: tunnelTooNarrow,
     situation: tunnelled(1530, { tunnel: { type: 'gue', port: 6080, checksum: 'remcsum' } }),
-    finds: [{ code: 'tunnel-too-narrow', severity: 'note', commands: ['ip link set dev eth0 mtu 1540'] }],
+    finds: [
+      {
+        code: 'tunnel-too-narrow',
+        severity: 'note',
+        message:
+          'eth0 takes packets of 1530 bytes, and the largest of clients need 1540 in the tunnels of tcp/192.0.2.10:80',
+        commands: ['sysctl -w net.ipv4.vs.pmtu_disc=0'],
+      },
+    ],
+  },
+  {
+    input: 'full packets of IPv6 do not fit into a tunnel',
+    look: tunnelTooNarrow,
+    situation: {
+      ...tunnelled(1500),
+      services: [
+        service('tcp/192.0.2.10:80', { servers: [server('203.0.113.11:80', { method: 'tunnel' })] }),
+        service('tcp/[2001:db8::10]:80', { servers: [server('203.0.113.11:80', { method: 'tunnel' })] }),
+      ],
+    },
+    finds: [
+      {
+        ...{ code: 'tunnel-too-narrow', severity: 'note', services: [WEB, WEB6] },
+        commands: ['ip link set dev eth0 mtu 1520'],
+      },
+    ],
+  },
+  {
+    input: 'the director sends what does not fit in pieces',
+    look: tunnelTooNarrow,
+    situation: {
+      ...tunnelled(1500),
+      host: withSysctls(DIRECTOR, { 'net.ipv4.vs.pmtu_disc': '0' }),
+    },
+    finds: [],
   },
   { input: 'there is room for a tunnel', look: tunnelTooNarrow, situation: tunnelled(1520), finds: [] },
 ]
