@@ -1,7 +1,7 @@
 import { familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
 import { contains, greaterOf, type Host } from './host.ts'
-import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
+import { finding, keysOf, type Look, servicesAt, virtualAddresses, word } from './situation.ts'
 
 /** Whether virtual addresses are where they must be, and nowhere else. */
 
@@ -64,7 +64,7 @@ export const addressAnnounced: Look = function* ({ services, host, told }) {
         {
           ...about,
           commands: [
-            `ip address delete ${address}/${String(at.prefix)} dev ${link.name}`,
+            `ip address delete ${address}/${String(at.prefix)} dev ${word(link.name)}`,
             `ip address add ${address}/32 dev lo`,
           ],
         },
@@ -113,7 +113,7 @@ function linkFor(host: Host, address: string): string | undefined {
 
 function addAddress(address: string, link: string): string {
   return familyOfAddress(address) === 'ipv4'
-    ? `ip address add ${address}/32 dev ${link}`
+    ? `ip address add ${address}/32 dev ${word(link)}`
     : // Not preferred: or the machine would send from it whatever it sends itself.
-      `ip address add ${address}/128 dev ${link} nodad preferred_lft 0`
+      `ip address add ${address}/128 dev ${word(link)} nodad preferred_lft 0`
 }

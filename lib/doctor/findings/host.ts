@@ -90,9 +90,14 @@ export interface Unread {
   readonly why: string
 }
 
+/** Name of a setting of an interface, as sysctl(8) has it: a dot in the name of an interface is a slash there. */
+export function settingOf(link: string, name: string): string {
+  return `net.ipv4.conf.${link.replaceAll('.', '/')}.${name}`
+}
+
 /** Effective value of a setting of `net.ipv4.conf`: the kernel takes the greater of `all` and the interface's own. */
 export function greaterOf({ sysctls }: Host, link: string, name: string): number {
-  const of = (interface_: string): number => Number(sysctls.get(`net.ipv4.conf.${interface_}.${name}`) ?? 0)
+  const of = (interface_: string): number => Number(sysctls.get(settingOf(interface_, name)) ?? 0)
   return Math.max(of('all'), of(link))
 }
 

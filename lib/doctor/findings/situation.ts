@@ -69,6 +69,11 @@ export interface TableSeen {
 /** Looks for one kind of trouble, or a few that are alike. Pure: the same situation has the same findings. */
 export type Look = (situation: Situation) => Iterable<Finding>
 
+/** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */
+export function word(text: string): string {
+  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** Makes a finding; what is left out is empty. */
 export function finding(
   code: FindingCode,
@@ -78,7 +83,7 @@ export function finding(
   more: Partial<Pick<Finding, 'services' | 'servers' | 'commands' | 'where' | 'sysctls'>> = {},
 ): Finding {
   const { sysctls = {} } = more
-  const settings = Object.entries(sysctls).map(([name, value]) => `sysctl -w ${name}=${value}`)
+  const settings = Object.entries(sysctls).map(([name, value]) => `sysctl -w ${word(name)}=${value}`)
   return {
     code,
     severity,

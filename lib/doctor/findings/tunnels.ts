@@ -2,8 +2,8 @@ import { familyOfAddress, familyOfService } from '../../model/address.ts'
 import { serviceName } from '../../model/keys.ts'
 import { IPIP } from '../../model/server-settings.ts'
 import type { Family, Tunnel } from '../../model/types.ts'
-import { greaterOf, type Host, type Link, linkOfAddress } from './host.ts'
-import { finding, keysOf, type Look } from './situation.ts'
+import { greaterOf, type Host, type Link, linkOfAddress, settingOf } from './host.ts'
+import { finding, keysOf, type Look, word } from './situation.ts'
 
 /** Whether packets come through tunnels, and out of them. */
 
@@ -42,7 +42,7 @@ export const tunnelMissing: Look = function* ({ services, host, told }) {
       const name = devices.find(({ remote }) => remote === director)?.name ?? devices[0]?.name ?? ''
       yield finding('tunnel-missing', 'error', `tunnel device ${name} is down`, effect, {
         ...about,
-        commands: [`ip link set ${name} up`],
+        commands: [`ip link set ${word(name)} up`],
       })
     }
     if (tunnel.type === 'gue' && tunnel.port !== undefined && !host.guePorts.includes(tunnel.port)) {
@@ -75,7 +75,7 @@ export const sourceCheck: Look = function* ({ services, host, told }) {
       `rp_filter of ${name} is 1, and answers to clients leave by another interface: packets that come by ${name} are dropped`,
       'Connections that are given to this real server time out.',
       // The kernel takes the greater of this and that of all.
-      { services: keysOf(concerned), sysctls: { [`net.ipv4.conf.${name}.rp_filter`]: '2' } },
+      { services: keysOf(concerned), sysctls: { [settingOf(name, 'rp_filter')]: '2' } },
     )
   }
 }
@@ -151,7 +151,9 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       {
         services: keysOf(concerned),
         // Not among the sysctls that --fix sets: pieces cost time, and many clients need none.
-        commands: [inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${name} mtu ${String(need)}`],
+        commands: [
+          inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${word(name)} mtu ${String(need)}`,
+        ],
       },
     )
   }
