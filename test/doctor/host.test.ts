@@ -43,14 +43,20 @@ test('reads links, addresses, routes, neighbours, sysctls and modules', async ()
     mtu: 1480,
     xdp: true,
   })
-  expect(host.addresses).toContainEqual({ address: '192.0.2.11', prefix: 24, link: 'eth0' })
+  expect(host.addresses.map((one) => Object.values(one).join(' '))).toEqual([
+    '127.0.0.1 8 lo',
+    '192.0.2.10 32 lo',
+    '192.0.2.11 24 eth0',
+  ])
   expect(host.routes.map(({ destination, gateway }) => [destination, gateway])).toEqual([
     ['0.0.0.0/0', '192.0.2.254'],
     ['192.0.2.0/24', undefined],
     ['::/0', '2001:db8::254'],
   ])
   expect(host.asked).toEqual(new Set(['192.0.2.1', '198.51.100.1']))
-  expect([...host.routesTo]).toEqual([['192.0.2.1', { link: 'eth0', source: '192.0.2.11', type: 'unicast' }]])
+  expect(Object.fromEntries(host.routesTo)).toEqual({
+    '192.0.2.1': { link: 'eth0', source: '192.0.2.11', type: 'unicast' },
+  })
   expect(host.neighbours).toEqual([{ address: '2001:db8::1', link: 'eth0', states: ['FAILED'] }])
   expect(host.modules).toEqual(new Set(['ip_vs']))
   expect(Object.fromEntries(host.sysctls)).toEqual({

@@ -2,7 +2,7 @@ import { familyOfAddress, familyOfService } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { contains, hasDefault, linkOfAddress, settingOf } from './host.ts'
+import { contains, hasDefault, linkOfAddress, settingOf, word } from './host.ts'
 import {
   finding,
   keysOf,
@@ -10,7 +10,6 @@ import {
   type ServerSeen,
   type ServiceSeen,
   virtualAddresses,
-  word,
 } from './situation.ts'
 
 /** Whether packets find their way through the director, and the answers their way back. */

@@ -1,4 +1,4 @@
-import { parseAddress } from '../../model/address.ts'
+import { familyOfAddress, parseAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
 
 /** What is known of a machine, beside IPVS. */
@@ -90,6 +90,11 @@ export interface Unread {
   readonly why: string
 }
 
+/** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */
+export function word(text: string): string {
+  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
 /** Name of a setting of an interface, as sysctl(8) has it: a dot in the name of an interface is a slash there. */
 export function settingOf(link: string, name: string): string {
   return `net.ipv4.conf.${link.replaceAll('.', '/')}.${name}`
@@ -121,4 +126,12 @@ export function contains(network: string, address: string): boolean {
     const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
     return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
   })
+}
+
+/** The command that adds an address which is this machine's alone. */
+export function addAddress(address: string, link: string): string {
+  return familyOfAddress(address) === 'ipv4'
+    ? `ip address add ${address}/32 dev ${word(link)}`
+    : // Not preferred: or the machine would send from it whatever it sends itself.
+      `ip address add ${address}/128 dev ${word(link)} nodad preferred_lft 0`
 }

@@ -13,7 +13,7 @@ import type {
 import type { Warning } from '../../state/warnings.ts'
 import { EXPLANATIONS } from './explanations.ts'
 import type { Finding, FindingCode, Role, Severity } from './finding.ts'
-import type { Host } from './host.ts'
+import { type Host, word } from './host.ts'
 
 /** All that findings are made from: what was read of a machine and of its table, and what the caller told. */
 export interface Situation {
@@ -68,11 +68,6 @@ export interface TableSeen {
 
 /** Looks for one kind of trouble, or a few that are alike. Pure: the same situation has the same findings. */
 export type Look = (situation: Situation) => Iterable<Finding>
-
-/** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */
-export function word(text: string): string {
-  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
-}
 
 /** Makes a finding; what is left out is empty. */
 export function finding(
