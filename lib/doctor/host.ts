@@ -4,6 +4,7 @@ import { release } from 'node:os'
 import { canonicalAddress } from '../model/address.ts'
 import { forgetAbort, onAbort } from '../util/signals.ts'
 import type { Host, Link, Route, RouteTo, Unread } from './findings/host.ts'
+import { inputOf, MARK, type Part, SCRIPT } from './script.ts'
 
 /** Reads what a machine is, beside IPVS. The only file of the doctor that is not pure. */
 
@@ -24,39 +25,6 @@ const MOST_COMPLAINT = 10_000
 /** More would take seconds, and the first thousand say as much. */
 const MOST_ROUTES = 1000
 
-const SYSCTL_FOLDERS = [
-  'net/ipv4/conf',
-  'net/ipv6/conf',
-  'net/ipv4/vs',
-  'net/ipv4/ip_forward',
-  'net/netfilter',
-]
-
-/**
- * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
- * longer than what they do.
- */
-const PROGRAMS = {
-  // Reads standard input; each line prints a list, or fails, and it goes on.
-  ip: 'ip -j -details -force -batch -',
-  // Fails for a folder that is not there, after it has printed the others.
-  files: `grep -rs '' /proc/modules ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
-  nft: 'nft -j list ruleset',
-  iptables: 'iptables-save',
-  ip6tables: 'ip6tables-save',
-} as const
-type Part = keyof typeof PROGRAMS
-
-/** Between the parts: a character that none of the programs print. */
-const MARK = '\u001E'
-
-/** Before what each program prints its name, and behind it its status and what it complained of. */
-const SCRIPT = [
-  'exec 3>&1',
-  `part() { printf '\\036%s\\n' "$1"; shift; why=$("$@" 2>&1 >&3); printf '\\036%s %s' "$?" "$why"; }`,
-  ...Object.entries(PROGRAMS).map(([name, program]) => `part ${name} ${program}`),
-].join('\n')
-
 /** Reads a machine. What cannot be read is in `unread`; this never throws but for its signal. */
 export async function readHost({
   netns,
@@ -65,9 +33,7 @@ export async function readHost({
   limitMs = LIMIT_MS,
 }: HostOptions): Promise<Host> {
   const asked = [...new Set(routesTo)].filter((address) => isIP(address) !== 0).slice(0, MOST_ROUTES)
-  const lines = ['address show', 'route show table all', 'neighbour show']
-  const input = [...lines, ...asked.map((address) => `route get ${address}`), 'fou show', ''].join('\n')
-  const parts = await runAll(netns, input, { signal, limitMs })
+  const parts = await runAll(netns, inputOf(asked), { signal, limitMs })
   signal?.throwIfAborted()
 
   const unread: Unread[] = []
@@ -193,7 +159,7 @@ function runProgram(
       child.stderr.destroy()
     }
     const abort = (): void => {
-      end('it was aborted')
+      end('aborted')
     }
     const timer = setTimeout(() => {
       end(`it took longer than ${String(limitMs / 1000)} s`)

@@ -53,17 +53,25 @@ const CAPABILITIES: Capabilities = {
 
 const access: readonly DoctorCase[] = [
   {
-    input: 'a program is not installed',
+    input: 'nft hangs',
     look: unread,
-    situation: onDirector({ host: { ...DIRECTOR, unread: [{ what: 'nft', why: 'killed after 20 s' }] } }),
+    situation: onDirector({
+      host: { ...DIRECTOR, unread: [{ what: 'nft', why: 'it took longer than 20 s' }] },
+    }),
     finds: [
       {
         code: 'cannot-look',
         severity: 'note',
-        message: 'could not run nft: killed after 20 s',
+        message: 'could not run nft: it took longer than 20 s',
         commands: [],
       },
     ],
+  },
+  {
+    input: 'ip is not installed',
+    look: unread,
+    situation: onDirector({ host: { ...DIRECTOR, unread: [{ what: 'ip', why: 'sh: 1: ip: not found' }] } }),
+    finds: [{ code: 'cannot-look', severity: 'note', commands: ['apt-get install iproute2'] }],
   },
   {
     input: 'a service has no scheduler',
@@ -566,6 +574,22 @@ const tunnels: readonly DoctorCase[] = [
         ...{ code: 'tunnel-missing', severity: 'error' },
         commands: [
           'ip link add ipvs0 type ip6gre remote 2001:db8::1 icsum',
+          'ip link set ipvs0 up',
+          'sysctl -w net.ipv4.conf.ipvs0.rp_filter=2',
+          'ip address add 192.0.2.10/32 dev ipvs0',
+        ],
+      },
+    ],
+  },
+  {
+    input: 'a real server lacks what takes IPv4 out of IPv6',
+    look: tunnelMissing,
+    situation: onRealServer({ told: { ...ipip, director: '2001:db8::1' } }),
+    finds: [
+      {
+        ...{ code: 'tunnel-missing', severity: 'error' },
+        commands: [
+          'ip link add ipvs0 type ip6tnl mode any remote 2001:db8::1',
           'ip link set ipvs0 up',
           'sysctl -w net.ipv4.conf.ipvs0.rp_filter=2',
           'ip address add 192.0.2.10/32 dev ipvs0',

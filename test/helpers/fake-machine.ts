@@ -39,11 +39,14 @@ export const SILENT = {
 
 const folders: string[] = []
 
-afterEach(() => {
+/** Whose programs are those of the system again. */
+export function leaveMachine(): void {
   if (folders.length === 0) return
   vi.unstubAllEnvs()
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true })
-})
+}
+
+afterEach(leaveMachine)
 
 /** Until the end of the test, programs are those of this machine. Gives their folder. */
 export function onMachine({

@@ -22,7 +22,7 @@ interface Surroundings extends Omit<Around, 'kernel'> {
 }
 
 /** A command line: what it writes, and its exit status. */
-function command(
+export function command(
   line: string,
   { kernel: prepare, files = {}, note, meanwhile, before, spoil, ...around }: Surroundings = {},
 ): Case {
