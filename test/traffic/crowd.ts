@@ -1,5 +1,6 @@
 import type { RealServerSpec, Service, ServiceSettings } from '../../lib/index.ts'
-import { type Conversation, countsOf } from './agent.ts'
+import { PATIENCE } from '../helpers/patience.mjs'
+import { type Conversation, countsOf, type Target } from './agent.ts'
 import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.ts'
 import { type Site, withTopology } from './topology.ts'
 
@@ -19,6 +20,9 @@ export const DESTINATIONS: readonly string[] = Array.from(
   { length: 200 },
   (_, at) => `198.18.0.${String(at + 1)}`,
 )
+
+/** A timeout for which a test waits: as short as can be, and long enough to say something in between. */
+export const SHORT_SECONDS: number = Math.max(2, Math.ceil(PATIENCE * 0.4))
 
 /** How many connections a promise is proven on. */
 export const COUNT = 200
@@ -79,9 +83,9 @@ export async function serve(
   { hosts: { director } }: CrowdSite,
   settings: ServiceSettings,
   servers: Partial<Record<ServerName, Partial<RealServerSpec>>>,
-  family: 'ipv4' | 'ipv6' = 'ipv4',
+  { family = 'ipv4', protocol = 'tcp' }: { family?: 'ipv4' | 'ipv6'; protocol?: 'tcp' | 'udp' } = {},
 ): Promise<Service> {
-  const key = { protocol: 'tcp', address: VIRTUAL[family], port: freePort() } as const
+  const key = { protocol, address: VIRTUAL[family], port: freePort() } as const
   const service = await director.ipvs.addService({ ...key, ...settings })
   const address = family === 'ipv6' ? { address: 'fd00::11' } : {}
   for (const [name, more] of Object.entries(servers) as [ServerName, object][])
@@ -108,9 +112,9 @@ export async function ask(
   return answers.map((answer) => ('error' in answer ? answer.error : answer.server))
 }
 
-export function targetOf({ key }: Service): { address: string; port: number } {
-  if (key.protocol === 'fwmark') throw new Error('a firewall mark has no address')
-  return { address: key.address, port: key.port }
+export function targetOf({ key }: Service): Target {
+  if (key.protocol !== 'tcp' && key.protocol !== 'udp') throw new Error('nobody asks there')
+  return { protocol: key.protocol, address: key.address, port: key.port }
 }
 
 /** Opens connections, one after the other, that stay open. */

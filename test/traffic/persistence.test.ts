@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest'
 import { kernelTests } from '../helpers/kernel.ts'
-import { PATIENCE } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
-import { type Conversation, countsOf, IN_VAIN_MS } from './agent.ts'
+import { type Conversation, IN_VAIN_MS } from './agent.ts'
 import {
   ask,
   closeAll,
@@ -11,20 +10,17 @@ import {
   COUNT,
   type CrowdSite,
   each,
-  freePort,
   hold,
   namesOf,
   serve,
   server,
+  SHORT_SECONDS,
   withCrowd,
 } from './crowd.ts'
-import { VIRTUAL } from './topologies.ts'
 
 /** Who stays where: persistence, thresholds, quiescent servers and deleted ones, on two hundred connections. */
 
 const TIMEOUT_SECONDS = 600
-/** As short as can be, and long enough to say something in between. */
-const SHORT_SECONDS = Math.max(2, Math.ceil(PATIENCE * 0.4))
 
 /** How many clients, or networks of them, persistence remembers. */
 async function remembered(site: CrowdSite): Promise<number> {
@@ -40,7 +36,9 @@ kernelTests('persistence', () => {
   ] as const)('keeps each network of %s together, however its connections come and go', (family, netmask) =>
     withCrowd(async (site) => {
       const persistence = { timeoutSeconds: TIMEOUT_SECONDS, netmask }
-      const service = await serve(site, { scheduler: 'rr', persistence }, each(['a', 'b', 'c', 'd']), family)
+      const service = await serve(site, { scheduler: 'rr', persistence }, each(['a', 'b', 'c', 'd']), {
+        family,
+      })
       const first = await ask(site, service, CROWD[family])
       const networks = Array.from({ length: COUNT / 25 }, (_, at) => first.slice(25 * at, 25 * at + 25))
       // The others in turn: eight networks on four servers.
@@ -100,16 +98,11 @@ kernelTests('a quiescent server', () => {
 kernelTests('thresholds', () => {
   test('stop new connections at the upper, and let them in again below the lower', () =>
     withCrowd(async (site) => {
-      const { agent, hosts } = site
-      const { ipvs } = hosts.director
+      const { ipvs } = site.hosts.director
       // Connections of UDP end by a timeout that can be set.
-      const target = { protocol: 'udp', address: VIRTUAL.ipv4, port: freePort() } as const
-      await ipvs.addService({ ...target, scheduler: 'rr' })
-      const limited = server('a', { upperThreshold: 60, lowerThreshold: 30 })
-      for (const one of [limited, server('b', { upperThreshold: 70 }), server('c')])
-        await ipvs.addRealServer(target, one)
-      const held: Conversation[] = []
-      for (let at = 0; at < COUNT; at++) held.push(await agent.connect(hosts.client, target))
+      const limits = { a: { upperThreshold: 60, lowerThreshold: 30 }, b: { upperThreshold: 70 }, c: {} }
+      const service = await serve(site, { scheduler: 'rr' }, limits, { protocol: 'udp' })
+      const held = await hold(site, service)
       expect(counts(namesOf(held))).toEqual({ a: 60, b: 70, c: 70 })
 
       const say = (some: readonly Conversation[]): Promise<unknown> =>
@@ -123,10 +116,9 @@ kernelTests('thresholds', () => {
       ] as const) {
         await until(`${String(left)} are left`, async () => {
           await say(own.slice(0, left))
-          return (await ipvs.realServer(target, server('a'))).inactiveConnections === left
+          return (await ipvs.realServer(service, server('a'))).inactiveConnections === left
         })
-        const answers = await agent.askMany(hosts.client, target, 6)
-        expect(countsOf(answers)).toEqual(next)
+        expect(counts(await ask(site, service, [], 6))).toEqual(next)
       }
     }))
 })
