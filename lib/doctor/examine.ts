@@ -6,18 +6,43 @@ import { serviceKeyOf, serviceName } from '../model/keys.ts'
 import type { Persistence } from '../model/types.ts'
 import { netnsPath } from '../model/validate.ts'
 import { checkState, type Entry, tableOf } from '../state/table.ts'
+import { type ReadService, warningsOf } from '../state/warnings.ts'
 import type { Finding, Severity } from './findings/finding.ts'
 import { notAvailable, schedulersAndEngines, unread } from './findings/access.ts'
-import { forwardingOff } from './findings/forwarding.ts'
+import { addressAnnounced, addressOnDirector, addressOnRealServer } from './findings/addresses.ts'
+import {
+  answersAroundDirector,
+  forwardingOff,
+  portsIgnored,
+  redirectsSent,
+  routesToServers,
+} from './findings/forwarding.ts'
+import { sourceCheck, tunnelMissing, tunnelTooNarrow } from './findings/tunnels.ts'
 import { readHost } from './host.ts'
 import type { Look, ServiceSeen, Situation, TableSeen } from './findings/situation.ts'
 import type { DiagnoseOptions } from './options.ts'
 
 /** Everything that is looked for on a director, in the order in which a packet meets it. */
-const ON_DIRECTOR: readonly Look[] = [unread, schedulersAndEngines, forwardingOff]
+const ON_DIRECTOR: readonly Look[] = [
+  unread,
+  schedulersAndEngines,
+  addressOnDirector,
+  forwardingOff,
+  redirectsSent,
+  routesToServers,
+  portsIgnored,
+  tunnelTooNarrow,
+]
 
 /** And on a real server. */
-const ON_REAL_SERVER: readonly Look[] = [unread]
+const ON_REAL_SERVER: readonly Look[] = [
+  unread,
+  tunnelMissing,
+  sourceCheck,
+  addressOnRealServer,
+  addressAnnounced,
+  answersAroundDirector,
+]
 
 const OPTIONS = [
   'netns',
@@ -82,6 +107,7 @@ async function onDirector(library: Library, options: DiagnoseOptions): Promise<F
     services,
     ...(table !== undefined && { table }),
     ...(wanted !== undefined && table !== undefined && { capabilities: await library.probe(open) }),
+    warnings: await warningsOf(services.map(readServiceOf)),
     told: { method: 'direct', ...(peer !== undefined && { peer: await checkState(peer) }) },
   }
   return [...findings, ...ON_DIRECTOR.flatMap((look) => [...look(situation)])]
@@ -96,11 +122,16 @@ async function onRealServer(options: DiagnoseOptions): Promise<Finding[]> {
     servers: [],
   }))
   const gateway = director === undefined ? undefined : canonicalAddress(address(director, 'director'))
-  const host = await readHost({ netns: netns === undefined ? undefined : netnsPath(netns), signal })
+  const host = await readHost({
+    netns: netns === undefined ? undefined : netnsPath(netns),
+    routesTo: gateway === undefined ? [] : [gateway],
+    signal,
+  })
   const situation: Situation = {
     role: 'real-server',
     host,
     services,
+    warnings: [],
     told: {
       method,
       ...(tunnel !== undefined && { tunnel }),
@@ -152,4 +183,25 @@ function seenInState(entries: readonly Entry[]): ServiceSeen[] {
       persistentConnections: 0,
     })),
   }))
+}
+
+function readServiceOf({
+  key,
+  scheduler,
+  onePacket,
+  persistence,
+  persistenceEngine,
+  servers,
+}: ServiceSeen): ReadService {
+  return {
+    service: {
+      key,
+      scheduler,
+      schedulerFlags: [],
+      onePacket,
+      persistence,
+      persistenceEngine,
+    } as ReadService['service'],
+    realServers: servers,
+  }
 }

@@ -1,3 +1,6 @@
+import { parseAddress } from '../../model/address.ts'
+import type { Family } from '../../model/types.ts'
+
 /** What is known of a machine, beside IPVS. */
 
 /** A machine, or one of its network namespaces, as its own programs tell it. */
@@ -91,4 +94,26 @@ export interface Unread {
 export function greaterOf({ sysctls }: Host, link: string, name: string): number {
   const of = (interface_: string): number => Number(sysctls.get(`net.ipv4.conf.${interface_}.${name}`) ?? 0)
   return Math.max(of('all'), of(link))
+}
+
+/** The link that an address is on. */
+export function linkOfAddress({ addresses }: Host, address: string): string | undefined {
+  return addresses.find((one) => one.address === address)?.link
+}
+
+/** Whether a route is the default one of a family. */
+export function hasDefault({ destination, type, table }: Route, family: Family): boolean {
+  return destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0') && type === 'unicast' && table === 'main'
+}
+
+/** Whether an address is in a network such as `192.0.2.0/24`. */
+export function contains(network: string, address: string): boolean {
+  const [base = '', length = ''] = network.split('/')
+  if (base.includes(':') !== address.includes(':')) return false
+  const bits = Number(length)
+  const [one, other] = [parseAddress(base), parseAddress(address)]
+  return one.every((byte, index) => {
+    const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
+    return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
+  })
 }

@@ -10,6 +10,7 @@ import type {
   Tunnel,
   State,
 } from '../../model/types.ts'
+import type { Warning } from '../../state/warnings.ts'
 import { EXPLANATIONS } from './explanations.ts'
 import type { Finding, FindingCode, Role, Severity } from './finding.ts'
 import type { Host } from './host.ts'
@@ -24,6 +25,8 @@ export interface Situation {
   readonly table?: TableSeen
   /** What the kernel can do: asked only if `services` are those of a wanted state, which is not in the table yet. */
   readonly capabilities?: Capabilities
+  /** What the kernel ignores of the services. */
+  readonly warnings: readonly Warning[]
   readonly told: Told
 }
 
@@ -88,4 +91,17 @@ export function finding(
     sysctls,
     guide: EXPLANATIONS[code],
   }
+}
+
+export function keysOf(services: readonly ServiceSeen[]): ServiceKey[] {
+  return services.map(({ key }) => key)
+}
+
+/** The addresses of services, each once. A firewall mark has none that could be seen. */
+export function virtualAddresses(services: readonly ServiceSeen[]): readonly string[] {
+  return [...new Set(services.flatMap(({ key }) => (key.protocol === 'fwmark' ? [] : [key.address])))]
+}
+
+export function servicesAt(services: readonly ServiceSeen[], address: string): readonly ServiceSeen[] {
+  return services.filter(({ key }) => key.protocol !== 'fwmark' && key.address === address)
 }
