@@ -172,7 +172,8 @@ def say(sock, protocol, text, within):
         received += piece
         if protocol == "udp":
             break
-    told = json.loads(received)
+    # A line before it is the answer to something that was said in vain, and sent again.
+    told = json.loads(received.splitlines()[-1])
     return {**told, "more": len(told.get("more", ""))}
 
 
