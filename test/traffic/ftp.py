@@ -18,17 +18,19 @@ def serve(name):
 def talk(control, name):
     """One client. The data come by a connection that it makes (PASV, EPSV) or that this makes from port 20 (PORT, EPRT)."""
     lines = control.makefile("rw", newline="\r\n")
-    own = control.getsockname()[0]
+    # An IPv4 address has a socket of IPv4, whatever the listener's is.
+    own = control.getsockname()[0].removeprefix("::ffff:")
+    family = socket.AF_INET6 if ":" in own else socket.AF_INET
 
     def reply(text):
         lines.write(text + "\n")
         lines.flush()
 
     def listen():
-        return socket.create_server((own, 0), family=socket.AF_INET6)
+        return socket.create_server((own, 0), family=family)
 
     def from_port_20(address, port):
-        sock = socket.socket(socket.AF_INET6)
+        sock = socket.socket(family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((own, 20))
         sock.connect((address, port))
@@ -43,14 +45,14 @@ def talk(control, name):
         elif verb == "PASV":
             passive = listen()
             port = passive.getsockname()[1]
-            address = own.removeprefix("::ffff:").replace(".", ",")
+            address = own.replace(".", ",")
             reply(f"227 Entering Passive Mode ({address},{port // 256},{port % 256})")
         elif verb == "EPSV":
             passive = listen()
             reply(f"229 Entering Extended Passive Mode (|||{passive.getsockname()[1]}|)")
         elif verb == "PORT":
             numbers = rest.split(",")
-            target = ("::ffff:" + ".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5]))
+            target = (".".join(numbers[:4]), int(numbers[4]) * 256 + int(numbers[5]))
             reply("200 as you like")
         elif verb == "EPRT":
             _, _, address, port, _ = rest.split("|")
@@ -59,7 +61,7 @@ def talk(control, name):
         elif verb == "RETR":
             reply("150 it comes")
             data = passive.accept()[0] if passive else from_port_20(*target)
-            client = data.getpeername()[0].removeprefix("::ffff:")
+            client = data.getpeername()[0]
             data.sendall(f"{name}, for {client}\n".encode() + b"x" * 100_000)
             data.close()
             reply("226 that was it")
