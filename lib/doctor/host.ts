@@ -51,24 +51,37 @@ export async function readHost({ netns, routesTo = [], signal }: HostOptions): P
   }
   const asked = [...new Set(routesTo)].filter((address) => isIP(address) !== 0).slice(0, MOST_ROUTES)
 
-  const [interfaces, routes4, routes6, neighbours, modules, sysctls, fou, nft, iptables, ip6tables, answers] =
-    await Promise.all([
-      json<IpLink>(['ip', '-j', '-details', 'address', 'show']),
-      json<IpRoute>(['ip', '-j', '-4', 'route', 'show', 'table', 'all']),
-      json<IpRoute>(['ip', '-j', '-6', 'route', 'show', 'table', 'all']),
-      json<IpNeighbour>(['ip', '-j', 'neighbour', 'show']),
-      run(['cat', '/proc/modules']),
-      // Fails for a folder that is not there, after it has printed the others.
-      run(['grep', '-rs', '', ...SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`)]),
-      // Without the module there are none.
-      ifThere('ip', '-j', 'fou', 'show'),
-      // A firewall that is not installed is none.
-      ifThere('nft', '-j', 'list', 'ruleset'),
-      ifThere('iptables-save'),
-      ifThere('ip6tables-save'),
-      // Fails for each address without a route, and goes on.
-      run(['ip', '-j', '-force', '-batch', '-'], asked.map((address) => `route get ${address}\n`).join('')),
-    ])
+  const [
+    interfaces,
+    routes4,
+    routes6,
+    neighbours,
+    modules,
+    sysctls,
+    fou,
+    nft,
+    iptables,
+    ip6tables,
+    helpers,
+    answers,
+  ] = await Promise.all([
+    json<IpLink>(['ip', '-j', '-details', 'address', 'show']),
+    json<IpRoute>(['ip', '-j', '-4', 'route', 'show', 'table', 'all']),
+    json<IpRoute>(['ip', '-j', '-6', 'route', 'show', 'table', 'all']),
+    json<IpNeighbour>(['ip', '-j', 'neighbour', 'show']),
+    run(['cat', '/proc/modules']),
+    // Fails for a folder that is not there, after it has printed the others.
+    run(['grep', '-rs', '', ...SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`)]),
+    // Without the module there are none.
+    ifThere('ip', '-j', 'fou', 'show'),
+    // A firewall that is not installed is none.
+    ifThere('nft', '-j', 'list', 'ruleset'),
+    ifThere('iptables-save'),
+    ifThere('ip6tables-save'),
+    ifThere('cat', '/proc/net/ip_vs_app'),
+    // Fails for each address without a route, and goes on.
+    run(['ip', '-j', '-force', '-batch', '-'], asked.map((address) => `route get ${address}\n`).join('')),
+  ])
   if (sysctls.stdout === '') unread.push({ what: '/proc/sys/net', why: sysctls.why ?? 'it is empty' })
   const ports = jsonOf(fou ?? '')
   return {
@@ -104,6 +117,10 @@ export async function readHost({ netns, routesTo = [], signal }: HostOptions): P
           gue !== undefined && port !== undefined ? [port] : [],
         )
       : [],
+    // Columns of ip_vs_app_seq_show(): protocol, port, connections, name.
+    ...(helpers !== undefined && {
+      helpers: helpers.split('\n').flatMap((line) => /^\S+\s+\d+\s+\d+\s+(\S+)/.exec(line)?.[1] ?? []),
+    }),
     unread,
   }
 }

@@ -22,6 +22,8 @@ export interface Host {
   readonly firewall: RawFirewall
   /** UDP ports that take packets out of GUE. */
   readonly guePorts: readonly number[]
+  /** What helps protocols that have addresses inside, such as `ftp`; absent if it could not be read. */
+  readonly helpers?: readonly string[]
   /** What could not be read: the program, or the file, and why. */
   readonly unread: readonly Unread[]
 }
@@ -94,6 +96,12 @@ export interface Unread {
 export function greaterOf({ sysctls }: Host, link: string, name: string): number {
   const of = (interface_: string): number => Number(sysctls.get(`net.ipv4.conf.${interface_}.${name}`) ?? 0)
   return Math.max(of('all'), of(link))
+}
+
+/** Whether the kernel is this one, or newer. */
+export function kernelSince({ kernelRelease }: Host, major: number, minor: number): boolean {
+  const [first = 0, second = 0] = kernelRelease.split('.').map((part) => parseInt(part, 10))
+  return first > major || (first === major && second >= minor)
 }
 
 /** The link that an address is on. */
