@@ -22,9 +22,11 @@ const NOT_ON_6_12 = new Set([
   'command',
   'dpkg-divert',
   'keepalived',
+  'keepalived-vrrp',
   'scale',
   'systemd',
   'text',
+  'two-directors',
   'verbs',
 ])
 

@@ -14,6 +14,7 @@ import sys
 import threading
 
 CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
 KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -22,19 +23,25 @@ KINDS = {
 libc = ctypes.CDLL(None, use_errno=True)
 writing = threading.Lock()
 conversations = {}
+captures = {}
 selector = selectors.DefaultSelector()
 server_names = {}
 listening = {}
 
 
-def open_socket(netns, protocol, address):
-    """A socket in a network namespace. The thread that calls this stays there, and the socket too."""
+def enter(netns):
+    """From now on, sockets of the thread that calls this are in a network namespace."""
     fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.setns(fd, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
     finally:
         os.close(fd)
+
+
+def open_socket(netns, protocol, address):
+    """A socket in a network namespace. The thread that calls this stays there, and the socket too."""
+    enter(netns)
     kind, number = KINDS[protocol]
     return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, number)
 
@@ -218,7 +225,57 @@ def close(conversation):
     return {}
 
 
-DEEDS = {"serve": serve, "stop": stop, "connect": connect, "ask": ask, "get": get, "say": speak, "close": close}
+def capture(identity, netns, interface):
+    """Keeps what an interface sends and gets, from now on."""
+    enter(netns)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    sock.bind((interface, ETH_P_ALL))
+    sock.setblocking(False)
+    captures[identity] = (sock, [])
+    return {}
+
+
+def captured(capture):
+    """The datagrams and other packets of IP that it has kept."""
+    sock, packets = captures[capture]
+    while True:
+        try:
+            data = sock.recv(65536)
+        except BlockingIOError:
+            return {"packets": packets}
+        version = data[0] >> 4 if data else 0
+        if version == 4:
+            ttl, protocol = data[8], data[9]
+            addresses, payload = data[12:20], data[(data[0] & 15) * 4 :]
+        elif version == 6:
+            ttl, protocol = data[7], data[6]
+            addresses, payload = data[8:40], data[40:]
+        else:
+            continue
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        half = len(addresses) // 2
+        packets.append(
+            {
+                "protocol": protocol,
+                "ttl": ttl,
+                "source": socket.inet_ntop(family, addresses[:half]),
+                "destination": socket.inet_ntop(family, addresses[half:]),
+                "port": int.from_bytes(payload[2:4], "big") if protocol in (6, 17, 132) else 0,
+            }
+        )
+
+
+DEEDS = {
+    "serve": serve,
+    "stop": stop,
+    "connect": connect,
+    "ask": ask,
+    "get": get,
+    "say": speak,
+    "close": close,
+    "capture": capture,
+    "captured": captured,
+}
 
 
 def name_of(error):
@@ -234,7 +291,7 @@ def name_of(error):
 def do(request):
     identity = request.pop("id")
     deed = request.pop("do")
-    if deed == "connect":
+    if deed in ("connect", "capture"):
         request["identity"] = identity
     try:
         result = DEEDS[deed](**request)

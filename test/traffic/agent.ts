@@ -35,6 +35,18 @@ export interface Answer {
   readonly more: number
 }
 
+/** A packet of IPv4 or IPv6. */
+export interface Packet {
+  /** Its number, such as 17 for UDP. */
+  readonly protocol: number
+  /** The hop limit of IPv6. */
+  readonly ttl: number
+  readonly source: string
+  readonly destination: string
+  /** That of the destination; 0 where there is none. */
+  readonly port: number
+}
+
 /** Nothing came back: `code` is an errno's name, ETIMEDOUT if nothing came at all. */
 export class NoAnswer extends Error {
   readonly code: string
@@ -123,6 +135,13 @@ export class Agent {
   async get(client: Netns, { address, port, source, withinMs }: Target): Promise<string> {
     const request = { netns: client.name, address, port, source, within: seconds(withinMs) }
     return (await this.#do<{ body: string }>('get', request)).body
+  }
+
+  /** Keeps what an interface sends and gets from now on; gives what there is of it. */
+  async capture(host: Netns, name: string): Promise<() => Promise<Packet[]>> {
+    const id = this.#next
+    await this.#do('capture', { netns: host.name, interface: name })
+    return async () => (await this.#do<{ packets: Packet[] }>('captured', { capture: id })).packets
   }
 
   async end(): Promise<void> {
