@@ -195,7 +195,7 @@ function maskedOf(value: string): readonly [number, number] {
 
 function inNetwork({ family }: Packet, address: string | undefined, network: string): Match {
   const bits = family === 'ipv4' ? 32 : 128
-  if (/\/0$/.test(network)) return 'yes'
+  if (network.endsWith('/0')) return 'yes'
   if (/\/.*[.:]/.test(network) || address === undefined) return 'maybe'
   return matchIf(contains(network.includes('/') ? network : `${network}/${String(bits)}`, address))
 }
@@ -209,7 +209,9 @@ function ofProtocol({ protocol }: Packet, value: string): Match {
 /** Packets of clients come from elsewhere: never by `lo`. */
 export function ofLink(link: string | undefined, pattern: string): Match {
   if (link === undefined) return pattern === 'lo' ? 'no' : 'maybe'
-  return matchIf(/[+*]$/.test(pattern) ? link.startsWith(pattern.slice(0, -1)) : link === pattern)
+  return matchIf(
+    pattern.endsWith('+') || pattern.endsWith('*') ? link.startsWith(pattern.slice(0, -1)) : link === pattern,
+  )
 }
 
 /** `80`, `8000:8100`, and lists of these. */

@@ -201,7 +201,7 @@ function testOf({ op, left, right }: Json, sets: Sets): Test {
 /** What a packet has: unknown without `is`. A link is a pattern's, so it says that it is one. */
 interface Value {
   readonly is?: string | number
-  readonly link?: true
+  readonly isLink?: true
 }
 
 /** `none`: a packet of this kind has no such field, so no rule about it matches. */
@@ -242,10 +242,10 @@ function valueOf(left: unknown, packet: Marked): Value | 'none' {
         return some(packet.mark)
       case 'iif':
       case 'iifname':
-        return { ...some(packet.incoming), link: true }
+        return { ...some(packet.incoming), isLink: true }
       case 'oif':
       case 'oifname':
-        return { ...some(packet.outgoing), link: true }
+        return { ...some(packet.outgoing), isLink: true }
       default:
         return {}
     }
@@ -271,7 +271,7 @@ function isIn(value: Value, right: unknown, sets: Sets): Match {
       : listOf(set)
   if (list !== undefined) return any(list.map((one) => isIn(value, one, sets)))
   if (elem !== undefined) return isIn(value, objectOf(elem).val, sets)
-  if (value.link === true) {
+  if (value.isLink === true) {
     return typeof right === 'string'
       ? ofLink(value.is === undefined ? undefined : String(value.is), right)
       : 'maybe'

@@ -139,9 +139,10 @@ class Walk {
     this.#sure = true
     if (this.#goesThrough(base, new Set()))
       this.#ends.push(base.policy === 'drop' ? { chain: base } : 'accept')
-    const [first] = this.#ends
-    if (first === undefined || first === 'accept' || this.#ends.includes('accept')) return undefined
-    return { ...first, base }
+    // The last is the one for all that is left.
+    const last = this.#ends.at(-1)
+    if (last === undefined || last === 'accept' || this.#ends.includes('accept')) return undefined
+    return { ...last, base }
   }
 
   /** Whether the packet may come to the end of a chain, or return from it. */
