@@ -1,5 +1,5 @@
-import { parseAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
+import type { RawFirewall } from '../firewall/read.ts'
 
 /** What is known of a machine, beside IPVS. */
 
@@ -77,16 +77,6 @@ export interface Neighbour {
   readonly states: readonly string[]
 }
 
-/** Firewall rules, as the programs print them. Absent: the program is not there, or cannot run here. */
-export interface RawFirewall {
-  /** `nft -j list ruleset`, parsed. */
-  readonly nft?: unknown
-  /** `iptables-save` */
-  readonly iptables?: string
-  /** `ip6tables-save` */
-  readonly ip6tables?: string
-}
-
 export interface Unread {
   readonly what: string
   readonly why: string
@@ -112,16 +102,4 @@ export function linkOfAddress({ addresses }: Host, address: string): string | un
 /** Whether a route is the default one of a family. */
 export function hasDefault({ destination, type, table }: Route, family: Family): boolean {
   return destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0') && type === 'unicast' && table === 'main'
-}
-
-/** Whether an address is in a network such as `192.0.2.0/24`. */
-export function contains(network: string, address: string): boolean {
-  const [base = '', length = ''] = network.split('/')
-  if (base.includes(':') !== address.includes(':')) return false
-  const bits = Number(length)
-  const [one, other] = [parseAddress(base), parseAddress(address)]
-  return one.every((byte, index) => {
-    const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
-    return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
-  })
 }

@@ -1,4 +1,4 @@
-import { contains } from '../findings/host.ts'
+import { contains } from '../../model/address.ts'
 import {
   type Action,
   and,

@@ -1,6 +1,5 @@
-import { parseAddress } from '../../model/address.ts'
+import { contains, parseAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { contains } from '../findings/host.ts'
 import { ofLink } from './iptables.ts'
 import {
   type Action,

@@ -1,7 +1,16 @@
-import type { RawFirewall } from '../findings/host.ts'
 import { iptablesChains } from './iptables.ts'
 import { nftChains } from './nft.ts'
 import type { Ruleset } from './ruleset.ts'
+
+/** Firewall rules, as the programs print them. Absent: the program is not there, or cannot run here. */
+export interface RawFirewall {
+  /** `nft -j list ruleset`, parsed. */
+  readonly nft?: unknown
+  /** `iptables-save` */
+  readonly iptables?: string
+  /** `ip6tables-save` */
+  readonly ip6tables?: string
+}
 
 /** The rules of a machine, of all programs that have some. */
 export function rulesetOf({ nft, iptables = '', ip6tables = '' }: RawFirewall): Ruleset {
