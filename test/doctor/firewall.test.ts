@@ -36,7 +36,7 @@ function why(drop: Drop | undefined): string | undefined {
 
 interface Case {
   readonly title: string
-  readonly packet?: Partial<Packet>
+  readonly packet?: { readonly [Field in keyof Packet]?: Packet[Field] | undefined }
   readonly hooks?: readonly Hook[]
   readonly drop: string | undefined
 }

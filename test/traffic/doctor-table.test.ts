@@ -3,6 +3,7 @@ import { diagnose, type Finding, type ServiceSpec, type StateService } from '../
 import { concurrentKernelTests, kernelTests, script } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
+import { learned } from './directors.ts'
 import { expectMended } from './faults.ts'
 import { BEHIND_DIRECTOR, ONE_NETWORK, VIRTUAL } from './topologies.ts'
 import { type Site, withTopology } from './topology.ts'
@@ -340,7 +341,6 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
       await master.restore({
         services: [{ ...KEY, realServers: [{ address: '192.0.2.11', port: 80, method: 'direct' }] }],
       })
-      await sh('director', 'sysctl -qw "net.ipv4.vs.sync_threshold=0 1"')
       await master.startSyncDaemon({ ...DAEMON, state: 'master' })
       await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
       let port = 5000
@@ -352,9 +352,7 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
           'the backup knows the connection',
           async () => {
             await held.say('more')
-            for await (const { clientPort } of backup.connections())
-              if (clientPort === sourcePort) return true
-            return false
+            return (await learned(hosts.neighbour)).includes(sourcePort)
           },
           6000,
         )

@@ -66,8 +66,8 @@ function withTunnel(
       ...(tunnel.type === 'gue' ? [`modprobe fou`, `ip fou add port ${String(tunnel.port)} gue`] : []),
       `ip link add ipvs0 type ${tunnel.type === 'gre' ? 'gre' : 'ipip'} local 203.0.113.11 remote 192.0.2.1`,
       'ip link set ipvs0 up',
-      'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2 net.ipv4.conf.ipvs0.rp_filter=2',
-      `ip address add ${VIRTUAL.ipv4}/32 dev lo`,
+      'sysctl -qw net.ipv4.conf.ipvs0.rp_filter=2',
+      `ip address add ${VIRTUAL.ipv4}/32 dev ipvs0`,
     )
     await agent.serve(hosts.web1, { port: 80, name: 'web1' })
     const [server] = service('203.0.113.11', 80, 'tunnel').realServers ?? []
@@ -107,9 +107,12 @@ concurrentKernelTests('the doctor, on a director', () => {
         'sysctl -qw net.ipv6.conf.all.forwarding=1',
       )
       const key = { ...KEY, address: VIRTUAL.ipv6 }
-      await hosts.director.ipvs.restore({
-        services: [{ ...key, realServers: [{ address: 'fd00::11', port: 8080, method: 'masquerade' }] }],
-      })
+      await hosts.director.ipvs.restore(
+        {
+          services: [{ ...key, realServers: [{ address: 'fd00::11', port: 8080, method: 'masquerade' }] }],
+        },
+        { force: true },
+      )
       await expectMended(site, {
         ...{ code: 'forwarding-off', on: 'director' },
         serves: () => agent.ask(hosts.client, { ...key, withinMs: IN_VAIN_MS * 3 }),
@@ -343,10 +346,22 @@ concurrentKernelTests('the doctor, on a real server', () => {
         if (tunnel.type === 'gue') {
           await expectMended(site, { ...about, make: () => sh('web1', 'ip fou del port 6080') })
         } else {
-          // What an earlier command set for the device goes with it: all others have the rule of all.
-          await sh('web1', 'sysctl -qw net.ipv4.conf.all.rp_filter=2')
           await expectMended(site, { ...about, make: () => sh('web1', 'ip link delete ipvs0') })
         }
+        await expectMended(site, {
+          ...{ ...about, code: 'source-check' },
+          make: () =>
+            sh(
+              'web1',
+              `ip address delete ${VIRTUAL.ipv4}/32 dev ipvs0`,
+              `ip address add ${VIRTUAL.ipv4}/32 dev lo`,
+            ),
+        })
+        await sh('web1', `ip address delete ${VIRTUAL.ipv4}/32 dev lo`)
+        await expectMended(site, {
+          ...{ ...about, code: 'address-missing' },
+          make: () => sh('web1', `ip address delete ${VIRTUAL.ipv4}/32 dev ipvs0`),
+        })
       })
     },
   )

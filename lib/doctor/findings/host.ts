@@ -1,3 +1,4 @@
+import { familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
 import type { RawFirewall } from '../firewall/read.ts'
 
@@ -102,4 +103,11 @@ export function linkOfAddress({ addresses }: Host, address: string): string | un
 /** Whether a route is the default one of a family. */
 export function hasDefault({ destination, type, table }: Route, family: Family): boolean {
   return destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0') && type === 'unicast' && table === 'main'
+}
+
+/** The command that adds an address which is this machine's alone. */
+export function addAddress(address: string, link: string): string {
+  return familyOfAddress(address) === 'ipv4'
+    ? `ip address add ${address}/32 dev ${link}`
+    : `ip address add ${address}/128 dev ${link} nodad`
 }
