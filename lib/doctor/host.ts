@@ -29,6 +29,8 @@ const SYSCTL_FOLDERS = [
   'net/netfilter',
 ]
 
+const HELPERS = '/proc/net/ip_vs_app'
+
 /**
  * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
  * longer than what they do.
@@ -37,7 +39,7 @@ const PROGRAMS = {
   // Reads standard input; each line prints a list, or fails, and it goes on.
   ip: 'ip -j -details -force -batch -',
   // Fails for a folder that is not there, after it has printed the others.
-  files: `grep -rs '' /proc/modules ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
+  files: `grep -rs '' /proc/modules ${HELPERS} ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
   nft: 'nft -j list ruleset',
   iptables: 'iptables-save',
   ip6tables: 'ip6tables-save',
@@ -113,6 +115,12 @@ export async function readHost({ netns, routesTo = [], signal }: HostOptions): P
       ...(ip6tables !== undefined && { ip6tables }),
     },
     guePorts: others.flatMap((one) => ('gue' in one && one.port !== undefined ? [one.port] : [])),
+    // Columns of ip_vs_app_seq_show(): protocol, port, connections, name.
+    ...(contents.some(([path]) => path === HELPERS) && {
+      helpers: contents.flatMap(([path, text]) =>
+        path === HELPERS ? (/^\S+\s+\d+\s+\d+\s+(\S+)/.exec(text)?.[1] ?? []) : [],
+      ),
+    }),
     unread,
   }
 }
