@@ -5,7 +5,7 @@ import { until } from '../helpers/until.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
 import { learned } from './directors.ts'
 import { expectMended } from './faults.ts'
-import { BEHIND_DIRECTOR, ONE_NETWORK, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, ONE_NETWORK, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Each finding about the table, firewall and limits: made, seen by clients, found, and mended by its own commands. */
