@@ -68,7 +68,7 @@ describe('iptables-save', () => {
     },
   ]
   test.each(cases)('$title: $drop', ({ packet, hooks = ['prerouting', 'input'], drop }) => {
-    expect(why(dropOf(TABLES, { ...WEB, ...packet }, hooks))).toBe(drop)
+    expect(why(dropOf(TABLES, { ...WEB, ...packet } as Packet, hooks))).toBe(drop)
   })
 
   test.each([
@@ -157,7 +157,7 @@ describe('nft', () => {
     },
   ]
   test.each(cases)('$title: $drop', ({ packet, hooks = ['input'], drop }) => {
-    expect(why(dropOf(NFT, { ...WEB, ...packet }, hooks))).toBe(drop)
+    expect(why(dropOf(NFT, { ...WEB, ...packet } as Packet, hooks))).toBe(drop)
   })
 
   test.each([

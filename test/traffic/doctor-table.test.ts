@@ -335,7 +335,7 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
       await agent.serve(hosts.web1, { port: 80, name: 'web1' })
       await sh(
         'web1',
-        'sysctl -qw net.ipv4.conf.all.arp_ignore=1',
+        'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2',
         `ip address add ${VIRTUAL.ipv4}/32 dev lo`,
       )
       await master.restore({
