@@ -168,3 +168,13 @@ export const TWO_DIRECTORS_ONE_NETWORK = {
     web2: ONE_NETWORK.hosts.web2,
   },
 } as const satisfies Topology
+
+/** As BEHIND_DIRECTOR, but the real servers know no way to the clients: full NAT. */
+export const NO_WAY_BACK = {
+  ...BEHIND_DIRECTOR,
+  hosts: {
+    ...BEHIND_DIRECTOR.hosts,
+    web1: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web1.interfaces },
+    web2: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web2.interfaces },
+  },
+} as const satisfies Topology

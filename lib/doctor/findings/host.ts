@@ -109,5 +109,6 @@ export function hasDefault({ destination, type, table }: Route, family: Family):
 export function addAddress(address: string, link: string): string {
   return familyOfAddress(address) === 'ipv4'
     ? `ip address add ${address}/32 dev ${link}`
-    : `ip address add ${address}/128 dev ${link} nodad`
+    : // Not preferred: or the machine would send from it whatever it sends itself.
+      `ip address add ${address}/128 dev ${link} nodad preferred_lft 0`
 }

@@ -135,17 +135,25 @@ function headerBytes({ type, checksum }: Tunnel): number {
   return 0
 }
 
+const DISCOVERY = 'net.ipv4.vs.pmtu_disc'
+
 /** Packets of the Internet are this long at most. */
 const USUAL_MTU = 1500
 
-/** On a director: the largest packets of clients, and a header, leave by a link that is too narrow for both. */
+/**
+ * On a director: the largest packets of clients, and a header, leave by a link that is too narrow for both. Those of IPv4
+ * are sent in pieces if pmtu_disc is 0. (ensure_mtu_is_adequate)
+ */
 export const tunnelTooNarrow: Look = function* ({ services, host }) {
+  const discovers = host.sysctls.get(DISCOVERY) !== '0'
   const narrow = new Map<
     string,
-    { readonly mtu: number; need: number; readonly services: (typeof services)[number][] }
+    { readonly mtu: number; need: number; inPieces: boolean; readonly services: (typeof services)[number][] }
   >()
   for (const service of services) {
     const { key } = service
+    const inPieces = familyOfService(key) === 'ipv4'
+    if (inPieces && !discovers) continue
     const at = key.protocol === 'fwmark' ? undefined : linkOfAddress(host, key.address)
     const incoming = host.links.find(({ name }) => name === at)?.mtu ?? USUAL_MTU
     for (const { address, method, tunnel = IPIP } of service.servers) {
@@ -154,19 +162,24 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       const header = (familyOfAddress(address) === 'ipv6' ? 40 : 20) + headerBytes(tunnel)
       const need = Math.min(incoming, USUAL_MTU) + header
       if (link.mtu >= need) continue
-      const known = narrow.get(link.name) ?? { mtu: link.mtu, need, services: [] }
+      const known = narrow.get(link.name) ?? { mtu: link.mtu, need, inPieces, services: [] }
+      known.inPieces &&= inPieces
       known.need = Math.max(known.need, need)
       if (!known.services.includes(service)) known.services.push(service)
       narrow.set(link.name, known)
     }
   }
-  for (const [name, { mtu, need, services: concerned }] of narrow) {
+  for (const [name, { mtu, need, inPieces, services: concerned }] of narrow) {
     yield finding(
       'tunnel-too-narrow',
       'note',
       `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${concerned.map(({ key }) => serviceName(key)).join(', ')}`,
       'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.',
-      { services: keysOf(concerned), commands: [`ip link set dev ${name} mtu ${String(need)}`] },
+      {
+        services: keysOf(concerned),
+        // Not among the sysctls that --fix sets: pieces cost time, and many clients need none.
+        commands: [inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${name} mtu ${String(need)}`],
+      },
     )
   }
 }
