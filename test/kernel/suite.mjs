@@ -20,6 +20,7 @@ const NOT_ON_6_12 = new Set([
   'apply-traffic',
   'beside-keepalived',
   'command',
+  'doctor-table',
   'dpkg-divert',
   'keepalived',
   'keepalived-vrrp',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { diagnose, type Finding, type ServiceSpec, type StateService } from '../../lib/index.ts'
-import { concurrentKernelTests, kernelTests, script } from '../helpers/kernel.ts'
+import { concurrentKernelTests, kernelTests, type Netns, script } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
 import { learned } from './directors.ts'
@@ -329,13 +329,12 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
     await withTopology(ONE_NETWORK, async (site) => {
       const { hosts, agent, sh } = site
       await sh('director', `ip address add ${VIRTUAL.ipv4}/32 dev eth0`)
-      const options = { role: 'director' } as const
       // The director is the master; a neighbour is the other one.
       const [master, backup] = [hosts.director.ipvs, hosts.neighbour.ipvs]
       await agent.serve(hosts.web1, { port: 80, name: 'web1' })
       await sh(
         'web1',
-        'sysctl -qw net.ipv4.conf.all.arp_ignore=1',
+        'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2',
         `ip address add ${VIRTUAL.ipv4}/32 dev lo`,
       )
       await master.restore({
@@ -343,36 +342,41 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
       })
       await master.startSyncDaemon({ ...DAEMON, state: 'master' })
       await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
+      // One that is always well, so that nobody waits in vain for what is not sent.
+      await hosts.web2.ipvs.startSyncDaemon({ ...DAEMON, state: 'backup' })
       let port = 5000
-      /** Whether a connection is known to the backup soon. */
-      const syncs = async (): Promise<void> => {
+      /** Opens a connection, and waits until another host knows it. */
+      const untilKnown = async (host: Netns): Promise<number> => {
         const sourcePort = port++
         const held = await agent.connect(hosts.client, { ...KEY, sourcePort })
-        await until(
-          'the backup knows the connection',
-          async () => {
-            await held.say('more')
-            return (await learned(hosts.neighbour)).includes(sourcePort)
-          },
-          6000,
-        )
+        await until('a backup knows the connection', async () => {
+          await held.say('more')
+          return (await learned(host)).includes(sourcePort)
+        })
         await held.close()
+        return sourcePort
       }
+      const serves = (): Promise<unknown> => untilKnown(hosts.neighbour)
+      const shows = async (): Promise<void> => {
+        const sent = await untilKnown(hosts.web2)
+        expect(await learned(hosts.neighbour)).not.toContain(sent)
+      }
+      const about = { on: 'neighbour', serves, shows } as const
       await expectMended(site, {
-        ...{ code: 'firewall-drops', on: 'neighbour', options, serves: syncs },
+        ...{ ...about, code: 'firewall-drops' },
         make: () => sh('neighbour', 'iptables -A INPUT -d 224.0.0.0/4 -p udp --dport 8848 -j DROP'),
       })
       await sh('neighbour', 'iptables -F')
       const peer = { syncDaemons: await master.syncDaemons() }
       await expectMended(site, {
-        ...{ code: 'sync-mismatch', on: 'neighbour', options: { peer }, serves: syncs },
+        ...{ ...about, code: 'sync-mismatch', options: { peer } },
         make: async () => {
           await backup.stopSyncDaemon('backup')
           await backup.startSyncDaemon({ ...DAEMON, state: 'backup', syncId: 6, multicastPort: 8849 })
         },
       })
       await expectMended(site, {
-        ...{ code: 'sync-mismatch', on: 'neighbour', options: { peer }, serves: syncs },
+        ...{ ...about, code: 'sync-mismatch', options: { peer } },
         make: async () => {
           await backup.stopSyncDaemon('backup')
           await backup.startSyncDaemon({ ...DAEMON, state: 'master' })
@@ -383,7 +387,7 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
         },
       })
       await expectMended(site, {
-        ...{ code: 'sync-interface', on: 'neighbour', options, serves: syncs },
+        ...{ ...about, code: 'sync-interface' },
         make: () => sh('neighbour', 'ip link set eth0 down'),
       })
     })

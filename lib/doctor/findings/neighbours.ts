@@ -19,7 +19,7 @@ export const besideKubeProxy: Look = function* ({ host }) {
     'beside-kube-proxy',
     'note',
     `chain KUBE-SERVICES is in table ${chain.table} of ${chain.program}: kube-proxy has rules of its own on this machine`,
-    'Addresses that are services of Kubernetes too do not reach IPVS.',
+    'IPVS sees no packets to addresses that are services of Kubernetes too.',
   )
 }
 
@@ -30,7 +30,7 @@ export const besideEbpf: Look = function* ({ host, services }) {
       'beside-ebpf',
       'note',
       `device ${cilium.name} is there: Cilium balances on this machine, too`,
-      'Addresses that are services of Kubernetes too do not reach IPVS.',
+      'IPVS sees no packets to addresses that are services of Kubernetes too.',
     )
   }
   for (const { name, xdp } of host.links) {
@@ -43,7 +43,7 @@ export const besideEbpf: Look = function* ({ host, services }) {
       'beside-ebpf',
       'note',
       `a program of XDP is attached to ${name}: see what it is with ip -details link show ${name}`,
-      'Packets that it takes do not reach IPVS.',
+      'IPVS sees no packets that it takes.',
       { services: keysOf(here) },
     )
   }
