@@ -4,7 +4,7 @@ import { release } from 'node:os'
 import { canonicalAddress } from '../model/address.ts'
 import { forgetAbort, onAbort } from '../util/signals.ts'
 import type { Host, Link, Route, RouteTo, Unread } from './findings/host.ts'
-import { inputOf, MARK, type Part, SCRIPT } from './script.ts'
+import { HELPERS, inputOf, MARK, type Part, SCRIPT } from './script.ts'
 
 /** Reads what a machine is, beside IPVS. The only file of the doctor that is not pure. */
 
@@ -89,6 +89,12 @@ export async function readHost({
       ...(ip6tables !== undefined && { ip6tables }),
     },
     guePorts: others.flatMap((one) => ('gue' in one && one.port !== undefined ? [one.port] : [])),
+    // Columns of ip_vs_app_seq_show(): protocol, port, connections, name.
+    ...(contents.some(([path]) => path === HELPERS) && {
+      helpers: contents.flatMap(([path, text]) =>
+        path === HELPERS ? (/^\S+\s+\d+\s+\d+\s+(\S+)/.exec(text)?.[1] ?? []) : [],
+      ),
+    }),
     unread,
   }
 }

@@ -8,6 +8,9 @@ const SYSCTL_FOLDERS = [
   'net/netfilter',
 ]
 
+/** Which modules read protocols such as FTP. */
+export const HELPERS = '/proc/net/ip_vs_app'
+
 /**
  * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
  * longer than what they do.
@@ -16,7 +19,7 @@ const PROGRAMS = {
   // Reads standard input; each line prints a list, or fails, and it goes on.
   ip: 'ip -j -details -force -batch -',
   // Fails for a folder that is not there, after it has printed the others.
-  files: `grep -rs '' /proc/modules ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
+  files: `grep -rs '' /proc/modules ${HELPERS} ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
   nft: 'nft -j list ruleset',
   iptables: 'iptables-save',
   ip6tables: 'ip6tables-save',

@@ -10,11 +10,13 @@ import json
 import os
 import selectors
 import socket
+import struct
 import sys
 import threading
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
+GUE_PORT = 6080
 KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -27,10 +29,11 @@ captures = {}
 selector = selectors.DefaultSelector()
 server_names = {}
 listening = {}
+watched = {}
 
 
 def enter(netns):
-    """From now on, sockets of the thread that calls this are in a network namespace."""
+    """The thread that calls this stays in the network namespace, and so do its sockets."""
     fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.setns(fd, CLONE_NEWNET) != 0:
@@ -40,7 +43,6 @@ def enter(netns):
 
 
 def open_socket(netns, protocol, address):
-    """A socket in a network namespace. The thread that calls this stays there, and the socket too."""
     enter(netns)
     kind, number = KINDS[protocol]
     return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, number)
@@ -138,12 +140,68 @@ def answer(sock, peer, said):
     return json.dumps(told).encode() + b"\n"
 
 
+def watch(netns):
+    """Notes from now on which packets reach a host by its cables, each kind once, in the order of the first."""
+    enter(netns)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    sock.setblocking(False)
+    watched[netns] = []
+    selector.register(sock, selectors.EVENT_READ, lambda one: note(one, watched[netns]))
+    return {}
+
+
+def note(sock, kinds):
+    packet, (interface, _, direction, _, _) = sock.recvfrom(200)
+    if direction == socket.PACKET_HOST and interface.startswith("eth"):
+        kind = describe(packet)
+        if kind and kind not in kinds:
+            kinds.append(kind)
+
+
+def seen(netns):
+    return {"packets": watched[netns]}
+
+
+def describe(packet):
+    """From where to where a packet goes, and what is around it if it comes through a tunnel. None: of no interest."""
+    if packet[0] >> 4 == 4:
+        protocol, begin = packet[9], (packet[0] & 15) * 4
+        family, addresses = socket.AF_INET, (packet[12:16], packet[16:20])
+    else:
+        protocol, begin = packet[6], 40
+        family, addresses = socket.AF_INET6, (packet[8:24], packet[24:40])
+        while protocol in (0, 43, 44, 60):
+            protocol, begin = packet[begin], begin + (8 if protocol == 44 else 8 + packet[begin + 1] * 8)
+    source, destination = (socket.inet_ntop(family, address) for address in addresses)
+    rest = packet[begin:]
+    tunnel = None
+    if protocol in (4, 41):
+        tunnel = ("ipip", 0)
+    elif protocol == 47:
+        tunnel = ("gre", 8 if rest[0] & 0x80 else 4)
+    elif protocol == socket.IPPROTO_UDP and struct.unpack("!H", rest[2:4])[0] == GUE_PORT:
+        tunnel = ("gue", 12 + (rest[8] & 31) * 4)
+    if tunnel:
+        inner = describe(rest[tunnel[1] :])
+        return inner and {**inner, "outer": {"tunnel": tunnel[0], "source": source, "destination": destination}}
+    for name, (_, number) in KINDS.items():
+        if number == protocol:
+            ports = struct.unpack("!HH", rest[:4])
+            form = "[{}]:{}" if family == socket.AF_INET6 else "{}:{}"
+            return {
+                "protocol": name,
+                "source": form.format(source, ports[0]),
+                "destination": form.format(destination, ports[1]),
+            }
+    return None
+
+
 def run_servers():
     while True:
         for key, _ in selector.select(0.05):
             try:
                 key.data(key.fileobj)
-            except (OSError, KeyError):
+            except (OSError, KeyError, IndexError, struct.error):
                 pass
 
 
@@ -172,7 +230,8 @@ def say(sock, protocol, text, within):
         received += piece
         if protocol == "udp":
             break
-    told = json.loads(received)
+    # A line before it is the answer to something that was said in vain, and sent again.
+    told = json.loads(received.splitlines()[-1])
     return {**told, "more": len(told.get("more", ""))}
 
 
@@ -275,6 +334,8 @@ DEEDS = {
     "close": close,
     "capture": capture,
     "captured": captured,
+    "watch": watch,
+    "seen": seen,
 }
 
 

@@ -36,7 +36,7 @@ export interface Answer {
 }
 
 /** A packet of IPv4 or IPv6. */
-export interface Packet {
+export interface CapturedPacket {
   /** Its number, such as 17 for UDP. */
   readonly protocol: number
   /** The hop limit of IPv6. */
@@ -45,6 +45,23 @@ export interface Packet {
   readonly destination: string
   /** That of the destination; 0 where there is none. */
   readonly port: number
+}
+
+/** A packet, as someone sees it who looks at a cable. */
+export interface Packet {
+  readonly protocol: TrafficProtocol
+  /** Address and port: `192.0.2.10:80`, `[2001:db8::10]:80`. */
+  readonly source: string
+  readonly destination: string
+  /** The header around it, if it is in a tunnel: addresses without ports. */
+  readonly outer?: Outer
+}
+
+export interface Outer {
+  /** GUE is known by its port, 6080. */
+  readonly tunnel: 'ipip' | 'gue' | 'gre'
+  readonly source: string
+  readonly destination: string
 }
 
 /** Nothing came back: `code` is an errno's name, ETIMEDOUT if nothing came at all. */
@@ -138,10 +155,20 @@ export class Agent {
   }
 
   /** Keeps what an interface sends and gets from now on; gives what there is of it. */
-  async capture(host: Netns, name: string): Promise<() => Promise<Packet[]>> {
+  async capture(host: Netns, name: string): Promise<() => Promise<CapturedPacket[]>> {
     const id = this.#next
     await this.#do('capture', { netns: host.name, interface: name })
-    return async () => (await this.#do<{ packets: Packet[] }>('captured', { capture: id })).packets
+    return async () => (await this.#do<{ packets: CapturedPacket[] }>('captured', { capture: id })).packets
+  }
+
+  /** Notes from now on which packets of the protocols reach a host by its interfaces `eth...`. */
+  async watch(host: Netns): Promise<void> {
+    await this.#do('watch', { netns: host.name })
+  }
+
+  /** What was noted: packets that differ, in the order in which the first of each came. */
+  async seen(host: Netns): Promise<Packet[]> {
+    return (await this.#do<{ packets: Packet[] }>('seen', { netns: host.name })).packets
   }
 
   async end(): Promise<void> {

@@ -1,6 +1,6 @@
-import { familyOfAddress } from '../../model/address.ts'
+import { contains, familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { addAddress, contains, greaterOf, type Host, word } from './host.ts'
+import { addAddress, greaterOf, type Host, word } from './host.ts'
 import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
 import { tunnelDevices } from './tunnels.ts'
 

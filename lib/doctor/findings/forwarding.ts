@@ -1,8 +1,8 @@
-import { familyOfAddress, familyOfService } from '../../model/address.ts'
+import { contains, familyOfAddress, familyOfService } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { contains, hasDefault, linkOfAddress, settingOf, word } from './host.ts'
+import { hasDefault, linkOfAddress, settingOf, word } from './host.ts'
 import {
   finding,
   keysOf,
