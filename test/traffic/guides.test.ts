@@ -1,0 +1,109 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Ipvs } from '../../lib/index.ts'
+import { ipvs } from '../cli/terminal.ts'
+import { stepsOfBlock } from '../docs/console.ts'
+import { type Block, blocksOf, guidePage } from '../helpers/guides.ts'
+import { kernelSince, kernelTests, type Netns } from '../helpers/kernel.ts'
+import { until } from '../helpers/until.ts'
+import { GUIDES } from './guides.ts'
+import { withTopology } from './topology.ts'
+
+/** What the guides of the forwarding modes ask of a reader works, as they print it, and shows what they say. */
+
+/** Which of two ways to write a rule this kernel takes. */
+const FILTER = kernelSince(6, 12) ? 'nft' : 'iptables'
+
+const CHOICES = Object.entries(GUIDES).flatMap(([page, guides]) =>
+  Object.keys(guides).flatMap((guide) => ['command', 'library'].map((how) => [page, guide, how] as const)),
+)
+
+let tools: string
+
+/** A curl for machines without one. */
+const CURL = `#!/bin/sh
+while [ "\${1#-}" != "$1" ]; do shift; done
+exec busybox wget -q -O - "$1"
+`
+
+kernelTests('a guide', () => {
+  beforeAll(() => {
+    tools = mkdtempSync(join(tmpdir(), 'ipvs-guides-'))
+    writeFileSync(join(tools, 'curl'), CURL, { mode: 0o755 })
+  })
+  afterAll(() => {
+    rmSync(tools, { recursive: true })
+  })
+
+  test.each(CHOICES)('of docs/%s.md works: %s, by %s', async (page, guide, how) => {
+    const chosen = new Set([guide, how, FILTER])
+    const blocks = blocksOf(guidePage(page)).filter(({ tags }) =>
+      tags.every((tag) => tag === 'serve' || chosen.has(tag)),
+    )
+    const { topology } = GUIDES[page]?.[guide] ?? {}
+    if (topology === undefined) throw new Error(`there is no guide ${page}, ${guide}`)
+    await withTopology(topology, async ({ hosts }) => {
+      for (const block of blocks)
+        for (const machine of block.machines) {
+          const host = hosts[machine]
+          if (host === undefined) throw new Error(`${block.place}: there is no ${machine}`)
+          await follow(block, host)
+        }
+    })
+  })
+})
+
+/** Does what one block says on a machine. */
+async function follow({ language, code, place, tags }: Block, host: Netns): Promise<void> {
+  if (language === 'ts') {
+    const AsyncFunction = follow.constructor as new (
+      name: string,
+      body: string,
+    ) => (ipvs: Ipvs) => Promise<void>
+    await new AsyncFunction('ipvs', code)(host.ipvs)
+  } else if (language === 'console') {
+    for (const { command, output, place: where } of stepsOfBlock({ place, code })) {
+      let said = ''
+      // The first packets may come while addresses are still looked up, or tried for duplicates.
+      await until(`${where}: ${command}`, async () => (said = await run(host, command)) === output).catch(
+        () => undefined,
+      )
+      expect(said, where).toBe(output)
+    }
+  } else if (tags.includes('serve')) {
+    for (const line of code.split('\n')) await serve(host, line)
+  } else {
+    // Our own command in this process: to start Node takes longer than all the rest.
+    const isOurs = (line: string): boolean => line.startsWith('ipvs ')
+    const lines = code.split('\n')
+    for (const line of lines.filter(isOurs)) await own(host, line)
+    const others = lines.filter((line) => !isOurs(line))
+    if (others.length > 0) await host.run(['sh', '-ec', others.join('\n')])
+  }
+}
+
+async function run(host: Netns, command: string): Promise<string> {
+  const path = `PATH=${process.env.PATH ?? ''}${delimiter}${tools}`
+  const { stdout, stderr } = await host.tryRun(['env', path, 'bash', '-c', command])
+  return stdout + stderr
+}
+
+/** Runs a line that begins with `ipvs`. */
+async function own(host: Netns, line: string): Promise<void> {
+  const words = line.split(' ').map((word) => word.replaceAll("'", ''))
+  const { status, stdout, stderr } = await ipvs(['--netns', host.name, ...words.slice(1)], { kernel: 'real' })
+  expect({ line, status, said: stdout + stderr }).toMatchObject({ status: 0 })
+}
+
+/** Starts a server, and waits until it listens. */
+async function serve(host: Netns, line: string): Promise<void> {
+  host.start(['sh', '-c', line])
+  const [, kind = '', port = ''] = /(TCP|UDP)\d?-(?:LISTEN|RECVFROM):(\d+)/.exec(line) ?? []
+  const listens = new RegExp(`:${Number(port).toString(16).toUpperCase().padStart(4, '0')} \\S+ 0[A7] `)
+  await until(`a server listens: ${line}`, async () => {
+    const file = `/proc/net/${kind.toLowerCase()}`
+    return listens.test((await host.read(file)) + (await host.read(`${file}6`)))
+  })
+}
