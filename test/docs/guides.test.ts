@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { GUIDES } from '../traffic/guides.ts'
 import { addresses, commands, fenced, file, program, way } from './guide-blocks.ts'
-import { pages, type Page } from './markdown.ts'
+import { fences, type Page } from './markdown.ts'
+import { blocksOf, guidePage, tableOf } from '../helpers/guides.ts'
 
 /**
  * The parts of the guides between `<!-- generated: WHAT GUIDE -->` and `<!-- end -->` are what the data says from which
@@ -10,6 +11,9 @@ import { pages, type Page } from './markdown.ts'
 
 const MARK = /^<!-- generated: (\S+) (\S+) -->$/
 const END = '<!-- end -->'
+
+/** What a reader chooses besides the guide: how to add services, and which filter to use. `serve` is started, and goes on. */
+const TAGS = ['command', 'file', 'library', 'nft', 'iptables', 'serve']
 
 /** What stands in a part of that name. */
 async function part(page: string, what: string, guide: string): Promise<string> {
@@ -47,10 +51,41 @@ async function generated({ name, lines }: Page): Promise<string> {
   return out.join('\n')
 }
 
-describe.each(Object.keys(GUIDES))('docs/%s.md', (guide) => {
+describe.each(Object.entries(GUIDES))('docs/%s.md', (name, guides) => {
+  const page = guidePage(name)
+  const blocks = blocksOf(page)
+
   test('has what is generated from the data of the tests', async () => {
-    const page = pages().find(({ name }) => name === `docs/${guide}.md`)
-    if (page === undefined) throw new Error('there is no such page')
     await expect(await generated(page)).toMatchFileSnapshot(`../../${page.name}`)
+  })
+
+  test('adds the same services with the command, a file and the library', async () => {
+    for (const [guide, { services }] of Object.entries(guides)) {
+      const [first, ...others] = ['command', 'file', 'library'].map((how) =>
+        blocks.find(({ tags }) => tags.includes(guide) && tags.includes(how)),
+      )
+      if (first === undefined) throw new Error(`${guide}: no block adds the services with the command`)
+      const table = await tableOf(first)
+      const servers = services.flatMap(({ realServers = [] }) => realServers)
+      expect(table.match(/"method"/g)).toHaveLength(servers.length)
+      for (const other of others) expect(other && (await tableOf(other)), other?.place).toBe(table)
+    }
+  })
+
+  test('says of all code on which machine it is run, and for which choice', () => {
+    const machines = new Set(Object.values(guides).flatMap(({ topology }) => Object.keys(topology.hosts)))
+    const tags = new Set([...Object.keys(guides), ...TAGS])
+    const code = fences(page).filter(({ words: [language = ''] }) => /^(sh|console|yaml|ts)$/.test(language))
+    expect(blocks).toHaveLength(code.length)
+    for (const block of blocks) {
+      expect(
+        block.machines.filter((machine) => !machines.has(machine)),
+        block.place,
+      ).toEqual([])
+      expect(
+        block.tags.filter((tag) => !tags.has(tag)),
+        block.place,
+      ).toEqual([])
+    }
   })
 })

@@ -2,10 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { Ipvs } from '../../lib/index.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { stepsOfBlock } from '../docs/console.ts'
-import { type Block, blocksOf, guidePage } from '../helpers/guides.ts'
+import { type Block, blocksOf, guidePage, runProgram, wordsOf } from '../helpers/guides.ts'
 import { kernelSince, kernelTests, type Netns } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { GUIDES } from './guides.ts'
@@ -42,27 +41,44 @@ kernelTests('a guide', () => {
     const blocks = blocksOf(guidePage(page)).filter(({ tags }) =>
       tags.every((tag) => tag === 'serve' || chosen.has(tag)),
     )
-    const { topology } = GUIDES[page]?.[guide] ?? {}
-    if (topology === undefined) throw new Error(`there is no guide ${page}, ${guide}`)
-    await withTopology(topology, async ({ hosts }) => {
+    const data = GUIDES[page]?.[guide]
+    if (data === undefined) throw new Error(`there is no guide ${page}, ${guide}`)
+    const { topology, hops } = data
+    await withTopology(topology, async ({ hosts, agent }) => {
+      const machines = new Set(hops.flatMap(({ from, to }) => [from, to]))
+      for (const machine of machines) await agent.watch(hosts[machine] as Netns)
       for (const block of blocks)
         for (const machine of block.machines) {
           const host = hosts[machine]
           if (host === undefined) throw new Error(`${block.place}: there is no ${machine}`)
           await follow(block, host)
         }
+      const seen = new Set<string>()
+      for (const machine of machines)
+        for (const { way, layers } of await agent.seen(hosts[machine] as Netns))
+          seen.add(`${machine} ${way} ${layers.map(asDrawn).join(', ')}`)
+      // Each arrow of the picture is a packet that one machine sent, and the other received.
+      const drawn = hops.flatMap(({ from, to, packet }) => [
+        `${from} sent ${packet.join(', ')}`,
+        `${to} received ${packet.join(', ')}`,
+      ])
+      const missing = (lines: readonly string[]): string[] => lines.filter((line) => !seen.has(line))
+      // With persistence a client meets one server alone, which need not be that of the picture.
+      const other = drawn.map((line) => line.replaceAll('web1', 'web2').replaceAll('10.0.0.11', '10.0.0.12'))
+      expect(missing(missing(other).length === 0 ? other : drawn)).toEqual([])
     })
   })
 })
 
+/** A line of addresses with the client's port, which is any, as in the pictures. */
+function asDrawn(line: string): string {
+  return line.replaceAll(/:(\d{5})\b/g, (_, port) => (Number(port) >= 32_768 ? ':40000' : `:${String(port)}`))
+}
+
 /** Does what one block says on a machine. */
 async function follow({ language, code, place, tags }: Block, host: Netns): Promise<void> {
   if (language === 'ts') {
-    const AsyncFunction = follow.constructor as new (
-      name: string,
-      body: string,
-    ) => (ipvs: Ipvs) => Promise<void>
-    await new AsyncFunction('ipvs', code)(host.ipvs)
+    await runProgram(code, host.ipvs)
   } else if (language === 'console') {
     for (const { command, output, place: where } of stepsOfBlock({ place, code })) {
       let said = ''
@@ -92,8 +108,8 @@ async function run(host: Netns, command: string): Promise<string> {
 
 /** Runs a line that begins with `ipvs`. */
 async function own(host: Netns, line: string): Promise<void> {
-  const words = line.split(' ').map((word) => word.replaceAll("'", ''))
-  const { status, stdout, stderr } = await ipvs(['--netns', host.name, ...words.slice(1)], { kernel: 'real' })
+  const words = ['--netns', host.name, ...wordsOf(line)]
+  const { status, stdout, stderr } = await ipvs(words, { kernel: 'real' })
   expect({ line, status, said: stdout + stderr }).toMatchObject({ status: 0 })
 }
 
