@@ -2,7 +2,7 @@
 
 A server answers each line, or datagram, with a line of JSON: its name, the client's address and port as it sees
 them, what was said, cut, and how many bytes that were. A line `want N` is answered with N more bytes. A line that
-begins with GET is answered as HTTP. A namespace that is watched tells which packets it sent and received.
+begins with GET is answered as HTTP.
 """
 
 import ctypes
@@ -14,8 +14,6 @@ import sys
 import threading
 
 CLONE_NEWNET = 0x40000000
-ETH_P_ALL = 3
-GUE_PORT = 6080
 KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -27,7 +25,6 @@ conversations = {}
 selector = selectors.DefaultSelector()
 server_names = {}
 listening = {}
-watched = {}
 
 
 def open_socket(netns, protocol, address):
@@ -38,8 +35,6 @@ def open_socket(netns, protocol, address):
             raise OSError(ctypes.get_errno(), "setns")
     finally:
         os.close(fd)
-    if protocol == "packet":
-        return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
     kind, number = KINDS[protocol]
     return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, number)
 
@@ -145,52 +140,6 @@ def run_servers():
                 pass
 
 
-def watch(netns):
-    """Begins to write down the packets that a namespace sends and receives."""
-    sock = open_socket(netns, "packet", "")
-    sock.setblocking(False)
-    watched[netns] = {}
-    selector.register(sock, selectors.EVENT_READ, lambda one: note(one, watched[netns]))
-    return {}
-
-
-def note(sock, packets):
-    data, (_, _, kind, _, _) = sock.recvfrom(65536)
-    way = "sent" if kind == socket.PACKET_OUTGOING else "received"
-    packets[(way, *layers(data))] = True
-
-
-def layers(data):
-    """What a packet is addressed with, outermost first: a line for each header of IP."""
-    if data[0] >> 4 == 4:
-        source, destination = (socket.inet_ntop(socket.AF_INET, data[at : at + 4]) for at in (12, 16))
-        protocol, inner = data[9], data[(data[0] & 15) * 4 :]
-        bracket = "{}"
-    elif data[0] >> 4 == 6:
-        source, destination = (socket.inet_ntop(socket.AF_INET6, data[at : at + 16]) for at in (8, 24))
-        protocol, inner = data[6], data[40:]
-        bracket = "[{}]"
-    else:
-        return []
-    if protocol in (socket.IPPROTO_IPIP, socket.IPPROTO_IPV6):
-        return [f"IP-in-IP {source} → {destination}", *layers(inner)]
-    if protocol == socket.IPPROTO_GRE:
-        # A checksum and what is reserved with it, if its bit is set.
-        return [f"GRE {source} → {destination}", *layers(inner[8 if inner[0] & 0x80 else 4 :])]
-    if protocol not in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
-        return [f"protocol {protocol} {source} → {destination}"]
-    ports = int.from_bytes(inner[0:2], "big"), int.from_bytes(inner[2:4], "big")
-    if protocol == socket.IPPROTO_UDP and ports[1] == GUE_PORT:
-        # Behind the header of UDP 4 bytes, and as many words more as the first says.
-        return [f"GUE {source} → {destination}:{GUE_PORT}", *layers(inner[12 + (inner[8] & 31) * 4 :])]
-    return [f"{bracket.format(source)}:{ports[0]} → {bracket.format(destination)}:{ports[1]}"]
-
-
-def seen(netns):
-    """The packets of a watched namespace so far, each once."""
-    return {"packets": [{"way": way, "layers": lines} for way, *lines in watched[netns]]}
-
-
 def open_conversation(netns, protocol, address, port, within, source=None, source_port=0):
     sock = open_socket(netns, protocol, address)
     sock.settimeout(within)
@@ -269,10 +218,7 @@ def close(conversation):
     return {}
 
 
-DEEDS = {
-    **{"serve": serve, "stop": stop, "watch": watch, "seen": seen},
-    **{"connect": connect, "ask": ask, "get": get, "say": speak, "close": close},
-}
+DEEDS = {"serve": serve, "stop": stop, "connect": connect, "ask": ask, "get": get, "say": speak, "close": close}
 
 
 def name_of(error):

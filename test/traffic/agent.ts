@@ -35,13 +35,6 @@ export interface Answer {
   readonly more: number
 }
 
-/** A packet that a machine sent or received. */
-export interface Packet {
-  readonly way: 'sent' | 'received'
-  /** The addresses of each header, outermost first: `GRE 192.0.2.1 → 203.0.113.11`, `198.51.100.100:40000 → 192.0.2.10:80`. */
-  readonly layers: readonly string[]
-}
-
 /** Nothing came back: `code` is an errno's name, ETIMEDOUT if nothing came at all. */
 export class NoAnswer extends Error {
   readonly code: string
@@ -130,16 +123,6 @@ export class Agent {
   async get(client: Netns, { address, port, source, withinMs }: Target): Promise<string> {
     const request = { netns: client.name, address, port, source, within: seconds(withinMs) }
     return (await this.#do<{ body: string }>('get', request)).body
-  }
-
-  /** Begins to write down which packets a machine sends and receives. */
-  async watch(host: Netns): Promise<void> {
-    await this.#do('watch', { netns: host.name })
-  }
-
-  /** The packets of a machine that is watched, so far, each once. */
-  async seen(host: Netns): Promise<Packet[]> {
-    return (await this.#do<{ packets: Packet[] }>('seen', { netns: host.name })).packets
   }
 
   async end(): Promise<void> {
