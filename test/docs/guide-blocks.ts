@@ -1,58 +1,65 @@
 import { formatEndpoint, formatServiceKey, formatState, formatTunnel } from '../../lib/text.ts'
-import type { PersistenceSpec, RealServerSpec, StateService } from '../../lib/index.ts'
-import type { Interface, Topology } from '../traffic/topology.ts'
+import type { Family, PersistenceSpec, RealServerSpec, StateService } from '../../lib/index.ts'
+import type { Hop, Mode } from '../traffic/modes.ts'
+import type { Interface } from '../traffic/topology.ts'
 
 /** The parts of a guide that are written from data: pictures, tables and code. */
 
-/** A packet on its way from one machine to another, outermost addresses first. */
-export interface Hop {
-  readonly from: string
-  readonly to: string
-  /** What is drawn on the arrow, in lines: `198.51.100.100:40000 → 192.0.2.10:80`. */
-  readonly packet: readonly string[]
-}
-
-/** A sequence diagram of Mermaid: the machines with their addresses, and a numbered arrow for each hop. */
-export function way(topology: Topology, hops: readonly Hop[]): string {
+/** A sequence diagram of Mermaid: the machines with their addresses, and an arrow for each hop. */
+export function way({ topology, family, way: { request, reply } }: Mode): string {
+  const hops = [...request, ...reply]
   const machines = Object.keys(topology.hosts).filter((name) =>
     hops.some(({ from, to }) => name === from || name === to),
   )
-  const ipv6 = hops[0]?.packet.at(-1)?.startsWith('[') === true
   return fenced('mermaid', [
     'sequenceDiagram',
-    '  autonumber',
     ...machines.map((machine) => {
       const all = Object.values(topology.hosts[machine]?.interfaces ?? {})
-      const own = all.flatMap((one) => addressesOf(one, ipv6)).map((address) => address.replace(/\/.*/, ''))
+      const own = all.flatMap((one) => addressesOf(one, family)).map((address) => address.replace(/\/.*/, ''))
       return `  participant ${machine} as ${[machine, ...own].join('<br/>')}`
     }),
-    ...hops.map(({ from, to, packet }) => `  ${from}->>${to}: ${packet.join('<br/>')}`),
+    ...request.map((hop) => `  ${hop.from}->>${hop.to}: ${label(hop)}`),
+    ...reply.map((hop) => `  ${hop.from}-->>${hop.to}: ${label(hop)}`),
   ])
 }
 
-function addressesOf({ addresses: all }: Interface, ipv6: boolean): string[] {
-  return all.filter((address) => address.includes(':') === ipv6)
+const TUNNELS = { ipip: 'IP-in-IP', gue: 'GUE', gre: 'GRE' } as const
+
+/** The addresses of a packet, those of what is around it first. */
+function label({ source, destination, outer }: Hop): string {
+  const around =
+    outer === undefined ? '' : `${TUNNELS[outer.tunnel]} ${outer.source} → ${outer.destination}<br/>`
+  return `${around}${source} → ${destination}`
 }
 
-/** A row for each interface of each machine, with the addresses of one family, and rows of one's own. */
-export function addresses(
-  topology: Topology,
-  own: readonly (readonly [machine: string, place: string, address: string, what: string])[],
-  ipv6 = false,
-): string {
-  const rows = Object.entries(topology.hosts).flatMap(([machine, { interfaces }]) =>
-    Object.entries(interfaces).map(([name, one]) => [
-      machine,
-      `\`${name}\``,
-      addressesOf(one, ipv6).join(', '),
-      topology.networks[one.network]?.title ?? one.network,
-    ]),
-  )
+function addressesOf({ addresses: all }: Interface, family: Family): string[] {
+  return all.filter((address) => address.includes(':') === (family === 'ipv6'))
+}
+
+/** A table with a row for each interface of each machine. */
+export function addresses({ topology, family }: Mode): string {
   return [
     '| Machine | Interface | Address | Network |',
     '|---|---|---|---|',
-    ...[...rows, ...own].map((cells) => `| ${cells.join(' | ')} |`),
+    ...Object.entries(topology.hosts).flatMap(([machine, { interfaces }]) =>
+      Object.entries(interfaces).map(([name, one]) => {
+        const { title = one.network } = topology.networks[one.network] ?? {}
+        return `| ${machine} | \`${name}\` | ${addressesOf(one, family).join(', ')} | ${title} |`
+      }),
+    ),
   ].join('\n')
+}
+
+/** The services of a mode without what is so by default, which only makes a reader wonder. */
+export function servicesOf({ state: { services } }: Mode): StateService[] {
+  return services.map(({ realServers = [], ...service }) => ({
+    ...service,
+    realServers: realServers.map(({ port, tunnel, ...server }) => ({
+      ...server,
+      ...(port === undefined || ('port' in service && port === service.port) ? {} : { port }),
+      ...(tunnel === undefined || tunnel.type === 'ipip' ? {} : { tunnel }),
+    })),
+  }))
 }
 
 /** The commands that add services and their real servers, those that have the same settings in one. */
