@@ -10,10 +10,13 @@ import json
 import os
 import selectors
 import socket
+import struct
 import sys
 import threading
 
 CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
+GUE_PORT = 6080
 KINDS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -25,16 +28,21 @@ conversations = {}
 selector = selectors.DefaultSelector()
 server_names = {}
 listening = {}
+watched = {}
 
 
-def open_socket(netns, protocol, address):
-    """A socket in a network namespace. The thread that calls this stays there, and the socket too."""
+def enter(netns):
+    """The thread that calls this stays in the network namespace, and so do its sockets."""
     fd = os.open(f"/run/netns/{netns}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.setns(fd, CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
     finally:
         os.close(fd)
+
+
+def open_socket(netns, protocol, address):
+    enter(netns)
     kind, number = KINDS[protocol]
     return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind, number)
 
@@ -131,12 +139,68 @@ def answer(sock, peer, said):
     return json.dumps(told).encode() + b"\n"
 
 
+def watch(netns):
+    """Notes from now on which packets reach a host by its cables, each kind once, in the order of the first."""
+    enter(netns)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    sock.setblocking(False)
+    watched[netns] = []
+    selector.register(sock, selectors.EVENT_READ, lambda one: note(one, watched[netns]))
+    return {}
+
+
+def note(sock, kinds):
+    packet, (interface, _, direction, _, _) = sock.recvfrom(200)
+    if direction == socket.PACKET_HOST and interface.startswith("eth"):
+        kind = describe(packet)
+        if kind and kind not in kinds:
+            kinds.append(kind)
+
+
+def seen(netns):
+    return {"packets": watched[netns]}
+
+
+def describe(packet):
+    """From where to where a packet goes, and what is around it if it comes through a tunnel. None: of no interest."""
+    if packet[0] >> 4 == 4:
+        protocol, begin = packet[9], (packet[0] & 15) * 4
+        family, addresses = socket.AF_INET, (packet[12:16], packet[16:20])
+    else:
+        protocol, begin = packet[6], 40
+        family, addresses = socket.AF_INET6, (packet[8:24], packet[24:40])
+        while protocol in (0, 43, 44, 60):
+            protocol, begin = packet[begin], begin + (8 if protocol == 44 else 8 + packet[begin + 1] * 8)
+    source, destination = (socket.inet_ntop(family, address) for address in addresses)
+    rest = packet[begin:]
+    tunnel = None
+    if protocol in (4, 41):
+        tunnel = ("ipip", 0)
+    elif protocol == 47:
+        tunnel = ("gre", 8 if rest[0] & 0x80 else 4)
+    elif protocol == socket.IPPROTO_UDP and struct.unpack("!H", rest[2:4])[0] == GUE_PORT:
+        tunnel = ("gue", 12 + (rest[8] & 31) * 4)
+    if tunnel:
+        inner = describe(rest[tunnel[1] :])
+        return inner and {**inner, "outer": {"tunnel": tunnel[0], "source": source, "destination": destination}}
+    for name, (_, number) in KINDS.items():
+        if number == protocol:
+            ports = struct.unpack("!HH", rest[:4])
+            form = "[{}]:{}" if family == socket.AF_INET6 else "{}:{}"
+            return {
+                "protocol": name,
+                "source": form.format(source, ports[0]),
+                "destination": form.format(destination, ports[1]),
+            }
+    return None
+
+
 def run_servers():
     while True:
         for key, _ in selector.select(0.05):
             try:
                 key.data(key.fileobj)
-            except (OSError, KeyError):
+            except (OSError, KeyError, IndexError, struct.error):
                 pass
 
 
@@ -218,7 +282,7 @@ def close(conversation):
     return {}
 
 
-DEEDS = {"serve": serve, "stop": stop, "connect": connect, "ask": ask, "get": get, "say": speak, "close": close}
+DEEDS = {"serve": serve, "stop": stop, "connect": connect, "ask": ask, "get": get, "say": speak, "close": close, "watch": watch, "seen": seen}
 
 
 def name_of(error):

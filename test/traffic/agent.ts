@@ -35,6 +35,23 @@ export interface Answer {
   readonly more: number
 }
 
+/** A packet, as someone sees it who looks at a cable. */
+export interface Packet {
+  readonly protocol: TrafficProtocol
+  /** Address and port: `192.0.2.10:80`, `[2001:db8::10]:80`. */
+  readonly source: string
+  readonly destination: string
+  /** The header around it, if it is in a tunnel: addresses without ports. */
+  readonly outer?: Outer
+}
+
+export interface Outer {
+  /** GUE is known by its port, 6080. */
+  readonly tunnel: 'ipip' | 'gue' | 'gre'
+  readonly source: string
+  readonly destination: string
+}
+
 /** Nothing came back: `code` is an errno's name, ETIMEDOUT if nothing came at all. */
 export class NoAnswer extends Error {
   readonly code: string
@@ -123,6 +140,16 @@ export class Agent {
   async get(client: Netns, { address, port, source, withinMs }: Target): Promise<string> {
     const request = { netns: client.name, address, port, source, within: seconds(withinMs) }
     return (await this.#do<{ body: string }>('get', request)).body
+  }
+
+  /** Notes from now on which packets of the protocols reach a host by its interfaces `eth...`. */
+  async watch(host: Netns): Promise<void> {
+    await this.#do('watch', { netns: host.name })
+  }
+
+  /** What was noted: packets that differ, in the order in which the first of each came. */
+  async seen(host: Netns): Promise<Packet[]> {
+    return (await this.#do<{ packets: Packet[] }>('seen', { netns: host.name })).packets
   }
 
   async end(): Promise<void> {

@@ -124,3 +124,13 @@ export const ROUTED = {
     },
   },
 } as const satisfies Topology
+
+/** As BEHIND_DIRECTOR, but the real servers know no way to the clients: full NAT. */
+export const NO_WAY_BACK = {
+  ...BEHIND_DIRECTOR,
+  hosts: {
+    ...BEHIND_DIRECTOR.hosts,
+    web1: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web1.interfaces },
+    web2: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web2.interfaces },
+  },
+} as const satisfies Topology
