@@ -287,7 +287,10 @@ function tunnelEnd(
       ? `mode any local ${local} remote ${remote}`
       : `local ${local} remote ${remote}${checksum && type === 'gre' ? ' icsum' : ''}`
   return [
-    ...(type === 'gue' ? [`ip ${six ? '-6 ' : ''}fou add port ${String(GUE_PORT)} gue`] : []),
+    ...(type === 'gue' ? [
+          `modprobe ${six ? 'fou6' : 'fou'}`,
+          `ip ${six ? '-6 ' : ''}fou add port ${String(GUE_PORT)} gue`,
+        ] : []),
     `ip link add ipvs0 type ${kind} ${of}`,
     'ip link set ipvs0 up',
     // The packets come from clients, to whom the way is another interface: 2 asks only whether there is a way.
