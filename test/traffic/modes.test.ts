@@ -2,114 +2,225 @@ import { expect, test } from 'vitest'
 import type { Family } from '../../lib/index.ts'
 import { concurrentKernelTests, kernelSince } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
-import type { Agent, Conversation } from './agent.ts'
-import { countsOf } from './agent.ts'
+import { countsOf, IN_VAIN_MS } from './agent.ts'
 import {
-  CLIENT_PORT,
+  allMarked,
+  allPorts,
   directRouting,
+  type Filter,
   fullNat,
   local,
+  marked,
   type Mode,
   nat,
   natOneNetwork,
+  onePacket,
   sctp,
   tunnel,
   udp,
 } from './modes.ts'
-import { type HostDescription, type Site, withTopology } from './topology.ts'
+import { expectWay, withMode } from './prove.ts'
 
 /** Each mode as it is described: packets go the way that it says, and no other. */
 
-/** Builds the mode's machines, all as strict as distributions make them, and sets them up. */
-export function withMode<T>(mode: Mode, body: (site: Site<string>) => Promise<T>): Promise<T> {
-  return withTopology(mode.topology, async (site) => {
-    for (const [host, { router = false }] of Object.entries<HostDescription>(mode.topology.hosts))
-      // A router that asked this would not let pass what comes with the virtual address from another network.
-      if (!router) await site.sh(host, 'sysctl -qw net.ipv4.conf.all.rp_filter=1')
-    await setUp(mode, site)
-    return body(site)
-  })
-}
+const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
+const FILTER: Filter = kernelSince(6, 12) ? 'nft' : 'iptables'
 
-async function setUp(mode: Mode, { hosts, agent, sh }: Site<string>): Promise<void> {
-  for (const [host, lines] of Object.entries(mode.commands)) await sh(host, ...lines)
-  await netnsOf(hosts, 'director').ipvs.apply(mode.state)
-  for (const [host, listeners] of Object.entries(mode.servers)) {
-    for (const listener of listeners)
-      await agent.serve(netnsOf(hosts, host), { ...listener, name: host })
-  }
-}
+/** Tunnels of each kind, through networks of each family, for services of each. */
+const TUNNELS = FAMILIES.flatMap((family) =>
+  FAMILIES.flatMap((outer) =>
+    (
+      [
+        { type: 'ipip', checksum: false },
+        { type: 'gue', checksum: false },
+        { type: 'gue', checksum: true },
+        { type: 'gre', checksum: false },
+        { type: 'gre', checksum: true },
+      ] as const
+    ).map((kind) => tunnel(family, { ...kind, outer })),
+  ),
+)
 
-function netnsOf(hosts: Site<string>['hosts'], name: string): Site<string>['hosts'][string] {
-  const netns = hosts[name]
-  if (netns === undefined) throw new Error(`no host ${name}`)
-  return netns
-}
+const MODES: readonly Mode[] = [
+  ...FAMILIES.flatMap((family) => [
+    nat(family),
+    natOneNetwork(family),
+    directRouting(family),
+    local(family),
+    udp(family),
+    sctp(family),
+  ]),
+  ...TUNNELS,
+]
 
-/** Where the mode's clients connect to. */
-function targetOf({ state }: Mode): Parameters<Agent['ask']>[1] {
-  const [{ protocol, address, port }] = state.services as [
-    { protocol: 'tcp'; address: string; port: number },
-  ]
-  return { protocol, address, port }
-}
+/** What needs rules, which are made by another program on each kernel. */
+const WITH_RULES = FAMILIES.flatMap((family) => [fullNat(family, FILTER)])
 
-/** Asks once, and compares what reaches each host with the way that the mode describes. */
-async function expectWay(mode: Mode, { hosts, agent }: Site<string>): Promise<Conversation> {
-  for (const netns of Object.values(hosts)) await agent.watch(netns)
-  const conversation = await agent.connect(netnsOf(hosts, mode.client), {
-    ...targetOf(mode),
-    sourcePort: CLIENT_PORT,
-  })
-  const hops = [...mode.way.request, ...mode.way.reply]
-  const wanted = (name: string): unknown[] =>
-    hops.filter(({ to }) => to === name).map(({ from, to, ...packet }) => packet)
-  for (const [name, netns] of Object.entries(hosts)) {
-    let seen: unknown[] = []
-    await until(`${name} has seen its packets`, async () => {
-      seen = await agent.seen(netns)
-      return seen.length >= wanted(name).length
-    }).catch(() => undefined)
-    expect(seen, name).toEqual(wanted(name))
-  }
-  const last = mode.way.request.at(-1)
-  expect(conversation.server).toBe(last?.to)
-  expect(`${conversation.answer.address} ${String(conversation.answer.port)}`).toBe(
-    last?.source.replace(/^\[?(.*?)\]?:(\d+)$/, '$1 $2'),
-  )
-  return conversation
-}
-
+/** Sends much in both directions, and asks often enough that each server has its turn. */
 async function expectMode(mode: Mode): Promise<void> {
   await withMode(mode, async (site) => {
-    const conversation = await expectWay(mode, site).catch(async (e) => { for (const h of Object.keys(site.hosts)) console.log(h, JSON.stringify(await site.agent.seen(site.hosts[h]!), null, 0), await site.sh(h, 'ip -s -s link show ipvs0 || true; nstat -a | grep -v " 0 " | head -60; ip addr')); throw e })
-    const { hosts, agent } = site
-    if (targetOf(mode).protocol !== 'udp') {
+    const conversation = await expectWay(mode, site)
+    if (mode.target.protocol !== 'udp') {
       expect((await conversation.say('want 100000')).more).toBe(100_000)
       expect((await conversation.say('x'.repeat(100_000))).bytes).toBe(100_000)
     }
     await conversation.close()
     const servers = Object.keys(mode.servers)
-    const answers = await agent.askMany(netnsOf(hosts, mode.client), targetOf(mode), 2 * servers.length)
+    const answers = await site.agent.askMany(site.host(mode.client), mode.target, 2 * servers.length)
     expect(countsOf(answers)).toEqual(Object.fromEntries(servers.map((name) => [name, 2])))
   })
 }
 
-const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
+const titled = (modes: readonly Mode[]): [string, Mode][] =>
+  modes.map((mode) => [`${mode.name}, ${mode.family}`, mode])
 
 concurrentKernelTests('packets go the way that is described', () => {
-  const both = [nat, natOneNetwork, directRouting, local, udp, sctp]
-  const tunnels = FAMILIES.flatMap((family) =>
-    FAMILIES.flatMap((outer) =>
-      (['ipip', 'gue', 'gre'] as const).flatMap((type) =>
-        [false, ...(type === 'ipip' ? [] : [true])].map((checksum) => tunnel(family, { type, checksum, outer })),
-      ),
+  test.each(titled(WITH_RULES))('%s', (_, mode) => expectMode(mode))
+  test.skipIf(kernelSince(6, 12)).each(titled(MODES))('%s', (_, mode) => expectMode(mode))
+})
+
+concurrentKernelTests('direct routing', () => {
+  test.each(FAMILIES)('is seen by the router and the director as the director alone, %s', async (family) => {
+    const mode = directRouting(family)
+    await withMode(mode, async ({ host, agent, sh }) => {
+      const answers = await agent.askMany(host('client'), mode.target, 4)
+      expect(countsOf(answers)).toEqual({ web1: 2, web2: 2 })
+      const mac = (await sh('director', 'cat /sys/class/net/eth0/address')).trim()
+      expect(await sh('router', `ip neighbour show ${mode.target.address}`)).toContain(` lladdr ${mac} `)
+      const { stats } = await until('the packets are counted', async () => {
+        const [service] = await host('director').ipvs.services()
+        return service !== undefined && service.stats.packetsIn >= 16 && service
+      })
+      expect(stats).toMatchObject({ connections: 4, packetsOut: 0, bytesOut: 0 })
+    })
+  })
+})
+
+concurrentKernelTests('NAT in one network', () => {
+  const without = (mode: Mode, what: RegExp): Mode => ({
+    ...mode,
+    commands: Object.fromEntries(
+      Object.entries(mode.commands).map(([name, lines]) => [name, lines.filter((line) => !what.test(line))]),
     ),
-  )
-  const filters = kernelSince(6, 12) ? (['iptables', 'nft'] as const) : (['iptables'] as const)
-  const full = FAMILIES.flatMap((family) => filters.map((filter) => fullNat(family, filter)))
-  const modes = [...both.flatMap((mode) => FAMILIES.map((family) => mode(family))), ...tunnels, ...full]
-  test.each(modes.map((mode) => [`${mode.name}, ${mode.family}`, mode] as const))('%s', (_, mode) =>
-    expectMode(mode),
-  )
+  })
+
+  test.each(FAMILIES)('has no answers if these take the short way, %s', async (family) => {
+    const mode = without(natOneNetwork(family), /^ip route/)
+    await withMode(mode, async ({ host, agent }) => {
+      const asked = agent.ask(host(mode.client), { ...mode.target, withinMs: IN_VAIN_MS })
+      await expect(asked).rejects.toThrow('ETIMEDOUT')
+    })
+  })
+
+  test.each(FAMILIES)('works until the director tells the real servers the short way, %s', async (family) => {
+    const mode = without(natOneNetwork(family), /redirects/)
+    await withMode(mode, async ({ host, agent }) => {
+      await until('a redirect has come', async () => {
+        const [answer] = await agent.askMany(host(mode.client), { ...mode.target, withinMs: IN_VAIN_MS }, 1)
+        return answer !== undefined && 'error' in answer && answer.error === 'ETIMEDOUT'
+      })
+    })
+  })
+})
+
+concurrentKernelTests('several ports', () => {
+  /** Of the client: enough that both servers have some. */
+  const sources = (family: Family): string[] =>
+    [1, 2, 3, 4].map((number) => (family === 'ipv4' ? `198.51.100.10${number}` : `2001:db8:100::10${number}`))
+  const addSources = (family: Family): string[] =>
+    sources(family).map((address) =>
+      family === 'ipv4'
+        ? `ip address add ${address}/24 dev eth0`
+        : `ip address add ${address}/64 dev eth0 nodad`,
+    )
+
+  test.each(FAMILIES)('of an address: a client finds the port where its server said, %s', async (family) => {
+    const mode = allPorts(family)
+    await withMode({ ...mode, servers: {} }, async ({ host, agent, sh }) => {
+      await sh('client', ...addSources(family))
+      for (const protocol of ['tcp', 'udp'] as const) {
+        for (const name of ['web1', 'web2']) {
+          const port = await agent.serve(host(name), { protocol, port: 0, name })
+          // Like rpcbind: it says where the service is, on this host.
+          await agent.serve(host(name), { protocol, port: 111, name: `${name} ${String(port)}` })
+        }
+        const found = []
+        for (const source of sources(family)) {
+          const target = { protocol, address: mode.target.address, source }
+          const [name = '', port] = (await agent.ask(host('client'), { ...target, port: 111 })).server.split(
+            ' ',
+          )
+          expect((await agent.ask(host('client'), { ...target, port: Number(port) })).server).toBe(name)
+          found.push({ server: name })
+        }
+        expect(countsOf(found)).toEqual({ web1: 2, web2: 2 })
+      }
+    })
+  })
+
+  test.each(FAMILIES)('of an address: TCP and UDP have a memory each, %s', async (family) => {
+    const mode = allPorts(family)
+    await withMode({ ...mode, servers: {} }, async ({ host, agent, sh }) => {
+      await sh('client', ...addSources(family))
+      for (const name of ['web1', 'web2'])
+        for (const protocol of ['tcp', 'udp'] as const)
+          await agent.serve(host(name), { protocol, port: 111, name })
+      const [one = '', other = ''] = sources(family)
+      const ask = async (protocol: 'tcp' | 'udp', source: string): Promise<string> =>
+        (await agent.ask(host('client'), { ...mode.target, protocol, source })).server
+      expect([await ask('tcp', one), await ask('udp', other), await ask('udp', one)]).toEqual([
+        'web1',
+        'web1',
+        'web2',
+      ])
+    })
+  })
+
+  test.each(FAMILIES)('with a mark: of TCP and UDP a client finds the same server, %s', async (family) => {
+    const mode = allMarked(family, FILTER)
+    await withMode({ ...mode, servers: {} }, async ({ host, agent, sh }) => {
+      await sh('client', ...addSources(family))
+      for (const name of ['web1', 'web2'])
+        for (const protocol of ['tcp', 'udp'] as const)
+          await agent.serve(host(name), { protocol, port: 111, name })
+      const found = []
+      for (const source of sources(family)) {
+        const { server } = await agent.ask(host('client'), { ...mode.target, source })
+        expect((await agent.ask(host('client'), { ...mode.target, source, protocol: 'udp' })).server).toBe(
+          server,
+        )
+        found.push({ server })
+      }
+      expect(countsOf(found)).toEqual({ web1: 2, web2: 2 })
+    })
+  })
+
+  test.each(FAMILIES)('with a mark: 80 and 443 are one service, %s', async (family) => {
+    const mode = marked(family, FILTER)
+    await withMode(mode, async (site) => {
+      const { host, agent, sh } = site
+      await (await expectWay(mode, site)).close()
+      await sh('client', ...addSources(family))
+      const found = []
+      for (const source of sources(family)) {
+        const { server } = await agent.ask(host('client'), { ...mode.target, source })
+        expect((await agent.ask(host('client'), { ...mode.target, source, port: 443 })).server).toBe(server)
+        found.push({ server })
+      }
+      expect(countsOf(found)).toEqual({ web1: 2, web2: 2 })
+      expect(await host('director').ipvs.services()).toHaveLength(1)
+    })
+  })
+})
+
+concurrentKernelTests('one-packet scheduling', () => {
+  test.each(FAMILIES)('gives each datagram of a client to another server, %s', async (family) => {
+    const mode = onePacket(family)
+    await withMode(mode, async (site) => {
+      const conversation = await expectWay(mode, site)
+      const servers = [conversation.server]
+      for (let count = 0; count < 3; count++) servers.push((await conversation.say('again')).server)
+      expect(servers).toEqual(['web1', 'web2', 'web1', 'web2'])
+    })
+  })
 })

@@ -1,5 +1,11 @@
-import { type Family, formatEndpoint, type State, type StateService } from '../../lib/index.ts'
-import type { Packet, TrafficProtocol } from './agent.ts'
+import {
+  type Family,
+  formatEndpoint,
+  type RealServerSpec,
+  type State,
+  type StateService,
+} from '../../lib/index.ts'
+import type { Packet, Target, TrafficProtocol } from './agent.ts'
 import { BEHIND_DIRECTOR, NO_WAY_BACK, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.ts'
 import type { Topology } from './topology.ts'
 
@@ -15,13 +21,15 @@ export interface Mode {
   readonly topology: Topology
   /** The host that is the client. */
   readonly client: string
+  /** What the client asks. */
+  readonly target: Target
   /** The director's table. */
   readonly state: State & { readonly services: readonly [StateService, ...StateService[]] }
   /** Lines of shell that make a host what it is in this mode, as root. */
   readonly commands: Readonly<Record<string, readonly string[]>>
   /** What listens. */
   readonly servers: Readonly<Record<string, readonly Listener[]>>
-  /** A packet to the first service, and the answer. */
+  /** A packet to the target, and the answer. */
   readonly way: Way
 }
 
@@ -89,6 +97,7 @@ function natOf(
     family,
     topology,
     client: 'client',
+    target: { protocol, address: VIRTUAL[family], port },
     state: {
       services: [
         {
@@ -195,6 +204,7 @@ function directRoutingOf(
     family,
     topology,
     client: 'client',
+    target: { protocol, address: VIRTUAL[family], port },
     state: {
       services: [
         {
@@ -233,12 +243,16 @@ export function tunnel(family: Family, { type, checksum, outer }: TunnelKind): M
     destination: addressOf(topology, 'web1', outer),
   }
   return {
-    name: ['tunnel', type, ...(checksum ? ['checksum'] : []), ...(outer === family ? [] : ['over', outer])].join(
-      '-',
-    ),
+    name: [
+      'tunnel',
+      type,
+      ...(checksum ? ['checksum'] : []),
+      ...(outer === family ? [] : ['over', outer]),
+    ].join('-'),
     family,
     topology,
     client: 'client',
+    target: { protocol: 'tcp', address: VIRTUAL[family], port: 80 },
     state: {
       services: [
         {
@@ -287,10 +301,9 @@ function tunnelEnd(
       ? `mode any local ${local} remote ${remote}`
       : `local ${local} remote ${remote}${checksum && type === 'gre' ? ' icsum' : ''}`
   return [
-    ...(type === 'gue' ? [
-          `modprobe ${six ? 'fou6' : 'fou'}`,
-          `ip ${six ? '-6 ' : ''}fou add port ${String(GUE_PORT)} gue`,
-        ] : []),
+    ...(type === 'gue'
+      ? [`modprobe ${six ? 'fou6' : 'fou'}`, `ip ${six ? '-6 ' : ''}fou add port ${String(GUE_PORT)} gue`]
+      : []),
     `ip link add ipvs0 type ${kind} ${of}`,
     'ip link set ipvs0 up',
     // The packets come from clients, to whom the way is another interface: 2 asks only whether there is a way.
@@ -299,8 +312,11 @@ function tunnelEnd(
   ]
 }
 
+/** The program that makes rules for packets. */
+export type Filter = 'iptables' | 'nft'
+
 /** NAT in which the director is the client, for the real servers: they need no route to the clients. */
-export function fullNat(family: Family, filter: 'iptables' | 'nft'): Mode {
+export function fullNat(family: Family, filter: Filter): Mode {
   const topology = NO_WAY_BACK
   const mode = nat(family)
   const client = endpoint(topology, 'client', family, CLIENT_PORT)
@@ -332,13 +348,11 @@ export function fullNat(family: Family, filter: 'iptables' | 'nft'): Mode {
   }
 }
 
-function sourceNat(family: Family, filter: 'iptables' | 'nft'): string[] {
+function sourceNat(family: Family, filter: Filter): string[] {
   const virtual = VIRTUAL[family]
   if (filter === 'iptables') {
     const program = family === 'ipv4' ? 'iptables' : 'ip6tables'
-    return [
-      `${program} -t nat -A POSTROUTING -m ipvs --ipvs --vaddr ${virtual} --vport 80 -j MASQUERADE`,
-    ]
+    return [`${program} -t nat -A POSTROUTING -m ipvs --ipvs --vaddr ${virtual} --vport 80 -j MASQUERADE`]
   }
   const ip = family === 'ipv4' ? 'ip' : 'ip6'
   return [
@@ -358,6 +372,7 @@ export function local(family: Family): Mode {
     family,
     topology,
     client: 'client',
+    target: { protocol: 'tcp', address: VIRTUAL[family], port: 80 },
     state: {
       services: [
         {
@@ -379,6 +394,92 @@ export function local(family: Family): Mode {
   }
 }
 
+/** Every port of an address goes to the same server, which persistence remembers: of TCP, and of UDP. */
+export function allPorts(family: Family): Mode {
+  const service = (protocol: TrafficProtocol): StateService => ({
+    ...{ protocol, address: VIRTUAL[family], port: 0, scheduler: 'rr', persistence: {} },
+    realServers: anyPort(family),
+  })
+  return {
+    ...natOf(family, { protocol: 'tcp', port: 111, to: 111 }),
+    name: 'all-ports',
+    state: { services: [service('tcp'), service('udp')] },
+  }
+}
+
+/** Ports that a firewall marks are one service, whatever their protocol: 80 and 443 of TCP. */
+export function marked(family: Family, filter: Filter): Mode {
+  return markedOf(family, filter, 'tcp', [80, 443])
+}
+
+/** All ports of TCP and UDP as one service: a client finds the same server with both. */
+export function allMarked(family: Family, filter: Filter): Mode {
+  return { ...markedOf(family, filter, 'any', []), name: `all-marked-${filter}` }
+}
+
+const MARK = 1
+
+function markedOf(family: Family, filter: Filter, protocol: 'tcp' | 'any', ports: readonly number[]): Mode {
+  const port = ports[0] ?? 111
+  const mode = natOf(family, { protocol: 'tcp', port, to: port })
+  return {
+    ...mode,
+    name: `marked-${filter}`,
+    state: {
+      services: [
+        {
+          ...{ protocol: 'fwmark', fwmark: MARK, family, scheduler: 'rr', persistence: {} },
+          realServers: anyPort(family),
+        },
+      ],
+    },
+    commands: { director: [...(mode.commands.director ?? []), ...marks(family, filter, protocol, ports)] },
+    servers: listeners(ports.map((one) => ({ protocol: 'tcp', port: one }))),
+  }
+}
+
+function marks(family: Family, filter: Filter, protocol: 'tcp' | 'any', ports: readonly number[]): string[] {
+  const virtual = VIRTUAL[family]
+  if (filter === 'iptables') {
+    const program = family === 'ipv4' ? 'iptables' : 'ip6tables'
+    const only = protocol === 'any' ? '' : ` -p ${protocol} -m multiport --dports ${ports.join(',')}`
+    return [`${program} -t mangle -A PREROUTING -d ${virtual}${only} -j MARK --set-mark ${String(MARK)}`]
+  }
+  const ip = family === 'ipv4' ? 'ip' : 'ip6'
+  const only = protocol === 'any' ? '' : ` ${protocol} dport '{ ${ports.join(', ')} }'`
+  return [
+    `nft add table ${ip} ipvs`,
+    `nft add chain ${ip} ipvs prerouting '{ type filter hook prerouting priority mangle; }'`,
+    `nft add rule ${ip} ipvs prerouting ${ip} daddr ${virtual}${only} meta mark set ${String(MARK)}`,
+  ]
+}
+
+/** FTP with NAT, of which a module of the kernel reads and mends the addresses and ports that the two tell each other. */
+export function ftp(family: Family): Mode {
+  const mode = natOf(family, { protocol: 'tcp', port: 21, to: 21 })
+  return {
+    ...mode,
+    name: 'ftp',
+    commands: { director: ['modprobe ip_vs_ftp', ...(mode.commands.director ?? [])] },
+  }
+}
+
+/** SIP: whatever belongs to a call goes to the same server, wherever it comes from. */
+export function sip(family: Family): Mode {
+  const mode = natOf(family, { protocol: 'udp', port: 5060, to: 5060 })
+  return {
+    ...mode,
+    name: 'sip',
+    state: { services: [{ ...mode.state.services[0], persistence: {}, persistenceEngine: 'sip' }] },
+  }
+}
+
+function anyPort(family: Family): RealServerSpec[] {
+  return SERVERS.map((name) => ({
+    ...{ address: addressOf(BEHIND_DIRECTOR, name, family), port: 0, method: 'masquerade' },
+  }))
+}
+
 /** Each of these hosts, with its commands. */
 function each(commands: (name: (typeof SERVERS)[number]) => string[]): Record<string, string[]> {
   return Object.fromEntries(SERVERS.map((name) => [name, commands(name)]))
@@ -395,7 +496,8 @@ function forwarding(family: Family): string {
 function virtualAddress(family: Family, device: string): string {
   return family === 'ipv4'
     ? `ip address add ${VIRTUAL.ipv4}/32 dev ${device}`
-    : `ip address add ${VIRTUAL.ipv6}/128 dev ${device} nodad`
+    : // Valid, but not preferred: or a director would send from it what it wraps, and what it asks itself.
+      `ip address add ${VIRTUAL.ipv6}/128 dev ${device} nodad preferred_lft 0`
 }
 
 /** The virtual address on a real server, of which nobody else hears. */
