@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const FILES = {
   ipvs: 'lib/cli/main.ts',
   library: 'lib/index.ts',
+  doctor: 'lib/doctor/examine.ts',
   commands: 'lib/cli/program.ts',
   memory: 'lib/cli/memory.ts',
   // Once, for what one file throws another tells apart by its class.
@@ -50,6 +51,19 @@ const library = {
 const doors = await build({
   ...library,
   entryPoints: ['index', 'testing'].map((door) => path.join(root, `lib/${door}.ts`)),
+  plugins: [
+    {
+      name: 'loaded when it is needed',
+      setup({ onResolve }) {
+        onResolve({ filter: /\/examine\.ts$/ }, () => ({ path: './doctor.js', external: true }))
+      },
+    },
+  ],
+})
+// What diagnose() loads. Its classes are those of index.js.
+await build({
+  ...library,
+  entryPoints: [{ in: path.join(root, 'lib/doctor/examine.ts'), out: 'doctor' }],
 })
 // Everything that ipvs/text exports is in index.js already. Another shared file would only take longer to load.
 await build({

@@ -6,6 +6,7 @@ import { apply } from './commands/apply.ts'
 import { check } from './commands/check.ts'
 import { COMPLETE, complete, completion } from './commands/completion.ts'
 import { diff } from './commands/diff.ts'
+import { doctor } from './commands/doctor.ts'
 import { drain } from './commands/drain.ts'
 import { flush } from './commands/flush.ts'
 import { history } from './commands/history.ts'
@@ -55,6 +56,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   drain,
   history,
   undo,
+  doctor,
   completion,
 ]
 

@@ -1,0 +1,207 @@
+import type { Ipvs, SnapshotEntry } from '../ipvs.ts'
+import { canonicalAddress } from '../model/address.ts'
+import { address, checkOptions, oneOf } from '../model/check.ts'
+import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
+import { serviceKeyOf, serviceName } from '../model/keys.ts'
+import type { Persistence } from '../model/types.ts'
+import { netnsPath } from '../model/validate.ts'
+import { checkState, type Entry, tableOf } from '../state/table.ts'
+import { type ReadService, warningsOf } from '../state/warnings.ts'
+import type { Finding, Severity } from './findings/finding.ts'
+import { notAvailable, schedulersAndEngines, unread } from './findings/access.ts'
+import { addressAnnounced, addressOnDirector, addressOnRealServer } from './findings/addresses.ts'
+import {
+  answersAroundDirector,
+  forwardingOff,
+  portsIgnored,
+  redirectsSent,
+  routesToServers,
+} from './findings/forwarding.ts'
+import { sourceCheck, tunnelMissing, tunnelTooNarrow } from './findings/tunnels.ts'
+import { readHost } from './host.ts'
+import type { Look, ServiceSeen, Situation, TableSeen } from './findings/situation.ts'
+import type { DiagnoseOptions } from './options.ts'
+
+/** Everything that is looked for on a director, in the order in which a packet meets it. */
+const ON_DIRECTOR: readonly Look[] = [
+  unread,
+  schedulersAndEngines,
+  addressOnDirector,
+  forwardingOff,
+  redirectsSent,
+  routesToServers,
+  portsIgnored,
+  tunnelTooNarrow,
+]
+
+/** And on a real server. */
+const ON_REAL_SERVER: readonly Look[] = [
+  unread,
+  tunnelMissing,
+  sourceCheck,
+  addressOnRealServer,
+  addressAnnounced,
+  answersAroundDirector,
+]
+
+const OPTIONS = [
+  'netns',
+  'timeoutMs',
+  'transport',
+  'role',
+  'services',
+  'state',
+  'peer',
+  'method',
+  'tunnel',
+  'director',
+  'signal',
+]
+
+/** The library, which is in another file once it is published: here only what it does is needed. */
+type Library = Pick<typeof Ipvs, 'open' | 'probe'>
+
+/** See diagnose(). */
+export async function examine(library: Library, options: DiagnoseOptions): Promise<Finding[]> {
+  checkOptions(options, OPTIONS)
+  const { role = 'director', signal } = options
+  oneOf(role, 'role', ['director', 'real-server'])
+  signal?.throwIfAborted()
+  const findings = await (role === 'director' ? onDirector(library, options) : onRealServer(options))
+  return findings.sort((one, other) => rank(one.severity) - rank(other.severity))
+}
+
+function rank(severity: Severity): number {
+  return ['error', 'warning', 'note'].indexOf(severity)
+}
+
+async function onDirector(library: Library, options: DiagnoseOptions): Promise<Finding[]> {
+  const { netns, timeoutMs, transport, signal, services: only, state, peer } = options
+  const open = {
+    ...(netns !== undefined && { netns }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(transport !== undefined && { transport }),
+  }
+  const keys = only?.map((key) => serviceName(serviceKeyOf(key)))
+  const wanted =
+    state === undefined ? undefined : seenInState((await tableOf(state, { signal })).services ?? [])
+  let table: TableSeen | undefined
+  const findings: Finding[] = []
+  try {
+    table = await readTable(() => library.open(open), signal)
+  } catch (error) {
+    const found = notAvailable(error)
+    if (found === undefined) throw error
+    findings.push(found)
+  }
+  const all = wanted ?? table?.services ?? []
+  const services = keys === undefined ? all : all.filter(({ key }) => keys.includes(serviceName(key)))
+  const host = await readHost({
+    netns: netns === undefined ? undefined : netnsPath(netns),
+    routesTo: services.flatMap(({ servers }) => servers.map(({ address }) => address)),
+    signal,
+  })
+  const situation: Situation = {
+    role: 'director',
+    host,
+    services,
+    ...(table !== undefined && { table }),
+    ...(wanted !== undefined && table !== undefined && { capabilities: await library.probe(open) }),
+    warnings: await warningsOf(services.map(readServiceOf)),
+    told: { method: 'direct', ...(peer !== undefined && { peer: await checkState(peer) }) },
+  }
+  return [...findings, ...ON_DIRECTOR.flatMap((look) => [...look(situation)])]
+}
+
+async function onRealServer(options: DiagnoseOptions): Promise<Finding[]> {
+  const { netns, signal, services: keys = [], method = 'direct', tunnel, director } = options
+  const services = keys.map((key) => ({
+    key: serviceKeyOf(key),
+    scheduler: 'none',
+    onePacket: false,
+    servers: [],
+  }))
+  const gateway = director === undefined ? undefined : canonicalAddress(address(director, 'director'))
+  const host = await readHost({
+    netns: netns === undefined ? undefined : netnsPath(netns),
+    routesTo: gateway === undefined ? [] : [gateway],
+    signal,
+  })
+  const situation: Situation = {
+    role: 'real-server',
+    host,
+    services,
+    warnings: [],
+    told: {
+      method,
+      ...(tunnel !== undefined && { tunnel }),
+      ...(gateway !== undefined && { director: gateway }),
+    },
+  }
+  return ON_REAL_SERVER.flatMap((look) => [...look(situation)])
+}
+
+async function readTable(open: () => Promise<Ipvs>, signal: AbortSignal | undefined): Promise<TableSeen> {
+  const ipvs = await open()
+  try {
+    const [table, info, syncDaemons] = await Promise.all([
+      ipvs.snapshot({ signal }),
+      ipvs.info({ signal }),
+      ipvs.syncDaemons({ signal }),
+    ])
+    return { services: table.map(seenInTable), info, syncDaemons }
+  } finally {
+    await ipvs.close()
+  }
+}
+
+function seenInTable({ service, realServers }: SnapshotEntry): ServiceSeen {
+  const { key, scheduler, persistence, persistenceEngine, onePacket } = service
+  return {
+    key,
+    scheduler,
+    onePacket,
+    ...(persistence !== undefined && { persistence }),
+    ...(persistenceEngine !== undefined && { persistenceEngine }),
+    servers: realServers,
+  }
+}
+
+function seenInState(entries: readonly Entry[]): ServiceSeen[] {
+  return entries.map(({ key, spec, servers }) => ({
+    key,
+    scheduler: spec.scheduler ?? DEFAULT_SCHEDULER,
+    onePacket: spec.onePacket ?? false,
+    // Completed by tableOf().
+    ...(spec.persistence !== undefined && { persistence: spec.persistence as Persistence }),
+    ...(spec.persistenceEngine !== undefined && { persistenceEngine: spec.persistenceEngine }),
+    servers: servers.map(({ address, port, method = DEFAULT_METHOD, weight, tunnel }) => ({
+      ...{ address, port, method, weight },
+      ...(tunnel !== undefined && { tunnel }),
+      activeConnections: 0,
+      inactiveConnections: 0,
+      persistentConnections: 0,
+    })),
+  }))
+}
+
+function readServiceOf({
+  key,
+  scheduler,
+  onePacket,
+  persistence,
+  persistenceEngine,
+  servers,
+}: ServiceSeen): ReadService {
+  return {
+    service: {
+      key,
+      scheduler,
+      schedulerFlags: [],
+      onePacket,
+      persistence,
+      persistenceEngine,
+    } as ReadService['service'],
+    realServers: servers,
+  }
+}

@@ -1,0 +1,118 @@
+import { familyOfAddress } from '../../model/address.ts'
+import type { Family } from '../../model/types.ts'
+import { contains, greaterOf, type Host } from './host.ts'
+import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
+
+/** Whether virtual addresses are where they must be, and nowhere else. */
+
+export const addressOnDirector: Look = function* (situation) {
+  const { services, host } = situation
+  for (const address of virtualAddresses(services)) {
+    if (isHere(host, address)) continue
+    const link = linkFor(host, address)
+    yield finding(
+      'address-missing',
+      'error',
+      `virtual address ${address} is not on this director`,
+      'Connections time out, or find no host: nobody answers for the address.',
+      {
+        services: keysOf(servicesAt(services, address)),
+        commands: link === undefined ? [] : [addAddress(address, link)],
+      },
+    )
+  }
+}
+
+export const addressOnRealServer: Look = function* (situation) {
+  const { services, host, told } = situation
+  if (told.method !== 'direct' && told.method !== 'tunnel') return
+  for (const address of virtualAddresses(services)) {
+    if (isHere(host, address)) continue
+    yield finding(
+      'address-missing',
+      'error',
+      `virtual address ${address} is not on this real server`,
+      'Connections that are given to this real server time out: it takes their packets for those of another host.',
+      {
+        services: keysOf(servicesAt(services, address)),
+        commands: [addAddress(address, 'lo')],
+      },
+    )
+  }
+}
+
+/** On a real server: only the director may answer ARP. (arp_ignore and arp_announce of Documentation/networking/ip-sysctl) */
+export const addressAnnounced: Look = function* ({ services, host, told }) {
+  if (told.method !== 'direct' && told.method !== 'tunnel') return
+  for (const address of virtualAddresses(services)) {
+    if (familyOfAddress(address) !== 'ipv4') continue
+    const about = { services: keysOf(servicesAt(services, address)) }
+    const effect =
+      'Clients reach this real server without the director: it gets all connections, or they break when others answer too.'
+    const at = host.addresses.find((one) => one.address === address)
+    if (at === undefined) continue
+    const link = host.links.find(({ name }) => name === at.link)
+    const loud = host.links.filter(
+      ({ name, up, loopback, arp }) => up && !loopback && arp && name !== link?.name,
+    )
+    if (link !== undefined && !link.loopback && link.arp && link.kind !== 'dummy') {
+      yield finding(
+        'address-announced',
+        'error',
+        `virtual address ${address} is on ${link.name}, which answers ARP for it`,
+        effect,
+        {
+          ...about,
+          commands: [
+            `ip address delete ${address}/${String(at.prefix)} dev ${link.name}`,
+            `ip address add ${address}/32 dev lo`,
+          ],
+        },
+      )
+      continue
+    }
+    for (const { name } of loud) {
+      const sysctls = {
+        ...(greaterOf(host, name, 'arp_ignore') < 1 && { 'net.ipv4.conf.all.arp_ignore': '1' }),
+        ...(greaterOf(host, name, 'arp_announce') < 2 && { 'net.ipv4.conf.all.arp_announce': '2' }),
+      }
+      if (Object.keys(sysctls).length === 0) continue
+      const settings = Object.keys(sysctls).map((one) => one.replace(/.*\./, ''))
+      yield finding(
+        'address-announced',
+        'error',
+        `${name} answers ARP for virtual address ${address}, or announces it: ${settings.join(' and ')} ${settings.length === 1 ? 'is' : 'are'} too low`,
+        effect,
+        { ...about, sysctls },
+      )
+      break
+    }
+  }
+}
+
+function isHere(host: Host, address: string): boolean {
+  return (
+    host.addresses.some((one) => one.address === address) ||
+    // An address by a route, as for a whole network: ip route add local 192.0.2.0/24 dev lo
+    host.routes.some(({ type, destination }) => type === 'local' && contains(destination, address))
+  )
+}
+
+/** Where an address belongs: the link whose network has it, or else to which the default route leads. */
+function linkFor(host: Host, address: string): string | undefined {
+  const family: Family = familyOfAddress(address)
+  const near = host.routes.find(
+    ({ type, destination, gateway, link }) =>
+      type === 'unicast' && gateway === undefined && link !== undefined && contains(destination, address),
+  )
+  const far = host.routes.find(
+    ({ destination }) => destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0'),
+  )
+  return near?.link ?? far?.link
+}
+
+function addAddress(address: string, link: string): string {
+  return familyOfAddress(address) === 'ipv4'
+    ? `ip address add ${address}/32 dev ${link}`
+    : `ip address add ${address}/128 dev ${link} nodad`
+}

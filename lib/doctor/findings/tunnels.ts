@@ -1,0 +1,145 @@
+import { familyOfAddress, familyOfService } from '../../model/address.ts'
+import { serviceName } from '../../model/keys.ts'
+import { IPIP } from '../../model/server-settings.ts'
+import type { Family, Tunnel } from '../../model/types.ts'
+import { greaterOf, type Host, type Link, linkOfAddress } from './host.ts'
+import { finding, keysOf, type Look } from './situation.ts'
+
+/** Whether packets come through tunnels, and out of them. */
+
+/** Kinds of devices that take packets of a tunnel, by the families of the packet and of what is around it. */
+const IP_IN_IP = {
+  ipv4: { ipv4: ['ipip'], ipv6: ['sit'] },
+  ipv6: { ipv4: ['ip6tnl'], ipv6: ['ip6tnl'] },
+} as const
+const GRE = { ipv4: ['gre'], ipv6: ['ip6gre'] } as const
+
+function kindsFor({ type }: Tunnel, outer: Family, inner: Family): readonly string[] {
+  return type === 'gre' ? GRE[outer] : IP_IN_IP[outer][inner]
+}
+
+/** On a real server: a device for what the director sends. */
+export const tunnelMissing: Look = function* ({ services, host, told }) {
+  if (told.method !== 'tunnel') return
+  const { tunnel = IPIP, director } = told
+  // Without the director's address: that of the protocol that nearly all use.
+  const outer = director === undefined ? 'ipv4' : familyOfAddress(director)
+  for (const inner of ['ipv4', 'ipv6'] as const) {
+    const concerned = services.filter(({ key }) => familyOfService(key) === inner)
+    if (concerned.length === 0) continue
+    const kinds = kindsFor(tunnel, outer, inner)
+    const devices = host.links.filter(({ kind }) => kinds.includes(kind))
+    const about = { services: keysOf(concerned) }
+    const effect =
+      'Connections that are given to this real server time out: nothing takes their packets out of the tunnel.'
+    const kind = kinds[0] ?? ''
+    if (devices.length === 0) {
+      yield finding('tunnel-missing', 'error', `there is no tunnel device of kind ${kind}`, effect, {
+        ...about,
+        commands: [`ip link add ipvs0 type ${kind}${endsOf(host, outer, director)}`, 'ip link set ipvs0 up'],
+      })
+    } else if (!devices.some(({ up }) => up)) {
+      const name = devices.find(({ remote }) => remote === director)?.name ?? devices[0]?.name ?? ''
+      yield finding('tunnel-missing', 'error', `tunnel device ${name} is down`, effect, {
+        ...about,
+        commands: [`ip link set ${name} up`],
+      })
+    }
+    if (tunnel.type === 'gue' && tunnel.port !== undefined && !host.guePorts.includes(tunnel.port)) {
+      const port = String(tunnel.port)
+      yield finding('tunnel-missing', 'error', `nothing takes packets of GUE at UDP port ${port}`, effect, {
+        ...about,
+        commands: ['modprobe fou', `ip ${outer === 'ipv6' ? '-6 ' : ''}fou add port ${port} gue`],
+      })
+    }
+  }
+}
+
+function endsOf(host: Host, outer: Family, director: string | undefined): string {
+  if (director === undefined) return ''
+  const mode = outer === 'ipv6' ? ' mode any' : ''
+  const source = host.routesTo.get(director)?.source
+  return `${mode}${source === undefined ? '' : ` local ${source}`} remote ${director}`
+}
+
+/** On a real server: packets of clients arrive where the answers to them would not leave. */
+export const sourceCheck: Look = function* ({ services, host, told }) {
+  if (told.method !== 'direct' && told.method !== 'tunnel') return
+  const concerned = services.filter(({ key }) => familyOfService(key) === 'ipv4')
+  if (concerned.length === 0) return
+  for (const { name } of arrivals(host, told.method, told.tunnel, told.director)) {
+    if (greaterOf(host, name, 'rp_filter') !== 1) continue
+    yield finding(
+      'source-check',
+      'error',
+      `rp_filter of ${name} is 1, and answers to clients leave by another interface: packets that come by ${name} are dropped`,
+      'Connections that are given to this real server time out.',
+      // The kernel takes the greater of this and that of all.
+      { services: keysOf(concerned), sysctls: { [`net.ipv4.conf.${name}.rp_filter`]: '2' } },
+    )
+  }
+}
+
+/** Links by which packets of clients come, and the answers do not leave. */
+function arrivals(
+  host: Host,
+  method: string | number,
+  tunnel: Tunnel = IPIP,
+  director?: string,
+): readonly Link[] {
+  if (method === 'tunnel') {
+    const kinds: readonly string[] = kindsFor(tunnel, director?.includes(':') ? 'ipv6' : 'ipv4', 'ipv4')
+    return host.links.filter(({ kind, up }) => up && kinds.includes(kind))
+  }
+  const from = director === undefined ? undefined : host.routesTo.get(director)?.link
+  const out = host.routes.find(
+    ({ destination, table }) => destination === '0.0.0.0/0' && table === 'main',
+  )?.link
+  return from === undefined || out === undefined || from === out
+    ? []
+    : host.links.filter(({ name }) => name === from)
+}
+
+/** What stands before a packet in a tunnel, without the outer IP header: GRE, or UDP and GUE; each with its checksum. */
+function headerBytes({ type, checksum }: Tunnel): number {
+  if (type === 'gre') return checksum === 'csum' ? 8 : 4
+  // UDP, GUE, and what GUE needs to say where a checksum is.
+  if (type === 'gue') return 8 + 4 + (checksum === 'remcsum' ? 8 : 0)
+  return 0
+}
+
+/** Packets of the Internet are this long at most. */
+const USUAL_MTU = 1500
+
+/** On a director: the largest packets of clients, and a header, leave by a link that is too narrow for both. */
+export const tunnelTooNarrow: Look = function* ({ services, host }) {
+  const narrow = new Map<
+    string,
+    { readonly mtu: number; need: number; readonly services: (typeof services)[number][] }
+  >()
+  for (const service of services) {
+    const { key } = service
+    const at = key.protocol === 'fwmark' ? undefined : linkOfAddress(host, key.address)
+    const incoming = host.links.find(({ name }) => name === at)?.mtu ?? USUAL_MTU
+    for (const { address, method, tunnel = IPIP } of service.servers) {
+      const link = host.links.find(({ name }) => name === host.routesTo.get(address)?.link)
+      if (method !== 'tunnel' || link === undefined || link.loopback) continue
+      const header = (familyOfAddress(address) === 'ipv6' ? 40 : 20) + headerBytes(tunnel)
+      const need = Math.min(incoming, USUAL_MTU) + header
+      if (link.mtu >= need) continue
+      const known = narrow.get(link.name) ?? { mtu: link.mtu, need, services: [] }
+      known.need = Math.max(known.need, need)
+      if (!known.services.includes(service)) known.services.push(service)
+      narrow.set(link.name, known)
+    }
+  }
+  for (const [name, { mtu, need, services: concerned }] of narrow) {
+    yield finding(
+      'tunnel-too-narrow',
+      'note',
+      `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${concerned.map(({ key }) => serviceName(key)).join(', ')}`,
+      'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.',
+      { services: keysOf(concerned), commands: [`ip link set dev ${name} mtu ${String(need)}`] },
+    )
+  }
+}
