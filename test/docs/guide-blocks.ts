@@ -1,5 +1,7 @@
 import { formatEndpoint, formatServiceKey, formatState, formatTunnel } from '../../lib/text.ts'
-import type { Family, PersistenceSpec, RealServerSpec, StateService } from '../../lib/index.ts'
+import type { Family, PersistenceSpec, RealServerSpec, ServiceSpec, StateService } from '../../lib/index.ts'
+import { commandsOf, type SetupPart } from '../../lib/setup/part.ts'
+import type { Guide } from '../traffic/guides.ts'
 import type { Hop, Mode } from '../traffic/modes.ts'
 import type { Interface } from '../traffic/topology.ts'
 
@@ -50,17 +52,49 @@ export function addresses({ topology, family }: Mode): string {
   ].join('\n')
 }
 
-/** The services of a mode without what is so by default, which only makes a reader wonder. */
-export function servicesOf({ state: { services } }: Mode): StateService[] {
+/** The services of a guide without what is so by default, which only makes a reader wonder. */
+export function servicesOf({ services }: Guide): StateService[] {
   return services.map(({ realServers = [], ...service }) => ({
-    ...service,
+    ...withoutFamily(service),
     realServers: realServers.map(({ port, tunnel, ...server }) => ({
       ...server,
-      ...(port === undefined || ('port' in service && port === service.port) ? {} : { port }),
+      ...(port === undefined || port === ('port' in service ? service.port : 0) ? {} : { port }),
       ...(tunnel === undefined || tunnel.type === 'ipip' ? {} : { tunnel }),
     })),
   }))
 }
+
+function withoutFamily(service: ServiceSpec): ServiceSpec {
+  if (service.protocol !== 'fwmark' || service.family !== 'ipv4') return service
+  const { family, ...rest } = service
+  return rest
+}
+
+/** Which commands of a set-up are meant: those of a program that makes rules, or all others. */
+type Which = 'nft' | 'iptables' | 'others'
+
+/** Commands as one types them, each with its reason in front. */
+export function setUp(parts: readonly SetupPart[], which: Which): string[] {
+  const isMeant = (command: string): boolean =>
+    (['nft', 'iptables'].find((program) => command.startsWith(`${program} `)) ?? 'others') === which
+  return parts.flatMap((part) => {
+    const commands = commandsOf([part]).filter(isMeant)
+    return commands.length === 0 ? [] : [...comment(part.why), ...commands]
+  })
+}
+
+/** A sentence in lines of shell that do nothing. */
+function comment(text: string): string[] {
+  const lines = ['#']
+  for (const word of text.split(' ')) {
+    const line = `${lines.at(-1) ?? ''} ${word}`
+    if (line.length > WIDTH) lines.push(`# ${word}`)
+    else lines[lines.length - 1] = line
+  }
+  return lines
+}
+
+const WIDTH = 110
 
 /** The commands that add services and their real servers, those that have the same settings in one. */
 export function commands(services: readonly StateService[]): string[] {

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { EXPLANATIONS } from '../../lib/doctor/findings/explanations.ts'
+import type { FindingCode } from '../../lib/doctor/findings/finding.ts'
+import { setUpDirector } from '../../lib/setup/director.ts'
+import { setUpRealServer } from '../../lib/setup/real-server.ts'
 import { GUIDES } from '../traffic/guides.ts'
-import { addresses, commands, fenced, file, program, servicesOf, way } from './guide-blocks.ts'
-import { fences, type Page } from './markdown.ts'
+import { addresses, commands, fenced, file, program, servicesOf, setUp, way } from './guide-blocks.ts'
+import { codeSpans, fences, type Page } from './markdown.ts'
 import { blocksOf, guidePage, tableOf } from '../helpers/guides.ts'
 
 /**
@@ -17,14 +21,29 @@ const TAGS = ['command', 'file', 'library', 'nft', 'iptables', 'serve']
 
 /** What stands in a part of that name. */
 async function part(page: string, what: string, guide: string): Promise<string> {
-  const mode = GUIDES[page]?.[guide]
-  if (mode === undefined) throw new Error(`${page}: there is no guide '${guide}'`)
-  const services = servicesOf(mode)
+  const data = GUIDES[page]?.[guide]
+  if (data === undefined) throw new Error(`${page}: there is no guide '${guide}'`)
+  const services = servicesOf(data)
+  const director = (which: 'nft' | 'iptables' | 'others'): string[] =>
+    setUp(
+      setUpDirector(services, { ...data.director, firewall: which === 'iptables' ? 'iptables' : 'nft' }),
+      which,
+    )
   switch (what) {
     case 'way':
-      return way(mode)
+      return way(data.mode)
     case 'addresses':
-      return addresses(mode)
+      return addresses(data.mode)
+    case 'director':
+      return fenced(`sh director ${guide}`, director('others'))
+    case 'nft':
+    case 'iptables':
+      return fenced(`sh director ${guide} ${what}`, director(what))
+    case 'real-servers':
+      return fenced(
+        `sh ${data.realServers.join(',')} ${guide}`,
+        setUp(setUpRealServer(services, data.realServer), 'others'),
+      )
     case 'commands':
       return fenced(`sh director ${guide} command`, commands(services))
     case 'file':
@@ -60,13 +79,13 @@ describe.each(Object.entries(GUIDES))('docs/%s.md', (name, guides) => {
   })
 
   test('adds the same services with the command, a file and the library', async () => {
-    for (const [guide, mode] of Object.entries(guides)) {
+    for (const [guide, { services }] of Object.entries(guides)) {
       const [first, ...others] = ['command', 'file', 'library'].map((how) =>
         blocks.find(({ tags }) => tags.includes(guide) && tags.includes(how)),
       )
       if (first === undefined) throw new Error(`${guide}: no block adds the services with the command`)
       const table = await tableOf(first)
-      const servers = mode.state.services.flatMap(({ realServers = [] }) => realServers)
+      const servers = services.flatMap(({ realServers = [] }) => realServers)
       expect(table.match(/"method"/g)).toHaveLength(servers.length)
       // A page that has several choices shows the file of some.
       const given = others.filter((other) => other !== undefined)
@@ -75,8 +94,19 @@ describe.each(Object.entries(GUIDES))('docs/%s.md', (name, guides) => {
     }
   })
 
+  test('explains a finding of the doctor with the sentence that the doctor has', () => {
+    const [, table = ''] = page.lines.join('\n').split('\n## What goes wrong\n')
+    const rows = table.split('\n').filter((line) => line.startsWith('| '))
+    expect(rows.length).toBeGreaterThan(3)
+    for (const row of rows)
+      for (const code of codeSpans(row.split(' | ')[2] ?? '')) {
+        expect(Object.keys(EXPLANATIONS), row).toContain(code)
+        expect(row).toContain(EXPLANATIONS[code as FindingCode].sentence)
+      }
+  })
+
   test('says of all code on which machine it is run, and for which choice', () => {
-    const machines = new Set(Object.values(guides).flatMap(({ topology }) => Object.keys(topology.hosts)))
+    const machines = new Set(Object.values(guides).flatMap(({ mode }) => Object.keys(mode.topology.hosts)))
     const tags = new Set([...Object.keys(guides), ...TAGS])
     const code = fences(page).filter(({ words: [language = ''] }) => /^(sh|console|yaml|ts)$/.test(language))
     expect(blocks).toHaveLength(code.length)

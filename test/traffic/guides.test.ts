@@ -48,7 +48,7 @@ kernelTests('a guide', () => {
     const blocks = blocksOf(guidePage(page)).filter(({ tags }) =>
       tags.every((tag) => tag === 'serve' || chosen.has(tag)),
     )
-    const mode = GUIDES[page]?.[guide]
+    const { mode } = GUIDES[page]?.[guide] ?? {}
     if (mode === undefined) throw new Error(`there is no guide ${page}, ${guide}`)
     await withTopology(mode.topology, async ({ hosts, agent }) => {
       const all = Object.values(hosts)

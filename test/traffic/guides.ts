@@ -1,66 +1,104 @@
 import type { StateService } from '../../lib/index.ts'
-import { directRouting, fullNat, local, type Mode, nat, natOneNetwork, tunnel } from './modes.ts'
+import type { DirectorOptions } from '../../lib/setup/director.ts'
+import type { RealServerOptions } from '../../lib/setup/real-server.ts'
+import {
+  allPorts,
+  directRouting,
+  fullNat,
+  local,
+  marked,
+  type Mode,
+  nat,
+  natOneNetwork,
+  tunnel,
+} from './modes.ts'
 
-/** What the guides are written from: by page, and by what a reader chooses there. */
-export const GUIDES: Readonly<Record<string, Readonly<Record<string, Mode>>>> = {
-  nat: { nat: nat('ipv4'), 'one-network': natOneNetwork('ipv4'), ipv6: nat('ipv6') },
-  'direct-routing': { direct: directRouting('ipv4'), ipv6: directRouting('ipv6') },
-  tunnel: {
-    ipip: tunnel('ipv4', { type: 'ipip', checksum: false, outer: 'ipv4' }),
-    gue: tunnel('ipv4', { type: 'gue', checksum: false, outer: 'ipv4' }),
-    gre: tunnel('ipv4', { type: 'gre', checksum: false, outer: 'ipv4' }),
-    'ipv6-over-ipv4': tunnel('ipv6', { type: 'ipip', checksum: false, outer: 'ipv4' }),
+/** What a part of a guide is written from, and what its test builds. */
+export interface Guide {
+  readonly mode: Mode
+  /** The table that the guide makes: of the mode's, but for one that does more. */
+  readonly services: readonly StateService[]
+  readonly director: DirectorOptions
+  readonly realServer: RealServerOptions
+  /** The hosts that are set up as real servers. None: there is nothing to do there. */
+  readonly realServers: readonly string[]
+}
+
+const BOTH = ['web1', 'web2']
+const BEHIND: RealServerOptions = { method: 'masquerade', director: '10.0.0.1' }
+
+/** By page, and by what a reader chooses there. */
+export const GUIDES: Readonly<Record<string, Readonly<Record<string, Guide>>>> = {
+  nat: {
+    nat: guide(nat('ipv4'), BEHIND),
+    'one-network': guide(
+      natOneNetwork('ipv4'),
+      { method: 'masquerade', director: '192.0.2.1', clients: '192.0.2.0/24', interface: 'eth0' },
+      { director: { interface: 'eth0', oneNetwork: true } },
+    ),
+    ipv6: guide(nat('ipv6'), { method: 'masquerade', director: 'fd00::1' }),
   },
-  'full-nat': { 'full-nat': fullNat('ipv4', 'nft') },
-  local: { local: localAndNat() },
-  'all-ports': { nfs: allPorts() },
-  'firewall-marks': { marks: firewallMarks() },
+  'direct-routing': {
+    direct: guide(directRouting('ipv4'), { method: 'direct' }),
+    ipv6: guide(directRouting('ipv6'), { method: 'direct' }),
+  },
+  tunnel: {
+    ipip: tunnelGuide(tunnel('ipv4', { type: 'ipip', checksum: false, outer: 'ipv4' })),
+    gue: tunnelGuide(tunnel('ipv4', { type: 'gue', checksum: false, outer: 'ipv4' })),
+    gre: tunnelGuide(tunnel('ipv4', { type: 'gre', checksum: false, outer: 'ipv4' })),
+    'ipv6-over-ipv4': tunnelGuide(tunnel('ipv6', { type: 'ipip', checksum: false, outer: 'ipv4' })),
+  },
+  'full-nat': {
+    'full-nat': guide(fullNat('ipv4', 'nft'), BEHIND, {
+      director: { interface: 'eth0', snat: true },
+      realServers: [],
+    }),
+  },
+  local: { local: localGuide() },
+  'all-ports': { nfs: persistentGuide(allPorts('ipv4'), 3600) },
+  'firewall-marks': {
+    marks: persistentGuide(marked('ipv4', 'nft'), 600, {
+      interface: 'eth0',
+      marked: { address: '192.0.2.10', ports: ['80', '443'] },
+    }),
+  },
+}
+
+function guide(mode: Mode, realServer: RealServerOptions, rest: Partial<Guide> = {}): Guide {
+  return {
+    ...{
+      mode,
+      services: mode.state.services,
+      director: { interface: 'eth0' },
+      realServer,
+      realServers: BOTH,
+    },
+    ...rest,
+  }
+}
+
+function tunnelGuide(mode: Mode): Guide {
+  const used = mode.state.services[0].realServers?.[0]?.tunnel
+  return guide(mode, { method: 'tunnel', director: '192.0.2.1', tunnel: used })
 }
 
 /** A director that is one of its own real servers. */
-function localAndNat(): Mode {
+function localGuide(): Guide {
   const mode = local('ipv4')
   const [service] = mode.state.services
-  const realServers = [
-    ...(service.realServers ?? []),
-    { address: '10.0.0.11', method: 'masquerade' } as const,
-  ]
-  return { ...mode, state: { services: [{ ...service, realServers }] } }
+  const other = { address: '10.0.0.11', method: 'masquerade' } as const
+  return guide(mode, BEHIND, {
+    services: [{ ...service, realServers: [...(service.realServers ?? []), other] }],
+    realServers: ['web1'],
+  })
 }
 
-function allPorts(): Mode {
-  return natWithout(
-    {
-      protocol: 'tcp',
-      address: '192.0.2.10',
-      port: 0,
-      scheduler: 'rr',
-      persistence: { timeoutSeconds: 3600 },
-    },
-    111,
-  )
-}
-
-function firewallMarks(): Mode {
-  return natWithout(
-    { protocol: 'fwmark', fwmark: 1, scheduler: 'rr', persistence: { timeoutSeconds: 600 } },
-    443,
-  )
-}
-
-/** NAT that keeps the ports, seen at one of them. */
-function natWithout(service: StateService, port: number): Mode {
-  const mode = nat('ipv4')
-  const at = (text: string): string => text.replace(/:(80|8080)$/, `:${String(port)}`)
-  const keep = (hops: Mode['way']['request']): Mode['way']['request'] =>
-    hops.map((hop) => ({ ...hop, source: at(hop.source), destination: at(hop.destination) }))
-  const realServers = ['10.0.0.11', '10.0.0.12'].map((address) => ({
-    address,
-    method: 'masquerade' as const,
-  }))
-  return {
-    ...mode,
-    state: { services: [{ ...service, realServers }] },
-    way: { request: keep(mode.way.request), reply: keep(mode.way.reply) },
-  }
+/** A client stays for so long with its real server, in the first service of the mode, which is of TCP. */
+function persistentGuide(
+  mode: Mode,
+  timeoutSeconds: number,
+  director: DirectorOptions = { interface: 'eth0' },
+): Guide {
+  const [service] = mode.state.services
+  return guide(mode, BEHIND, { services: [{ ...service, persistence: { timeoutSeconds } }], director })
 }
