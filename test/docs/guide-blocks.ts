@@ -83,6 +83,32 @@ export function setUp(parts: readonly SetupPart[], which: Which): string[] {
   })
 }
 
+/** The command that sets up a director or a real server of a guide, without what to do with it: --apply or --print. */
+export function setupCommand(role: 'director' | 'real-server', guide: Guide): string {
+  const { director, realServer } = guide
+  const words = guide.mode.state.services
+    .slice(0, guide.services.length)
+    .map((service) => `--service ${quoted(formatServiceKey(service))}`)
+  const { tunnel } = realServer
+  const ofDirector = [
+    `--interface ${String(director.interface)}`,
+    ...(realServer.clients !== undefined ? [`--clients ${realServer.clients}`] : []),
+    ...(director.snat === true ? ['--snat'] : []),
+    ...(director.marked !== undefined
+      ? [`--address ${director.marked.address} --ports ${(director.marked.ports ?? []).join(',')}`]
+      : []),
+  ]
+  const ofServer = [
+    ...(tunnel !== undefined && tunnel.type !== 'ipip' ? [`--tunnel ${formatTunnel(tunnel)}`] : []),
+    ...(realServer.director !== undefined ? [`--director ${realServer.director}`] : []),
+    ...(realServer.clients !== undefined ? [`--clients ${realServer.clients} --interface eth0`] : []),
+  ]
+  return [
+    ...['ipvs', 'setup', role, ...words, '--method', realServer.method],
+    ...(role === 'director' ? ofDirector : ofServer),
+  ].join(' ')
+}
+
 /** A sentence in lines of shell that do nothing. */
 function comment(text: string): string[] {
   const lines = ['#']

@@ -4,7 +4,17 @@ import type { FindingCode } from '../../lib/doctor/findings/finding.ts'
 import { setUpDirector } from '../../lib/setup/director.ts'
 import { setUpRealServer } from '../../lib/setup/real-server.ts'
 import { GUIDES } from '../traffic/guides.ts'
-import { addresses, commands, fenced, file, program, servicesOf, setUp, way } from './guide-blocks.ts'
+import {
+  addresses,
+  commands,
+  fenced,
+  file,
+  program,
+  servicesOf,
+  setUp,
+  setupCommand,
+  way,
+} from './guide-blocks.ts'
 import { codeSpans, fences, type Page } from './markdown.ts'
 import { blocksOf, guidePage, tableOf } from '../helpers/guides.ts'
 
@@ -16,8 +26,8 @@ import { blocksOf, guidePage, tableOf } from '../helpers/guides.ts'
 const MARK = /^<!-- generated: (\S+) (\S+) -->$/
 const END = '<!-- end -->'
 
-/** What a reader chooses besides the guide: how to add services, and which filter to use. `serve` is started, and goes on. */
-const TAGS = ['command', 'file', 'library', 'nft', 'iptables', 'serve']
+/** What a reader chooses besides the guide: how to set up, to add services, and which filter to use. `serve` is started, and goes on. */
+const TAGS = ['command', 'file', 'library', 'nft', 'iptables', 'setup', 'serve']
 
 /** What stands in a part of that name. */
 async function part(page: string, what: string, guide: string): Promise<string> {
@@ -44,6 +54,12 @@ async function part(page: string, what: string, guide: string): Promise<string> 
         `sh ${data.realServers.join(',')} ${guide}`,
         setUp(setUpRealServer(services, data.realServer), 'others'),
       )
+    case 'setup-director':
+      return fenced(`sh director ${guide} setup`, [`${setupCommand('director', data)} --apply`])
+    case 'setup-real-servers':
+      return fenced(`sh ${data.realServers.join(',')} ${guide} setup`, [
+        `${setupCommand('real-server', data)} --apply`,
+      ])
     case 'commands':
       return fenced(`sh director ${guide} command`, commands(services))
     case 'file':
