@@ -91,7 +91,7 @@ export function setupCommand(role: 'director' | 'real-server', guide: Guide): st
     .map((service) => `--service ${quoted(formatServiceKey(service))}`)
   const { tunnel } = realServer
   const ofDirector = [
-    `--interface ${String(director.interface)}`,
+    `--interface ${director.interface}`,
     ...(realServer.clients !== undefined ? [`--clients ${realServer.clients}`] : []),
     ...(director.snat === true ? ['--snat'] : []),
     ...(director.marked !== undefined

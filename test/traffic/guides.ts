@@ -18,7 +18,7 @@ export interface Guide {
   readonly mode: Mode
   /** The table that the guide makes: of the mode's, but for one that does more. */
   readonly services: readonly StateService[]
-  readonly director: DirectorOptions
+  readonly director: DirectorOptions & { readonly interface: string }
   readonly realServer: RealServerOptions
   /** The hosts that are set up as real servers. None: there is nothing to do there. */
   readonly realServers: readonly string[]
@@ -97,7 +97,7 @@ function localGuide(): Guide {
 function persistentGuide(
   mode: Mode,
   timeoutSeconds: number,
-  director: DirectorOptions = { interface: 'eth0' },
+  director: Guide['director'] = { interface: 'eth0' },
 ): Guide {
   const [service] = mode.state.services
   return guide(mode, BEHIND, { services: [{ ...service, persistence: { timeoutSeconds } }], director })
