@@ -22,9 +22,14 @@ const NOT_ON_6_12 = new Set([
   'command',
   'dpkg-divert',
   'keepalived',
+  'keepalived-vrrp',
+  'persistence',
   'scale',
+  'schedulers',
   'systemd',
+  'tasks',
   'text',
+  'two-directors',
   'verbs',
 ])
 

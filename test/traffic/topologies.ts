@@ -125,6 +125,50 @@ export const ROUTED = {
   },
 } as const satisfies Topology
 
+/** Two directors between two networks. The address that the real servers' routes lead to moves as the virtual one does. */
+export const TWO_DIRECTORS = {
+  networks: BEHIND_DIRECTOR.networks,
+  hosts: {
+    client: BEHIND_DIRECTOR.hosts.client,
+    router: BEHIND_DIRECTOR.hosts.router,
+    director1: {
+      title: 'a director',
+      interfaces: {
+        eth0: { network: 'front', addresses: ['192.0.2.1/24', '2001:db8::1/64'] },
+        eth1: { network: 'back', addresses: ['10.0.0.2/24', 'fd00::2/64'] },
+      },
+      routes: BEHIND_DIRECTOR.hosts.director.routes,
+    },
+    director2: {
+      title: 'the other director',
+      interfaces: {
+        eth0: { network: 'front', addresses: ['192.0.2.2/24', '2001:db8::2/64'] },
+        eth1: { network: 'back', addresses: ['10.0.0.3/24', 'fd00::3/64'] },
+      },
+      routes: BEHIND_DIRECTOR.hosts.director.routes,
+    },
+    web1: BEHIND_DIRECTOR.hosts.web1,
+    web2: BEHIND_DIRECTOR.hosts.web2,
+  },
+} as const satisfies Topology
+
+/** Two directors in the network of their real servers: direct routing. */
+export const TWO_DIRECTORS_ONE_NETWORK = {
+  networks: ONE_NETWORK.networks,
+  hosts: {
+    client: ONE_NETWORK.hosts.client,
+    router: ONE_NETWORK.hosts.router,
+    director1: ONE_NETWORK.hosts.director,
+    director2: {
+      title: 'the other director',
+      interfaces: { eth0: { network: 'lan', addresses: ['192.0.2.2/24', '2001:db8::2/64'] } },
+      routes: ONE_NETWORK.hosts.director.routes,
+    },
+    web1: ONE_NETWORK.hosts.web1,
+    web2: ONE_NETWORK.hosts.web2,
+  },
+} as const satisfies Topology
+
 /** As BEHIND_DIRECTOR, but the real servers know no way to the clients: full NAT. */
 export const NO_WAY_BACK = {
   ...BEHIND_DIRECTOR,

@@ -1,4 +1,4 @@
-import { parseAddress } from '../../model/address.ts'
+import { familyOfAddress, parseAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
 
 /** What is known of a machine, beside IPVS. */
@@ -116,4 +116,12 @@ export function contains(network: string, address: string): boolean {
     const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
     return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
   })
+}
+
+/** The command that adds an address which is this machine's alone. */
+export function addAddress(address: string, link: string): string {
+  return familyOfAddress(address) === 'ipv4'
+    ? `ip address add ${address}/32 dev ${link}`
+    : // Not preferred: or the machine would send from it whatever it sends itself.
+      `ip address add ${address}/128 dev ${link} nodad preferred_lft 0`
 }
