@@ -16,7 +16,8 @@ import {
   way,
 } from './guide-blocks.ts'
 import { codeSpans, fences, type Page } from './markdown.ts'
-import { blocksOf, guidePage, tableOf } from '../helpers/guides.ts'
+import { ipvs } from '../cli/terminal.ts'
+import { blocksOf, guidePage, tableOf, wordsOf } from '../helpers/guides.ts'
 
 /**
  * The parts of the guides between `<!-- generated: WHAT GUIDE -->` and `<!-- end -->` are what the data says from which
@@ -119,6 +120,28 @@ describe.each(Object.entries(GUIDES))('docs/%s.md', (name, guides) => {
         expect(Object.keys(EXPLANATIONS), row).toContain(code)
         expect(row).toContain(EXPLANATIONS[code as FindingCode].sentence)
       }
+  })
+
+  test('does by hand what `ipvs setup` does', async () => {
+    const given = blocks.filter(({ tags }) => tags.includes('setup'))
+    expect(given).not.toEqual([])
+    for (const { code, tags, machines, place } of given) {
+      const [guide = ''] = tags
+      const words = wordsOf(code).filter((word) => word !== '--apply')
+      const filters = machines.includes('director') ? (['nft', 'iptables'] as const) : []
+      for (const filter of filters.length === 0 ? [undefined] : filters) {
+        const which = filter === undefined ? [] : ['--firewall', filter]
+        const { status, stdout, stderr } = await ipvs([...words, ...which, '--json'])
+        expect({ place, status, stderr }).toEqual({ place, status: 0, stderr: '' })
+        const { parts } = JSON.parse(stdout) as { parts: readonly { commands: readonly string[] }[] }
+        // By hand too: those of this choice, on these machines, by this filter.
+        const byHand = blocks
+          .filter((block) => block.language === 'sh' && block.machines.join() === machines.join())
+          .filter((block) => block.tags.every((tag) => tag === guide || tag === filter))
+          .flatMap((block) => block.code.split('\n').filter((line) => !line.startsWith('#')))
+        expect(byHand.sort(), place).toEqual(parts.flatMap(({ commands: all }) => all).sort())
+      }
+    }
   })
 
   test('says of all code on which machine it is run, and for which choice', () => {
