@@ -18,6 +18,7 @@ import { remove } from './commands/remove.ts'
 import { restore } from './commands/restore.ts'
 import { save } from './commands/save.ts'
 import { set } from './commands/set.ts'
+import { setup } from './commands/setup.ts'
 import { show } from './commands/show.ts'
 import { undo } from './commands/undo.ts'
 import { weight } from './commands/weight.ts'
@@ -57,6 +58,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   history,
   undo,
   doctor,
+  setup,
   completion,
 ]
 

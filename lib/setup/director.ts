@@ -10,8 +10,8 @@ import { interfaceSysctl, module, sysctl, virtualAddress } from './steps.ts'
 
 /** How a director is to be set up. */
 export interface DirectorOptions {
-  /** The interface that clients' packets come by: it gets the virtual addresses. */
-  readonly interface: string
+  /** The interface that clients' packets come by: it gets the virtual addresses, if there are any. */
+  readonly interface?: string | undefined
   /** Method of services without real servers. Default: direct. */
   readonly method?: ForwardingMethod | undefined
   /** Whether the real servers see the director in the place of the clients (full NAT). Default: false. */
@@ -45,7 +45,6 @@ interface Use {
 
 /** What the director of these services needs beside them, in this order. */
 export function setUpDirector(services: readonly ServiceToSetUp[], options: DirectorOptions): SetupPart[] {
-  const name = checkInterface(options.interface)
   const { snat = false, oneNetwork = false, firewall = 'nft' } = options
   const all = services.map((service) => read(service, options.method))
   const masqueraded = all.filter(({ uses }) => uses.some(({ method }) => method === 'masquerade'))
@@ -72,13 +71,20 @@ export function setUpDirector(services: readonly ServiceToSetUp[], options: Dire
       steps: families.map(forwarding),
     })
   }
+  const missing = [
+    ...(snat ? ['source NAT'] : []),
+    ...(oneNetwork ? ['clients in one network with the real servers'] : []),
+  ]
+  if (missing.length > 0 && masqueraded.length === 0)
+    throw new TypeError(`${missing.join(' and ')}: that is for method masquerade, which no service has here`)
   if (oneNetwork && families.includes('ipv4')) {
+    const name = interfaceOf(options)
     parts.push({
       why: "Clients are in the real servers' network: a redirect would show the real servers a shorter way to them.",
       steps: ['all', name].map((one) => interfaceSysctl('ipv4', one, 'send_redirects', 0)),
     })
   }
-  if (snat && masqueraded.length > 0) {
+  if (snat) {
     parts.push({
       why: 'The real servers see this machine instead of the clients, and answer to it; for that, IPVS must track connections.',
       steps: [
@@ -92,7 +98,7 @@ export function setUpDirector(services: readonly ServiceToSetUp[], options: Dire
   if (addresses.length > 0) {
     parts.push({
       why: 'Clients connect to the virtual address, so this machine must have it.',
-      steps: addresses.map((address) => virtualAddress(address, name, true)),
+      steps: addresses.map((address) => virtualAddress(address, interfaceOf(options), true)),
     })
   }
   if (all.some(({ uses }) => uses.some(({ method }) => method === 'tunnel'))) {
@@ -127,21 +133,33 @@ function forwarding(family: Family): SysctlStep {
     : sysctl('net.ipv6.conf.all.forwarding', 1)
 }
 
-function marks(all: readonly Service[], { marked }: DirectorOptions, firewall: Firewall): SetupPart[] {
-  const keys = all.flatMap(({ key }) => (key.protocol === 'fwmark' ? [key] : []))
-  const ports = checkPorts(marked?.ports ?? [], 'ports')
-  return keys.map((key) => {
-    const what = `${serviceName(key)} gets the packets that have its mark`
-    if (marked === undefined) return { why: `${what}: your own firewall rules must set it.`, steps: [] }
-    return {
-      why: `${what}: this rule sets it.`,
-      steps: mark(key, checkAddress(marked.address, 'address'), ports, firewall),
-    }
-  })
+function interfaceOf(options: DirectorOptions): string {
+  if (options.interface === undefined)
+    throw new TypeError("the interface that clients' packets come by is missing")
+  return checkInterface(options.interface)
 }
 
+function marks(all: readonly Service[], { marked }: DirectorOptions, firewall: Firewall): SetupPart[] {
+  const keys = all.flatMap(({ key }) => (key.protocol === 'fwmark' ? [key] : []))
+  const [first, second] = keys
+  if (marked === undefined) {
+    return keys.map((key) => ({ why: `${whatGets(key)}: your own firewall rules must set it.`, steps: [] }))
+  }
+  if (first === undefined || second !== undefined)
+    throw new TypeError('an address to mark packets for needs exactly one service that is a firewall mark')
+  const address = checkAddress(marked.address, 'address')
+  if (familyOfAddress(address) !== familyOfService(first))
+    throw new TypeError(`${serviceName(first)} and address ${address} are of two families`)
+  const steps = mark(first, address, checkPorts(marked.ports ?? [], 'ports'), firewall)
+  return [{ why: `${whatGets(first)}: this rule sets it.`, steps }]
+}
+
+function whatGets(key: FwmarkServiceKey): string {
+  return `${serviceName(key)} gets the packets that have its mark`
+}
+
+/** Those that this machine must have, each once. */
 function virtualAddresses(all: readonly Service[], marked: Marked | undefined): readonly string[] {
-  const ofServices = all.flatMap(({ key }) => (key.protocol === 'fwmark' ? [] : [key.address]))
-  const ofMarks = all.some(({ key }) => key.protocol === 'fwmark') && marked !== undefined
-  return [...new Set([...ofServices, ...(ofMarks ? [canonicalAddress(marked.address)] : [])])]
+  const addresses = all.flatMap(({ key }) => (key.protocol === 'fwmark' ? [] : [key.address]))
+  return [...new Set([...addresses, ...(marked === undefined ? [] : [canonicalAddress(marked.address)])])]
 }

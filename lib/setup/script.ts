@@ -12,7 +12,7 @@ export interface ScriptOptions {
 
 /**
  * A script of POSIX sh. It does what is not done yet, and notes how to take that back: with the argument `undo` it
- * does so, last first, and with `pending` it prints what that would do. If it fails or is interrupted, it takes back
+ * does so, last first. With `plan` and `plan-undo` it only prints the commands. If it fails or is interrupted, it takes back
  * what it has done in this run. Each command is printed before it runs.
  */
 export function setupScript(parts: readonly SetupPart[], { role, title }: ScriptOptions): string {
@@ -25,8 +25,9 @@ function headOf(role: SetupRole, title: string): string[] {
 # ${title}
 #
 # Run this as root. It does what is not done yet, prints it, and may run again.
-#   sh FILE pending   prints the commands that undo would run
-#   sh FILE undo      takes back what it did, since the machine has started
+#   sh FILE plan       prints the commands that it would run
+#   sh FILE undo       takes back what it did since the machine was started
+#   sh FILE plan-undo  prints the commands that undo would run
 # To have all this after a reboot too, save it as /etc/ipvs-${role}.sh, write
 # this to /etc/systemd/system/ipvs-${role}.service, and enable that:
 #   [Unit]
@@ -58,9 +59,9 @@ take_back() {
   while [ "$count" -gt "$2" ]; do
     line=$(sed -n "\${count}p" "$record")
     count=$((count - 1))
-    if eval "\${line%%"$tab"*}" >/dev/null 2>&1; then
+    if eval "\${line%%"$tab"*}" </dev/null >/dev/null 2>&1; then
       echo "\${line#*"$tab"}"
-      if [ "$1" = run ] && ! eval "\${line#*"$tab"}" >/dev/null; then
+      if [ "$1" = run ] && ! eval "\${line#*"$tab"}" </dev/null >/dev/null; then
         echo "cannot take this back: \${line#*"$tab"}" >&2
         failed=1
       fi
@@ -69,14 +70,14 @@ take_back() {
   done
 }
 
+mode=\${1-run}
 failed=0
-case \${1-} in
-  pending) take_back print 0; exit ;;
+case $mode in
+  plan-undo) take_back print 0; exit ;;
   undo) take_back run 0; rm -f "$record"; exit "$failed" ;;
+  run) umask 077; mkdir -p "$folder" ;;
 esac
 
-umask 077
-mkdir -p "$folder"
 before=$(lines)
 doing=
 finish() {
@@ -95,10 +96,11 @@ trap 'exit 143' TERM
 
 # Unless test $1 succeeds, runs $2. $3 takes it back, if anything does.
 need() {
-  if eval "$1" >/dev/null 2>&1; then return; fi
-  doing=$2
+  if eval "$1" </dev/null >/dev/null 2>&1; then return; fi
   echo "$2"
-  eval "$2" >/dev/null
+  if [ "$mode" = plan ]; then return; fi
+  doing=$2
+  eval "$2" </dev/null >/dev/null
   doing=
   if [ -n "\${3-}" ]; then echo "$1$tab$3" >>"$record"; fi
 }
@@ -107,7 +109,7 @@ need() {
 setting() {
   test="[ \\"\\$(sysctl -n $1)\\" = $2 ]"
   change="sysctl -w $1=$2"
-  back="sysctl -w $1=$(sysctl -n "$1")"
+  back="sysctl -w $1=$(sysctl -n "$1" 2>/dev/null || :)"
   shift 2
   for other; do back="$back $other=$(sysctl -n "$other")"; done
   need "$test" "$change" "$back"
