@@ -29,81 +29,98 @@ const SYSCTL_FOLDERS = [
   'net/netfilter',
 ]
 
+const HELPERS = '/proc/net/ip_vs_app'
+
+/**
+ * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
+ * longer than what they do.
+ */
+const PROGRAMS = {
+  // Reads standard input; each line prints a list, or fails, and it goes on.
+  ip: 'ip -j -details -force -batch -',
+  // Fails for a folder that is not there, after it has printed the others.
+  files: `grep -rs '' /proc/modules ${HELPERS} ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
+  nft: 'nft -j list ruleset',
+  iptables: 'iptables-save',
+  ip6tables: 'ip6tables-save',
+} as const
+type Part = keyof typeof PROGRAMS
+
+/** Between the parts: a character that none of the programs print. */
+const MARK = '\u001E'
+
+/** Before what each program prints its name, and behind it its status and what it complained of. */
+const SCRIPT = [
+  'exec 3>&1',
+  `part() { printf '\\036%s\\n' "$1"; shift; why=$("$@" 2>&1 >&3); printf '\\036%s %s' "$?" "$why"; }`,
+  ...Object.entries(PROGRAMS).map(([name, program]) => `part ${name} ${program}`),
+].join('\n')
+
 /** Reads a machine. What cannot be read is in `unread`; this never throws but for its signal. */
 export async function readHost({ netns, routesTo = [], signal }: HostOptions): Promise<Host> {
-  const unread: Unread[] = []
-  const run = async (argv: readonly string[], input?: string): Promise<Output> => {
-    const inside = netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv]
-    const output = await runProgram(inside, input, signal)
-    signal?.throwIfAborted()
-    return output
-  }
-  const json = async <T>(argv: readonly string[]): Promise<readonly T[]> => {
-    const { stdout, why } = await run(argv)
-    const list: unknown = why ?? jsonOf(stdout)
-    if (Array.isArray(list)) return list as readonly T[]
-    unread.push({ what: argv.join(' '), why: typeof list === 'string' ? list : 'it did not print JSON' })
-    return []
-  }
-  const ifThere = async (...argv: readonly string[]): Promise<string | undefined> => {
-    const { stdout, why } = await run(argv)
-    return why === undefined ? stdout : undefined
-  }
   const asked = [...new Set(routesTo)].filter((address) => isIP(address) !== 0).slice(0, MOST_ROUTES)
+  const lines = ['address show', 'route show table all', 'neighbour show']
+  const input = [...lines, ...asked.map((address) => `route get ${address}`), 'fou show', ''].join('\n')
+  const parts = await runAll(netns, input, signal)
+  signal?.throwIfAborted()
 
-  const [interfaces, routes4, routes6, neighbours, modules, sysctls, fou, nft, iptables, ip6tables, answers] =
-    await Promise.all([
-      json<IpLink>(['ip', '-j', '-details', 'address', 'show']),
-      json<IpRoute>(['ip', '-j', '-4', 'route', 'show', 'table', 'all']),
-      json<IpRoute>(['ip', '-j', '-6', 'route', 'show', 'table', 'all']),
-      json<IpNeighbour>(['ip', '-j', 'neighbour', 'show']),
-      run(['cat', '/proc/modules']),
-      // Fails for a folder that is not there, after it has printed the others.
-      run(['grep', '-rs', '', ...SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`)]),
-      // Without the module there are none.
-      ifThere('ip', '-j', 'fou', 'show'),
-      // A firewall that is not installed is none.
-      ifThere('nft', '-j', 'list', 'ruleset'),
-      ifThere('iptables-save'),
-      ifThere('ip6tables-save'),
-      // Fails for each address without a route, and goes on.
-      run(['ip', '-j', '-force', '-batch', '-'], asked.map((address) => `route get ${address}\n`).join('')),
-    ])
-  if (sysctls.stdout === '') unread.push({ what: '/proc/sys/net', why: sysctls.why ?? 'it is empty' })
-  const ports = jsonOf(fou ?? '')
+  const unread: Unread[] = []
+  // The first three never fail where this program is. Without its module fou ends it all, so that is the last.
+  const { stdout, why } = parts('ip')
+  const [links, routes, neighbours, ...more] = stdout.split('\n').flatMap((line): unknown[][] => {
+    const list = jsonOf(line)
+    return Array.isArray(list) ? [list] : []
+  }) as [IpLink[]?, IpRoute[]?, IpNeighbour[]?, ...(FouPort | IpRoute)[][]]
+  if (neighbours === undefined) unread.push({ what: 'ip', why: why ?? 'it did not print JSON' })
+  const others = more.flat()
+
+  const files = parts('files')
+  if (files.stdout === '') unread.push({ what: '/proc/sys/net', why: files.why ?? 'it is empty' })
+  const contents = [...files.stdout.matchAll(/^([^:\n]+):(.*)$/gm)].map(
+    ([, path = '', text = '']) => [path, text] as const,
+  )
+  // A firewall that is not installed is none.
+  const [nft, iptables, ip6tables] = (['nft', 'iptables', 'ip6tables'] as const).map((part) =>
+    parts(part).why === undefined ? parts(part).stdout : undefined,
+  )
   return {
     kernelRelease: release(),
-    links: interfaces.map(linkOf),
-    addresses: interfaces.flatMap(({ ifname, addr_info: all = [] }) =>
+    links: (links ?? []).map(linkOf),
+    addresses: (links ?? []).flatMap(({ ifname, addr_info: all = [] }) =>
       all.flatMap(({ local, prefixlen }) =>
         local === undefined ? [] : [{ address: plainAddress(local), prefix: prefixlen, link: ifname }],
       ),
     ),
-    routes: [...routes4.map((route) => routeOf(route, 32)), ...routes6.map((route) => routeOf(route, 128))],
-    routesTo: new Map(
-      answers.stdout
-        .split('\n')
-        .flatMap((line) => (jsonOf(line) as readonly IpRoute[] | undefined) ?? [])
-        .map((route) => [plainAddress(route.dst ?? ''), routeToOf(route)]),
-    ),
+    routes: (routes ?? []).map(routeOf),
     asked: new Set(asked),
-    neighbours: neighbours.map(({ dst, dev, state }) => ({
+    routesTo: new Map(
+      others.flatMap((one) => ('dst' in one ? [[plainAddress(one.dst ?? ''), routeToOf(one)]] : [])),
+    ),
+    neighbours: (neighbours ?? []).map(({ dst, dev, state }) => ({
       address: plainAddress(dst),
       link: dev,
       states: state ?? [],
     })),
-    modules: new Set(modules.stdout.split('\n').map((line) => line.split(' ')[0] ?? '')),
-    sysctls: sysctlsOf(sysctls.stdout),
+    modules: new Set(
+      contents.flatMap(([path, text]) => (path === '/proc/modules' ? [text.replace(/ .*/, '')] : [])),
+    ),
+    sysctls: new Map(
+      contents.flatMap(([path, text]) =>
+        path.startsWith('/proc/sys/') ? [[sysctlOf(path.slice('/proc/sys/'.length)), text.trim()]] : [],
+      ),
+    ),
     firewall: {
       ...(nft !== undefined && { nft: jsonOf(nft) }),
       ...(iptables !== undefined && { iptables }),
       ...(ip6tables !== undefined && { ip6tables }),
     },
-    guePorts: Array.isArray(ports)
-      ? (ports as readonly FouPort[]).flatMap(({ port, gue }) =>
-          gue !== undefined && port !== undefined ? [port] : [],
-        )
-      : [],
+    guePorts: others.flatMap((one) => ('gue' in one && one.port !== undefined ? [one.port] : [])),
+    // Columns of ip_vs_app_seq_show(): protocol, port, connections, name.
+    ...(contents.some(([path]) => path === HELPERS) && {
+      helpers: contents.flatMap(([path, text]) =>
+        path === HELPERS ? (/^\S+\s+\d+\s+\d+\s+(\S+)/.exec(text)?.[1] ?? []) : [],
+      ),
+    }),
     unread,
   }
 }
@@ -114,10 +131,36 @@ interface Output {
   readonly why?: string
 }
 
-/** Runs a program to its end, with limits on its time and its output. */
+/** Runs the programs, with limits on their time and their output. Gives what each said. */
+async function runAll(
+  netns: string | undefined,
+  input: string,
+  signal: AbortSignal | undefined,
+): Promise<(part: Part) => Output> {
+  const argv = ['sh', '-c', SCRIPT]
+  const { stdout, why = 'it was not run' } = await runProgram(
+    netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv],
+    input,
+    signal,
+  )
+  const outputs = new Map<string, Output>()
+  // Name and output of one, then status and complaint, then the next.
+  const pieces = stdout.split(MARK).slice(1)
+  for (let index = 0; index + 1 < pieces.length; index += 2) {
+    const [said = '', end = ''] = pieces.slice(index, index + 2)
+    const name = firstLine(said)
+    const [, status = '', complaint = ''] = /^(\d+) ([^]*)$/.exec(end) ?? []
+    outputs.set(name, {
+      stdout: said.slice(name.length + 1),
+      ...(status !== '0' && { why: firstLine(complaint) || `it ended with status ${status}` }),
+    })
+  }
+  return (part) => outputs.get(part) ?? { stdout: '', why }
+}
+
 function runProgram(
   [file = '', ...args]: readonly string[],
-  input: string | undefined,
+  input: string,
   signal: AbortSignal | undefined,
 ): Promise<Output> {
   return new Promise((resolve) => {
@@ -142,7 +185,7 @@ function runProgram(
 }
 
 function firstLine(text: string): string {
-  return text.trim().split('\n')[0] ?? ''
+  return text.split('\n')[0]?.trim() ?? ''
 }
 
 /** What is read of the JSON of ip(8). */
@@ -163,6 +206,7 @@ interface IpRoute {
   readonly gateway?: string
   readonly dev?: string
   readonly prefsrc?: string
+  readonly pref?: string
   readonly type?: string
   readonly table?: string
 }
@@ -195,10 +239,13 @@ function linkOf({ ifname, flags = [], mtu = 0, linkinfo = {}, xdp }: IpLink): Li
   }
 }
 
-function routeOf({ dst = '', gateway, dev, type = 'unicast', table = 'main' }: IpRoute, bits: number): Route {
-  const everywhere = bits === 32 ? '0.0.0.0/0' : '::/0'
+/** A route to a single address has no prefix length, and a default one no address; IPv4 and IPv6 are in one list. */
+function routeOf({ dst = '', gateway, dev, pref, type = 'unicast', table = 'main' }: IpRoute): Route {
+  // What only routes of IPv6 have.
+  const six = pref !== undefined
+  const destination = dst === 'default' ? (six ? '::/0' : '0.0.0.0/0') : dst
   return {
-    destination: dst === 'default' ? everywhere : dst.includes('/') ? dst : `${dst}/${String(bits)}`,
+    destination: destination.includes('/') ? destination : `${dst}/${six ? '128' : '32'}`,
     ...(gateway !== undefined && { gateway }),
     ...(dev !== undefined && { link: dev }),
     type,
@@ -215,18 +262,12 @@ function routeToOf({ gateway, dev = '', prefsrc, type = 'unicast' }: IpRoute): R
   }
 }
 
-/** Lines `/proc/sys/net/ipv4/conf/eth0/rp_filter:0`; a dot in the name of an interface is a slash in that of a sysctl. */
-function sysctlsOf(text: string): ReadonlyMap<string, string> {
-  const lines = text.split('\n').flatMap((line) => {
-    const [, path = '', value = ''] = /^\/proc\/sys\/([^:]+):(.*)$/.exec(line) ?? []
-    if (path === '') return []
-    const name = path
-      .split('/')
-      .map((word) => word.replaceAll('.', '/'))
-      .join('.')
-    return [[name, value.trim()] as const]
-  })
-  return new Map(lines)
+/** Name of a sysctl: a dot in the name of an interface is a slash there. */
+function sysctlOf(path: string): string {
+  return path
+    .split('/')
+    .map((word) => word.replaceAll('.', '/'))
+    .join('.')
 }
 
 /** An address as the kernel's table has it. */

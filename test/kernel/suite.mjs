@@ -20,11 +20,17 @@ const NOT_ON_6_12 = new Set([
   'apply-traffic',
   'beside-keepalived',
   'command',
+  'doctor-table',
   'dpkg-divert',
   'keepalived',
+  'keepalived-vrrp',
+  'persistence',
   'scale',
+  'schedulers',
   'systemd',
+  'tasks',
   'text',
+  'two-directors',
   'verbs',
 ])
 

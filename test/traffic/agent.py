@@ -25,6 +25,7 @@ KINDS = {
 libc = ctypes.CDLL(None, use_errno=True)
 writing = threading.Lock()
 conversations = {}
+captures = {}
 selector = selectors.DefaultSelector()
 server_names = {}
 listening = {}
@@ -229,7 +230,8 @@ def say(sock, protocol, text, within):
         received += piece
         if protocol == "udp":
             break
-    told = json.loads(received)
+    # A line before it is the answer to something that was said in vain, and sent again.
+    told = json.loads(received.splitlines()[-1])
     return {**told, "more": len(told.get("more", ""))}
 
 
@@ -282,7 +284,59 @@ def close(conversation):
     return {}
 
 
-DEEDS = {"serve": serve, "stop": stop, "connect": connect, "ask": ask, "get": get, "say": speak, "close": close, "watch": watch, "seen": seen}
+def capture(identity, netns, interface):
+    """Keeps what an interface sends and gets, from now on."""
+    enter(netns)
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    sock.bind((interface, ETH_P_ALL))
+    sock.setblocking(False)
+    captures[identity] = (sock, [])
+    return {}
+
+
+def captured(capture):
+    """The datagrams and other packets of IP that it has kept."""
+    sock, packets = captures[capture]
+    while True:
+        try:
+            data = sock.recv(65536)
+        except BlockingIOError:
+            return {"packets": packets}
+        version = data[0] >> 4 if data else 0
+        if version == 4:
+            ttl, protocol = data[8], data[9]
+            addresses, payload = data[12:20], data[(data[0] & 15) * 4 :]
+        elif version == 6:
+            ttl, protocol = data[7], data[6]
+            addresses, payload = data[8:40], data[40:]
+        else:
+            continue
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        half = len(addresses) // 2
+        packets.append(
+            {
+                "protocol": protocol,
+                "ttl": ttl,
+                "source": socket.inet_ntop(family, addresses[:half]),
+                "destination": socket.inet_ntop(family, addresses[half:]),
+                "port": int.from_bytes(payload[2:4], "big") if protocol in (6, 17, 132) else 0,
+            }
+        )
+
+
+DEEDS = {
+    "serve": serve,
+    "stop": stop,
+    "connect": connect,
+    "ask": ask,
+    "get": get,
+    "say": speak,
+    "close": close,
+    "capture": capture,
+    "captured": captured,
+    "watch": watch,
+    "seen": seen,
+}
 
 
 def name_of(error):
@@ -298,7 +352,7 @@ def name_of(error):
 def do(request):
     identity = request.pop("id")
     deed = request.pop("do")
-    if deed == "connect":
+    if deed in ("connect", "capture"):
         request["identity"] = identity
     try:
         result = DEEDS[deed](**request)

@@ -35,6 +35,18 @@ export interface Answer {
   readonly more: number
 }
 
+/** A packet of IPv4 or IPv6. */
+export interface CapturedPacket {
+  /** Its number, such as 17 for UDP. */
+  readonly protocol: number
+  /** The hop limit of IPv6. */
+  readonly ttl: number
+  readonly source: string
+  readonly destination: string
+  /** That of the destination; 0 where there is none. */
+  readonly port: number
+}
+
 /** A packet, as someone sees it who looks at a cable. */
 export interface Packet {
   readonly protocol: TrafficProtocol
@@ -140,6 +152,13 @@ export class Agent {
   async get(client: Netns, { address, port, source, withinMs }: Target): Promise<string> {
     const request = { netns: client.name, address, port, source, within: seconds(withinMs) }
     return (await this.#do<{ body: string }>('get', request)).body
+  }
+
+  /** Keeps what an interface sends and gets from now on; gives what there is of it. */
+  async capture(host: Netns, name: string): Promise<() => Promise<CapturedPacket[]>> {
+    const id = this.#next
+    await this.#do('capture', { netns: host.name, interface: name })
+    return async () => (await this.#do<{ packets: CapturedPacket[] }>('captured', { capture: id })).packets
   }
 
   /** Notes from now on which packets of the protocols reach a host by its interfaces `eth...`. */

@@ -6,7 +6,7 @@ import {
   type StateService,
 } from '../../lib/index.ts'
 import type { Packet, Target, TrafficProtocol } from './agent.ts'
-import { BEHIND_DIRECTOR, NO_WAY_BACK, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, NO_WAY_BACK, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.mjs'
 import type { Topology } from './topology.ts'
 
 /**

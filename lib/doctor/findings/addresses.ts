@@ -1,7 +1,8 @@
-import { familyOfAddress } from '../../model/address.ts'
+import { contains, familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { contains, greaterOf, type Host } from './host.ts'
+import { addAddress, greaterOf, type Host } from './host.ts'
 import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
+import { tunnelDevices } from './tunnels.ts'
 
 /** Whether virtual addresses are where they must be, and nowhere else. */
 
@@ -28,6 +29,10 @@ export const addressOnRealServer: Look = function* (situation) {
   if (told.method !== 'direct' && told.method !== 'tunnel') return
   for (const address of virtualAddresses(services)) {
     if (isHere(host, address)) continue
+    const devices = tunnelDevices(situation, familyOfAddress(address))
+    // Without a device that is said, and mended, with the address.
+    if (told.method === 'tunnel' && devices.length === 0) continue
+    const link = told.method === 'tunnel' ? devices[0]?.name : undefined
     yield finding(
       'address-missing',
       'error',
@@ -35,7 +40,7 @@ export const addressOnRealServer: Look = function* (situation) {
       'Connections that are given to this real server time out: it takes their packets for those of another host.',
       {
         services: keysOf(servicesAt(services, address)),
-        commands: [addAddress(address, 'lo')],
+        commands: [addAddress(address, link ?? 'lo')],
       },
     )
   }
@@ -109,10 +114,4 @@ function linkFor(host: Host, address: string): string | undefined {
     ({ destination }) => destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0'),
   )
   return near?.link ?? far?.link
-}
-
-function addAddress(address: string, link: string): string {
-  return familyOfAddress(address) === 'ipv4'
-    ? `ip address add ${address}/32 dev ${link}`
-    : `ip address add ${address}/128 dev ${link} nodad`
 }

@@ -1,8 +1,8 @@
-import { familyOfAddress, familyOfService } from '../../model/address.ts'
+import { contains, familyOfAddress, familyOfService } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { contains, hasDefault, linkOfAddress } from './host.ts'
+import { hasDefault, linkOfAddress } from './host.ts'
 import {
   finding,
   keysOf,
@@ -130,7 +130,9 @@ export const answersAroundDirector: Look = function* ({ services, host, told }) 
   const ip = family === 'ipv6' ? 'ip -6' : 'ip'
   const about = { services: keysOf(services) }
   const defaults = host.routes.filter((route) => hasDefault(route, family))
-  if (!defaults.some(({ gateway }) => gateway === director)) {
+  const through = host.routes.filter(({ gateway }) => gateway === director)
+  // One that leads to some clients alone may be enough.
+  if (through.length === 0) {
     const [first] = defaults
     yield finding(
       'other-gateway',
@@ -153,10 +155,13 @@ export const answersAroundDirector: Look = function* ({ services, host, told }) 
         contains(destination, address),
     )
     if (direct === undefined) continue
+    // Clients there that have a route of their own.
+    if (through.some(({ destination }) => contains(direct.destination, destination.replace(/\/.*/, ''))))
+      continue
     const link = direct.link ?? ''
     yield finding(
       'server-beside-clients',
-      'error',
+      'warning',
       `this real server is in network ${direct.destination} of the virtual address ${address}, and answers clients there directly`,
       'Clients in that network get answers from an address that they did not ask, and their connections time out.',
       {

@@ -1,5 +1,6 @@
 import type {
   Capabilities,
+  Connection,
   Endpoint,
   Info,
   Persistence,
@@ -64,6 +65,8 @@ export interface TableSeen {
   readonly services: readonly ServiceSeen[]
   readonly info: Info
   readonly syncDaemons: readonly SyncDaemon[]
+  /** Some thousand of the connections, at most. */
+  readonly connections: readonly Connection[]
 }
 
 /** Looks for one kind of trouble, or a few that are alike. Pure: the same situation has the same findings. */

@@ -1,9 +1,9 @@
-import { familyOfAddress, familyOfService } from '../../model/address.ts'
+import { familyOfAddress, familyOfService, isIPv4 } from '../../model/address.ts'
 import { serviceName } from '../../model/keys.ts'
 import { IPIP } from '../../model/server-settings.ts'
 import type { Family, Tunnel } from '../../model/types.ts'
-import { greaterOf, type Host, type Link, linkOfAddress } from './host.ts'
-import { finding, keysOf, type Look } from './situation.ts'
+import { addAddress, greaterOf, hasDefault, type Host, type Link, linkOfAddress } from './host.ts'
+import { finding, keysOf, type Look, type Situation, type Told, virtualAddresses } from './situation.ts'
 
 /** Whether packets come through tunnels, and out of them. */
 
@@ -18,25 +18,40 @@ function kindsFor({ type }: Tunnel, outer: Family, inner: Family): readonly stri
   return type === 'gre' ? GRE[outer] : IP_IN_IP[outer][inner]
 }
 
+/** The family of what is around the packets: without the director's address that of nearly all networks. */
+function outerFamily({ director }: Told): Family {
+  return director === undefined ? 'ipv4' : familyOfAddress(director)
+}
+
+/** Devices of a real server that take packets of a family out of the told tunnel. */
+export function tunnelDevices({ host, told }: Situation, inner: Family): readonly Link[] {
+  const kinds = kindsFor(told.tunnel ?? IPIP, outerFamily(told), inner)
+  return host.links.filter(({ kind }) => kinds.includes(kind))
+}
+
 /** On a real server: a device for what the director sends. */
-export const tunnelMissing: Look = function* ({ services, host, told }) {
+export const tunnelMissing: Look = function* (situation) {
+  const { services, host, told } = situation
   if (told.method !== 'tunnel') return
   const { tunnel = IPIP, director } = told
-  // Without the director's address: that of the protocol that nearly all use.
-  const outer = director === undefined ? 'ipv4' : familyOfAddress(director)
+  const outer = outerFamily(told)
   for (const inner of ['ipv4', 'ipv6'] as const) {
     const concerned = services.filter(({ key }) => familyOfService(key) === inner)
     if (concerned.length === 0) continue
-    const kinds = kindsFor(tunnel, outer, inner)
-    const devices = host.links.filter(({ kind }) => kinds.includes(kind))
+    const devices = tunnelDevices(situation, inner)
     const about = { services: keysOf(concerned) }
     const effect =
       'Connections that are given to this real server time out: nothing takes their packets out of the tunnel.'
-    const kind = kinds[0] ?? ''
+    const [kind = ''] = kindsFor(tunnel, outer, inner)
     if (devices.length === 0) {
       yield finding('tunnel-missing', 'error', `there is no tunnel device of kind ${kind}`, effect, {
         ...about,
-        commands: [`ip link add ipvs0 type ${kind}${endsOf(host, outer, director)}`, 'ip link set ipvs0 up'],
+        commands: [
+          `ip link add ipvs0 type ${kind}${endsOf(host, outer, director)}`,
+          'ip link set ipvs0 up',
+          ...(inner === 'ipv4' ? ['sysctl -w net.ipv4.conf.ipvs0.rp_filter=2'] : []),
+          ...virtualAddresses(concerned).map((address) => addAddress(address, 'ipvs0')),
+        ],
       })
     } else if (!devices.some(({ up }) => up)) {
       const name = devices.find(({ remote }) => remote === director)?.name ?? devices[0]?.name ?? ''
@@ -62,39 +77,51 @@ function endsOf(host: Host, outer: Family, director: string | undefined): string
   return `${mode}${source === undefined ? '' : ` local ${source}`} remote ${director}`
 }
 
-/** On a real server: packets of clients arrive where the answers to them would not leave. */
-export const sourceCheck: Look = function* ({ services, host, told }) {
+/**
+ * On a real server: packets of clients arrive where the answers to them would not leave. (fib_validate_source():
+ * a device without an address lets none of them through, unless rp_filter is 0)
+ */
+export const sourceCheck: Look = function* (situation) {
+  const { services, host, told } = situation
   if (told.method !== 'direct' && told.method !== 'tunnel') return
   const concerned = services.filter(({ key }) => familyOfService(key) === 'ipv4')
   if (concerned.length === 0) return
-  for (const { name } of arrivals(host, told.method, told.tunnel, told.director)) {
-    if (greaterOf(host, name, 'rp_filter') !== 1) continue
-    yield finding(
-      'source-check',
-      'error',
-      `rp_filter of ${name} is 1, and answers to clients leave by another interface: packets that come by ${name} are dropped`,
-      'Connections that are given to this real server time out.',
-      // The kernel takes the greater of this and that of all.
-      { services: keysOf(concerned), sysctls: { [`net.ipv4.conf.${name}.rp_filter`]: '2' } },
-    )
+  const about = { services: keysOf(concerned) }
+  const effect = 'Connections that are given to this real server time out.'
+  for (const { name } of told.method === 'tunnel' ? tunnelDevices(situation, 'ipv4') : arrivals(host, told)) {
+    const check = greaterOf(host, name, 'rp_filter')
+    const bare = !host.addresses.some(({ link, address }) => link === name && isIPv4(address))
+    if (check === 0 || !isUp(host, name)) continue
+    if (bare) {
+      yield finding(
+        'source-check',
+        'error',
+        `${name} has no address, and rp_filter of ${name} is ${String(check)}: packets that come by ${name} are dropped`,
+        effect,
+        { ...about, commands: virtualAddresses(concerned).map((address) => addAddress(address, name)) },
+      )
+    }
+    if (check === 1) {
+      yield finding(
+        'source-check',
+        'error',
+        `rp_filter of ${name} is 1, and answers to clients leave by another interface: packets that come by ${name} are dropped`,
+        effect,
+        // The kernel takes the greater of this and that of all.
+        { ...about, sysctls: { [`net.ipv4.conf.${name}.rp_filter`]: '2' } },
+      )
+    }
   }
 }
 
-/** Links by which packets of clients come, and the answers do not leave. */
-function arrivals(
-  host: Host,
-  method: string | number,
-  tunnel: Tunnel = IPIP,
-  director?: string,
-): readonly Link[] {
-  if (method === 'tunnel') {
-    const kinds: readonly string[] = kindsFor(tunnel, director?.includes(':') ? 'ipv6' : 'ipv4', 'ipv4')
-    return host.links.filter(({ kind, up }) => up && kinds.includes(kind))
-  }
+function isUp({ links }: Host, link: string): boolean {
+  return links.some(({ name, up }) => up && name === link)
+}
+
+/** With method direct: the link to the director, if answers leave by another. */
+function arrivals(host: Host, { director }: Told): readonly Link[] {
   const from = director === undefined ? undefined : host.routesTo.get(director)?.link
-  const out = host.routes.find(
-    ({ destination, table }) => destination === '0.0.0.0/0' && table === 'main',
-  )?.link
+  const out = host.routes.find((route) => hasDefault(route, 'ipv4'))?.link
   return from === undefined || out === undefined || from === out
     ? []
     : host.links.filter(({ name }) => name === from)
@@ -108,17 +135,25 @@ function headerBytes({ type, checksum }: Tunnel): number {
   return 0
 }
 
+const DISCOVERY = 'net.ipv4.vs.pmtu_disc'
+
 /** Packets of the Internet are this long at most. */
 const USUAL_MTU = 1500
 
-/** On a director: the largest packets of clients, and a header, leave by a link that is too narrow for both. */
+/**
+ * On a director: the largest packets of clients, and a header, leave by a link that is too narrow for both. Those of IPv4
+ * are sent in pieces if pmtu_disc is 0. (ensure_mtu_is_adequate)
+ */
 export const tunnelTooNarrow: Look = function* ({ services, host }) {
+  const discovers = host.sysctls.get(DISCOVERY) !== '0'
   const narrow = new Map<
     string,
-    { readonly mtu: number; need: number; readonly services: (typeof services)[number][] }
+    { readonly mtu: number; need: number; inPieces: boolean; readonly services: (typeof services)[number][] }
   >()
   for (const service of services) {
     const { key } = service
+    const inPieces = familyOfService(key) === 'ipv4'
+    if (inPieces && !discovers) continue
     const at = key.protocol === 'fwmark' ? undefined : linkOfAddress(host, key.address)
     const incoming = host.links.find(({ name }) => name === at)?.mtu ?? USUAL_MTU
     for (const { address, method, tunnel = IPIP } of service.servers) {
@@ -127,19 +162,24 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       const header = (familyOfAddress(address) === 'ipv6' ? 40 : 20) + headerBytes(tunnel)
       const need = Math.min(incoming, USUAL_MTU) + header
       if (link.mtu >= need) continue
-      const known = narrow.get(link.name) ?? { mtu: link.mtu, need, services: [] }
+      const known = narrow.get(link.name) ?? { mtu: link.mtu, need, inPieces, services: [] }
+      known.inPieces &&= inPieces
       known.need = Math.max(known.need, need)
       if (!known.services.includes(service)) known.services.push(service)
       narrow.set(link.name, known)
     }
   }
-  for (const [name, { mtu, need, services: concerned }] of narrow) {
+  for (const [name, { mtu, need, inPieces, services: concerned }] of narrow) {
     yield finding(
       'tunnel-too-narrow',
       'note',
       `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${concerned.map(({ key }) => serviceName(key)).join(', ')}`,
       'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.',
-      { services: keysOf(concerned), commands: [`ip link set dev ${name} mtu ${String(need)}`] },
+      {
+        services: keysOf(concerned),
+        // Not among the sysctls that --fix sets: pieces cost time, and many clients need none.
+        commands: [inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${name} mtu ${String(need)}`],
+      },
     )
   }
 }
