@@ -16,6 +16,7 @@ const NOT_ON_6_12 = new Set([
   'adm-listings',
   'adm-programs',
   'adm-transcript',
+  'applications',
   'apply',
   'apply-traffic',
   'beside-keepalived',
