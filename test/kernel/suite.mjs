@@ -21,6 +21,7 @@ const NOT_ON_6_12 = new Set([
   'apply-traffic',
   'beside-keepalived',
   'command',
+  'doctor',
   'doctor-table',
   'dpkg-divert',
   'keepalived',
@@ -31,6 +32,7 @@ const NOT_ON_6_12 = new Set([
   'systemd',
   'tasks',
   'text',
+  'topology',
   'two-directors',
   'verbs',
 ])
