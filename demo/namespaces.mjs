@@ -1,4 +1,4 @@
-// The stage of the real kernel: three network namespaces, with processes in them.
+// The stage of the real kernel: network namespaces, with processes in them.
 import { Ipvs } from 'ipvs'
 import { SERVERS, netns } from './network.mjs'
 import { Client, startServer } from './processes.mjs'
@@ -17,8 +17,8 @@ export async function openNamespaces() {
     ipvs,
     client,
     pace: 1,
-    place: `To see it at work, here is a network made of three network namespaces: to Linux, each is a network stack of
-      its own, like another computer.`,
+    place: `To see it at work, here is a network made of network namespaces: to Linux, each is a network stack of its own,
+      like another computer. Between the client and the director is a router, as on the Internet.`,
     servers: 'two web servers, one Node process each, with an address of its own.',
     link: 'veth',
     async stopA() {

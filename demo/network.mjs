@@ -1,73 +1,63 @@
-// The demo's network: three network namespaces, joined by two pairs of virtual network cards (veth). All of it is inside
-// the namespaces, settings like ip_forward too, so it is gone when they are.
+// The demo's network: the same as that of the tests of NAT and of its guide, in network namespaces. All of it is inside
+// them, settings like ip_forward too, so it is gone when they are.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
+import { cables, ROUTER_SYSCTLS } from '../test/traffic/cables.mjs'
+import { BEHIND_DIRECTOR, VIRTUAL as VIRTUAL_ADDRESSES } from '../test/traffic/topologies.mjs'
 import { Failure } from './failure.mjs'
 
 const prefix = `ipvs-demo-${process.pid}`
+const names = /** @type {(keyof typeof BEHIND_DIRECTOR.hosts)[]} */ (Object.keys(BEHIND_DIRECTOR.hosts))
 
-/** Names of the network namespaces. */
-export const netns = {
-  client: `${prefix}-client`,
-  director: `${prefix}-director`,
-  servers: `${prefix}-servers`,
-}
+/** Network namespaces of the hosts, by their names in the topology. */
+export const netns = /** @type {Record<keyof typeof BEHIND_DIRECTOR.hosts, string>} */ (
+  Object.fromEntries(names.map((name) => [name, `${prefix}-${name}`]))
+)
+/** That of the bridges that join them. */
+const bridges = `${prefix}-bridges`
 
-export const CLIENT = '192.0.2.100'
+/** Only IPv4 here. @param {'client' | 'web1' | 'web2'} host */
+const addressOf = (host) => BEHIND_DIRECTOR.hosts[host].interfaces.eth0.addresses[0].replace(/\/.*/, '')
+
+export const CLIENT = addressOf('client')
 /** Where the virtual service is: the one address that the client knows. */
-export const VIRTUAL = '192.0.2.10'
+export const VIRTUAL = VIRTUAL_ADDRESSES.ipv4
 export const URL = `http://${VIRTUAL}/`
 /** The real servers. */
 export const SERVERS = /** @type {const} */ ([
-  { name: 'A', address: '10.0.0.11' },
-  { name: 'B', address: '10.0.0.12' },
+  { name: 'A', host: 'web1', address: addressOf('web1') },
+  { name: 'B', host: 'web2', address: addressOf('web2') },
 ])
 
 export async function setUpNetwork() {
-  for (const name of Object.values(netns)) await ip('netns', 'add', name)
+  const all = [bridges, ...Object.values(netns)]
+  for (const name of all) await ip('netns', 'add', name)
+  for (const [index, lines] of cables(BEHIND_DIRECTOR, Object.values(netns)).entries())
+    await ipBatch(all[index] ?? '', ['link set lo up', ...lines])
+  await sysctl(netns.router, ROUTER_SYSCTLS)
 
-  // Both ends are made where they belong: this machine's own network never sees them.
-  await ip('-n', netns.client, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'eth0', 'netns', netns.director)
-  await ip(
-    '-n',
-    netns.servers,
-    'link',
-    'add',
-    'eth0',
-    'type',
-    'veth',
-    'peer',
-    'eth1',
-    'netns',
-    netns.director,
-  )
+  // The director is the only way to the real servers, so it has to forward packets.
+  await ipBatch(netns.director, [`address add ${VIRTUAL}/32 dev eth0`])
+  await sysctl(netns.director, ['net.ipv4.ip_forward=1'])
+}
 
-  await ipBatch(netns.client, [`address add ${CLIENT}/24 dev eth0`, 'link set eth0 up'])
-
-  // The director is the only way between the two networks, so it has to forward packets.
-  await ipBatch(netns.director, [
-    'link set lo up',
-    'address add 192.0.2.1/24 dev eth0',
-    `address add ${VIRTUAL}/32 dev eth0`,
-    'address add 10.0.0.1/24 dev eth1',
-    'link set eth0 up',
-    'link set eth1 up',
-  ])
-  await ip('netns', 'exec', netns.director, 'sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward')
-
-  // The servers answer through the director: it has to see the answers to put the virtual address back into them.
-  await ipBatch(netns.servers, [
-    ...SERVERS.map(({ address }) => `address add ${address}/24 dev eth0`),
-    'link set eth0 up',
-    'route add default via 10.0.0.1',
-  ])
+/**
+ * @param {string} namespace
+ * @param {readonly string[]} settings such as `net.ipv4.ip_forward=1`
+ */
+async function sysctl(namespace, settings) {
+  for (const setting of settings) {
+    const [name = '', value = ''] = setting.split('=')
+    const file = `/proc/sys/${name.replaceAll('.', '/')}`
+    await ip('netns', 'exec', namespace, 'sh', '-c', `echo ${value} >${file}`)
+  }
 }
 
 /** Takes away what is there of it. */
 export async function tearDownNetwork() {
-  for (const name of Object.values(netns)) {
+  for (const name of [bridges, ...Object.values(netns)]) {
     const there = await access(`/run/netns/${name}`).then(
       () => true,
       () => false,

@@ -102,7 +102,7 @@ export function code(example) {
 }
 
 /**
- * The three hosts, and what joins them.
+ * The hosts, and what joins them.
  *
  * @param {string} link at most four characters
  */
@@ -122,11 +122,11 @@ export function picture(link) {
     return
   }
   for (const row of [
-    '      client                    director                       servers',
-    '  ┌─────────────┐        ┌─────────────────────┐        ┌──────────────────┐',
-    `  │ ${CLIENT} ├────────┤ ${VIRTUAL}:80       ├────────┤ ${a}  │`,
-    `  │             │  ${link.padEnd(4)}  │ the virtual service │  ${link.padEnd(4)}  │ ${b}  │`,
-    '  └─────────────┘        └─────────────────────┘        └──────────────────┘',
+    '       client                      director                      servers',
+    '  ┌────────────────┐       ┌─────────────────────┐       ┌──────────────────┐',
+    `  │ ${CLIENT} ├───────┤ ${VIRTUAL}:80       ├───────┤ ${a}  │`,
+    `  │                │  ${link.padEnd(4)} │ the virtual service │  ${link.padEnd(4)} │ ${b}  │`,
+    '  └────────────────┘       └─────────────────────┘       └──────────────────┘',
   ]) {
     line(colourServers(row))
   }

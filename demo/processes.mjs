@@ -82,10 +82,10 @@ class Helper {
 /**
  * Starts the web server of one real server.
  *
- * @param {{ name: string, address: string }} server
+ * @param {{ name: string, host: 'web1' | 'web2', address: string }} server
  */
-export async function startServer({ name, address }) {
-  const helper = new Helper(netns.servers, 'http-server.mjs', [name, address])
+export async function startServer({ name, host, address }) {
+  const helper = new Helper(netns[host], 'http-server.mjs', [name, address])
   await helper.ready()
   return helper
 }

@@ -15,6 +15,9 @@ const run = promisify(execFile)
 const project = mkdtempSync(join(tmpdir(), 'ipvs-demo-'))
 installInto(project, buildLibrary({ addon: false }))
 cpSync(fileURLToPath(new URL('../demo', import.meta.url)), join(project, 'demo'), { recursive: true })
+// The networks, which the demo shares with the tests.
+for (const file of ['cables.mjs', 'topologies.mjs'])
+  cpSync(fileURLToPath(new URL(`traffic/${file}`, import.meta.url)), join(project, 'test/traffic', file))
 afterAll(() => {
   rmSync(project, { recursive: true })
 })

@@ -3,7 +3,7 @@ import { canonicalAddress } from '../model/address.ts'
 import { address, checkOptions, oneOf } from '../model/check.ts'
 import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { serviceKeyOf, serviceName } from '../model/keys.ts'
-import type { Persistence } from '../model/types.ts'
+import type { Connection, Persistence } from '../model/types.ts'
 import { netnsPath } from '../model/validate.ts'
 import { checkState, type Entry, tableOf } from '../state/table.ts'
 import { type ReadService, warningsOf } from '../state/warnings.ts'
@@ -18,6 +18,26 @@ import {
   routesToServers,
 } from './findings/forwarding.ts'
 import { sourceCheck, tunnelMissing, tunnelTooNarrow } from './findings/tunnels.ts'
+import {
+  connectionsNearLimit,
+  deletedHoldClients,
+  hashSmall,
+  quiescentHoldClients,
+  reuseHoldsClients,
+  trackingFull,
+} from './findings/capacity.ts'
+import { firewallDrops, sourceUnchanged } from './findings/firewall.ts'
+import { besideEbpf, besideKubeProxy } from './findings/neighbours.ts'
+import { syncInterface, syncMismatch } from './findings/sync.ts'
+import {
+  allQuiescent,
+  ftpUnaided,
+  noServers,
+  persistenceOfOne,
+  persistenceOverlaps,
+  schedulerChanges,
+  shadowed,
+} from './findings/table.ts'
 import { readHost } from './host.ts'
 import type { Look, ServiceSeen, Situation, TableSeen } from './findings/situation.ts'
 import type { DiagnoseOptions } from './options.ts'
@@ -32,6 +52,25 @@ const ON_DIRECTOR: readonly Look[] = [
   routesToServers,
   portsIgnored,
   tunnelTooNarrow,
+  firewallDrops,
+  sourceUnchanged,
+  noServers,
+  allQuiescent,
+  shadowed,
+  persistenceOverlaps,
+  persistenceOfOne,
+  ftpUnaided,
+  schedulerChanges,
+  trackingFull,
+  connectionsNearLimit,
+  hashSmall,
+  deletedHoldClients,
+  quiescentHoldClients,
+  reuseHoldsClients,
+  syncInterface,
+  syncMismatch,
+  besideKubeProxy,
+  besideEbpf,
 ]
 
 /** And on a real server. */
@@ -149,10 +188,24 @@ async function readTable(open: () => Promise<Ipvs>, signal: AbortSignal | undefi
       ipvs.info({ signal }),
       ipvs.syncDaemons({ signal }),
     ])
-    return { services: table.map(seenInTable), info, syncDaemons }
+    return {
+      ...{ services: table.map(seenInTable), info, syncDaemons },
+      connections: await someConnections(ipvs, signal),
+    }
   } finally {
     await ipvs.close()
   }
+}
+
+/** Before Linux 6.14 a kernel that has a million would work for minutes to list them. */
+const MOST_CONNECTIONS = 10_000
+
+async function someConnections(ipvs: Ipvs, signal: AbortSignal | undefined): Promise<Connection[]> {
+  const connections: Connection[] = []
+  for await (const connection of ipvs.connections({ signal })) {
+    if (connections.push(connection) >= MOST_CONNECTIONS) break
+  }
+  return connections
 }
 
 function seenInTable({ service, realServers }: SnapshotEntry): ServiceSeen {

@@ -23,6 +23,18 @@ export function parseAddress(text: string): Uint8Array {
   return bytes
 }
 
+/** Whether an address is in a network such as `192.0.2.0/24`. */
+export function contains(network: string, address: string): boolean {
+  const [base = '', length = ''] = network.split('/')
+  if (base.includes(':') !== address.includes(':')) return false
+  const bits = Number(length)
+  const [one, other] = [parseAddress(base), parseAddress(address)]
+  return one.every((byte, index) => {
+    const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
+    return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
+  })
+}
+
 /** The same address as the kernel's bytes read back: 2001:DB8:0:0::1 is 2001:db8::1. */
 export function canonicalAddress(text: string): string {
   if (!text.includes(':')) return text

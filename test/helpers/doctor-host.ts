@@ -105,7 +105,12 @@ export function onDirector(more: Partial<Situation> = {}): Situation {
     role: 'director',
     host: DIRECTOR,
     services,
-    table: { services, info: { version: '1.2.1', connectionTableSize: 4096 }, syncDaemons: [] },
+    table: {
+      services,
+      info: { version: '1.2.1', connectionTableSize: 4096 },
+      syncDaemons: [],
+      connections: [],
+    },
     warnings: [],
     told: { method: 'direct' },
     ...more,

@@ -1,7 +1,7 @@
 import type { RealServerSpec, Service, ServiceSettings } from '../../lib/index.ts'
 import { PATIENCE } from '../helpers/patience.mjs'
 import { type Conversation, countsOf, type Target } from './agent.ts'
-import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /**

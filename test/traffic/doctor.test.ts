@@ -4,7 +4,7 @@ import { concurrentKernelTests } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { IN_VAIN_MS } from './agent.ts'
 import { expectMended } from './faults.ts'
-import { BEHIND_DIRECTOR, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Each finding about the way of packets: made, seen by clients, found, and mended by its own commands. */

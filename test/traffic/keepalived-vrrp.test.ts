@@ -12,7 +12,7 @@ import { patient } from '../helpers/patience.mjs'
 import { until } from '../helpers/until.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
 import { learned, release, take, untilLearned } from './directors.ts'
-import { TWO_DIRECTORS, TWO_DIRECTORS_ONE_NETWORK, VIRTUAL } from './topologies.ts'
+import { TWO_DIRECTORS, TWO_DIRECTORS_ONE_NETWORK, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** docs/high-availability.md, with the real keepalived: its configuration, its commands and its code. */

@@ -9,7 +9,7 @@ import { examples, type Page, pages } from '../docs/markdown.ts'
 import { kernelTests } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { type Answer, countsOf } from './agent.ts'
-import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /**

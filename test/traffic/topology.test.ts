@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { concurrentKernelTests } from '../helpers/kernel.ts'
 import { type Answer, countsOf, IN_VAIN_MS } from './agent.ts'
-import { BEHIND_DIRECTOR, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.mjs'
 import { withTopology } from './topology.ts'
 
 /** The networks are as they are described, and the agent sees what happens in them. */

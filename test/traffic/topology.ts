@@ -1,5 +1,6 @@
 import { type Netns, withNamespaces } from '../helpers/kernel.ts'
 import { Agent } from './agent.ts'
+import { cables, ROUTER_SYSCTLS } from './cables.mjs'
 
 /**
  * Machines and the networks between them: data, from which a test builds namespaces, a guide its picture and
@@ -55,41 +56,6 @@ export function withTopology<T extends Topology, Result>(
 ): Promise<Result> {
   type Name = keyof T['hosts'] & string
   const names = Object.keys(topology.hosts) as Name[]
-  const descriptions = Object.values(topology.hosts)
-  const networks = Object.keys(topology.networks)
-  const bridgeOf = (network: string): string => `br${String(networks.indexOf(network))}`
-
-  const setUp = ([, ...namespaces]: readonly string[]): string[][] => {
-    const cables = descriptions.flatMap(({ interfaces }, host) =>
-      Object.entries(interfaces).flatMap(([name, { network }], index) => {
-        const port = `port${String(host)}-${String(index)}`
-        const mtu = `mtu ${String(topology.networks[network]?.mtu ?? 1500)}`
-        return [
-          `link add ${port} ${mtu} type veth peer name ${name} netns ${namespaces[host] ?? ''} ${mtu}`,
-          `link set ${port} master ${bridgeOf(network)} up`,
-        ]
-      }),
-    )
-    return [
-      [
-        ...networks.flatMap((network) => [
-          `link add ${bridgeOf(network)} type bridge`,
-          `link set ${bridgeOf(network)} up`,
-        ]),
-        ...cables,
-      ],
-      ...descriptions.map(({ interfaces, routes = [] }) => [
-        ...Object.entries(interfaces).flatMap(([name, { addresses }]) => [
-          `link set ${name} up`,
-          ...addresses.map(
-            (address) => `addr add ${address} dev ${name}${address.includes(':') ? ' nodad' : ''}`,
-          ),
-        ]),
-        ...routes.map((route) => `route add ${route}`),
-      ]),
-    ]
-  }
-
   return withNamespaces(
     1 + names.length,
     async (_switch, ...namespaces) => {
@@ -99,8 +65,7 @@ export function withTopology<T extends Topology, Result>(
       const sh = (host: Name, ...lines: readonly string[]): Promise<string> =>
         hosts[host].run(['sh', '-ec', lines.join('\n')])
       for (const name of names) {
-        if (topology.hosts[name]?.router === true)
-          await sh(name, 'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1')
+        if (topology.hosts[name]?.router === true) await sh(name, `sysctl -qw ${ROUTER_SYSCTLS.join(' ')}`)
       }
       const agent = new Agent()
       try {
@@ -109,6 +74,6 @@ export function withTopology<T extends Topology, Result>(
         await agent.end()
       }
     },
-    { setUp },
+    { setUp: ([, ...namespaces]) => cables(topology, namespaces) },
   )
 }

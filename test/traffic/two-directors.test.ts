@@ -3,7 +3,7 @@ import { concurrentKernelTests } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { type Answer, countsOf, IN_VAIN_MS } from './agent.ts'
 import { announce, type Held, learned, release, startBoth, take, untilLearned } from './directors.ts'
-import { TWO_DIRECTORS, TWO_DIRECTORS_ONE_NETWORK, VIRTUAL } from './topologies.ts'
+import { TWO_DIRECTORS, TWO_DIRECTORS_ONE_NETWORK, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Two directors, of which one has the virtual address: what the other needs to go on where it stopped. */

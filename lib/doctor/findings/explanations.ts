@@ -119,7 +119,7 @@ export const EXPLANATIONS: Readonly<Record<FindingCode, Explanation>> = {
     sentence:
       'Unless expire_quiescent_template is 1, persistence brings known clients back to a real server with weight 0.',
   },
-  'reuse-delays': {
+  'reuse-holds-clients': {
     page: PAGE,
     sentence:
       'When a client reuses a port, conn_reuse_mode decides whether its connection is scheduled anew.',

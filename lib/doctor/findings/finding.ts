@@ -41,7 +41,7 @@ export type Role = 'director' | 'real-server'
  * - `persistence-of-one`: a persistent service has one real server
  * - `deleted-hold-clients`: connections of deleted real servers keep their clients
  * - `quiescent-hold-clients`: persistence keeps bringing clients to a quiescent real server
- * - `reuse-delays`: reused client ports cost new connections a second
+ * - `reuse-holds-clients`: clients that reuse a port come back to a quiescent real server
  * - `service-shadowed`: a firewall mark takes all packets of another service
  * - `persistence-overlaps`: two persistent services may send one client to two real servers
  * - `scheduler-change`: a change of scheduler that may crash this kernel under traffic
@@ -79,7 +79,7 @@ export type FindingCode =
   | 'persistence-of-one'
   | 'deleted-hold-clients'
   | 'quiescent-hold-clients'
-  | 'reuse-delays'
+  | 'reuse-holds-clients'
   | 'service-shadowed'
   | 'persistence-overlaps'
   | 'scheduler-change'

@@ -1,5 +1,6 @@
-import { familyOfAddress, parseAddress } from '../../model/address.ts'
+import { familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
+import type { RawFirewall } from '../firewall/read.ts'
 
 /** What is known of a machine, beside IPVS. */
 
@@ -22,6 +23,8 @@ export interface Host {
   readonly firewall: RawFirewall
   /** UDP ports that take packets out of GUE. */
   readonly guePorts: readonly number[]
+  /** What helps protocols that have addresses inside, such as `ftp`; absent if it could not be read. */
+  readonly helpers?: readonly string[]
   /** What could not be read: the program, or the file, and why. */
   readonly unread: readonly Unread[]
 }
@@ -75,25 +78,31 @@ export interface Neighbour {
   readonly states: readonly string[]
 }
 
-/** Firewall rules, as the programs print them. Absent: the program is not there, or cannot run here. */
-export interface RawFirewall {
-  /** `nft -j list ruleset`, parsed. */
-  readonly nft?: unknown
-  /** `iptables-save` */
-  readonly iptables?: string
-  /** `ip6tables-save` */
-  readonly ip6tables?: string
-}
-
 export interface Unread {
   readonly what: string
   readonly why: string
 }
 
+/** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */
+export function word(text: string): string {
+  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** Name of a setting of an interface, as sysctl(8) has it: a dot in the name of an interface is a slash there. */
+export function settingOf(link: string, name: string): string {
+  return `net.ipv4.conf.${link.replaceAll('.', '/')}.${name}`
+}
+
 /** Effective value of a setting of `net.ipv4.conf`: the kernel takes the greater of `all` and the interface's own. */
 export function greaterOf({ sysctls }: Host, link: string, name: string): number {
-  const of = (interface_: string): number => Number(sysctls.get(`net.ipv4.conf.${interface_}.${name}`) ?? 0)
+  const of = (interface_: string): number => Number(sysctls.get(settingOf(interface_, name)) ?? 0)
   return Math.max(of('all'), of(link))
+}
+
+/** Whether the kernel is this one, or newer. */
+export function kernelSince({ kernelRelease }: Host, major: number, minor: number): boolean {
+  const [first = 0, second = 0] = kernelRelease.split('.').map((part) => parseInt(part, 10))
+  return first > major || (first === major && second >= minor)
 }
 
 /** The link that an address is on. */
@@ -106,22 +115,10 @@ export function hasDefault({ destination, type, table }: Route, family: Family):
   return destination === (family === 'ipv4' ? '0.0.0.0/0' : '::/0') && type === 'unicast' && table === 'main'
 }
 
-/** Whether an address is in a network such as `192.0.2.0/24`. */
-export function contains(network: string, address: string): boolean {
-  const [base = '', length = ''] = network.split('/')
-  if (base.includes(':') !== address.includes(':')) return false
-  const bits = Number(length)
-  const [one, other] = [parseAddress(base), parseAddress(address)]
-  return one.every((byte, index) => {
-    const mask = 0xff00 >> Math.min(8, Math.max(0, bits - 8 * index))
-    return ((byte ^ (other[index] ?? 0)) & mask & 0xff) === 0
-  })
-}
-
 /** The command that adds an address which is this machine's alone. */
 export function addAddress(address: string, link: string): string {
   return familyOfAddress(address) === 'ipv4'
-    ? `ip address add ${address}/32 dev ${link}`
+    ? `ip address add ${address}/32 dev ${word(link)}`
     : // Not preferred: or the machine would send from it whatever it sends itself.
-      `ip address add ${address}/128 dev ${link} nodad preferred_lft 0`
+      `ip address add ${address}/128 dev ${word(link)} nodad preferred_lft 0`
 }

@@ -1,13 +1,13 @@
-import type { Topology } from './topology.ts'
-
 /** The virtual addresses of all topologies. */
-export const VIRTUAL = { ipv4: '192.0.2.10', ipv6: '2001:db8::10' } as const
+export const VIRTUAL = /** @type {const} */ ({ ipv4: '192.0.2.10', ipv6: '2001:db8::10' })
 
 /**
  * The director between two networks, with real servers behind it: NAT. Clients are behind a router, as
  * they are everywhere.
+ *
+ * @satisfies {import('./topology.ts').Topology}
  */
-export const BEHIND_DIRECTOR = {
+export const BEHIND_DIRECTOR = /** @type {const} */ ({
   networks: {
     internet: { title: 'where the clients are' },
     front: { title: "the director's network" },
@@ -46,10 +46,14 @@ export const BEHIND_DIRECTOR = {
       routes: ['default via 10.0.0.1', 'default via fd00::1'],
     },
   },
-} as const satisfies Topology
+})
 
-/** Everything in one network, and the clients behind a router too: direct routing, and NAT with one network. */
-export const ONE_NETWORK = {
+/**
+ * Everything in one network, and the clients behind a router too: direct routing, and NAT with one network.
+ *
+ * @satisfies {import('./topology.ts').Topology}
+ */
+export const ONE_NETWORK = /** @type {const} */ ({
   networks: {
     internet: { title: 'where the clients are' },
     lan: { title: 'the network of director and real servers' },
@@ -85,10 +89,14 @@ export const ONE_NETWORK = {
       routes: ['default via 192.0.2.254', 'default via 2001:db8::254'],
     },
   },
-} as const satisfies Topology
+})
 
-/** Real servers in other networks, behind routers: tunnels. */
-export const ROUTED = {
+/**
+ * Real servers in other networks, behind routers: tunnels.
+ *
+ * @satisfies {import('./topology.ts').Topology}
+ */
+export const ROUTED = /** @type {const} */ ({
   networks: {
     internet: { title: 'where the clients are' },
     front: { title: "the director's network" },
@@ -123,10 +131,14 @@ export const ROUTED = {
       routes: ['default via 203.0.113.129', 'default via 2001:db8:f::1'],
     },
   },
-} as const satisfies Topology
+})
 
-/** Two directors between two networks. The address that the real servers' routes lead to moves as the virtual one does. */
-export const TWO_DIRECTORS = {
+/**
+ * Two directors between two networks. The address that the real servers' routes lead to moves as the virtual one does.
+ *
+ * @satisfies {import('./topology.ts').Topology}
+ */
+export const TWO_DIRECTORS = /** @type {const} */ ({
   networks: BEHIND_DIRECTOR.networks,
   hosts: {
     client: BEHIND_DIRECTOR.hosts.client,
@@ -150,10 +162,14 @@ export const TWO_DIRECTORS = {
     web1: BEHIND_DIRECTOR.hosts.web1,
     web2: BEHIND_DIRECTOR.hosts.web2,
   },
-} as const satisfies Topology
+})
 
-/** Two directors in the network of their real servers: direct routing. */
-export const TWO_DIRECTORS_ONE_NETWORK = {
+/**
+ * Two directors in the network of their real servers: direct routing.
+ *
+ * @satisfies {import('./topology.ts').Topology}
+ */
+export const TWO_DIRECTORS_ONE_NETWORK = /** @type {const} */ ({
   networks: ONE_NETWORK.networks,
   hosts: {
     client: ONE_NETWORK.hosts.client,
@@ -167,14 +183,18 @@ export const TWO_DIRECTORS_ONE_NETWORK = {
     web1: ONE_NETWORK.hosts.web1,
     web2: ONE_NETWORK.hosts.web2,
   },
-} as const satisfies Topology
+})
 
-/** As BEHIND_DIRECTOR, but the real servers know no way to the clients: full NAT. */
-export const NO_WAY_BACK = {
+/**
+ * As BEHIND_DIRECTOR, but the real servers know no way to the clients: full NAT.
+ *
+ * @satisfies {import('./topology.ts').Topology}
+ */
+export const NO_WAY_BACK = /** @type {const} */ ({
   ...BEHIND_DIRECTOR,
   hosts: {
     ...BEHIND_DIRECTOR.hosts,
     web1: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web1.interfaces },
     web2: { title: 'a real server', interfaces: BEHIND_DIRECTOR.hosts.web2.interfaces },
   },
-} as const satisfies Topology
+})
