@@ -187,7 +187,9 @@ describe('the package', () => {
       ...(await filesBelow('docs')).filter((name) => !name.startsWith('docs/reference/')),
       ...declarations,
       ...['index', 'testing', 'text', 'text.browser', 'doctor'].map((door) => `dist/${door}.js`),
-      ...['ipvs', 'library', 'doctor', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      ...['ipvs', 'library', 'doctor', 'commands', 'memory', 'errors', 'guest'].map(
+        (name) => `dist/cli/${name}.cjs`,
+      ),
       'dist/man/ipvs.1',
       'dist/third-party-licenses.txt',
       ...native,

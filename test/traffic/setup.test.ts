@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { formatServiceKey, type Family } from '../../lib/index.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { command, concurrentKernelTests, kernelSince, type Netns, script } from '../helpers/kernel.ts'
-import { countsOf, IN_VAIN_MS } from './agent.ts'
+import { IN_VAIN_MS } from './agent.ts'
 import {
   addressOf,
   directRouting,
@@ -34,33 +34,37 @@ interface Case {
 const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
 const LAN = { ipv4: '192.0.2.0/24', ipv6: '2001:db8::/64' }
 
-const CASES: readonly Case[] = FAMILIES.flatMap((family): Case[] => {
-  const beside = addressOf(natOneNetwork(family).topology, 'director', family)
-  const behind = addressOf(nat(family).topology, 'director', family, 'back')
-  const masquerade = ['--method', 'masquerade', '--director']
-  return [
-    { mode: withoutDefault(nat(family)), realServer: [...masquerade, behind] },
-    {
-      mode: natOneNetwork(family),
-      director: ['--clients', LAN[family]],
-      realServer: [...masquerade, beside, '--clients', LAN[family]],
-    },
-    { mode: directRouting(family), realServer: [] },
-    { mode: local(family) },
-    { mode: fullNat(family, FILTER), director: ['--snat'] },
-    {
-      mode: marked(family, FILTER),
-      director: ['--address', nat(family).target.address, '--ports', '80,443'],
-    },
-    tunnelled(family, 'ipip', family),
-    tunnelled(family, 'gue', family),
-    tunnelled(family, 'gre', family),
-    tunnelled(family, 'ipip', family === 'ipv4' ? 'ipv6' : 'ipv4'),
-  ]
-})
+const CASES: readonly Case[] = [
+  ...FAMILIES.flatMap((family): Case[] => {
+    const beside = addressOf(natOneNetwork(family).topology, 'director', family)
+    const behind = addressOf(nat(family).topology, 'director', family, 'back')
+    const masquerade = ['--method', 'masquerade', '--director']
+    return [
+      { mode: withOtherRoute(nat(family)), realServer: [...masquerade, behind] },
+      {
+        mode: natOneNetwork(family),
+        director: ['--clients', LAN[family]],
+        realServer: [...masquerade, beside, '--clients', LAN[family]],
+      },
+      { mode: directRouting(family), realServer: [] },
+      { mode: fullNat(family, FILTER), director: ['--snat'] },
+      {
+        mode: marked(family, FILTER),
+        director: ['--address', nat(family).target.address, '--ports', '80,443'],
+      },
+    ]
+  }),
+  { mode: local('ipv4') },
+  tunnelled('ipv4', 'ipip', 'ipv4'),
+  tunnelled('ipv4', 'gue', 'ipv4'),
+  tunnelled('ipv4', 'gre', 'ipv4'),
+  tunnelled('ipv6', 'ipip', 'ipv4'),
+  tunnelled('ipv6', 'gue', 'ipv6'),
+  tunnelled('ipv4', 'gre', 'ipv6'),
+]
 
 /** Real servers that have another default route than the director. */
-function withoutDefault(mode: Mode): Mode {
+function withOtherRoute(mode: Mode): Mode {
   const { topology } = mode
   const hosts = Object.entries(topology.hosts).map(([name, host]) => [
     name,
@@ -84,7 +88,6 @@ function tunnelled(family: Family, type: 'ipip' | 'gue' | 'gre', outer: Family, 
 
 /** Tunnels from any director, into the device that the kernel has for that. */
 const ANY_DIRECTOR = [
-  tunnelled('ipv4', 'ipip', 'ipv4', false),
   tunnelled('ipv4', 'gue', 'ipv4', false),
   tunnelled('ipv4', 'gre', 'ipv4', false),
   tunnelled('ipv6', 'ipip', 'ipv4', false),
@@ -140,10 +143,6 @@ async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp
     for (const { netns, words } of roles) expect(await run(netns, ...words, '--apply', '--yes')).not.toBe('')
     const conversation = await expectWay(mode, site)
     await conversation.close()
-    const servers = Object.keys(mode.servers)
-    const answers = await agent.askMany(host(mode.client), mode.target, 2 * servers.length)
-    expect(countsOf(answers)).toEqual(Object.fromEntries(servers.map((name) => [name, 2])))
-
     const after = await Promise.all(roles.map(({ netns }) => stateOf(netns)))
     for (const { netns, words } of roles)
       expect(await run(netns, ...words, '--apply', '--yes')).toBe('nothing to do\n')
@@ -151,8 +150,6 @@ async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp
 
     for (const { netns, words } of roles) await run(netns, words[0] ?? '', '--undo', '--yes')
     expect(await Promise.all(roles.map(({ netns }) => stateOf(netns)))).toEqual(before)
-    for (const { netns, words } of roles)
-      expect(await run(netns, words[0] ?? '', '--undo', '--yes')).toBe('nothing to take back\n')
   })
 }
 

@@ -73,7 +73,7 @@ export const setup: CommandDefinition = {
       )
       .option(
         '--interface <name>',
-        'the interface that gets the virtual addresses of a director (default: the one that the route to the first leads to)',
+        'of a director: the interface that gets the virtual addresses; of a real server with --clients: that to the director (default: the one that a route leads to)',
       )
       .option(
         '--clients <network>',
@@ -114,7 +114,8 @@ export const setup: CommandDefinition = {
     checkOptions(run, options, role, file)
     return run.interruptible(async (signal) => {
       if (options.undo === true) return change(run, options, setupScript([], { role, title: '' }), signal)
-      const [parts, services] = role === 'director' ? await director(run, options, file) : realServer(options)
+      const [parts, services] =
+        role === 'director' ? await director(run, options, file) : await realServer(options)
       const names =
         services.length > 3 ? counted(services.length, 'service') : services.map(formatServiceKey).join(', ')
       const title = `What this machine needs as a ${role.replace('-', ' ')} of ${names}.`
@@ -239,14 +240,16 @@ async function servicesOf(
   })
 }
 
-function realServer(options: SetupCommandOptions): Found {
-  const { service = [], method = 'direct', tunnel, director, clients, address } = options
+async function realServer(options: SetupCommandOptions): Promise<Found> {
+  const { service = [], method = 'direct', tunnel, director, clients, address, netns } = options
   const services = service.map(serviceOf)
   if (address !== undefined && !services.some(({ protocol }) => protocol === 'fwmark'))
     throw new UsageError('--address is for a service that is a firewall mark')
+  const beside = clients === undefined ? undefined : director
+  const name = options.interface ?? (beside === undefined ? undefined : await interfaceTo(beside, netns))
   const parts = checked(() =>
     setUpRealServer(services, {
-      ...{ method, director, clients, interface: options.interface },
+      ...{ method, director, clients, interface: name },
       tunnel:
         tunnel === undefined ? undefined : (readFields([`tunnel=${tunnel}`], 'server').tunnel as Tunnel),
       ...(address !== undefined && { marked: { address } }),
@@ -265,7 +268,9 @@ async function interfaceTo(address: string, netns: string | undefined): Promise<
   const { type, dev } = await ask('route', 'get', address).catch(() => ({ type: '', dev: undefined }))
   const found = type === 'local' ? (await ask('address', 'show', 'to', address)).ifname : dev
   if (typeof found === 'string' && found !== 'lo') return found
-  throw new UsageError(`no route says which interface is to get ${address}: give --interface`)
+  throw new UsageError(
+    `no route leads to ${address}, which would say what interface it is for: give --interface`,
+  )
 }
 
 async function firewallHere(): Promise<Firewall> {
@@ -294,37 +299,36 @@ async function change(
     return STATUS.permission
   }
   const how = { netns, signal }
-  const planned = await runScript(script, [undo === true ? 'plan-undo' : 'plan'], how)
-  if (planned.status !== 0) return failed(run, planned)
-  if (planned.lines.length === 0) {
-    if (run.json) run.printJson({ commands: [] })
-    else run.out.line(undo === true ? 'nothing to take back' : 'nothing to do')
-    return STATUS.done
-  }
   if (yes !== true) {
-    const { stdin } = run.surroundings
-    if (stdin.isTTY !== true || !run.err.isTerminal || run.json)
-      throw new Refused(
-        'there is nobody to ask whether to change this machine: give --yes; nothing was changed',
-      )
-    run.out.lines(planned.lines.map((command) => line`${command}`))
-    const answer = await ask('Run these commands? [y/N] ', stdin, run.err, signal)
-    signal.throwIfAborted()
-    if (answer !== 'yes') throw new Refused('nothing was changed')
+    const planned = await runScript(script, [undo === true ? 'plan-undo' : 'plan'], how)
+    if (planned.status !== 0) return failed(run, planned)
+    if (planned.lines.length > 0) await askWhether(run, planned.lines, signal)
   }
   const ended = await runScript(script, [undo === true ? 'undo' : 'run'], {
     ...how,
-    ...(yes === true && {
-      onLine(command) {
-        if (!run.json) run.out.line(line`${command}`)
-      },
-    }),
+    onLine(command) {
+      if (yes === true && !run.json) run.out.line(line`${command}`)
+    },
   })
   signal.throwIfAborted()
   if (ended.status !== 0)
     return failed(run, ended, undo === true ? '' : '; what this run had done was taken back')
   if (run.json) run.printJson({ commands: ended.lines })
+  else if (ended.lines.length === 0) run.out.line(undo === true ? 'nothing to take back' : 'nothing to do')
   return STATUS.done
+}
+
+/** Shows commands, and asks whether to run them, if there is somebody to ask. */
+async function askWhether(run: Run, commands: readonly string[], signal: AbortSignal): Promise<void> {
+  const { stdin } = run.surroundings
+  if (stdin.isTTY !== true || !run.err.isTerminal || run.json)
+    throw new Refused(
+      'there is nobody to ask whether to change this machine: give --yes; nothing was changed',
+    )
+  run.out.lines(commands.map((command) => line`${command}`))
+  const answer = await ask('Run these commands? [y/N] ', stdin, run.err, signal)
+  signal.throwIfAborted()
+  if (answer !== 'yes') throw new Refused('nothing was changed')
 }
 
 /** Reports the errors of a script, which takes back what it did before one. */
