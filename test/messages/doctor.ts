@@ -324,9 +324,14 @@ export const doctorRooms: readonly Room[] = [
         '/proc/sys is read-only',
       ),
       on(
-        { sysctls: LOUD, programs: { env: 'exit 0' } },
+        { sysctls: LOUD, programs: { env: 'echo 1' } },
         command(`${OF_A_SERVER} --fix --yes`),
         'it answers ARP, whatever is set',
+      ),
+      on(
+        { sysctls: LOUD, programs: { env: 'echo 0' } },
+        command(`${OF_A_SERVER} --fix --yes`),
+        'the kernel keeps 0',
       ),
     ],
   },
