@@ -5,7 +5,7 @@ import { inCommandWords } from './words.ts'
 /** Exit statuses of our own commands; docs/command.md has them for readers. */
 export const STATUS = {
   done: 0,
-  /** What was compared differs; or a drained server is still there. */
+  /** What was compared differs; or something is wrong with the machine; or a drained server is still there. */
   differs: 1,
   usage: 2,
   /** Nothing was changed: a guard, or a person, said no. */
@@ -23,8 +23,9 @@ export const STATUS = {
 /** The table in `ipvs --help`. */
 export const STATUS_HELP = `Exit status:
   0    done; no differences
-  1    differences: plan, diff and --dry-run found something to do; or the time of
-       drain was up, or something else set the server's weight
+  1    differences: plan, diff and --dry-run found something to do; or doctor found
+       errors or warnings; or the time of drain was up, or something else set the
+       server's weight
   2    the command line is wrong
   3    refused, nothing was changed: by a guard or by your answer, because nobody
        could be asked, or because the table has changed meanwhile

@@ -1,9 +1,10 @@
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { isIP } from 'node:net'
 import { release } from 'node:os'
 import { canonicalAddress } from '../model/address.ts'
 import { forgetAbort, onAbort } from '../util/signals.ts'
 import type { Host, Link, Route, RouteTo, Unread } from './findings/host.ts'
+import { HELPERS, inputOf, MARK, type Part, SCRIPT } from './script.ts'
 
 /** Reads what a machine is, beside IPVS. The only file of the doctor that is not pure. */
 
@@ -13,55 +14,26 @@ export interface HostOptions {
   /** Addresses whose routes are wanted. */
   readonly routesTo?: readonly string[]
   readonly signal?: AbortSignal | undefined
+  /** How long all may take. */
+  readonly limitMs?: number
 }
 
 /** Any program here is done in a moment; one that waits for something must not hold up everything. */
-const TIMEOUT_MS = 20_000
+const LIMIT_MS = 20_000
 const MOST_BYTES = 128 * 1024 * 1024
+const MOST_COMPLAINT = 10_000
 /** More would take seconds, and the first thousand say as much. */
 const MOST_ROUTES = 1000
 
-const SYSCTL_FOLDERS = [
-  'net/ipv4/conf',
-  'net/ipv6/conf',
-  'net/ipv4/vs',
-  'net/ipv4/ip_forward',
-  'net/netfilter',
-]
-
-const HELPERS = '/proc/net/ip_vs_app'
-
-/**
- * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
- * longer than what they do.
- */
-const PROGRAMS = {
-  // Reads standard input; each line prints a list, or fails, and it goes on.
-  ip: 'ip -j -details -force -batch -',
-  // Fails for a folder that is not there, after it has printed the others.
-  files: `grep -rs '' /proc/modules ${HELPERS} ${SYSCTL_FOLDERS.map((folder) => `/proc/sys/${folder}`).join(' ')}`,
-  nft: 'nft -j list ruleset',
-  iptables: 'iptables-save',
-  ip6tables: 'ip6tables-save',
-} as const
-type Part = keyof typeof PROGRAMS
-
-/** Between the parts: a character that none of the programs print. */
-const MARK = '\u001E'
-
-/** Before what each program prints its name, and behind it its status and what it complained of. */
-const SCRIPT = [
-  'exec 3>&1',
-  `part() { printf '\\036%s\\n' "$1"; shift; why=$("$@" 2>&1 >&3); printf '\\036%s %s' "$?" "$why"; }`,
-  ...Object.entries(PROGRAMS).map(([name, program]) => `part ${name} ${program}`),
-].join('\n')
-
 /** Reads a machine. What cannot be read is in `unread`; this never throws but for its signal. */
-export async function readHost({ netns, routesTo = [], signal }: HostOptions): Promise<Host> {
+export async function readHost({
+  netns,
+  routesTo = [],
+  signal,
+  limitMs = LIMIT_MS,
+}: HostOptions): Promise<Host> {
   const asked = [...new Set(routesTo)].filter((address) => isIP(address) !== 0).slice(0, MOST_ROUTES)
-  const lines = ['address show', 'route show table all', 'neighbour show']
-  const input = [...lines, ...asked.map((address) => `route get ${address}`), 'fou show', ''].join('\n')
-  const parts = await runAll(netns, input, signal)
+  const parts = await runAll(netns, inputOf(asked), { signal, limitMs })
   signal?.throwIfAborted()
 
   const unread: Unread[] = []
@@ -69,7 +41,7 @@ export async function readHost({ netns, routesTo = [], signal }: HostOptions): P
   const { stdout, why } = parts('ip')
   const [links, routes, neighbours, ...more] = stdout.split('\n').flatMap((line): unknown[][] => {
     const list = jsonOf(line)
-    return Array.isArray(list) ? [list] : []
+    return Array.isArray(list) ? [list.filter(isObject)] : []
   }) as [IpLink[]?, IpRoute[]?, IpNeighbour[]?, ...(FouPort | IpRoute)[][]]
   if (neighbours === undefined) unread.push({ what: 'ip', why: why ?? 'it did not print JSON' })
   const others = more.flat()
@@ -80,9 +52,11 @@ export async function readHost({ netns, routesTo = [], signal }: HostOptions): P
     ([, path = '', text = '']) => [path, text] as const,
   )
   // A firewall that is not installed is none.
-  const [nft, iptables, ip6tables] = (['nft', 'iptables', 'ip6tables'] as const).map((part) =>
-    parts(part).why === undefined ? parts(part).stdout : undefined,
-  )
+  const [nft, iptables, ip6tables] = (['nft', 'iptables', 'ip6tables'] as const).map((part) => {
+    const { stdout: rules, why: noRules = '', ended = true } = parts(part)
+    if (!ended) unread.push({ what: part, why: noRules })
+    return noRules === '' ? rules : undefined
+  })
   return {
     kernelRelease: release(),
     links: (links ?? []).map(linkOf),
@@ -129,19 +103,26 @@ interface Output {
   readonly stdout: string
   /** Why it failed, if it did. */
   readonly why?: string
+  /** false: it came to no end of its own. */
+  readonly ended?: boolean
+}
+
+interface Limits {
+  readonly signal: AbortSignal | undefined
+  readonly limitMs: number
 }
 
 /** Runs the programs, with limits on their time and their output. Gives what each said. */
 async function runAll(
   netns: string | undefined,
   input: string,
-  signal: AbortSignal | undefined,
+  limits: Limits,
 ): Promise<(part: Part) => Output> {
   const argv = ['sh', '-c', SCRIPT]
   const { stdout, why = 'it was not run' } = await runProgram(
     netns === undefined ? argv : ['nsenter', `--net=${netns}`, '--', ...argv],
     input,
-    signal,
+    limits,
   )
   const outputs = new Map<string, Output>()
   // Name and output of one, then status and complaint, then the next.
@@ -155,32 +136,62 @@ async function runAll(
       ...(status !== '0' && { why: firstLine(complaint) || `it ended with status ${status}` }),
     })
   }
-  return (part) => outputs.get(part) ?? { stdout: '', why }
+  return (part) => outputs.get(part) ?? { stdout: '', why, ended: false }
 }
 
+/** Runs a program to its end, or ends it with all that it has started. */
 function runProgram(
   [file = '', ...args]: readonly string[],
   input: string,
-  signal: AbortSignal | undefined,
+  { signal, limitMs }: Limits,
 ): Promise<Output> {
   return new Promise((resolve) => {
-    const options = {
-      timeout: TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      maxBuffer: MOST_BYTES,
-      env: { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
-    } as const
-    const child = execFile(file, args, options, (error, stdout, stderr) => {
-      if (signal !== undefined) forgetAbort(signal, end)
-      if (error === null) resolve({ stdout })
-      else resolve({ stdout, why: firstLine(stderr) || firstLine(error.message) || 'it failed' })
-    })
-    const end = (): void => {
-      child.kill('SIGKILL')
+    const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
+    // A group of its own: what a shell has started does not end with it.
+    const child = spawn(file, args, { env, detached: true })
+    const chunks: Buffer[] = []
+    let length = 0
+    let complaint = ''
+    let why: string | undefined
+    const end = (reason: string): void => {
+      why ??= reason
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+      } catch {
+        // All have ended meanwhile.
+      }
+      // Or one that left the group could hold them open.
+      child.stdout.destroy()
+      child.stderr.destroy()
     }
-    if (signal !== undefined) onAbort(signal, end)
-    child.stdin?.on('error', () => undefined) // one that ended without reading
-    child.stdin?.end(input)
+    const abort = (): void => {
+      end('aborted')
+    }
+    const timer = setTimeout(() => {
+      end(`it took longer than ${String(limitMs / 1000)} s`)
+    }, limitMs)
+    if (signal !== undefined) onAbort(signal, abort)
+    child.stdout.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      if ((length += chunk.length) > MOST_BYTES) end(`it printed more than ${String(MOST_BYTES)} bytes`)
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      if (complaint.length < MOST_COMPLAINT) complaint += chunk.toString()
+    })
+    const done = (reason?: string): void => {
+      clearTimeout(timer)
+      if (signal !== undefined) forgetAbort(signal, abort)
+      why ??= reason
+      resolve({ stdout: Buffer.concat(chunks).toString(), ...(why !== undefined && { why }) })
+    }
+    child.on('error', ({ message }) => {
+      done(message)
+    })
+    child.on('close', (status) => {
+      done(status === 0 ? undefined : firstLine(complaint) || `it ended with status ${String(status)}`)
+    })
+    child.stdin.on('error', () => undefined) // one that ended without reading
+    child.stdin.end(input)
   })
 }
 
@@ -273,6 +284,10 @@ function sysctlOf(path: string): string {
 /** An address as the kernel's table has it. */
 function plainAddress(text: string): string {
   return isIP(text) === 0 ? text : canonicalAddress(text)
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null
 }
 
 /** `undefined` for what is not JSON. */

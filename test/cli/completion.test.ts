@@ -66,12 +66,13 @@ describe('candidates', () => {
         'drain',
         'history',
         'undo',
+        'doctor',
         'completion',
         'adm',
       ],
       ...['guest', 'help'],
     ])
-    expect(await candidates('d')).toEqual(['diff', 'drain'])
+    expect(await candidates('d')).toEqual(['diff', 'drain', 'doctor'])
     expect(await candidates('--v')).toEqual(['--version'])
     expect(await candidates()).toContain('list')
   })
@@ -91,11 +92,14 @@ describe('candidates', () => {
     ['choices of an argument', ['completion', 'z'], ['zsh']],
     ['services', ['show', ''], ['tcp/192.0.2.10:80', 'tcp/[2001:db8::1]:443', 'fwmark/5']],
     ['services that begin so', ['show', 'tcp/19'], ['tcp/192.0.2.10:80']],
+    ['services for an option', ['doctor', '--service', 'fw'], ['fwmark/5']],
+    ['files for an option', ['doctor', '--peer', ''], [':files']],
+    ['files to look at', ['doctor', ''], [':files']],
     ['services after options', ['drain', '--timeout', '5', '--json', 'f'], ['fwmark/5']],
     ['servers of the service', ['drain', 'tcp/192.0.2.10:80', ''], ['10.0.0.7:8080', '10.0.0.8:8080']],
     ['no servers of a service that is not there', ['drain', 'tcp/192.0.2.99:80', ''], []],
     ['no servers of what is no service', ['drain', 'web', ''], []],
-    ['commands whose help is wanted', ['help', 'd'], ['diff', 'drain']],
+    ['commands whose help is wanted', ['help', 'd'], ['diff', 'drain', 'doctor']],
     ['nothing more', ['show', 'fwmark/5', ''], []],
     ['nothing where a number is wanted', ['drain', '--timeout', ''], []],
     ['nothing of a command that is not there', ['lst', ''], []],

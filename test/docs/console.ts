@@ -22,7 +22,7 @@ export function stepsOf(page: Page, language = 'console'): Step[] {
 }
 
 /** A command begins with `$ `. It goes on behind `> `, or until EOF, the end of its here-document. */
-function stepsOfBlock({ place, code }: Example): Step[] {
+export function stepsOfBlock({ place, code }: Example): Step[] {
   const steps: { place: string; command: string; output: string }[] = []
   let open = false
   for (const [index, line] of code.split('\n').entries()) {

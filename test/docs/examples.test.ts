@@ -11,7 +11,7 @@ import { GUEST } from '../helpers/guest.ts'
 import {
   codeSpans,
   type Example,
-  examples,
+  fences,
   isModule,
   optionRows,
   pages,
@@ -23,7 +23,9 @@ import { typeErrors } from './typescript.ts'
 const run = promisify(execFile)
 
 describe('examples', () => {
-  const all = pages().flatMap((page) => (page.name === 'docs/testing.md' ? [] : examples(page, 'ts')))
+  const all: Example[] = pages().flatMap((page) =>
+    page.name === 'docs/testing.md' ? [] : fences(page).filter(({ words }) => words[0] === 'ts'),
+  )
   all.push(...testingExamples(pages()))
 
   test('are there', () => {

@@ -29,18 +29,32 @@ export interface Example {
   readonly setUp?: string
 }
 
-/** The fenced blocks of one language. */
-export function examples({ name, lines }: Page, language: string): Example[] {
-  const found: Example[] = []
-  for (const [index, line] of lines.entries()) {
-    if (line !== `\`\`\`${language}`) continue
-    const end = lines.indexOf('```', index)
+/** A fenced block: what stands behind its fence, such as `sh director`, in words. */
+export interface Fence extends Example {
+  readonly words: readonly string[]
+}
+
+export function fences({ name, lines }: Page): Fence[] {
+  const found: Fence[] = []
+  for (let index = 0; index < lines.length; index++) {
+    const [, info] = /^```(\S.*)?$/.exec(lines[index] ?? '') ?? []
+    if (lines[index]?.startsWith('```') !== true) continue
+    const end = lines.indexOf('```', index + 1)
     found.push({
       place: `${name}:${String(index + 1)}`,
       code: lines.slice(index + 1, end).join('\n'),
+      words: (info ?? '').split(' '),
     })
+    index = end
   }
   return found
+}
+
+/** The fenced blocks of one language, or of one and more words behind it. */
+export function examples(page: Page, language: string): Example[] {
+  return fences(page)
+    .filter(({ words }) => words.join(' ') === language)
+    .map(({ place, code }) => ({ place, code }))
 }
 
 /** Whether an example stands by itself, rather than going on from something. */

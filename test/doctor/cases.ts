@@ -53,17 +53,25 @@ const CAPABILITIES: Capabilities = {
 
 const access: readonly DoctorCase[] = [
   {
-    input: 'a program is not installed',
+    input: 'nft hangs',
     look: unread,
-    situation: onDirector({ host: { ...DIRECTOR, unread: [{ what: 'nft', why: 'killed after 20 s' }] } }),
+    situation: onDirector({
+      host: { ...DIRECTOR, unread: [{ what: 'nft', why: 'it took longer than 20 s' }] },
+    }),
     finds: [
       {
         code: 'cannot-look',
         severity: 'note',
-        message: 'could not run nft: killed after 20 s',
+        message: 'could not run nft: it took longer than 20 s',
         commands: [],
       },
     ],
+  },
+  {
+    input: 'ip is not installed',
+    look: unread,
+    situation: onDirector({ host: { ...DIRECTOR, unread: [{ what: 'ip', why: 'sh: 1: ip: not found' }] } }),
+    finds: [{ code: 'cannot-look', severity: 'note', commands: ['apt-get install iproute2'] }],
   },
   {
     input: 'a service has no scheduler',
@@ -417,8 +425,8 @@ const TUNL = link('ipvs0', {
   remote: '192.0.2.1',
   local: '203.0.113.11',
 })
-/** A real server with a tunnel as it should be. */
-const TUNNELLED = {
+/** A real server at the end of a tunnel. */
+const AT_END: Host = {
   ...REAL_SERVER,
   links: [...REAL_SERVER.links, TUNL],
   addresses: [...REAL_SERVER.addresses, { address: '192.0.2.10', prefix: 32, link: 'ipvs0' }],
@@ -481,7 +489,7 @@ const tunnels: readonly DoctorCase[] = [
     input: 'a tunnel is as it should be',
     look: tunnelMissing,
     situation: onRealServer({
-      host: { ...REAL_SERVER, links: [...REAL_SERVER.links, TUNL], guePorts: [6080] },
+      host: { ...AT_END, guePorts: [6080] },
       told: { ...ipip, tunnel: { type: 'gue', port: 6080 } },
     }),
     finds: [],
@@ -490,10 +498,7 @@ const tunnels: readonly DoctorCase[] = [
     input: 'the reverse-path filter of a tunnel device is strict',
     look: sourceCheck,
     situation: onRealServer({
-      host: withSysctls(TUNNELLED, {
-        'net.ipv4.conf.all.rp_filter': '1',
-        'net.ipv4.conf.ipvs0.rp_filter': '0',
-      }),
+      host: withSysctls(AT_END, { 'net.ipv4.conf.all.rp_filter': '1', 'net.ipv4.conf.ipvs0.rp_filter': '0' }),
       told: ipip,
     }),
     finds: [
@@ -508,28 +513,87 @@ const tunnels: readonly DoctorCase[] = [
     input: 'the reverse-path filter of a tunnel device is loose, which is more than strict',
     look: sourceCheck,
     situation: onRealServer({
-      host: withSysctls(TUNNELLED, {
-        'net.ipv4.conf.all.rp_filter': '1',
-        'net.ipv4.conf.ipvs0.rp_filter': '2',
-      }),
+      host: withSysctls(AT_END, { 'net.ipv4.conf.all.rp_filter': '1', 'net.ipv4.conf.ipvs0.rp_filter': '2' }),
       told: ipip,
     }),
     finds: [],
   },
   {
-    input: 'the tunnel device has no address, so that even a loose filter lets nothing through',
+    input: 'the reverse-path filter drops all that comes by a device without an address',
     look: sourceCheck,
     situation: onRealServer({
       host: withSysctls(
-        { ...REAL_SERVER, links: [...REAL_SERVER.links, TUNL] },
+        { ...AT_END, addresses: REAL_SERVER.addresses },
         { 'net.ipv4.conf.ipvs0.rp_filter': '2' },
       ),
       told: ipip,
     }),
     finds: [
+      { code: 'source-check', severity: 'error', commands: ['ip address add 192.0.2.10/32 dev ipvs0'] },
+    ],
+  },
+  {
+    input: 'the director is behind another interface than the clients, and rp_filter is strict',
+    look: sourceCheck,
+    situation: onRealServer({
+      host: withSysctls(
+        {
+          ...REAL_SERVER,
+          links: [...REAL_SERVER.links, link('eth1.100')],
+          addresses: [...REAL_SERVER.addresses, { address: '10.0.0.11', prefix: 24, link: 'eth1.100' }],
+          routesTo: new Map([['10.0.0.1', { link: 'eth1.100', type: 'unicast' }]]),
+        },
+        { 'net.ipv4.conf.eth1/100.rp_filter': '1' },
+      ),
+      told: { method: 'direct', director: '10.0.0.1' },
+    }),
+    finds: [
       {
-        ...{ code: 'source-check', severity: 'error', sysctls: {} },
-        commands: ['ip address add 192.0.2.10/32 dev ipvs0'],
+        ...{ code: 'source-check', severity: 'error' },
+        commands: ['sysctl -w net.ipv4.conf.eth1/100.rp_filter=2'],
+      },
+    ],
+  },
+  {
+    input: 'a tunnel device that is down has a name with other characters',
+    look: tunnelMissing,
+    situation: onRealServer({
+      host: { ...AT_END, links: [{ ...TUNL, name: "a;b'c", up: false }] },
+      told: ipip,
+    }),
+    finds: [{ code: 'tunnel-missing', severity: 'error', commands: ["ip link set 'a;b'\\''c' up"] }],
+  },
+  {
+    input: 'a real server lacks what takes GRE with a checksum, over IPv6',
+    look: tunnelMissing,
+    situation: onRealServer({
+      told: { method: 'tunnel', tunnel: { type: 'gre', checksum: 'csum' }, director: '2001:db8::1' },
+    }),
+    finds: [
+      {
+        ...{ code: 'tunnel-missing', severity: 'error' },
+        commands: [
+          'ip link add ipvs0 type ip6gre remote 2001:db8::1 icsum',
+          'ip link set ipvs0 up',
+          'sysctl -w net.ipv4.conf.ipvs0.rp_filter=2',
+          'ip address add 192.0.2.10/32 dev ipvs0',
+        ],
+      },
+    ],
+  },
+  {
+    input: 'a real server lacks what takes IPv4 out of IPv6',
+    look: tunnelMissing,
+    situation: onRealServer({ told: { ...ipip, director: '2001:db8::1' } }),
+    finds: [
+      {
+        ...{ code: 'tunnel-missing', severity: 'error' },
+        commands: [
+          'ip link add ipvs0 type ip6tnl mode any remote 2001:db8::1',
+          'ip link set ipvs0 up',
+          'sysctl -w net.ipv4.conf.ipvs0.rp_filter=2',
+          'ip address add 192.0.2.10/32 dev ipvs0',
+        ],
       },
     ],
   },

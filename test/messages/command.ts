@@ -22,7 +22,7 @@ interface Surroundings extends Omit<Around, 'kernel'> {
 }
 
 /** A command line: what it writes, and its exit status. */
-function command(
+export function command(
   line: string,
   { kernel: prepare, files = {}, note, meanwhile, before, spoil, ...around }: Surroundings = {},
 ): Case {
@@ -698,7 +698,7 @@ const helps: Room = {
   about: 'Of the command, and of each of its commands.',
   cases: [
     command('--help'),
-    ...'list show info add set weight remove zero flush save restore check plan apply reconcile diff drain history undo completion'
+    ...'list show info add set weight remove zero flush save restore check plan apply reconcile diff drain history undo doctor completion'
       .split(' ')
       .map((name) => command(`${name} --help`)),
   ],

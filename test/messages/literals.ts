@@ -19,6 +19,7 @@ export const NO_MESSAGES: Readonly<Record<string, string>> = {
   'lib/cli/adm/help.ts': "the help of ipvsadm's options, which `ipvs adm -h` prints whole",
   'lib/cli/adm/listing.ts': "ipvsadm's tables, which are compared with those of the real program",
   'lib/cli/commands/completion.ts': 'scripts of shells, and lines that a shell reads',
+  'lib/doctor/script.ts': 'lines of a shell',
   'lib/ipvsadm/lines.ts': 'lines of ipvsadm, as they are written',
   'lib/model/foreign-names.ts': 'names of other programs, which are looked up',
   'lib/memory/machine/proc.ts': "the kernel's own files below /proc",

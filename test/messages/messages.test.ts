@@ -5,12 +5,19 @@ import { ROOT } from '../docs/markdown.ts'
 import { admRoom } from './adm.ts'
 import { inCommandWords } from '../../lib/cli/words.ts'
 import { commandRooms } from './command.ts'
+import { doctorRooms } from './doctor.ts'
 import { libraryRooms } from './library.ts'
 import { allLiterals, blanks, literalsOf, NO_MESSAGES } from './literals.ts'
 import { pageOf } from './room.ts'
 import { textRooms } from './texts.ts'
 
-const { text, messages } = await pageOf([...libraryRooms, ...textRooms, ...commandRooms, admRoom])
+const { text, messages } = await pageOf([
+  ...libraryRooms,
+  ...textRooms,
+  ...doctorRooms,
+  ...commandRooms,
+  admRoom,
+])
 
 /** Texts that no unit test can make the library say. */
 const UNSAID: Readonly<Record<string, string>> = {
@@ -29,6 +36,11 @@ const UNSAID: Readonly<Record<string, string>> = {
     'only root can make such a file; test/kernel/history.test.ts does',
   'it is longer than ... bytes: save it to a file beforehand': 'it takes 64 MiB',
   'uid ...': 'of a user without a name',
+  ' on the real server': 'of a director with a table, which takes a kernel',
+  ' on the director': 'of a real server that something else than itself could mend',
+  'printf %s "$1" >"$2"': 'a shell reads it',
+  'it was not run': 'takes a shell that does nothing',
+  'it printed more than ... bytes': 'it takes 128 MiB',
   'other programs change the table all the time': 'takes a program that never rests',
   'something else has changed this meanwhile': 'no step of the result of an apply fails without an error',
 }

@@ -186,8 +186,10 @@ describe('the package', () => {
       'package.json',
       ...(await filesBelow('docs')).filter((name) => !name.startsWith('docs/reference/')),
       ...declarations,
-      ...['index', 'testing', 'text', 'text.browser'].map((door) => `dist/${door}.js`),
-      ...['ipvs', 'library', 'commands', 'memory', 'errors', 'guest'].map((name) => `dist/cli/${name}.cjs`),
+      ...['index', 'testing', 'text', 'text.browser', 'doctor'].map((door) => `dist/${door}.js`),
+      ...['ipvs', 'library', 'doctor', 'commands', 'memory', 'errors', 'guest'].map(
+        (name) => `dist/cli/${name}.cjs`,
+      ),
       'dist/man/ipvs.1',
       'dist/third-party-licenses.txt',
       ...native,

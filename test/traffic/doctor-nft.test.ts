@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { concurrentKernelTests, kernelSince } from '../helpers/kernel.ts'
 import { IN_VAIN_MS } from './agent.ts'
 import { expectMended } from './faults.ts'
-import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.ts'
+import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
 import { withTopology } from './topology.ts'
 
 /** Rules of nft, as doctor-table.test.ts has those of iptables. User Mode Linux 6.1 has no nf_tables. */

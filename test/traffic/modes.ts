@@ -5,6 +5,10 @@ import {
   type State,
   type StateService,
 } from '../../lib/index.ts'
+import { type DirectorOptions, setUpDirector } from '../../lib/setup/director.ts'
+import type { Firewall } from '../../lib/setup/firewall.ts'
+import { commandsOf } from '../../lib/setup/part.ts'
+import { type RealServerOptions, setUpRealServer } from '../../lib/setup/real-server.ts'
 import type { Packet, Target, TrafficProtocol } from './agent.ts'
 import { BEHIND_DIRECTOR, NO_WAY_BACK, ONE_NETWORK, ROUTED, VIRTUAL } from './topologies.mjs'
 import type { Topology } from './topology.ts'
@@ -24,14 +28,16 @@ export interface Mode {
   /** What the client asks. */
   readonly target: Target
   /** The director's table. */
-  readonly state: State & { readonly services: readonly [StateService, ...StateService[]] }
-  /** Lines of shell that make a host what it is in this mode, as root. */
+  readonly state: State & { readonly services: Services }
+  /** Lines of shell that make a host what it is in this mode, as root: those that `ipvs setup` prints. */
   readonly commands: Readonly<Record<string, readonly string[]>>
   /** What listens. */
   readonly servers: Readonly<Record<string, readonly Listener[]>>
   /** A packet to the target, and the answer. */
   readonly way: Way
 }
+
+export type Services = readonly [StateService, ...StateService[]]
 
 export interface Listener {
   readonly protocol: TrafficProtocol
@@ -92,23 +98,24 @@ function natOf(
   const client = endpoint(topology, 'client', family, CLIENT_PORT)
   const virtual = formatEndpoint({ address: VIRTUAL[family], port })
   const real = endpoint(topology, 'web1', family, to)
+  const services: Services = [
+    {
+      ...{ protocol, address: VIRTUAL[family], port, scheduler: 'rr' },
+      realServers: SERVERS.map((name) => ({
+        ...{ address: addressOf(topology, name, family), port: to, method: 'masquerade' },
+      })),
+    },
+  ]
   return {
     name: 'nat',
     family,
     topology,
     client: 'client',
     target: { protocol, address: VIRTUAL[family], port },
-    state: {
-      services: [
-        {
-          ...{ protocol, address: VIRTUAL[family], port, scheduler: 'rr' },
-          realServers: SERVERS.map((name) => ({
-            ...{ address: addressOf(topology, name, family), port: to, method: 'masquerade' },
-          })),
-        },
-      ],
-    },
-    commands: { director: [forwarding(family), virtualAddress(family, 'eth0')] },
+    state: { services },
+    commands: commandsFor(services, {
+      realServer: { method: 'masquerade', director: addressOf(topology, 'director', family, 'back') },
+    }),
     servers: listeners([{ protocol, port: to }]),
     way: {
       request: [
@@ -132,37 +139,29 @@ export function natOneNetwork(family: Family): Mode {
   const client = endpoint(topology, 'neighbour', family, CLIENT_PORT)
   const virtual = formatEndpoint({ address: VIRTUAL[family], port: 80 })
   const real = endpoint(topology, 'web1', family, 8080)
-  const director = addressOf(topology, 'director', family)
-  const neighbour = addressOf(topology, 'neighbour', family)
+  const services: Services = [
+    {
+      ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
+      realServers: SERVERS.map((name) => ({
+        ...{ address: addressOf(topology, name, family), port: 8080, method: 'masquerade' },
+      })),
+    },
+  ]
   return {
     ...nat(family),
     name: 'nat-one-network',
     topology,
     client: 'neighbour',
-    state: {
-      services: [
-        {
-          ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
-          realServers: SERVERS.map((name) => ({
-            ...{ address: addressOf(topology, name, family), port: 8080, method: 'masquerade' },
-          })),
-        },
-      ],
-    },
-    commands: {
-      director: [
-        forwarding(family),
-        // Of IPv6 there is none: it always sends them.
-        ...(family === 'ipv4'
-          ? ['sysctl -w net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0']
-          : []),
-        virtualAddress(family, 'eth0'),
-      ],
-      ...each(() => [
-        ...(family === 'ipv6' ? ['sysctl -w net.ipv6.conf.eth0.accept_redirects=0'] : []),
-        `ip route add ${neighbour} via ${director}`,
-      ]),
-    },
+    state: { services },
+    commands: commandsFor(services, {
+      director: { oneNetwork: true },
+      realServer: {
+        method: 'masquerade',
+        director: addressOf(topology, 'director', family),
+        clients: family === 'ipv4' ? '192.0.2.0/24' : '2001:db8::/64',
+        interface: 'eth0',
+      },
+    }),
     way: {
       request: [
         ...along(['neighbour', 'director'], { protocol: 'tcp', source: client, destination: virtual }),
@@ -199,23 +198,22 @@ function directRoutingOf(
   const client = endpoint(topology, 'client', family, CLIENT_PORT)
   const virtual = formatEndpoint({ address: VIRTUAL[family], port })
   const request = { protocol, source: client, destination: virtual }
+  const services: Services = [
+    {
+      ...{ protocol, address: VIRTUAL[family], port, scheduler: 'rr' },
+      realServers: SERVERS.map((name) => ({
+        ...{ address: addressOf(topology, name, family), port, method: 'direct' },
+      })),
+    },
+  ]
   return {
     name: 'direct-routing',
     family,
     topology,
     client: 'client',
     target: { protocol, address: VIRTUAL[family], port },
-    state: {
-      services: [
-        {
-          ...{ protocol, address: VIRTUAL[family], port, scheduler: 'rr' },
-          realServers: SERVERS.map((name) => ({
-            ...{ address: addressOf(topology, name, family), port, method: 'direct' },
-          })),
-        },
-      ],
-    },
-    commands: { director: [virtualAddress(family, 'eth0')], ...each(() => silentAddress(family)) },
+    state: { services },
+    commands: commandsFor(services, { realServer: { method: 'direct' } }),
     servers: listeners([{ protocol, port, ...(protocol === 'udp' && { address: VIRTUAL[family] }) }]),
     way: {
       request: along(['client', 'router', 'director', 'web1'], request),
@@ -242,6 +240,19 @@ export function tunnel(family: Family, { type, checksum, outer }: TunnelKind): M
     source: addressOf(topology, 'director', outer),
     destination: addressOf(topology, 'web1', outer),
   }
+  const around = {
+    type,
+    ...(type === 'gue' && { port: GUE_PORT }),
+    ...(checksum && { checksum: 'csum' as const }),
+  }
+  const services: Services = [
+    {
+      ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
+      realServers: SERVERS.map((name) => ({
+        ...{ address: addressOf(topology, name, outer), port: 80, method: 'tunnel', tunnel: around },
+      })),
+    },
+  ]
   return {
     name: [
       'tunnel',
@@ -253,25 +264,10 @@ export function tunnel(family: Family, { type, checksum, outer }: TunnelKind): M
     topology,
     client: 'client',
     target: { protocol: 'tcp', address: VIRTUAL[family], port: 80 },
-    state: {
-      services: [
-        {
-          ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
-          realServers: SERVERS.map((name) => ({
-            ...{ address: addressOf(topology, name, outer), port: 80, method: 'tunnel' },
-            tunnel: {
-              type,
-              ...(type === 'gue' && { port: GUE_PORT }),
-              ...(checksum && { checksum: 'csum' }),
-            },
-          })),
-        },
-      ],
-    },
-    commands: {
-      director: [virtualAddress(family, 'eth0')],
-      ...each((name) => tunnelEnd(topology, name, family, { type, checksum, outer })),
-    },
+    state: { services },
+    commands: commandsFor(services, {
+      realServer: { method: 'tunnel', tunnel: around, director: addresses.source },
+    }),
     servers: listeners([{ protocol: 'tcp', port: 80 }]),
     way: {
       request: [
@@ -285,35 +281,8 @@ export function tunnel(family: Family, { type, checksum, outer }: TunnelKind): M
   }
 }
 
-/** Unwraps the director's packets on a real server, of which the virtual address is on the device that does so. */
-function tunnelEnd(
-  topology: Topology,
-  name: string,
-  family: Family,
-  { type, checksum, outer }: TunnelKind,
-): string[] {
-  const local = addressOf(topology, name, outer)
-  const remote = addressOf(topology, 'director', outer)
-  const six = outer === 'ipv6'
-  const kind = type === 'gre' ? (six ? 'ip6gre' : 'gre') : six ? 'ip6tnl' : family === 'ipv6' ? 'sit' : 'ipip'
-  const of =
-    kind === 'ip6tnl'
-      ? `mode any local ${local} remote ${remote}`
-      : `local ${local} remote ${remote}${checksum && type === 'gre' ? ' icsum' : ''}`
-  return [
-    ...(type === 'gue'
-      ? [`modprobe ${six ? 'fou6' : 'fou'}`, `ip ${six ? '-6 ' : ''}fou add port ${String(GUE_PORT)} gue`]
-      : []),
-    `ip link add ipvs0 type ${kind} ${of}`,
-    'ip link set ipvs0 up',
-    // The packets come from clients, to whom the way is another interface: 2 asks only whether there is a way.
-    ...(family === 'ipv4' ? ['sysctl -w net.ipv4.conf.ipvs0.rp_filter=2'] : []),
-    virtualAddress(family, 'ipvs0'),
-  ]
-}
-
 /** The program that makes rules for packets. */
-export type Filter = 'iptables' | 'nft'
+export type Filter = Firewall
 
 /** NAT in which the director is the client, for the real servers: they need no route to the clients. */
 export function fullNat(family: Family, filter: Filter): Mode {
@@ -329,8 +298,7 @@ export function fullNat(family: Family, filter: Filter): Mode {
     ...mode,
     name: `full-nat-${filter}`,
     topology,
-    state: { ...mode.state, sysctls: { conntrack: 1 } },
-    commands: { director: [...(mode.commands.director ?? []), ...sourceNat(family, filter)] },
+    commands: commandsFor(mode.state.services, { director: { snat: true, firewall: filter } }),
     way: {
       request: [
         ...along(['client', 'router', 'director'], {
@@ -348,40 +316,25 @@ export function fullNat(family: Family, filter: Filter): Mode {
   }
 }
 
-function sourceNat(family: Family, filter: Filter): string[] {
-  const virtual = VIRTUAL[family]
-  if (filter === 'iptables') {
-    const program = family === 'ipv4' ? 'iptables' : 'ip6tables'
-    return [`${program} -t nat -A POSTROUTING -m ipvs --ipvs --vaddr ${virtual} --vport 80 -j MASQUERADE`]
-  }
-  const ip = family === 'ipv4' ? 'ip' : 'ip6'
-  return [
-    `nft add table ${ip} ipvs`,
-    `nft add chain ${ip} ipvs postrouting '{ type nat hook postrouting priority srcnat; }'`,
-    `nft add rule ${ip} ipvs postrouting ct original ${ip} daddr ${virtual} tcp dport 8080 masquerade`,
-  ]
-}
-
 /** A server on the director itself. */
 export function local(family: Family): Mode {
   const topology = BEHIND_DIRECTOR
   const client = endpoint(topology, 'client', family, CLIENT_PORT)
   const virtual = formatEndpoint({ address: VIRTUAL[family], port: 80 })
+  const services: Services = [
+    {
+      ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
+      realServers: [{ address: family === 'ipv4' ? '127.0.0.1' : '::1', port: 80, method: 'local' }],
+    },
+  ]
   return {
     name: 'local',
     family,
     topology,
     client: 'client',
     target: { protocol: 'tcp', address: VIRTUAL[family], port: 80 },
-    state: {
-      services: [
-        {
-          ...{ protocol: 'tcp', address: VIRTUAL[family], port: 80, scheduler: 'rr' },
-          realServers: [{ address: family === 'ipv4' ? '127.0.0.1' : '::1', port: 80, method: 'local' }],
-        },
-      ],
-    },
-    commands: { director: [virtualAddress(family, 'eth0')] },
+    state: { services },
+    commands: commandsFor(services, {}),
     servers: { director: [{ protocol: 'tcp', port: 80 }] },
     way: {
       request: along(['client', 'router', 'director'], {
@@ -407,61 +360,42 @@ export function allPorts(family: Family): Mode {
   }
 }
 
-/** Ports that a firewall marks are one service, whatever their protocol: 80 and 443 of TCP. */
+/** Ports that a firewall marks are one service: 80 and 443 of TCP. */
 export function marked(family: Family, filter: Filter): Mode {
-  return markedOf(family, filter, 'tcp', [80, 443])
+  return markedOf(family, filter, [80, 443])
 }
 
 /** All ports of TCP and UDP as one service: a client finds the same server with both. */
 export function allMarked(family: Family, filter: Filter): Mode {
-  return { ...markedOf(family, filter, 'any', []), name: `all-marked-${filter}` }
+  return { ...markedOf(family, filter, []), name: `all-marked-${filter}` }
 }
 
-const MARK = 1
-
-function markedOf(family: Family, filter: Filter, protocol: 'tcp' | 'any', ports: readonly number[]): Mode {
+function markedOf(family: Family, firewall: Filter, ports: readonly number[]): Mode {
   const port = ports[0] ?? 111
   const mode = natOf(family, { protocol: 'tcp', port, to: port })
+  const services: Services = [
+    {
+      ...{ protocol: 'fwmark', fwmark: 1, family, scheduler: 'rr', persistence: {} },
+      realServers: anyPort(family),
+    },
+  ]
   return {
     ...mode,
-    name: `marked-${filter}`,
-    state: {
-      services: [
-        {
-          ...{ protocol: 'fwmark', fwmark: MARK, family, scheduler: 'rr', persistence: {} },
-          realServers: anyPort(family),
-        },
-      ],
+    name: `marked-${firewall}`,
+    state: { services },
+    commands: {
+      ...mode.commands,
+      ...commandsFor(services, {
+        director: { firewall, marked: { address: VIRTUAL[family], ports: ports.map(String) } },
+      }),
     },
-    commands: { director: [...(mode.commands.director ?? []), ...marks(family, filter, protocol, ports)] },
     servers: listeners(ports.map((one) => ({ protocol: 'tcp', port: one }))),
   }
 }
 
-function marks(family: Family, filter: Filter, protocol: 'tcp' | 'any', ports: readonly number[]): string[] {
-  const virtual = VIRTUAL[family]
-  if (filter === 'iptables') {
-    const program = family === 'ipv4' ? 'iptables' : 'ip6tables'
-    const only = protocol === 'any' ? '' : ` -p ${protocol} -m multiport --dports ${ports.join(',')}`
-    return [`${program} -t mangle -A PREROUTING -d ${virtual}${only} -j MARK --set-mark ${String(MARK)}`]
-  }
-  const ip = family === 'ipv4' ? 'ip' : 'ip6'
-  const only = protocol === 'any' ? '' : ` ${protocol} dport '{ ${ports.join(', ')} }'`
-  return [
-    `nft add table ${ip} ipvs`,
-    `nft add chain ${ip} ipvs prerouting '{ type filter hook prerouting priority mangle; }'`,
-    `nft add rule ${ip} ipvs prerouting ${ip} daddr ${virtual}${only} meta mark set ${String(MARK)}`,
-  ]
-}
-
 /** FTP with NAT, of which a module of the kernel reads and mends the addresses and ports that the two tell each other. */
 export function ftp(family: Family): Mode {
-  const mode = natOf(family, { protocol: 'tcp', port: 21, to: 21 })
-  return {
-    ...mode,
-    name: 'ftp',
-    commands: { director: ['modprobe ip_vs_ftp', ...(mode.commands.director ?? [])] },
-  }
+  return { ...natOf(family, { protocol: 'tcp', port: 21, to: 21 }), name: 'ftp' }
 }
 
 /** SIP: whatever belongs to a call goes to the same server, wherever it comes from. */
@@ -480,34 +414,21 @@ function anyPort(family: Family): RealServerSpec[] {
   }))
 }
 
-/** Each of these hosts, with its commands. */
-function each(commands: (name: (typeof SERVERS)[number]) => string[]): Record<string, string[]> {
-  return Object.fromEntries(SERVERS.map((name) => [name, commands(name)]))
+/** What the director and, if they need anything, the real servers are given. */
+function commandsFor(
+  services: Services,
+  given: { readonly director?: Omit<DirectorOptions, 'interface'>; readonly realServer?: RealServerOptions },
+): Mode['commands'] {
+  const { director = {}, realServer } = given
+  const parts = realServer === undefined ? undefined : setUpRealServer(services, realServer)
+  return {
+    director: commandsOf(setUpDirector(services, { interface: 'eth0', ...director })),
+    ...(parts && Object.fromEntries(SERVERS.map((name) => [name, commandsOf(parts)]))),
+  }
 }
 
 function listeners(all: readonly Listener[]): Mode['servers'] {
   return Object.fromEntries(SERVERS.map((name) => [name, all]))
-}
-
-function forwarding(family: Family): string {
-  return family === 'ipv4' ? 'sysctl -w net.ipv4.ip_forward=1' : 'sysctl -w net.ipv6.conf.all.forwarding=1'
-}
-
-function virtualAddress(family: Family, device: string): string {
-  return family === 'ipv4'
-    ? `ip address add ${VIRTUAL.ipv4}/32 dev ${device}`
-    : // Valid, but not preferred: or a director would send from it what it wraps, and what it asks itself.
-      `ip address add ${VIRTUAL.ipv6}/128 dev ${device} nodad preferred_lft 0`
-}
-
-/** The virtual address on a real server, of which nobody else hears. */
-function silentAddress(family: Family): string[] {
-  return family === 'ipv4'
-    ? [
-        'sysctl -w net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2',
-        virtualAddress(family, 'lo'),
-      ]
-    : [virtualAddress(family, 'lo')]
 }
 
 /** The first address of a host, or its first in a network. */

@@ -153,6 +153,9 @@ async function ofCommand(
 ): Promise<Candidate[]> {
   const options = command.createHelp().visibleOptions(command)
   const { given, places, open } = readWords(options, before)
+  const known = (body: (ipvs: Ipvs) => Promise<Candidate[]>): Promise<Candidate[]> =>
+    withTable(given, body).catch(() => [])
+  if (open?.attributeName() === 'service') return known(serviceCandidates)
   if (open !== undefined) return valuesOf(open, word.slice(0, word.lastIndexOf(',') + 1))
   const assigned = /^(--[\w-]+)=/.exec(word)
   if (assigned !== null) {
@@ -166,8 +169,6 @@ async function ofCommand(
   const argument = argumentAt(command, everywhere ? places.length + 1 : places.length)
   if (argument === undefined) return []
   if (argument.argChoices !== undefined) return argument.argChoices.map((choice) => [choice])
-  const known = (body: (ipvs: Ipvs) => Promise<Candidate[]>): Promise<Candidate[]> =>
-    withTable(given, body).catch(() => [])
   switch (argument.name()) {
     case 'service':
       return known(serviceCandidates)
@@ -232,7 +233,7 @@ function flagsOf({ long, description }: Option): Candidate[] {
 function valuesOf(option: Option, prefix: string): Candidate[] {
   const values = option.argChoices ?? (option.attributeName() === 'netns' ? netnsNames() : undefined)
   if (values !== undefined) return values.map((value) => [prefix + value])
-  return option.attributeName() === 'memory' ? [[FILES]] : []
+  return ['memory', 'peer'].includes(option.attributeName()) ? [[FILES]] : []
 }
 
 function netnsNames(): string[] {

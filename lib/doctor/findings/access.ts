@@ -34,7 +34,7 @@ export const unread: Look = ({ host }) =>
       `could not run ${what}: ${why}`,
       'Whatever depends on it was not looked at.',
       // Debian's, and most others' name for it.
-      what.startsWith('ip ') && why.includes('ENOENT') ? { commands: ['apt-get install iproute2'] } : {},
+      what === 'ip' && why.includes('not found') ? { commands: ['apt-get install iproute2'] } : {},
     ),
   )
 

@@ -1,6 +1,6 @@
 import { contains, familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { addAddress, greaterOf, type Host } from './host.ts'
+import { addAddress, greaterOf, type Host, word } from './host.ts'
 import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
 import { tunnelDevices } from './tunnels.ts'
 
@@ -69,7 +69,7 @@ export const addressAnnounced: Look = function* ({ services, host, told }) {
         {
           ...about,
           commands: [
-            `ip address delete ${address}/${String(at.prefix)} dev ${link.name}`,
+            `ip address delete ${address}/${String(at.prefix)} dev ${word(link.name)}`,
             `ip address add ${address}/32 dev lo`,
           ],
         },

@@ -2,7 +2,7 @@ import { contains, familyOfAddress, familyOfService } from '../../model/address.
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { hasDefault, linkOfAddress } from './host.ts'
+import { hasDefault, linkOfAddress, settingOf, word } from './host.ts'
 import {
   finding,
   keysOf,
@@ -42,9 +42,7 @@ export const forwardingOff: Look = function* ({ services, host }) {
 export const redirectsSent: Look = function* ({ services, host }) {
   // Of IPv6 there is no such setting.
   for (const { name } of host.links) {
-    const sends = ['all', name].filter(
-      (one) => host.sysctls.get(`net.ipv4.conf.${one}.send_redirects`) === '1',
-    )
+    const sends = ['all', name].filter((one) => host.sysctls.get(settingOf(one, 'send_redirects')) === '1')
     if (sends.length === 0) continue
     const beside = services.filter(
       ({ key, servers }) =>
@@ -66,7 +64,7 @@ export const redirectsSent: Look = function* ({ services, host }) {
       'Connections of clients in that network hang after a while: the real servers answer around the director.',
       {
         services: keysOf(beside),
-        sysctls: Object.fromEntries(sends.map((one) => [`net.ipv4.conf.${one}.send_redirects`, '0'])),
+        sysctls: Object.fromEntries(sends.map((one) => [settingOf(one, 'send_redirects'), '0'])),
       },
     )
   }
@@ -158,7 +156,7 @@ export const answersAroundDirector: Look = function* ({ services, host, told }) 
     // Clients there that have a route of their own.
     if (through.some(({ destination }) => contains(direct.destination, destination.replace(/\/.*/, ''))))
       continue
-    const link = direct.link ?? ''
+    const link = word(direct.link ?? '')
     yield finding(
       'server-beside-clients',
       'warning',

@@ -83,9 +83,19 @@ export interface Unread {
   readonly why: string
 }
 
+/** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */
+export function word(text: string): string {
+  return /^[\w./:@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
+}
+
+/** Name of a setting of an interface, as sysctl(8) has it: a dot in the name of an interface is a slash there. */
+export function settingOf(link: string, name: string): string {
+  return `net.ipv4.conf.${link.replaceAll('.', '/')}.${name}`
+}
+
 /** Effective value of a setting of `net.ipv4.conf`: the kernel takes the greater of `all` and the interface's own. */
 export function greaterOf({ sysctls }: Host, link: string, name: string): number {
-  const of = (interface_: string): number => Number(sysctls.get(`net.ipv4.conf.${interface_}.${name}`) ?? 0)
+  const of = (interface_: string): number => Number(sysctls.get(settingOf(interface_, name)) ?? 0)
   return Math.max(of('all'), of(link))
 }
 
@@ -108,7 +118,7 @@ export function hasDefault({ destination, type, table }: Route, family: Family):
 /** The command that adds an address which is this machine's alone. */
 export function addAddress(address: string, link: string): string {
   return familyOfAddress(address) === 'ipv4'
-    ? `ip address add ${address}/32 dev ${link}`
+    ? `ip address add ${address}/32 dev ${word(link)}`
     : // Not preferred: or the machine would send from it whatever it sends itself.
-      `ip address add ${address}/128 dev ${link} nodad preferred_lft 0`
+      `ip address add ${address}/128 dev ${word(link)} nodad preferred_lft 0`
 }

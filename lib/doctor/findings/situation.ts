@@ -14,7 +14,7 @@ import type {
 import type { Warning } from '../../state/warnings.ts'
 import { EXPLANATIONS } from './explanations.ts'
 import type { Finding, FindingCode, Role, Severity } from './finding.ts'
-import type { Host } from './host.ts'
+import { type Host, word } from './host.ts'
 
 /** All that findings are made from: what was read of a machine and of its table, and what the caller told. */
 export interface Situation {
@@ -81,7 +81,7 @@ export function finding(
   more: Partial<Pick<Finding, 'services' | 'servers' | 'commands' | 'where' | 'sysctls'>> = {},
 ): Finding {
   const { sysctls = {} } = more
-  const settings = Object.entries(sysctls).map(([name, value]) => `sysctl -w ${name}=${value}`)
+  const settings = Object.entries(sysctls).map(([name, value]) => `sysctl -w ${word(name)}=${value}`)
   return {
     code,
     severity,

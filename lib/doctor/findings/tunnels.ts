@@ -2,7 +2,16 @@ import { familyOfAddress, familyOfService, isIPv4 } from '../../model/address.ts
 import { serviceName } from '../../model/keys.ts'
 import { IPIP } from '../../model/server-settings.ts'
 import type { Family, Tunnel } from '../../model/types.ts'
-import { addAddress, greaterOf, hasDefault, type Host, type Link, linkOfAddress } from './host.ts'
+import {
+  addAddress,
+  greaterOf,
+  hasDefault,
+  type Host,
+  type Link,
+  linkOfAddress,
+  settingOf,
+  word,
+} from './host.ts'
 import { finding, keysOf, type Look, type Situation, type Told, virtualAddresses } from './situation.ts'
 
 /** Whether packets come through tunnels, and out of them. */
@@ -47,7 +56,7 @@ export const tunnelMissing: Look = function* (situation) {
       yield finding('tunnel-missing', 'error', `there is no tunnel device of kind ${kind}`, effect, {
         ...about,
         commands: [
-          `ip link add ipvs0 type ${kind}${endsOf(host, outer, director)}`,
+          `ip link add ipvs0 type ${kind}${endsOf(situation, kind)}`,
           'ip link set ipvs0 up',
           ...(inner === 'ipv4' ? ['sysctl -w net.ipv4.conf.ipvs0.rp_filter=2'] : []),
           ...virtualAddresses(concerned).map((address) => addAddress(address, 'ipvs0')),
@@ -57,24 +66,32 @@ export const tunnelMissing: Look = function* (situation) {
       const name = devices.find(({ remote }) => remote === director)?.name ?? devices[0]?.name ?? ''
       yield finding('tunnel-missing', 'error', `tunnel device ${name} is down`, effect, {
         ...about,
-        commands: [`ip link set ${name} up`],
+        commands: [`ip link set ${word(name)} up`],
       })
     }
     if (tunnel.type === 'gue' && tunnel.port !== undefined && !host.guePorts.includes(tunnel.port)) {
       const port = String(tunnel.port)
       yield finding('tunnel-missing', 'error', `nothing takes packets of GUE at UDP port ${port}`, effect, {
         ...about,
-        commands: ['modprobe fou', `ip ${outer === 'ipv6' ? '-6 ' : ''}fou add port ${port} gue`],
+        commands: [
+          `modprobe ${outer === 'ipv6' ? 'fou6' : 'fou'}`,
+          `ip ${outer === 'ipv6' ? '-6 ' : ''}fou add port ${port} gue`,
+        ],
       })
     }
   }
 }
 
-function endsOf(host: Host, outer: Family, director: string | undefined): string {
-  if (director === undefined) return ''
-  const mode = outer === 'ipv6' ? ' mode any' : ''
-  const source = host.routesTo.get(director)?.source
-  return `${mode}${source === undefined ? '' : ` local ${source}`} remote ${director}`
+/** What a new device is told: its ends, and what the packets have that it takes. */
+function endsOf({ host, told: { tunnel, director } }: Situation, kind: string): string {
+  const source = director === undefined ? undefined : host.routesTo.get(director)?.source
+  return [
+    kind === 'ip6tnl' ? ' mode any' : '',
+    source === undefined ? '' : ` local ${source}`,
+    director === undefined ? '' : ` remote ${director}`,
+    // Without it, a device drops what has a checksum. (ip_tunnel_rcv)
+    kind.endsWith('gre') && tunnel?.checksum === 'csum' ? ' icsum' : '',
+  ].join('')
 }
 
 /**
@@ -108,7 +125,7 @@ export const sourceCheck: Look = function* (situation) {
         `rp_filter of ${name} is 1, and answers to clients leave by another interface: packets that come by ${name} are dropped`,
         effect,
         // The kernel takes the greater of this and that of all.
-        { ...about, sysctls: { [`net.ipv4.conf.${name}.rp_filter`]: '2' } },
+        { ...about, sysctls: { [settingOf(name, 'rp_filter')]: '2' } },
       )
     }
   }
@@ -178,7 +195,9 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       {
         services: keysOf(concerned),
         // Not among the sysctls that --fix sets: pieces cost time, and many clients need none.
-        commands: [inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${name} mtu ${String(need)}`],
+        commands: [
+          inPieces ? `sysctl -w ${DISCOVERY}=0` : `ip link set dev ${word(name)} mtu ${String(need)}`,
+        ],
       },
     )
   }
