@@ -67,6 +67,7 @@ describe('candidates', () => {
         'history',
         'undo',
         'doctor',
+        'setup',
         'completion',
         'adm',
       ],

@@ -15,7 +15,7 @@ function reached<Key extends ServiceKey>(
   key: Key,
   method: 'masquerade' | 'direct' | 'tunnel' | 'local',
   address: string,
-): Key & ServiceToSetUp {
+): Key & Pick<ServiceToSetUp, 'realServers'> {
   return { ...key, realServers: [{ address, method }] }
 }
 
@@ -127,7 +127,7 @@ describe('a director needs', () => {
   const marked = (...ports: string[]): DirectorOptions => ({ marked: { address: '192.0.2.10', ports } })
 
   test.each<[string, readonly ServiceToSetUp[], DirectorOptions, RegExp]>([
-    ['no interface', [WEB], { interface: undefined }, /interface that clients' packets come by is missing/],
+    ['no interface', [WEB], { interface: undefined }, /^name the interface that clients' packets come by/],
     ['an interface that a shell would read', [WEB], { interface: 'a;reboot' }, /^interface must be the name/],
     ['an interface that is an option', [WEB], { interface: '-x' }, /^interface must be the name/],
     ['a long interface', [WEB], { interface: 'x'.repeat(16) }, /^interface must be the name/],
@@ -136,11 +136,16 @@ describe('a director needs', () => {
     ['port 0', [MARK], marked('0'), /^ports must be ports/],
     ['a port that is too large', [MARK], marked('65536'), /^ports must be ports/],
     ['ports backwards', [MARK], marked('9-8'), /^ports must be ports/],
-    ['an address of another family', [MARK], { marked: { address: '::1' } }, /are of two families/],
-    ['an address without a mark', [WEB], marked(), /needs exactly one service that is a firewall mark/],
-    ['an address for two marks', [MARK, { ...MARK, fwmark: 8 }], marked(), /needs exactly one service/],
-    ['source NAT without NAT', [WEB], { snat: true }, /^source NAT: that is for method masquerade/],
-    ['one network without NAT', [WEB], { oneNetwork: true }, /^clients in one network/],
+    [
+      'an address of another family',
+      [MARK],
+      { marked: { address: '::1' } },
+      /have different address families/,
+    ],
+    ['an address without a mark', [WEB], marked(), /needs one service that is a firewall mark/],
+    ['an address for two marks', [MARK, { ...MARK, fwmark: 8 }], marked(), /needs one service that/],
+    ['source NAT without NAT', [WEB], { snat: true }, /^source NAT needs a service with method masq/],
+    ['one network without NAT', [WEB], { oneNetwork: true }, /^a network of clients needs a service/],
   ])('and refuses %s', (_, services, options, message) => {
     expect(() => director(services, options)).toThrow(message)
   })
@@ -252,7 +257,12 @@ describe('a real server needs', () => {
 
   test.each<[string, readonly ServiceToSetUp[], RealServerOptions, RegExp]>([
     ['NAT without a director', [WEB], { method: 'masquerade' }, /^method masquerade needs the address/],
-    ['a director of another family', [WEB], { ...masquerade, director: '::1' }, /are of two families/],
+    [
+      'a director of another family',
+      [WEB],
+      { ...masquerade, director: '::1' },
+      /have different address families/,
+    ],
     ['the name of a director', [WEB], { method: 'tunnel', director: 'gw' }, /^director must be an IPv4 or/],
     ['one client', [WEB], { ...masquerade, clients: '10.0.0.0' }, /^clients must be a network/],
     ['a long prefix', [WEB], { ...masquerade, clients: '10.0.0.0/33' }, /^the length of clients must be a/],
@@ -261,7 +271,7 @@ describe('a real server needs', () => {
       'clients without an interface',
       [WEB],
       { ...masquerade, interface: undefined, clients: '10.0.0.0/8' },
-      /^clients needs the interface/,
+      /^clients in the network of a real server need/,
     ],
     ['a mark without an address', [MARK], { method: 'direct' }, /^fwmark\/7 has no address of its own/],
     ['GUE without a port', [WEB], { method: 'tunnel', tunnel: { type: 'gue' } }, /^tunnel.port must be a/],

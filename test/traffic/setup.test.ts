@@ -104,7 +104,8 @@ function stateOf(netns: Netns): Promise<string> {
     ip -6 route show table all
     ip fou show
     ip -6 fou show
-    grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/* /proc/sys/net/ipv4/vs/* 2>/dev/null
+    grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/* /proc/sys/net/ipv4/vs/* 2>/dev/null |
+      grep -v 'ipv6/conf/\\(tunl0\\|sit0\\|gre0\\)/' # these appear once the device was up
     ${FILTER === 'nft' ? 'nft list ruleset' : 'iptables-save | grep ^-A; ip6tables-save | grep ^-A'}
     true`,
   ])
