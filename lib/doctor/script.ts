@@ -11,11 +11,14 @@ const SYSCTL_FOLDERS = [
 /** Which modules read protocols such as FTP. */
 export const HELPERS = '/proc/net/ip_vs_app'
 
+/** A part of what the script prints. */
+export type Part = 'ip' | 'files' | 'nft' | 'iptables' | 'ip6tables'
+
 /**
  * What is read, by the name of its part in what the script prints. As few processes as can be: to start them takes
  * longer than what they do.
  */
-const PROGRAMS = {
+const PROGRAMS: Readonly<Record<Part, string>> = {
   // Reads standard input; each line prints a list, or fails, and it goes on.
   ip: 'ip -j -details -force -batch -',
   // Fails for a folder that is not there, after it has printed the others.
@@ -23,8 +26,7 @@ const PROGRAMS = {
   nft: 'nft -j list ruleset',
   iptables: 'iptables-save',
   ip6tables: 'ip6tables-save',
-} as const
-export type Part = keyof typeof PROGRAMS
+}
 
 /** Between the parts: a character that none of the programs print. */
 export const MARK = '\u001E'
