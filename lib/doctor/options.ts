@@ -21,6 +21,6 @@ export interface DiagnoseOptions extends OpenOptions {
   readonly tunnel?: Tunnel | undefined
   /** A real server: address of the director in its network, which method 'masquerade' needs as the gateway. */
   readonly director?: string | undefined
-  /** Ends it. */
+  /** Ends the programs that run, and rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined
 }

@@ -40,7 +40,8 @@ const UNSAID: Readonly<Record<string, string>> = {
   'uid ...': 'of a user without a name',
   ' on the real server': 'of a director with a table, which takes a kernel',
   ' on the director': 'of a real server that something else than itself could mend',
-  'printf %s "$1" >"$2"': 'a shell reads it',
+  'printf %s "$1" >"$2" && cat "$2"': 'a shell reads it',
+  'ip6 ...': 'name of a table of nft',
   'it was not run': 'takes a shell that does nothing',
   'it printed more than ... bytes': 'it takes 128 MiB',
   'clients in the network of a real server need the interface to that network':

@@ -1,4 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { buildLibrary } from '../helpers/built-library.ts'
 
@@ -31,6 +34,27 @@ describe('importing the library', () => {
 
   test('starts nothing', () => {
     expect(loaded.handles).toEqual([])
+  })
+
+  test('does not load the doctor', () => {
+    const dist = fileURLToPath(new URL('.', buildLibrary().url))
+    const [index, doctor] = ['index.js', 'doctor.js'].map((file) => readFileSync(join(dist, file), 'utf8'))
+    // What only the doctor knows.
+    expect(doctor).toContain('send_redirects')
+    expect(index).not.toContain('send_redirects')
+    expect(index).toContain('import("./doctor.js")')
+  })
+
+  test('loads the doctor when it is asked', () => {
+    const script = `
+      const { diagnose } = await import(process.env.IPVS_TEST_LIBRARY)
+      console.log((await diagnose({ role: 'router' }).catch((error) => error)).message)
+    `
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script], {
+      env: { ...process.env, IPVS_TEST_LIBRARY: buildLibrary().url, NODE_DEBUG: '' },
+      encoding: 'utf8',
+    })
+    expect(output).toMatch(/^role must be .*'router'/)
   })
 
   test('gives these names', () => {

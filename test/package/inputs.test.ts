@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
+  diagnose,
   formatPlan,
   formatServiceKey,
   formatState,
@@ -75,6 +76,7 @@ const USES: Readonly<Record<string, (give: Give, setting: Setting) => unknown>> 
     return formatPlan({ ...differences, steps: [give(step)] })
   },
   Scope: (give, { ipvs }) => ipvs.save({ scope: give({ services: [WEB] }) }),
+  DiagnoseOptions: (give, { kernel }) => diagnose(give({ transport: kernel })),
   RequestOptions: (give, { ipvs }) => ipvs.info(give({})),
   ReadOptions: (give, { ipvs }) => ipvs.services(give({})),
   SnapshotOptions: (give, { ipvs }) => ipvs.snapshot(give({})),

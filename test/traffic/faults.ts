@@ -9,6 +9,8 @@ const COMMAND = fileURLToPath(new URL('../../dist/cli/ipvs.cjs', import.meta.url
 /** Something that is wrong with a machine. */
 export interface Fault<Name extends string> {
   readonly code: FindingCode
+  /** What comes of the same fault, and is found too. */
+  readonly also?: readonly FindingCode[]
   /** The host that the doctor looks at. */
   readonly on: Name
   readonly options?: Omit<DiagnoseOptions, 'netns'>
@@ -30,7 +32,7 @@ export interface Fault<Name extends string> {
  */
 export async function expectMended<Name extends string>(
   { hosts, sh }: Site<Name>,
-  { code, on, options = {}, make, serves, shows, byHand, elsewhere = on }: Fault<Name>,
+  { code, also = [], on, options = {}, make, serves, shows, byHand, elsewhere = on }: Fault<Name>,
 ): Promise<Finding> {
   const look = (): Promise<Finding[]> => diagnose({ ...options, netns: hosts[on].name })
   await serves()
@@ -39,12 +41,13 @@ export async function expectMended<Name extends string>(
   await make()
   await (shows === undefined ? expect(serves(), 'clients are not served').rejects.toThrow() : shows())
   const findings = await look()
-  expect(findings.map((one) => one.code)).toEqual([code])
+  expect(findings.map((one) => one.code)).toEqual([code, ...also])
   const [found] = findings as [Finding]
 
   if (byHand === undefined) expect(found.commands).not.toEqual([])
-  const where = found.where === 'here' ? on : elsewhere
-  for (const command of found.commands) await sh(where, ipvs(), command)
+  for (const { where, commands } of findings) {
+    for (const command of commands) await sh(where === 'here' ? on : elsewhere, ipvs(), command)
+  }
   await byHand?.()
   await serves()
   expect(await look()).toEqual([])

@@ -81,9 +81,10 @@ export const doctor: CommandDefinition = {
       else print(run, findings)
       const status = statusOf(findings)
       if (options.fix !== true) return status
-      return (await fix(run, findings, options, signal))
-        ? statusOf(await diagnose({ ...how, signal }))
-        : status
+      if (!(await fix(run, findings, options, signal))) return status
+      const left = await diagnose({ ...how, signal })
+      if (left.length > 0) run.note(line`still ${countsOf(left)}`)
+      return statusOf(left)
     })
   },
 }
@@ -151,15 +152,16 @@ function print(run: Run, findings: readonly Finding[]): void {
       line``,
     ])
   }
-  const count = (wanted: Finding['severity']): string[] => {
-    const number = findings.filter(({ severity }) => severity === wanted).length
-    return number === 0 ? [] : [counted(number, wanted)]
-  }
-  run.out.line(
-    findings.length === 0
-      ? 'no findings'
-      : line`found: ${[...count('error'), ...count('warning'), ...count('note')].join(', ')}`,
-  )
+  run.out.line(findings.length === 0 ? 'no findings' : line`found: ${countsOf(findings)}`)
+}
+
+function countsOf(findings: readonly Finding[]): string {
+  return (['error', 'warning', 'note'] as const)
+    .flatMap((wanted) => {
+      const number = findings.filter(({ severity }) => severity === wanted).length
+      return number === 0 ? [] : [counted(number, wanted)]
+    })
+    .join(', ')
 }
 
 /** Sets the sysctls that findings name, once a person has agreed. Gives whether it set any. */
@@ -196,15 +198,17 @@ async function fix(
   return true
 }
 
+/** Sets one, and reads it back: the kernel may take another value for it, and not say so. */
 async function setSysctl(name: string, value: string, netns: string | undefined): Promise<void> {
   // A slash in the name of a sysctl is a dot in that of an interface.
   const path = `/proc/sys/${name
     .split('.')
     .map((word) => word.replaceAll('/', '.'))
     .join('/')}`
-  const argv = inNetns(netns, ['sh', '-c', 'printf %s "$1" >"$2"', 'sh', value, path])
-  await promisify(execFile)('env', argv).catch((error: unknown) => {
+  const argv = inNetns(netns, ['sh', '-c', 'printf %s "$1" >"$2" && cat "$2"', 'sh', value, path])
+  const { stdout } = await promisify(execFile)('env', argv).catch((error: unknown) => {
     const { stderr } = error as { readonly stderr: string }
     throw new FileError(`cannot set ${name}=${value}: ${stderr.trim() || (error as Error).message}`)
   })
+  if (stdout.trim() !== value) throw new FileError(`cannot set ${name}=${value}: it is ${stdout.trim()} now`)
 }

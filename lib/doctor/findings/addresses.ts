@@ -56,6 +56,8 @@ export const addressAnnounced: Look = function* ({ services, host, told }) {
       'Clients reach this real server without the director: it gets all connections, or they break when others answer too.'
     const at = host.addresses.find((one) => one.address === address)
     if (at === undefined) continue
+    // At the end of a tunnel, only clients in its own networks would ask for the address.
+    if (told.method === 'tunnel' && !isInOwnNetwork(host, address)) continue
     const link = host.links.find(({ name }) => name === at.link)
     const loud = host.links.filter(
       ({ name, up, loopback, arp }) => up && !loopback && arp && name !== link?.name,
@@ -100,6 +102,18 @@ function isHere(host: Host, address: string): boolean {
     host.addresses.some((one) => one.address === address) ||
     // An address by a route, as for a whole network: ip route add local 192.0.2.0/24 dev lo
     host.routes.some(({ type, destination }) => type === 'local' && contains(destination, address))
+  )
+}
+
+/** Whether machines in a network of this one may ask for an address that is in there. */
+function isInOwnNetwork({ links, routes }: Host, address: string): boolean {
+  return routes.some(
+    ({ destination, gateway, link, type, table }) =>
+      type === 'unicast' &&
+      table === 'main' &&
+      gateway === undefined &&
+      links.some(({ name, arp }) => arp && name === link) &&
+      contains(destination, address),
   )
 }
 

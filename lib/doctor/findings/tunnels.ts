@@ -107,7 +107,9 @@ export const sourceCheck: Look = function* (situation) {
   const effect = 'Connections that are given to this real server time out.'
   for (const { name } of told.method === 'tunnel' ? tunnelDevices(situation, 'ipv4') : arrivals(host, told)) {
     const check = greaterOf(host, name, 'rp_filter')
-    const bare = !host.addresses.some(({ link, address }) => link === name && isIPv4(address))
+    // Where no virtual address is on this machine, that is said, and mended, by itself.
+    const given = virtualAddresses(concerned).some((one) => linkOfAddress(host, one) !== undefined)
+    const bare = given && !host.addresses.some(({ link, address }) => link === name && isIPv4(address))
     if (check === 0 || !isUp(host, name)) continue
     if (bare) {
       yield finding(

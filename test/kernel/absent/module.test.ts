@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
+import { diagnose } from '../../../lib/doctor/diagnose.ts'
 import { IpvsError } from '../../../lib/model/errors.ts'
 import { Ipvs } from '../../../lib/ipvs.ts'
 
@@ -33,6 +34,11 @@ test('probe says that there is nothing', async () => {
     tunnelTypes: [],
     mixedFamilies: false,
   })
+})
+
+test('the doctor finds that there is no module, and how to load it', async () => {
+  const findings = await diagnose()
+  expect(findings).toMatchObject([{ code: 'no-module', severity: 'error', commands: ['modprobe ip_vs'] }])
 })
 
 test('the tests of the real kernel say what is missing, and fail where it is required', () => {
