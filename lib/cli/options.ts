@@ -125,6 +125,11 @@ export function filled(value: string): string {
   return value
 }
 
+/** Collects the values of an argument, or of an option, that may have several. */
+export function several(value: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), filled(value)]
+}
+
 export function wholeNumber(value: string): number {
   if (!/^\d{1,15}$/.test(value)) throw new InvalidArgumentError('It must be a whole number.')
   return Number(value)

@@ -71,12 +71,10 @@ export function setUpDirector(services: readonly ServiceToSetUp[], options: Dire
       steps: families.map(forwarding),
     })
   }
-  const missing = [
-    ...(snat ? ['source NAT'] : []),
-    ...(oneNetwork ? ['clients in one network with the real servers'] : []),
-  ]
-  if (missing.length > 0 && masqueraded.length === 0)
-    throw new TypeError(`${missing.join(' and ')}: that is for method masquerade, which no service has here`)
+  if (masqueraded.length === 0) {
+    if (snat) throw new TypeError('source NAT needs a service with method masquerade')
+    if (oneNetwork) throw new TypeError('a network of clients needs a service with method masquerade')
+  }
   if (oneNetwork && families.includes('ipv4')) {
     const name = interfaceOf(options)
     parts.push({
@@ -134,8 +132,7 @@ function forwarding(family: Family): SysctlStep {
 }
 
 function interfaceOf(options: DirectorOptions): string {
-  if (options.interface === undefined)
-    throw new TypeError("the interface that clients' packets come by is missing")
+  if (options.interface === undefined) throw new TypeError("name the interface that clients' packets come by")
   return checkInterface(options.interface)
 }
 
@@ -146,10 +143,10 @@ function marks(all: readonly Service[], { marked }: DirectorOptions, firewall: F
     return keys.map((key) => ({ why: `${whatGets(key)}: your own firewall rules must set it.`, steps: [] }))
   }
   if (first === undefined || second !== undefined)
-    throw new TypeError('an address to mark packets for needs exactly one service that is a firewall mark')
+    throw new TypeError('an address whose packets are marked needs one service that is a firewall mark')
   const address = checkAddress(marked.address, 'address')
   if (familyOfAddress(address) !== familyOfService(first))
-    throw new TypeError(`${serviceName(first)} and address ${address} are of two families`)
+    throw new TypeError(`${serviceName(first)} and address ${address} have different address families`)
   const steps = mark(first, address, checkPorts(marked.ports ?? [], 'ports'), firewall)
   return [{ why: `${whatGets(first)}: this rule sets it.`, steps }]
 }

@@ -3,11 +3,12 @@ import { oneOf, whole } from '../model/check.ts'
 import { serviceName } from '../model/keys.ts'
 import { GUE_PORT } from '../model/ranges.ts'
 import { IPIP } from '../model/server-settings.ts'
-import type { Family, ServiceKey, Tunnel } from '../model/types.ts'
+import type { ServiceKey, Tunnel } from '../model/types.ts'
 import { checkServiceKey } from '../model/validate.ts'
 import { checkAddress, checkInterface, checkNetwork } from './check.ts'
-import { type CommandStep, ip, type ServiceToSetUp, type SetupPart, type SetupStep } from './part.ts'
+import type { ServiceToSetUp, SetupPart } from './part.ts'
 import { interfaceSysctl, route, virtualAddress } from './steps.ts'
+import { gueReceiver, tunnelDevice } from './tunnel-steps.ts'
 
 /** How a real server is to be set up. */
 export interface RealServerOptions {
@@ -55,7 +56,9 @@ function masquerade(
   const family = familyOfAddress(director)
   const other = keys.find((key) => familyOfService(key) !== family)
   if (other !== undefined)
-    throw new TypeError(`${serviceName(other)} and the director ${director} are of two families: set up each`)
+    throw new TypeError(
+      `${serviceName(other)} and the director ${director} have different address families: set up each`,
+    )
   const parts: SetupPart[] = [
     {
       why: 'Answers must go back through the director, which puts the virtual address into them.',
@@ -65,8 +68,9 @@ function masquerade(
   if (options.clients === undefined) return parts
   const clients = checkNetwork(options.clients, 'clients')
   if (familyOfAddress(clients) !== family)
-    throw new TypeError(`clients ${clients} and the director ${director} are of two families`)
-  if (options.interface === undefined) throw new TypeError('clients needs the interface to their network')
+    throw new TypeError(`clients ${clients} and the director ${director} have different address families`)
+  if (options.interface === undefined)
+    throw new TypeError('clients in the network of a real server need the interface to that network')
   const name = checkInterface(options.interface)
   parts.push({
     why: 'These clients could be reached directly, but answers must go through the director, and no redirect may change that.',
@@ -104,20 +108,6 @@ function hiddenAddresses(addresses: readonly string[], name: string): SetupPart[
   return parts
 }
 
-/** What unwraps packets, by the families of what is around them and of the packet. */
-const KINDS = {
-  ipv4: { ipv4: 'ipip', ipv6: 'sit' },
-  ipv6: { ipv4: 'ip6tnl', ipv6: 'ip6tnl' },
-} as const
-const GRE = { ipv4: 'gre', ipv6: 'ip6gre' } as const
-
-/** The devices that the kernel has of each kind, which take what no other takes. */
-const FALLBACKS: Readonly<Record<string, { readonly name: string; readonly module: string }>> = {
-  ipip: { name: 'tunl0', module: 'ipip' },
-  sit: { name: 'sit0', module: 'sit' },
-  gre: { name: 'gre0', module: 'ip_gre' },
-}
-
 function tunnels(
   keys: readonly ServiceKey[],
   director: string | undefined,
@@ -127,29 +117,19 @@ function tunnels(
   const outer = director === undefined ? 'ipv4' : familyOfAddress(director)
   const addresses = virtualAddresses(keys, options)
   const parts: SetupPart[] = []
+  // A device that takes packets from everybody takes none with a checksum (ip_tunnel_rcv()).
+  if (tunnel.type === 'gre' && tunnel.checksum === 'csum' && director === undefined)
+    throw new TypeError('a gre tunnel with a checksum needs the address of the director')
   if (tunnel.type === 'gue') {
-    const port = String(whole(tunnel.port, 'tunnel.port', ...GUE_PORT))
     parts.push({
       why: 'GUE packets arrive at a UDP port, which unwraps them.',
-      steps: [
-        {
-          kind: 'command',
-          command: `modprobe ${outer === 'ipv4' ? 'fou' : 'fou6'}`,
-          unless: `[ -d /sys/module/${outer === 'ipv4' ? 'fou' : 'fou6'} ]`,
-        },
-        {
-          kind: 'command',
-          command: `${ip(outer)} fou add port ${port} gue`,
-          unless: `${ip(outer)} fou show | grep -q 'port ${port} gue'`,
-          undo: `${ip(outer)} fou del port ${port}`,
-        },
-      ],
+      steps: gueReceiver(whole(tunnel.port, 'tunnel.port', ...GUE_PORT), outer),
     })
   }
   for (const inner of ['ipv4', 'ipv6'] as const) {
     const inside = addresses.filter((address) => familyOfAddress(address) === inner)
     if (inside.length === 0) continue
-    const { name, steps } = device(tunnel, outer, inner, director)
+    const { name, steps } = tunnelDevice(tunnel, outer, inner, director)
     parts.push({
       why: `This device takes ${inner === 'ipv4' ? 'IPv4' : 'IPv6'} packets out of the tunnel.`,
       steps,
@@ -163,50 +143,6 @@ function tunnels(
     parts.push(...hiddenAddresses(inside, name))
   }
   return parts
-}
-
-/** The device for one family of packets: one of its own for a director, or else the one that takes all. */
-function device(
-  { type, checksum }: Tunnel,
-  outer: Family,
-  inner: Family,
-  director: string | undefined,
-): { readonly name: string; readonly steps: readonly SetupStep[] } {
-  const kind = type === 'gre' ? GRE[outer] : KINDS[outer][inner]
-  const up = (name: string): CommandStep => ({
-    kind: 'command',
-    command: `ip link set ${name} up`,
-    unless: `ip -o link show dev ${name} up | grep -q .`,
-    undo: `ip link set ${name} down`,
-  })
-  if (director === undefined) {
-    // A device that takes all takes none with a checksum (ip_tunnel_rcv()).
-    if (type === 'gre' && checksum === 'csum')
-      throw new TypeError('a gre tunnel with a checksum needs the address of the director')
-    const { name, module } = FALLBACKS[kind] as { readonly name: string; readonly module: string }
-    return {
-      name,
-      steps: [
-        { kind: 'command', command: `modprobe ${module}`, unless: `ip link show dev ${name}` },
-        up(name),
-      ],
-    }
-  }
-  const name = `ipvs-${kind}`
-  const mode = kind === 'ip6tnl' ? 'mode any ' : ''
-  const check = type === 'gre' && checksum === 'csum' ? ' icsum' : ''
-  return {
-    name,
-    steps: [
-      {
-        kind: 'command',
-        command: `ip link add ${name} type ${kind} ${mode}remote ${director}${check}`,
-        unless: `ip -d link show dev ${name} | grep -q 'remote ${director} '`,
-        undo: `ip link delete ${name}`,
-      },
-      up(name),
-    ],
-  }
 }
 
 function virtualAddresses(keys: readonly ServiceKey[], { marked }: RealServerOptions): readonly string[] {

@@ -23,6 +23,11 @@ export const NO_MESSAGES: Readonly<Record<string, string>> = {
   'lib/ipvsadm/lines.ts': 'lines of ipvsadm, as they are written',
   'lib/model/foreign-names.ts': 'names of other programs, which are looked up',
   'lib/memory/machine/proc.ts': "the kernel's own files below /proc",
+  'lib/setup/firewall.ts': 'commands of a shell, which test/setup compares',
+  'lib/setup/part.ts': 'the same',
+  'lib/setup/script.ts': 'a script of the shell, which the guest runs',
+  'lib/setup/steps.ts': 'commands of a shell, which test/setup compares',
+  'lib/setup/tunnel-steps.ts': 'the same',
   'lib/text/format-document.ts': 'pieces of JSON and YAML',
 }
 

@@ -9,12 +9,14 @@ import { doctorRooms } from './doctor.ts'
 import { libraryRooms } from './library.ts'
 import { allLiterals, blanks, literalsOf, NO_MESSAGES } from './literals.ts'
 import { pageOf } from './room.ts'
+import { setupRooms } from './setup.ts'
 import { textRooms } from './texts.ts'
 
 const { text, messages } = await pageOf([
   ...libraryRooms,
   ...textRooms,
   ...doctorRooms,
+  ...setupRooms,
   ...commandRooms,
   admRoom,
 ])
@@ -42,6 +44,8 @@ const UNSAID: Readonly<Record<string, string>> = {
   'ip6 ...': 'name of a table of nft',
   'it was not run': 'takes a shell that does nothing',
   'it printed more than ... bytes': 'it takes 128 MiB',
+  'clients in the network of a real server need the interface to that network':
+    'the command finds that interface; test/setup does not give it',
   'other programs change the table all the time': 'takes a program that never rests',
   'something else has changed this meanwhile': 'no step of the result of an apply fails without an error',
 }

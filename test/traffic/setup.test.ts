@@ -47,11 +47,6 @@ const CASES: readonly Case[] = [
         realServer: [...masquerade, beside, '--clients', LAN[family]],
       },
       { mode: directRouting(family), realServer: [] },
-      { mode: fullNat(family, FILTER), director: ['--snat'] },
-      {
-        mode: marked(family, FILTER),
-        director: ['--address', nat(family).target.address, '--ports', '80,443'],
-      },
     ]
   }),
   { mode: local('ipv4') },
@@ -62,6 +57,15 @@ const CASES: readonly Case[] = [
   tunnelled('ipv6', 'gue', 'ipv6'),
   tunnelled('ipv4', 'gre', 'ipv6'),
 ]
+
+/** What needs rules, which another program makes on each kernel. */
+const WITH_RULES = FAMILIES.flatMap((family): Case[] => [
+  { mode: fullNat(family, FILTER), director: ['--snat'] },
+  {
+    mode: marked(family, FILTER),
+    director: ['--address', nat(family).target.address, '--ports', '80,443'],
+  },
+])
 
 /** Real servers that have another default route than the director. */
 function withOtherRoute(mode: Mode): Mode {
@@ -99,12 +103,13 @@ function stateOf(netns: Netns): Promise<string> {
     'sh',
     '-c',
     `ip -o address | sed 's/ tentative//'
-    ip -o link
+    ip -o link | sed 's/ qdisc [a-z]*//'
     ip route show table all
     ip -6 route show table all
     ip fou show
     ip -6 fou show
-    grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/* /proc/sys/net/ipv4/vs/* 2>/dev/null
+    grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv[46]/conf/*/* /proc/sys/net/ipv4/vs/* 2>/dev/null |
+      grep -v 'ipv6/conf/\\(tunl0\\|sit0\\|gre0\\)/' # these appear once the device was up
     ${FILTER === 'nft' ? 'nft list ruleset' : 'iptables-save | grep ^-A; ip6tables-save | grep ^-A'}
     true`,
   ])
@@ -137,19 +142,23 @@ async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp
         ],
       })),
     ]
-    const before = await Promise.all(roles.map(({ netns }) => stateOf(netns)))
+    // One real server is as good as two.
+    const looked = roles.slice(0, 2)
+    const states = (): Promise<string[]> => Promise.all(looked.map(({ netns }) => stateOf(netns)))
+    const before = await states()
     await expect(agent.ask(host(mode.client), target)).rejects.toThrow()
 
     for (const { netns, words } of roles) expect(await run(netns, ...words, '--apply', '--yes')).not.toBe('')
     const conversation = await expectWay(mode, site)
     await conversation.close()
-    const after = await Promise.all(roles.map(({ netns }) => stateOf(netns)))
-    for (const { netns, words } of roles)
-      expect(await run(netns, ...words, '--apply', '--yes')).toBe('nothing to do\n')
-    expect(await Promise.all(roles.map(({ netns }) => stateOf(netns)))).toEqual(after)
 
-    for (const { netns, words } of roles) await run(netns, words[0] ?? '', '--undo', '--yes')
-    expect(await Promise.all(roles.map(({ netns }) => stateOf(netns)))).toEqual(before)
+    const after = await states()
+    for (const { netns, words } of looked)
+      expect(await run(netns, ...words, '--apply', '--yes')).toBe('nothing to do\n')
+    expect(await states()).toEqual(after)
+
+    for (const { netns, words } of looked) await run(netns, words[0] ?? '', '--undo', '--yes')
+    expect(await states()).toEqual(before)
   })
 }
 
@@ -162,8 +171,10 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     await script('modprobe -a ip_vs ipip sit ip_gre ip6_tunnel ip6_gre fou fou6')
   })
 
-  test.each(titled(CASES))('%s', (_, one) => expectSetUp(one))
-  test.each(titled(ANY_DIRECTOR))('%s, from any director', (_, one) => expectSetUp(one))
+  const elsewhere = kernelSince(6, 12)
+  test.each(titled(WITH_RULES))('%s', (_, one) => expectSetUp(one))
+  test.skipIf(elsewhere).each(titled(CASES))('%s', (_, one) => expectSetUp(one))
+  test.skipIf(elsewhere).each(titled(ANY_DIRECTOR))('%s, from any director', (_, one) => expectSetUp(one))
 
   test('by the command as it is built', async () => {
     const file = fileURLToPath(new URL('../../dist/cli/ipvs.cjs', import.meta.url))
@@ -172,28 +183,34 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     )
   })
 
-  test('what fails is taken back', async () => {
-    await withMode({ ...directRouting('ipv4'), commands: {} }, async ({ host }) => {
+  test('what a script did before it failed is taken back', async () => {
+    await withMode({ ...nat('ipv4'), commands: {} }, async ({ host }) => {
       const before = await stateOf(host('director'))
-      const words = [
-        'setup',
-        'director',
-        '--interface',
-        'eth9',
-        '--apply',
-        '--yes',
-        '--netns',
-        host('director').name,
-      ]
-      const said = await ipvs([...words, '--clients', '192.0.2.0/24'], { kernel: 'real' })
-      expect(said.status).toBe(2)
-      const { status, stderr } = await ipvs(words, { kernel: 'real' })
+      const words = ['setup', 'director', '--interface', 'eth9', '--apply', '--yes']
+      const { status, stdout, stderr } = await ipvs([...words, '--netns', host('director').name], {
+        kernel: 'real',
+      })
       expect({ status, stderr }).toEqual({
         status: 8,
         stderr:
           'ipvs: Cannot find device "eth9"; this failed: ip address add 192.0.2.10/32 dev eth9; what this run had done was taken back\n',
       })
+      expect(stdout.split('\n')).toEqual([
+        'sysctl -w net.ipv4.ip_forward=1',
+        'ip address add 192.0.2.10/32 dev eth9',
+        'sysctl -w net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1',
+        '',
+      ])
       expect(await stateOf(host('director'))).toBe(before)
+    })
+  })
+
+  test('what somebody has changed since is not taken back', async () => {
+    await withMode({ ...nat('ipv4'), commands: {} }, async ({ host, sh }) => {
+      await setUp(host('director'), 'director', '--apply', '--yes')
+      await sh('director', 'ip address delete 192.0.2.10/32 dev eth0')
+      const said = await setUp(host('director'), 'director', '--undo', '--yes')
+      expect(said).toBe('sysctl -w net.ipv4.ip_forward=0 net.ipv4.conf.all.accept_redirects=1\n')
     })
   })
 })

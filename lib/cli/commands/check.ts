@@ -1,7 +1,7 @@
 import { type State, type Warning, warningsOf } from '../../index.ts'
 import type { CommandDefinition } from '../command.ts'
 import { reportOf, STATUS, UsageError } from '../exit-status.ts'
-import { filled, STATE_FILE, withFormat } from '../options.ts'
+import { several, STATE_FILE, withFormat } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { readSchema } from '../schema-file.ts'
 import { type ReadOptions, readStateOf, STDIN } from '../state-file.ts'
@@ -45,11 +45,6 @@ export const check: CommandDefinition = {
     if (run.json) run.printJson({ files: results })
     return results.every(({ valid }) => valid) ? STATUS.done : STATUS.file
   },
-}
-
-/** Collects the values of an argument that may have several. */
-function several(value: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), filled(value)]
 }
 
 interface Result {

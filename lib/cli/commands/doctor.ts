@@ -5,7 +5,8 @@ import { diagnose, type DiagnoseOptions, type Finding, type State, type Tunnel }
 import type { CommandDefinition } from '../command.ts'
 import { FileError, Refused, STATUS, UsageError } from '../exit-status.ts'
 import { readFields } from '../fields.ts'
-import { filled, SERVICE, serviceOf, STATE_FILE } from '../options.ts'
+import { inNetns } from '../netns-command.ts'
+import { SERVICE, serviceOf, several, STATE_FILE } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { readStateOf } from '../state-file.ts'
 import { memoryFileOf } from '../table.ts'
@@ -86,11 +87,6 @@ export const doctor: CommandDefinition = {
       return statusOf(left)
     })
   },
-}
-
-/** Collects the values of an option that may be repeated. */
-function several(value: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), filled(value)]
 }
 
 async function optionsOf(
@@ -209,9 +205,7 @@ async function setSysctl(name: string, value: string, netns: string | undefined)
     .split('.')
     .map((word) => word.replaceAll('/', '.'))
     .join('/')}`
-  const place = netns === undefined || netns.includes('/') ? netns : `/run/netns/${netns}`
-  const inside = place === undefined ? [] : ['nsenter', `--net=${place}`, '--']
-  const argv = [...inside, 'sh', '-c', 'printf %s "$1" >"$2" && cat "$2"', 'sh', value, path]
+  const argv = inNetns(netns, ['sh', '-c', 'printf %s "$1" >"$2" && cat "$2"', 'sh', value, path])
   const { stdout } = await promisify(execFile)('env', argv).catch((error: unknown) => {
     const { stderr } = error as { readonly stderr: string }
     throw new FileError(`cannot set ${name}=${value}: ${stderr.trim() || (error as Error).message}`)

@@ -10,8 +10,8 @@ import { type SetupRole, setupScript } from '../../setup/script.ts'
 import type { CommandDefinition } from '../command.ts'
 import { checked, NotFound, Refused, STATUS, UsageError } from '../exit-status.ts'
 import { readFields } from '../fields.ts'
-import { filled, listOf, SERVICE, serviceOf, STATE_FILE } from '../options.ts'
 import { inNetns } from '../netns-command.ts'
+import { listOf, SERVICE, serviceOf, several, STATE_FILE } from '../options.ts'
 import type { CommonOptions, Run } from '../run.ts'
 import { runScript, type ScriptEnd } from '../shell-script.ts'
 import { readStateOf } from '../state-file.ts'
@@ -128,11 +128,6 @@ export const setup: CommandDefinition = {
   },
 }
 
-/** Collects the values of an option that may be repeated. */
-function several(value: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), filled(value)]
-}
-
 function checkOptions(
   run: Run,
   options: SetupCommandOptions,
@@ -161,9 +156,9 @@ function checkOptions(
     if (other !== undefined) throw new UsageError(`--${other} is for a real server`)
     if (method === undefined) return
     if (file !== undefined)
-      throw new UsageError('--method is for a --service without a file, which has methods')
+      throw new UsageError('--method cannot be combined with a file: its real servers have methods')
     if (service === undefined)
-      throw new UsageError('--method needs --service: those of the table have methods')
+      throw new UsageError('--method needs --service: the real servers of the table have methods')
     return
   }
   const other = given('snat', 'ports', 'firewall')
@@ -173,8 +168,6 @@ function checkOptions(
     throw new UsageError('a real server has no table: name its services, such as --service tcp/192.0.2.10:80')
   if (options.tunnel !== undefined && method !== 'tunnel')
     throw new UsageError('--tunnel goes with --method tunnel')
-  if (method === 'masquerade' && options.director === undefined)
-    throw new UsageError('--method masquerade needs --director: answers must go back through it')
   const nat = given('clients', 'interface')
   if (nat !== undefined && method !== 'masquerade')
     throw new UsageError(`--${nat} of a real server goes with --method masquerade`)
@@ -269,7 +262,7 @@ async function interfaceTo(address: string, netns: string | undefined): Promise<
   const found = type === 'local' ? (await ask('address', 'show', 'to', address)).ifname : dev
   if (typeof found === 'string' && found !== 'lo') return found
   throw new UsageError(
-    `no route leads to ${address}, which would say what interface it is for: give --interface`,
+    `cannot tell the interface for ${address}, because no route leads there: give --interface`,
   )
 }
 
