@@ -22,6 +22,8 @@ const NOT_ON_6_12 = new Set([
   'beside-keepalived',
   'command',
   'doctor',
+  'doctor-access',
+  'doctor-healthy',
   'doctor-table',
   'dpkg-divert',
   'keepalived',
