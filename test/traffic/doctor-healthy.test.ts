@@ -1,11 +1,5 @@
 import { expect, test } from 'vitest'
-import {
-  diagnose,
-  type DiagnoseOptions,
-  type Family,
-  formatServiceKey,
-  type Tunnel,
-} from '../../lib/index.ts'
+import { diagnose, type DiagnoseOptions, type Family, formatServiceKey } from '../../lib/index.ts'
 import { concurrentKernelTests } from '../helpers/kernel.ts'
 import {
   addressOf,
