@@ -83,6 +83,7 @@ doing=
 finish() {
   status=$?
   trap - EXIT
+  trap '' HUP INT TERM
   if [ "$status" -ne 0 ]; then
     if [ -n "$doing" ]; then echo "this failed: $doing" >&2; fi
     take_back run "$before"

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { beforeAll, expect, test } from 'vitest'
-import { formatServiceKey, type Family } from '../../lib/index.ts'
+import { formatServiceKey, type Family, type Finding } from '../../lib/index.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { command, concurrentKernelTests, kernelSince, type Netns, script } from '../helpers/kernel.ts'
 import { IN_VAIN_MS } from './agent.ts'
@@ -123,6 +123,17 @@ const setUp: SetUp = async (host, ...words) => {
   return stdout
 }
 
+/** What the doctor finds wrong, told what setup was told. A note may say of a tunnel that it is narrow. */
+async function wrongWith(host: Netns, [role = '', ...words]: readonly string[]): Promise<string[]> {
+  const clients = words.indexOf('--clients')
+  const told = role === 'director' ? [] : words.filter((_, index) => clients < 0 || index < clients)
+  const { stdout } = await ipvs(['doctor', '--role', role, ...told, '--netns', host.name, '--json'], {
+    kernel: 'real',
+  })
+  const findings = JSON.parse(stdout) as Finding[]
+  return findings.filter(({ severity }) => severity !== 'note').map(({ code }) => code)
+}
+
 async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp = setUp): Promise<void> {
   const state = { services: mode.state.services }
   await withMode({ ...mode, state, commands: {} }, async (site) => {
@@ -151,6 +162,8 @@ async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp
     for (const { netns, words } of roles) expect(await run(netns, ...words, '--apply', '--yes')).not.toBe('')
     const conversation = await expectWay(mode, site)
     await conversation.close()
+
+    for (const { netns, words } of looked) expect(await wrongWith(netns, words)).toEqual([])
 
     const after = await states()
     for (const { netns, words } of looked)
