@@ -151,6 +151,20 @@ const addresses: readonly DoctorCase[] = [
     ],
   },
   {
+    input: 'the virtual address is not on a real server, whose tunnel has a device beside that of the kernel',
+    look: addressOnRealServer,
+    situation: onRealServer({
+      host: {
+        ...without(REAL_SERVER, '192.0.2.10'),
+        links: [link('tunl0', { kind: 'ipip', up: false }), link('ipvs0', { kind: 'ipip' })],
+      },
+      told: { method: 'tunnel' },
+    }),
+    finds: [
+      { code: 'address-missing', severity: 'error', commands: ['ip address add 192.0.2.10/32 dev ipvs0'] },
+    ],
+  },
+  {
     input: 'a real server with method masquerade needs no virtual address',
     look: addressOnRealServer,
     situation: onRealServer({

@@ -698,7 +698,7 @@ const helps: Room = {
   about: 'Of the command, and of each of its commands.',
   cases: [
     command('--help'),
-    ...'list show info add set weight remove zero flush save restore check plan apply reconcile diff drain history undo doctor completion'
+    ...'list show info add set weight remove zero flush save restore check plan apply reconcile diff drain history undo doctor setup completion'
       .split(' ')
       .map((name) => command(`${name} --help`)),
   ],

@@ -57,6 +57,7 @@ export const setupRooms: readonly Room[] = [
       ),
       parts(REAL_SERVER),
       parts(`${REAL_SERVER} --service tcp/[2001:db8::10]:80 --method tunnel --tunnel gue:6080`),
+      command(REAL_SERVER),
     ],
   },
   {

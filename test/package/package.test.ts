@@ -556,6 +556,9 @@ describe('an installation elsewhere than on Linux', () => {
 
     test('runs the demo in memory', async () => {
       await cp(join(ROOT, 'demo'), join(project, 'demo'), { recursive: true })
+      // The networks, which it shares with the tests.
+      for (const file of ['cables.mjs', 'topologies.mjs'])
+        await cp(join(ROOT, 'test/traffic', file), join(project, 'test/traffic', file))
       const demo = [process.execPath, 'demo/demo.mjs', '--memory']
       const { stdout } = await runAsUser(project, demo, { ...bare, ...elsewhere('darwin') })
       expect(stdout).toContain('The kernel has only B left, and counted the same')

@@ -32,17 +32,22 @@ function outerFamily({ director }: Told): Family {
   return director === undefined ? 'ipv4' : familyOfAddress(director)
 }
 
-/** Devices of a real server that take packets of a family out of the told tunnel. */
+/**
+ * Devices of a real server that take packets of a family out of the told tunnel. First one for the director, then one that
+ * is up: with its module comes a device of the kernel's own, which is down.
+ */
 export function tunnelDevices({ host, told }: Situation, inner: Family): readonly Link[] {
   const kinds = kindsFor(told.tunnel ?? IPIP, outerFamily(told), inner)
-  return host.links.filter(({ kind }) => kinds.includes(kind))
+  const rank = ({ remote, up }: Link): number =>
+    (remote !== '' && remote === told.director ? 0 : 2) + (up ? 0 : 1)
+  return host.links.filter(({ kind }) => kinds.includes(kind)).sort((one, other) => rank(one) - rank(other))
 }
 
 /** On a real server: a device for what the director sends. */
 export const tunnelMissing: Look = function* (situation) {
   const { services, host, told } = situation
   if (told.method !== 'tunnel') return
-  const { tunnel = IPIP, director } = told
+  const { tunnel = IPIP } = told
   const outer = outerFamily(told)
   for (const inner of ['ipv4', 'ipv6'] as const) {
     const concerned = services.filter(({ key }) => familyOfService(key) === inner)
@@ -63,7 +68,7 @@ export const tunnelMissing: Look = function* (situation) {
         ],
       })
     } else if (!devices.some(({ up }) => up)) {
-      const name = devices.find(({ remote }) => remote === director)?.name ?? devices[0]?.name ?? ''
+      const name = devices[0]?.name ?? ''
       yield finding('tunnel-missing', 'error', `tunnel device ${name} is down`, effect, {
         ...about,
         commands: [`ip link set ${word(name)} up`],
