@@ -184,19 +184,20 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     await script('modprobe -a ip_vs ipip sit ip_gre ip6_tunnel ip6_gre fou fou6')
   })
 
+  // What makes no rules is the same on both kernels.
   const elsewhere = kernelSince(6, 12)
   test.each(titled(WITH_RULES))('%s', (_, one) => expectSetUp(one))
   test.skipIf(elsewhere).each(titled(CASES))('%s', (_, one) => expectSetUp(one))
   test.skipIf(elsewhere).each(titled(ANY_DIRECTOR))('%s, from any director', (_, one) => expectSetUp(one))
 
-  test('by the command as it is built', async () => {
+  test.skipIf(elsewhere)('by the command as it is built', async () => {
     const file = fileURLToPath(new URL('../../dist/cli/ipvs.cjs', import.meta.url))
     await expectSetUp({ mode: directRouting('ipv4'), realServer: [] }, (host, ...words) =>
       command([process.execPath, file, 'setup', ...words, '--netns', host.name]),
     )
   })
 
-  test('what a script did before it failed is taken back', async () => {
+  test.skipIf(elsewhere)('what a script did before it failed is taken back', async () => {
     await withMode({ ...nat('ipv4'), commands: {} }, async ({ host }) => {
       const before = await stateOf(host('director'))
       const words = ['setup', 'director', '--interface', 'eth9', '--apply', '--yes']
@@ -218,7 +219,7 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     })
   })
 
-  test('what somebody has changed since is not taken back', async () => {
+  test.skipIf(elsewhere)('what somebody has changed since is not taken back', async () => {
     await withMode({ ...nat('ipv4'), commands: {} }, async ({ host, sh }) => {
       await setUp(host('director'), 'director', '--apply', '--yes')
       await sh('director', 'ip address delete 192.0.2.10/32 dev eth0')
