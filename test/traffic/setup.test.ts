@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { beforeAll, expect, test } from 'vitest'
-import { formatServiceKey, type Family } from '../../lib/index.ts'
+import { formatServiceKey, type Family, type Finding } from '../../lib/index.ts'
 import { ipvs } from '../cli/terminal.ts'
 import { command, concurrentKernelTests, kernelSince, type Netns, script } from '../helpers/kernel.ts'
 import { IN_VAIN_MS } from './agent.ts'
@@ -123,6 +123,17 @@ const setUp: SetUp = async (host, ...words) => {
   return stdout
 }
 
+/** What the doctor finds wrong, told what setup was told. A note may say of a tunnel that it is narrow. */
+async function wrongWith(host: Netns, [role = '', ...words]: readonly string[]): Promise<string[]> {
+  const clients = words.indexOf('--clients')
+  const told = role === 'director' ? [] : words.filter((_, index) => clients < 0 || index < clients)
+  const { stdout } = await ipvs(['doctor', '--role', role, ...told, '--netns', host.name, '--json'], {
+    kernel: 'real',
+  })
+  const findings = JSON.parse(stdout) as Finding[]
+  return findings.filter(({ severity }) => severity !== 'note').map(({ code }) => code)
+}
+
 async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp = setUp): Promise<void> {
   const state = { services: mode.state.services }
   await withMode({ ...mode, state, commands: {} }, async (site) => {
@@ -152,6 +163,8 @@ async function expectSetUp({ mode, director = [], realServer }: Case, run: SetUp
     const conversation = await expectWay(mode, site)
     await conversation.close()
 
+    for (const { netns, words } of looked) expect(await wrongWith(netns, words)).toEqual([])
+
     const after = await states()
     for (const { netns, words } of looked)
       expect(await run(netns, ...words, '--apply', '--yes')).toBe('nothing to do\n')
@@ -171,19 +184,20 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     await script('modprobe -a ip_vs ipip sit ip_gre ip6_tunnel ip6_gre fou fou6')
   })
 
+  // What makes no rules is the same on both kernels.
   const elsewhere = kernelSince(6, 12)
   test.each(titled(WITH_RULES))('%s', (_, one) => expectSetUp(one))
   test.skipIf(elsewhere).each(titled(CASES))('%s', (_, one) => expectSetUp(one))
   test.skipIf(elsewhere).each(titled(ANY_DIRECTOR))('%s, from any director', (_, one) => expectSetUp(one))
 
-  test('by the command as it is built', async () => {
+  test.skipIf(elsewhere)('by the command as it is built', async () => {
     const file = fileURLToPath(new URL('../../dist/cli/ipvs.cjs', import.meta.url))
     await expectSetUp({ mode: directRouting('ipv4'), realServer: [] }, (host, ...words) =>
       command([process.execPath, file, 'setup', ...words, '--netns', host.name]),
     )
   })
 
-  test('what a script did before it failed is taken back', async () => {
+  test.skipIf(elsewhere)('what a script did before it failed is taken back', async () => {
     await withMode({ ...nat('ipv4'), commands: {} }, async ({ host }) => {
       const before = await stateOf(host('director'))
       const words = ['setup', 'director', '--interface', 'eth9', '--apply', '--yes']
@@ -205,7 +219,7 @@ concurrentKernelTests('machines are set up, and put back as they were', () => {
     })
   })
 
-  test('what somebody has changed since is not taken back', async () => {
+  test.skipIf(elsewhere)('what somebody has changed since is not taken back', async () => {
     await withMode({ ...nat('ipv4'), commands: {} }, async ({ host, sh }) => {
       await setUp(host('director'), 'director', '--apply', '--yes')
       await sh('director', 'ip address delete 192.0.2.10/32 dev eth0')
