@@ -401,6 +401,30 @@ const answers: readonly DoctorCase[] = [
     ],
   },
   {
+    input: 'the same with IPv6, where the route of its own network has a metric',
+    look: answersAroundDirector,
+    situation: onRealServer({
+      services: [service('tcp/[2001:db8::10]:80', { scheduler: 'none', servers: [] })],
+      host: {
+        ...REAL_SERVER,
+        routes: [
+          route('::/0', { gateway: '2001:db8::1', link: 'eth0' }),
+          route('2001:db8::/64', { link: 'eth0' }),
+        ],
+      },
+      told: { method: 'masquerade', director: '2001:db8::1' },
+    }),
+    finds: [
+      {
+        ...{ code: 'server-beside-clients', severity: 'warning' },
+        commands: [
+          'ip -6 route replace 2001:db8::1 dev eth0',
+          'ip -6 route replace 2001:db8::/64 via 2001:db8::1 dev eth0 metric 256',
+        ],
+      },
+    ],
+  },
+  {
     input: 'a real server has no default route',
     look: answersAroundDirector,
     situation: onRealServer({

@@ -167,7 +167,8 @@ export const answersAroundDirector: Look = function* ({ services, host, told }) 
         commands: [
           // The way to the director must not lead through the director.
           `${ip} route replace ${director} dev ${link}`,
-          `${ip} route replace ${direct.destination} via ${director} dev ${link}`,
+          // That of IPv6 has a metric, without which the command would add a second route.
+          `${ip} route replace ${direct.destination} via ${director} dev ${link}${family === 'ipv6' ? ' metric 256' : ''}`,
         ],
       },
     )
