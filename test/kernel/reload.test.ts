@@ -9,11 +9,10 @@ const KEY = { protocol: 'fwmark', fwmark: 1, family: 'ipv4' } as const
 /** Unloads ip_vs with all that builds on it, which works once nobody has a service any more. */
 async function unload(): Promise<void> {
   await until('ip_vs is unloaded', async () => {
-    const modules = (await readFile('/proc/modules', 'utf8'))
-      .split('\n')
-      .map((line) => line.split(' ')[0] ?? '')
-    if (!modules.includes('ip_vs')) return true
-    for (const name of modules.filter((module) => module.startsWith('ip_vs_')))
+    // Its name, size, uses, and who uses it: 'ip_vs 180224 3 ip_vs_rr,xt_ipvs, Live 0x0'; nobody is '-'.
+    const [, users] = /^ip_vs \d+ \d+ (\S+)/m.exec(await readFile('/proc/modules', 'utf8')) ?? []
+    if (users === undefined) return true
+    for (const name of users.split(',').filter((user) => !['', '-'].includes(user)))
       await tryCommand(['rmmod', name])
     // Namespaces of other tests end in the background.
     await tryCommand(['rmmod', 'ip_vs'])
