@@ -13,7 +13,7 @@ export interface DiagnoseOptions extends OpenOptions {
   readonly services?: readonly (ServiceKey | string)[] | undefined
   /** A director: looks at the services of this state instead of those of the table, before it is applied. */
   readonly state?: State | undefined
-  /** A director: what `save({ syncDaemons: true })` gave on the other one, to compare their sync daemons. */
+  /** A director: what `save()` gave on the other one, to compare their sync daemons. */
   readonly peer?: State | undefined
   /** A real server: the method with which the director reaches it. Default 'direct'. */
   readonly method?: ForwardingMethod | undefined

@@ -62,10 +62,7 @@ export const doctor: CommandDefinition = {
         '--director <address>',
         'of a real server with method masquerade: address of the director in its network',
       )
-      .option(
-        '--peer <file>',
-        'what ipvs save --all printed on the other director, to compare the sync daemons',
-      )
+      .option('--peer <file>', 'what ipvs save printed on the other director, to compare the sync daemons')
       .option('--fix', 'set the sysctls that are wrong, after asking; nothing else is changed')
       .option('--yes', 'do not ask')
       .option('--json', 'print JSON for programs, errors too')
