@@ -10,7 +10,7 @@ import type { DiagnoseOptions } from './options.ts'
  * and no module are findings too. The worst come first.
  *
  * @throws {TypeError | RangeError} naming the option if it is wrong.
- * @throws {IpvsError} ENOENT: there is no such network namespace.
+ * @throws {IpvsError} ENOENT: there is no such network namespace. ESRCH: one of `services` is not in the table.
  */
 export async function diagnose(options: DiagnoseOptions = {}): Promise<Finding[]> {
   // The library starts without it: most programs never ask.

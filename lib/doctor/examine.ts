@@ -3,10 +3,11 @@ import { canonicalAddress } from '../model/address.ts'
 import { address, checkOptions, oneOf } from '../model/check.ts'
 import { DEFAULT_METHOD, DEFAULT_SCHEDULER } from '../model/defaults.ts'
 import { serviceKeyOf, serviceName } from '../model/keys.ts'
-import type { Connection, Persistence } from '../model/types.ts'
-import { netnsPath } from '../model/validate.ts'
+import type { Connection, Persistence, ServiceKey } from '../model/types.ts'
+import { checkServerChanges, checkTunnel, netnsPath } from '../model/validate.ts'
 import { checkState, type Entry, tableOf } from '../state/table.ts'
 import { type ReadService, warningsOf } from '../state/warnings.ts'
+import { nextTurn } from '../util/pace.ts'
 import type { Finding, Severity } from './findings/finding.ts'
 import { notAvailable, schedulersAndEngines, unread } from './findings/access.ts'
 import { addressAnnounced, addressOnDirector, addressOnRealServer } from './findings/addresses.ts'
@@ -97,6 +98,12 @@ const OPTIONS = [
   'signal',
 ]
 
+/** The options that a role does not have. */
+const OTHERS = {
+  director: ['method', 'tunnel', 'director'],
+  'real-server': ['timeoutMs', 'transport', 'state', 'peer'],
+} as const
+
 /** The library, which is in another file once it is published: here only what it does is needed. */
 type Library = Pick<typeof Ipvs, 'open' | 'probe'>
 
@@ -105,6 +112,9 @@ export async function examine(library: Library, options: DiagnoseOptions): Promi
   checkOptions(options, OPTIONS)
   const { role = 'director', signal } = options
   oneOf(role, 'role', ['director', 'real-server'])
+  const [strange] = OTHERS[role].filter((name) => options[name] !== undefined)
+  if (strange !== undefined)
+    throw new TypeError(`${strange} goes with role ${role === 'director' ? "'real-server'" : "'director'"}`)
   signal?.throwIfAborted()
   const findings = await (role === 'director' ? onDirector(library, options) : onRealServer(options))
   return findings.sort((one, other) => rank(one.severity) - rank(other.severity))
@@ -121,20 +131,24 @@ async function onDirector(library: Library, options: DiagnoseOptions): Promise<F
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(transport !== undefined && { transport }),
   }
-  const keys = only?.map((key) => serviceName(serviceKeyOf(key)))
+  const keys = only?.map(serviceKeyOf)
   const wanted =
     state === undefined ? undefined : seenInState((await tableOf(state, { signal })).services ?? [])
   let table: TableSeen | undefined
   const findings: Finding[] = []
   try {
-    table = await readTable(() => library.open(open), signal)
+    table = await readTable(() => library.open(open), wanted === undefined ? keys : [], signal)
   } catch (error) {
     const found = notAvailable(error)
     if (found === undefined) throw error
     findings.push(found)
   }
   const all = wanted ?? table?.services ?? []
-  const services = keys === undefined ? all : all.filter(({ key }) => keys.includes(serviceName(key)))
+  const names = keys?.map(serviceName)
+  const services = names === undefined ? all : all.filter(({ key }) => names.includes(serviceName(key)))
+  const missing = names?.find((name) => !services.some(({ key }) => serviceName(key) === name))
+  if (missing !== undefined && wanted !== undefined)
+    throw new RangeError(`services: ${missing} is not in the state`)
   const host = await readHost({
     netns: netns === undefined ? undefined : netnsPath(netns),
     routesTo: services.flatMap(({ servers }) => servers.map(({ address }) => address)),
@@ -149,11 +163,18 @@ async function onDirector(library: Library, options: DiagnoseOptions): Promise<F
     warnings: await warningsOf(services.map(readServiceOf)),
     told: { method: 'direct', ...(peer !== undefined && { peer: await checkState(peer) }) },
   }
-  return [...findings, ...ON_DIRECTOR.flatMap((look) => [...look(situation)])]
+  return [...findings, ...(await lookAt(situation, ON_DIRECTOR, signal))]
 }
 
 async function onRealServer(options: DiagnoseOptions): Promise<Finding[]> {
   const { netns, signal, services: keys = [], method = 'direct', tunnel, director } = options
+  if (keys.length === 0)
+    throw new TypeError('services must name the virtual services: a real server has no table of its own')
+  oneOf(method, 'method', ['masquerade', 'direct', 'tunnel'])
+  if (tunnel !== undefined) {
+    checkServerChanges({ tunnel })
+    checkTunnel(tunnel)
+  }
   const services = keys.map((key) => ({
     key: serviceKeyOf(key),
     scheduler: 'none',
@@ -177,12 +198,33 @@ async function onRealServer(options: DiagnoseOptions): Promise<Finding[]> {
       ...(gateway !== undefined && { director: gateway }),
     },
   }
-  return ON_REAL_SERVER.flatMap((look) => [...look(situation)])
+  return lookAt(situation, ON_REAL_SERVER, signal)
 }
 
-async function readTable(open: () => Promise<Ipvs>, signal: AbortSignal | undefined): Promise<TableSeen> {
+/** Others have the JS thread between two looks: a table may have 100,000 real servers. */
+async function lookAt(
+  situation: Situation,
+  looks: readonly Look[],
+  signal: AbortSignal | undefined,
+): Promise<Finding[]> {
+  const findings: Finding[] = []
+  for (const look of looks) {
+    for (const found of look(situation)) findings.push(found)
+    await nextTurn()
+    signal?.throwIfAborted()
+  }
+  return findings
+}
+
+/** Rejects with ESRCH if one of these services is missing: an empty list of findings would say that all is well. */
+async function readTable(
+  open: () => Promise<Ipvs>,
+  keys: readonly ServiceKey[] | undefined,
+  signal: AbortSignal | undefined,
+): Promise<TableSeen> {
   const ipvs = await open()
   try {
+    await Promise.all((keys ?? []).map((key) => ipvs.service(key, { signal })))
     const [table, info, syncDaemons] = await Promise.all([
       ipvs.snapshot({ signal }),
       ipvs.info({ signal }),

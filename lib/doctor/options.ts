@@ -1,5 +1,5 @@
 import type { OpenOptions } from '../session/open.ts'
-import type { ForwardingMethod, ServiceKey, State, Tunnel } from '../model/types.ts'
+import type { ServiceKey, State, Tunnel } from '../model/types.ts'
 import type { Role } from './findings/finding.ts'
 
 /** What is diagnosed. */
@@ -16,7 +16,7 @@ export interface DiagnoseOptions extends OpenOptions {
   /** A director: what `save()` gave on the other one, to compare their sync daemons. */
   readonly peer?: State | undefined
   /** A real server: the method with which the director reaches it. Default 'direct'. */
-  readonly method?: ForwardingMethod | undefined
+  readonly method?: 'masquerade' | 'direct' | 'tunnel' | undefined
   /** A real server: the tunnel through which packets come. Default IP-in-IP, with method 'tunnel'. */
   readonly tunnel?: Tunnel | undefined
   /** A real server: address of the director in its network, which method 'masquerade' needs as the gateway. */

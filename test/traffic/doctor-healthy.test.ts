@@ -64,15 +64,18 @@ const MODES: readonly Mode[] = FAMILIES.flatMap((family) => [
 function realServerOf({ name, topology, state }: Mode): DiagnoseOptions {
   const [{ realServers: [server] = [] }] = state.services
   const { method = 'direct', address = '', tunnel: kind } = server ?? {}
-  // With full NAT answers go to the director, which is the client.
-  const told = name.startsWith('full-nat') ? 'local' : method
+  if (method !== 'masquerade' && method !== 'direct' && method !== 'tunnel')
+    throw new Error(`there is no real server with method ${String(method)}`)
   const network = Object.keys(topology.networks).includes('back') ? 'back' : undefined
   return {
     role: 'real-server',
     services: state.services.map((service) => formatServiceKey(service)),
-    method: told,
+    method,
     ...(kind !== undefined && { tunnel: kind }),
-    director: addressOf(topology, 'director', address.includes(':') ? 'ipv6' : 'ipv4', network),
+    // With full NAT the director is the client, and a route there is all that answers need.
+    ...(!name.startsWith('full-nat') && {
+      director: addressOf(topology, 'director', address.includes(':') ? 'ipv6' : 'ipv4', network),
+    }),
   }
 }
 

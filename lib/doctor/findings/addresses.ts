@@ -1,15 +1,16 @@
 import { contains, familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { addAddress, greaterOf, type Host, word } from './host.ts'
-import { finding, keysOf, type Look, servicesAt, virtualAddresses } from './situation.ts'
+import { addAddress, greaterOf, type Host, linkOfAddress, word } from './host.ts'
+import { byVirtualAddress, finding, keysOf, type Look } from './situation.ts'
 import { tunnelDevices } from './tunnels.ts'
 
 /** Whether virtual addresses are where they must be, and nowhere else. */
 
 export const addressOnDirector: Look = function* (situation) {
   const { services, host } = situation
-  for (const address of virtualAddresses(services)) {
-    if (isHere(host, address)) continue
+  const here = new Set(host.addresses.map((one) => one.address))
+  for (const [address, concerned] of byVirtualAddress(services)) {
+    if (here.has(address) || isRoutedHere(host, address)) continue
     const link = linkFor(host, address)
     yield finding(
       'address-missing',
@@ -17,7 +18,7 @@ export const addressOnDirector: Look = function* (situation) {
       `virtual address ${address} is not on this director`,
       'Connections time out, or find no host: nobody answers for the address.',
       {
-        services: keysOf(servicesAt(services, address)),
+        services: keysOf(concerned),
         commands: link === undefined ? [] : [addAddress(address, link)],
       },
     )
@@ -27,7 +28,7 @@ export const addressOnDirector: Look = function* (situation) {
 export const addressOnRealServer: Look = function* (situation) {
   const { services, host, told } = situation
   if (told.method !== 'direct' && told.method !== 'tunnel') return
-  for (const address of virtualAddresses(services)) {
+  for (const [address, concerned] of byVirtualAddress(services)) {
     if (isHere(host, address)) continue
     const devices = tunnelDevices(situation, familyOfAddress(address))
     // Without a device that is said, and mended, with the address.
@@ -39,7 +40,7 @@ export const addressOnRealServer: Look = function* (situation) {
       `virtual address ${address} is not on this real server`,
       'Connections that are given to this real server time out: it takes their packets for those of another host.',
       {
-        services: keysOf(servicesAt(services, address)),
+        services: keysOf(concerned),
         commands: [addAddress(address, link ?? 'lo')],
       },
     )
@@ -49,9 +50,9 @@ export const addressOnRealServer: Look = function* (situation) {
 /** On a real server: only the director may answer ARP. (arp_ignore and arp_announce of Documentation/networking/ip-sysctl) */
 export const addressAnnounced: Look = function* ({ services, host, told }) {
   if (told.method !== 'direct' && told.method !== 'tunnel') return
-  for (const address of virtualAddresses(services)) {
+  for (const [address, concerned] of byVirtualAddress(services)) {
     if (familyOfAddress(address) !== 'ipv4') continue
-    const about = { services: keysOf(servicesAt(services, address)) }
+    const about = { services: keysOf(concerned) }
     const effect =
       'Clients reach this real server without the director: it gets all connections, or they break when others answer too.'
     const at = host.addresses.find((one) => one.address === address)
@@ -98,11 +99,12 @@ export const addressAnnounced: Look = function* ({ services, host, told }) {
 }
 
 function isHere(host: Host, address: string): boolean {
-  return (
-    host.addresses.some((one) => one.address === address) ||
-    // An address by a route, as for a whole network: ip route add local 192.0.2.0/24 dev lo
-    host.routes.some(({ type, destination }) => type === 'local' && contains(destination, address))
-  )
+  return linkOfAddress(host, address) !== undefined || isRoutedHere(host, address)
+}
+
+/** An address by a route, as for a whole network: ip route add local 192.0.2.0/24 dev lo */
+function isRoutedHere({ routes }: Host, address: string): boolean {
+  return routes.some(({ type, destination }) => type === 'local' && contains(destination, address))
 }
 
 /** Whether machines in a network of this one may ask for an address that is in there. */

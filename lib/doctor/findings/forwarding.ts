@@ -1,14 +1,15 @@
-import { contains, familyOfAddress, familyOfService } from '../../model/address.ts'
+import { contains, familyOfAddress, isIPv4 } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { hasDefault, linkOfAddress, settingOf, word } from './host.ts'
+import { hasDefault, settingOf, word } from './host.ts'
 import {
+  byVirtualAddress,
   finding,
   keysOf,
   type Look,
+  namesOf,
   type ServerSeen,
-  type ServiceSeen,
   virtualAddresses,
 } from './situation.ts'
 
@@ -40,21 +41,21 @@ export const forwardingOff: Look = function* ({ services, host }) {
 }
 
 export const redirectsSent: Look = function* ({ services, host }) {
+  const concerned = byVirtualAddress(services)
   // Of IPv6 there is no such setting.
   for (const { name } of host.links) {
     const sends = ['all', name].filter((one) => host.sysctls.get(settingOf(one, 'send_redirects')) === '1')
     if (sends.length === 0) continue
-    const beside = services.filter(
-      ({ key, servers }) =>
-        key.protocol !== 'fwmark' &&
-        familyOfService(key) === 'ipv4' &&
-        linkOfAddress(host, key.address) === name &&
+    const here = host.addresses.filter(({ address, link }) => link === name && isIPv4(address))
+    const beside = here.flatMap(({ address }) =>
+      (concerned.get(address) ?? []).filter(({ servers }) =>
         servers.some(
           (server) =>
             isMasqueraded(server) &&
             host.routesTo.get(server.address)?.link === name &&
             host.routesTo.get(server.address)?.gateway === undefined,
         ),
+      ),
     )
     if (beside.length === 0) continue
     yield finding(
@@ -77,11 +78,13 @@ export const routesToServers: Look = function* ({ services, host }) {
       const { address } = server
       if (!host.asked.has(address) || seen.has(address)) continue
       seen.add(address)
+      const route = host.routesTo.get(address)
+      const isNear = route !== undefined && route.gateway === undefined && route.type !== 'local'
+      if (route !== undefined && !(isNear && isSilent(host.neighbours, address))) continue
       const concerned = services.filter(({ servers }) => servers.some((one) => one.address === address))
       const about = { services: keysOf(concerned), servers: [{ address, port: server.port }] }
-      const route = host.routesTo.get(address)
       if (route === undefined) yield noRoute(address, about)
-      else if (route.gateway === undefined && route.type !== 'local' && isSilent(host.neighbours, address)) {
+      else {
         yield finding(
           'neighbour-silent',
           'error',
@@ -208,8 +211,4 @@ function isSilent(
 ): boolean {
   const known = neighbours.filter((one) => one.address === address)
   return known.length > 0 && known.every(({ states }) => states.includes('FAILED'))
-}
-
-function namesOf(services: readonly ServiceSeen[]): string {
-  return services.map(({ key }) => serviceName(key)).join(', ')
 }

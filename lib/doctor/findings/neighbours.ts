@@ -1,5 +1,5 @@
 import { rulesetOf } from '../firewall/read.ts'
-import { keysOf, finding, type Look, servicesAt } from './situation.ts'
+import { byVirtualAddress, finding, keysOf, type Look } from './situation.ts'
 
 /** What else on this machine balances, or takes packets. */
 
@@ -33,11 +33,12 @@ export const besideEbpf: Look = function* ({ host, services }) {
       'IPVS sees no packets to addresses that are services of Kubernetes too.',
     )
   }
+  const concerned = byVirtualAddress(services)
   for (const { name, xdp } of host.links) {
     if (!xdp) continue
     const here = host.addresses
       .filter(({ link }) => link === name)
-      .flatMap(({ address }) => servicesAt(services, address))
+      .flatMap(({ address }) => concerned.get(address) ?? [])
     if (here.length === 0) continue
     yield finding(
       'beside-ebpf',

@@ -1,3 +1,4 @@
+import { serviceName } from '../../model/keys.ts'
 import type {
   Capabilities,
   Connection,
@@ -100,11 +101,31 @@ export function keysOf(services: readonly ServiceSeen[]): ServiceKey[] {
   return services.map(({ key }) => key)
 }
 
-/** The addresses of services, each once. A firewall mark has none that could be seen. */
-export function virtualAddresses(services: readonly ServiceSeen[]): readonly string[] {
-  return [...new Set(services.flatMap(({ key }) => (key.protocol === 'fwmark' ? [] : [key.address])))]
+/** Services by their address. A firewall mark has none that could be seen. */
+export function byVirtualAddress(
+  services: readonly ServiceSeen[],
+): ReadonlyMap<string, readonly ServiceSeen[]> {
+  const found = new Map<string, ServiceSeen[]>()
+  for (const service of services) {
+    const { key } = service
+    if (key.protocol === 'fwmark') continue
+    const others = found.get(key.address)
+    if (others === undefined) found.set(key.address, [service])
+    else others.push(service)
+  }
+  return found
 }
 
-export function servicesAt(services: readonly ServiceSeen[], address: string): readonly ServiceSeen[] {
-  return services.filter(({ key }) => key.protocol !== 'fwmark' && key.address === address)
+/** The addresses of services, each once. */
+export function virtualAddresses(services: readonly ServiceSeen[]): readonly string[] {
+  return [...byVirtualAddress(services).keys()]
+}
+
+/** More names would hide what a line says; the finding has the keys of all. */
+const MOST_NAMES = 3
+
+export function namesOf(services: readonly ServiceSeen[]): string {
+  const more = services.length - MOST_NAMES
+  const names = services.slice(0, MOST_NAMES).map(({ key }) => serviceName(key))
+  return `${names.join(', ')}${more > 0 ? ` and ${String(more)} more` : ''}`
 }

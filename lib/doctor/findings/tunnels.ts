@@ -1,5 +1,4 @@
 import { familyOfAddress, familyOfService, isIPv4 } from '../../model/address.ts'
-import { serviceName } from '../../model/keys.ts'
 import { IPIP } from '../../model/server-settings.ts'
 import type { Family, Tunnel } from '../../model/types.ts'
 import {
@@ -12,7 +11,15 @@ import {
   settingOf,
   word,
 } from './host.ts'
-import { finding, keysOf, type Look, type Situation, type Told, virtualAddresses } from './situation.ts'
+import {
+  finding,
+  keysOf,
+  type Look,
+  namesOf,
+  type Situation,
+  type Told,
+  virtualAddresses,
+} from './situation.ts'
 
 /** Whether packets come through tunnels, and out of them. */
 
@@ -174,14 +181,16 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
     string,
     { readonly mtu: number; need: number; inPieces: boolean; readonly services: (typeof services)[number][] }
   >()
+  const links = new Map(host.links.map((link) => [link.name, link]))
+  const places = new Map(host.addresses.map(({ address, link }) => [address, link]))
   for (const service of services) {
     const { key } = service
     const inPieces = familyOfService(key) === 'ipv4'
     if (inPieces && !discovers) continue
-    const at = key.protocol === 'fwmark' ? undefined : linkOfAddress(host, key.address)
-    const incoming = host.links.find(({ name }) => name === at)?.mtu ?? USUAL_MTU
+    const at = key.protocol === 'fwmark' ? undefined : places.get(key.address)
+    const incoming = links.get(at ?? '')?.mtu ?? USUAL_MTU
     for (const { address, method, tunnel = IPIP } of service.servers) {
-      const link = host.links.find(({ name }) => name === host.routesTo.get(address)?.link)
+      const link = links.get(host.routesTo.get(address)?.link ?? '')
       if (method !== 'tunnel' || link === undefined || link.loopback) continue
       const header = (familyOfAddress(address) === 'ipv6' ? 40 : 20) + headerBytes(tunnel)
       const need = Math.min(incoming, USUAL_MTU) + header
@@ -189,7 +198,7 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       const known = narrow.get(link.name) ?? { mtu: link.mtu, need, inPieces, services: [] }
       known.inPieces &&= inPieces
       known.need = Math.max(known.need, need)
-      if (!known.services.includes(service)) known.services.push(service)
+      if (known.services.at(-1) !== service) known.services.push(service)
       narrow.set(link.name, known)
     }
   }
@@ -197,7 +206,7 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
     yield finding(
       'tunnel-too-narrow',
       'note',
-      `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${concerned.map(({ key }) => serviceName(key)).join(', ')}`,
+      `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${namesOf(concerned)}`,
       'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.',
       {
         services: keysOf(concerned),
