@@ -27,7 +27,7 @@ import {
   reuseHoldsClients,
   trackingFull,
 } from './findings/capacity.ts'
-import { firewallDrops, sourceUnchanged } from './findings/firewall.ts'
+import { firewallDrops, firewallDropsOnRealServer, sourceUnchanged } from './findings/firewall.ts'
 import { besideEbpf, besideKubeProxy } from './findings/neighbours.ts'
 import { syncInterface, syncMismatch } from './findings/sync.ts'
 import {
@@ -81,6 +81,7 @@ const ON_REAL_SERVER: readonly Look[] = [
   sourceCheck,
   addressOnRealServer,
   addressAnnounced,
+  firewallDropsOnRealServer,
   answersAroundDirector,
 ]
 

@@ -13,9 +13,10 @@ import {
   routesToServers,
 } from '../../lib/doctor/findings/forwarding.ts'
 import type { Host } from '../../lib/doctor/findings/host.ts'
-import type { Look, Situation } from '../../lib/doctor/findings/situation.ts'
+import { firewallDrops, firewallDropsOnRealServer } from '../../lib/doctor/findings/firewall.ts'
+import type { Look, ServiceSeen, Situation } from '../../lib/doctor/findings/situation.ts'
 import { sourceCheck, tunnelMissing, tunnelTooNarrow } from '../../lib/doctor/findings/tunnels.ts'
-import type { Capabilities, ServiceKey } from '../../lib/index.ts'
+import type { Capabilities, ServiceKey, Tunnel } from '../../lib/index.ts'
 import {
   DIRECTOR,
   link,
@@ -684,10 +685,142 @@ const tunnels: readonly DoctorCase[] = [
   { input: 'there is room for a tunnel', look: tunnelTooNarrow, situation: tunnelled(1520), finds: [] },
 ]
 
+const iptables = (host: Host, ...lines: readonly string[]): Host => ({
+  ...host,
+  firewall: {
+    iptables: [
+      ...['*mangle', ':PREROUTING ACCEPT [0:0]', ':POSTROUTING ACCEPT [0:0]'],
+      ...lines.filter((line) => line.includes('ROUTING')),
+      ...['COMMIT', '*filter', ':INPUT ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ':OUTPUT ACCEPT [0:0]'],
+      ...lines.filter((line) => !line.includes('ROUTING')),
+      'COMMIT',
+    ].join('\n'),
+  },
+})
+const tunnelService = (tunnel: Tunnel): ServiceSeen =>
+  service('tcp/192.0.2.10:80', { servers: [server('203.0.113.11:80', { method: 'tunnel', tunnel })] })
+
+const firewalls: readonly DoctorCase[] = [
+  ...(
+    [
+      ['ipip', '-p ipencap -d 203.0.113.0/24', 'iptables -I OUTPUT -d 203.0.113.11 -p 4 -j ACCEPT'],
+      ['gre', '-p 47', 'iptables -I OUTPUT -d 203.0.113.11 -p 47 -j ACCEPT'],
+      ['gue', '-p udp --dport 6080', 'iptables -I OUTPUT -d 203.0.113.11 -p udp --dport 6080 -j ACCEPT'],
+    ] as const
+  ).map(([type, rule, command]): DoctorCase => ({
+    input: `the director drops packets of its ${type} tunnels`,
+    look: firewallDrops,
+    situation: onDirector({
+      host: iptables(DIRECTOR, `-A OUTPUT ${rule} -j DROP`),
+      services: [tunnelService({ type, ...(type === 'gue' && { port: 6080 }) })],
+    }),
+    finds: [
+      {
+        ...{ code: 'firewall-drops', severity: 'error', services: [WEB], commands: [command] },
+        servers: [{ address: '203.0.113.11', port: 80 }],
+        message: `iptables drops packets of the tunnel to 203.0.113.11:80 for tcp/192.0.2.10:80: -A OUTPUT ${rule} -j DROP in table filter`,
+      },
+    ],
+  })),
+  {
+    input: 'the director drops packets of another kind of tunnel',
+    look: firewallDrops,
+    situation: onDirector({
+      host: iptables(DIRECTOR, '-A OUTPUT -p gre -j DROP', '-A OUTPUT -p tcp -j DROP'),
+      services: [tunnelService({ type: 'ipip' })],
+    }),
+    finds: [],
+  },
+  {
+    input: 'the director drops what goes to a real server, and what comes from it, behind the last routing',
+    look: firewallDrops,
+    situation: onDirector({
+      host: iptables(DIRECTOR, '-A POSTROUTING -o eth1 -j DROP'),
+    }),
+    finds: [
+      {
+        ...{ code: 'firewall-drops', severity: 'error' },
+        commands: ['iptables -t mangle -I POSTROUTING -d 10.0.0.11 -p tcp --dport 8080 -j ACCEPT'],
+      },
+    ],
+  },
+  {
+    input: 'the director drops answers to clients behind the last routing',
+    look: firewallDrops,
+    situation: onDirector({
+      host: iptables(DIRECTOR, '-A POSTROUTING -s 192.0.2.10/32 -j DROP'),
+    }),
+    finds: [
+      {
+        ...{ code: 'firewall-drops', severity: 'error' },
+        commands: ['iptables -t mangle -I POSTROUTING -s 192.0.2.10 -p tcp --sport 80 -j ACCEPT'],
+      },
+    ],
+  },
+  {
+    input: 'a real server drops requests and answers',
+    look: firewallDropsOnRealServer,
+    situation: onRealServer({
+      host: iptables(REAL_SERVER, '-A INPUT -d 192.0.2.10/32 -i eth0 -j DROP', '-A OUTPUT -j REJECT'),
+      told: { method: 'direct', director: '192.0.2.1' },
+    }),
+    finds: [
+      {
+        ...{ code: 'firewall-drops', severity: 'error', services: [WEB] },
+        commands: ['iptables -I INPUT -d 192.0.2.10 -p tcp --dport 80 -j ACCEPT'],
+      },
+      {
+        ...{ code: 'firewall-drops', severity: 'error', services: [WEB] },
+        commands: ['iptables -I OUTPUT -s 192.0.2.10 -p tcp --sport 80 -j ACCEPT'],
+      },
+    ],
+  },
+  {
+    input: 'a real server drops what comes through its tunnel',
+    look: firewallDropsOnRealServer,
+    situation: onRealServer({
+      host: iptables(REAL_SERVER, '-A INPUT -i eth0 ! -p tcp -j DROP'),
+      told: { method: 'tunnel', director: '192.0.2.1' },
+    }),
+    finds: [
+      {
+        ...{ code: 'firewall-drops', severity: 'error', services: [WEB] },
+        commands: ['iptables -I INPUT -s 192.0.2.1 -d 192.0.2.11 -p 4 -j ACCEPT'],
+        message: 'iptables drops packets of the tunnel: -A INPUT -i eth0 ! -p tcp -j DROP in table filter',
+      },
+    ],
+  },
+  {
+    input: 'a real server with method masquerade: its port is not known',
+    look: firewallDropsOnRealServer,
+    situation: onRealServer({
+      host: iptables(REAL_SERVER, '-A INPUT -j DROP'),
+      told: { method: 'masquerade' },
+    }),
+    finds: [],
+  },
+  {
+    input: 'a tunnel is too narrow, and no client is told',
+    look: tunnelTooNarrow,
+    situation: onDirector({
+      host: iptables(DIRECTOR, '-A OUTPUT -p icmp -j DROP'),
+      services: [tunnelService({ type: 'ipip' })],
+    }),
+    finds: [
+      {
+        ...{ code: 'tunnel-too-narrow', severity: 'error', commands: ['sysctl -w net.ipv4.vs.pmtu_disc=0'] },
+        message:
+          'eth0 takes packets of 1500 bytes, and the largest of clients need 1520 in the tunnels of tcp/192.0.2.10:80; iptables drops ICMP: -A OUTPUT -p icmp -j DROP in table filter',
+      },
+    ],
+  },
+]
+
 export const DOCTOR_CASES: readonly DoctorCase[] = [
   ...access,
   ...addresses,
   ...forwarding,
   ...answers,
   ...tunnels,
+  ...firewalls,
 ]

@@ -8,6 +8,7 @@ import {
   type Hook,
   markOf,
   type Packet,
+  type Ruleset,
 } from '../../lib/doctor/firewall/ruleset.ts'
 
 /** What firewall rules do to packets: of dumps that were taken from kernels. */
@@ -263,5 +264,29 @@ describe('any rules', () => {
     }
     expect(why(dropOf(rulesetOf({ nft }), WEB, ['input']))).toBe('policy of INPUT')
     expect(dropOf(rulesetOf({ nft, iptables }), WEB, ['input'])).toBe(undefined)
+  })
+})
+
+describe('what is not TCP, UDP or SCTP', () => {
+  const dropping = (...expr: readonly object[]): Ruleset => {
+    const chain = { family: 'inet', table: 't', name: 'c', hook: 'input', prio: 0, policy: 'accept' }
+    const rule = { family: 'inet', table: 't', chain: 'c', handle: 1, expr: [...expr, { drop: null }] }
+    return rulesetOf({ nft: { nftables: [{ chain }, { rule }] } })
+  }
+  const match = (left: object, right: unknown): object => ({ match: { op: '==', left, right } })
+  const l4proto = { meta: { key: 'l4proto' } }
+
+  test.each([
+    ['ipencap', match(l4proto, 'ipencap'), true],
+    ['ipencap', match({ payload: { protocol: 'ip', field: 'protocol' } }, 4), true],
+    ['ipencap', match(l4proto, { set: ['ipv6', 'gre'] }), false],
+    ['gre', match(l4proto, { set: ['ipv6', 'gre'] }), true],
+    ['gre', match({ payload: { protocol: 'tcp', field: 'dport' } }, 80), false],
+    ['gre', match({ payload: { protocol: 'ether', field: 'type' } }, 'ip'), false],
+    ['icmp', match(l4proto, 'icmp'), true],
+    ['icmp', match({ payload: { protocol: 'icmp', field: 'type' } }, 'echo-request'), false],
+  ] as const)('nft: %s, %j: %s', (protocol, expression, drops) => {
+    const packet: Packet = { family: 'ipv4', protocol, destination: '192.0.2.10' }
+    expect(dropOf(dropping(expression), packet, ['input']) !== undefined).toBe(drops)
   })
 })

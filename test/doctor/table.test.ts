@@ -59,6 +59,7 @@ interface Seen {
   readonly connections?: readonly Connection[]
   readonly daemons?: readonly SyncDaemon[]
   readonly peer?: readonly SyncDaemon[]
+  readonly peerSysctls?: Readonly<Record<string, string>>
   readonly buckets?: number
 }
 
@@ -100,7 +101,15 @@ function situation(seen: Seen): Situation {
       ...host,
     },
     warnings: [],
-    told: { method: 'direct', ...(seen.peer !== undefined && { peer: { syncDaemons: seen.peer } }) },
+    told: {
+      method: 'direct',
+      ...(seen.peer !== undefined && {
+        peer: {
+          syncDaemons: seen.peer,
+          ...(seen.peerSysctls !== undefined && { sysctls: seen.peerSysctls }),
+        },
+      }),
+    },
   }
 }
 
@@ -395,8 +404,9 @@ describe('sync daemons', () => {
   })
 
   test('their interface', () => {
-    const at = (link: Partial<Link>): string[] =>
-      of(syncInterface, { daemons: [daemon()], host: { links: [{ ...LINK, ...link }] } })
+    const addresses = [{ address: '192.0.2.1', prefix: 24, link: 'eth0' }]
+    const at = (link: Partial<Link>, more: Partial<Host> = {}, state = daemon()): string[] =>
+      of(syncInterface, { daemons: [state], host: { links: [{ ...LINK, ...link }], addresses, ...more } })
     expect(at({})).toEqual([])
     expect(at({ up: false })).toEqual([
       'interface eth0 of the master sync daemon is down | ip link set eth0 up',
@@ -407,14 +417,24 @@ describe('sync daemons', () => {
     expect(at({ name: 'eth1' })).toEqual([
       'there is no interface eth0, which the master sync daemon was started with: stop the daemon, and start it on another',
     ])
+    const lost =
+      'interface eth0 of the master sync daemon has lost its address, which the daemon sends from: give it back'
+    expect(at({}, { addresses: [] })).toEqual([lost])
+    expect(at({}, {}, daemon({ multicastGroup: 'ff02::81' })), 'of the family of the group').toEqual([lost])
+    expect(at({}, { addresses: [] }, daemon({ state: 'backup' }))).toEqual([])
   })
 
   test('a firewall, for the side that it is on', () => {
-    const host = { firewall: { iptables: '*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i eth0 -p udp -j DROP' } }
+    const host = {
+      addresses: [{ address: '192.0.2.1', prefix: 24, link: 'eth0' }],
+      firewall: { iptables: '*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i eth0 -p udp -j DROP' },
+    }
     expect(of(syncInterface, { daemons: [daemon({ state: 'backup' })], host })).toEqual([
       'iptables drops packets of the sync daemons to 224.0.0.81:8848: -A INPUT -i eth0 -p udp -j DROP in table filter | iptables -I INPUT -d 224.0.0.81 -p udp --dport 8848 -j ACCEPT',
     ])
     expect(of(syncInterface, { daemons: [daemon()], host })).toEqual([])
+    const sysctls = { 'net.ipv4.vs.sync_ports': '4' }
+    expect(of(syncInterface, { daemons: [daemon({ state: 'backup' })], host, sysctls })).toHaveLength(4)
   })
 
   test('those of the other director', () => {
@@ -434,6 +454,24 @@ describe('sync daemons', () => {
       'this director has a master of the sync daemons, the other one a master: one needs a master, and the other a backup',
     ])
     expect(at([], [backup])).toHaveLength(1)
+  })
+
+  test('that one sends to more ports than the other hears', () => {
+    const backup = daemon({ state: 'backup' })
+    const at = (ours: SyncDaemon, here: string, theirs: SyncDaemon, there?: string): string[] =>
+      of(syncMismatch, {
+        daemons: [ours],
+        peer: [theirs],
+        sysctls: { 'net.ipv4.vs.sync_ports': here },
+        ...(there !== undefined && { peerSysctls: { sync_ports: there } }),
+      })
+    expect(at(daemon(), '2', backup), 'not saved').toEqual([])
+    expect(at(daemon(), '2', backup, '2')).toEqual([])
+    expect(at(daemon(), '2', backup, '4'), 'it hears more than there is').toEqual([])
+    expect(at(backup, '1', daemon(), '2')).toEqual([
+      'the backup sync daemon and the master of the other director differ: net.ipv4.vs.sync_ports is 1 here and 2 there | sysctl -w net.ipv4.vs.sync_ports=2 | ipvs adm --stop-daemon backup | ipvs adm --start-daemon backup --mcast-interface eth0 --syncid 5',
+    ])
+    expect(at(daemon(), '2', backup, '1')).toHaveLength(1)
   })
 })
 

@@ -247,6 +247,18 @@ const OF_TABLES: readonly Case[] = [
       },
     ),
   ),
+  seen('the interface of a master sync daemon has lost its address', syncInterface, {
+    ...withTable({ syncDaemons: [MASTER] }),
+    host: { ...DIRECTOR, addresses: DIRECTOR.addresses.filter(({ link: name }) => name !== 'eth0') },
+  }),
+  seen('this director is master of more ports than the other one hears', syncMismatch, {
+    ...withTable({ syncDaemons: [MASTER] }),
+    host: withSysctls(DIRECTOR, { 'net.ipv4.vs.sync_ports': '2' }),
+    told: {
+      method: 'direct',
+      peer: { syncDaemons: [{ ...MASTER, state: 'backup' }], sysctls: { sync_ports: '1' } },
+    },
+  }),
   seen(
     'the backup of the other director has another channel',
     syncMismatch,

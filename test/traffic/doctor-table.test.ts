@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { diagnose, type Finding, type ServiceSpec, type StateService } from '../../lib/index.ts'
 import { concurrentKernelTests, kernelTests, type Netns, script } from '../helpers/kernel.ts'
@@ -265,6 +266,8 @@ concurrentKernelTests('the doctor, of a firewall', () => {
         'iptables -P FORWARD DROP; iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
         'iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP',
         'iptables -A OUTPUT -d 10.0.0.0/24 -p tcp --dport 80 -j DROP',
+        'iptables -t mangle -A POSTROUTING -o eth1 -p tcp -j DROP',
+        `iptables -t mangle -A POSTROUTING -s ${VIRTUAL.ipv4} -j DROP`,
       ]
       for (const fault of faults) {
         const look = (): Promise<Finding[]> => diagnose({ netns: site.hosts.director.name })
@@ -282,7 +285,7 @@ concurrentKernelTests('the doctor, of a firewall', () => {
         expect(await look(), fault).toEqual([])
         await sh(
           'director',
-          'iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT; iptables -F; iptables -t raw -F; iptables -X',
+          'iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT; iptables -F; iptables -t raw -F; iptables -t mangle -F; iptables -X',
         )
       }
     })
@@ -324,6 +327,9 @@ concurrentKernelTests('the doctor, of a firewall', () => {
 
 concurrentKernelTests('the doctor, of sync daemons', () => {
   const DAEMON = { multicastInterface: 'eth0', syncId: 5 } as const
+
+  /** The kernel keeps what it tells for two seconds. (IPVS_SYNC_FLUSH_TIME) */
+  const SYNC_MS = 3000
 
   test('finds an interface that is down, a firewall, and a peer that does not match', async () => {
     await withTopology(ONE_NETWORK, async (site) => {
@@ -386,9 +392,53 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
           await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
         },
       })
+      await sh('director', 'sysctl -qw net.ipv4.vs.sync_ports=2')
+      await master.stopSyncDaemon('master')
+      await master.startSyncDaemon({ ...DAEMON, state: 'master' })
+      for (const host of [hosts.web2, hosts.neighbour]) {
+        await host.run(['sysctl', '-qw', 'net.ipv4.vs.sync_ports=2'])
+        await host.ipvs.stopSyncDaemon('backup')
+        await host.ipvs.startSyncDaemon({ ...DAEMON, state: 'backup' })
+      }
+      await expectMended(site, {
+        ...{ ...about, code: 'sync-mismatch' },
+        options: { peer: { ...peer, sysctls: { sync_ports: 2 } } },
+        serves: () => Promise.all(Array.from({ length: 8 }, () => untilKnown(hosts.neighbour))),
+        make: async () => {
+          await backup.stopSyncDaemon('backup')
+          await sh('neighbour', 'sysctl -qw net.ipv4.vs.sync_ports=1')
+          await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
+        },
+        shows: async () => {
+          const ports = await Promise.all(Array.from({ length: 8 }, () => untilKnown(hosts.web2)))
+          const known = await learned(hosts.neighbour)
+          expect(ports.filter((one) => !known.includes(one))).not.toEqual([])
+        },
+      })
       await expectMended(site, {
         ...{ ...about, code: 'sync-interface' },
         make: () => sh('neighbour', 'ip link set eth0 down'),
+      })
+      await expectMended(site, {
+        ...{ ...about, on: 'director', code: 'sync-interface' },
+        make: () =>
+          sh(
+            'director',
+            'ip address delete 192.0.2.1/24 dev eth0',
+            `ip address delete ${VIRTUAL.ipv4}/32 dev eth0`,
+            `ip route add local ${VIRTUAL.ipv4} dev lo`,
+            'ip route add 192.0.2.0/24 dev eth0',
+          ),
+        shows: async () => {
+          const held = await agent.connect(hosts.client, KEY)
+          for (let count = 0; count < 10; count++) {
+            await held.say('more')
+            await setTimeout(SYNC_MS / 10)
+          }
+          expect(await learned(hosts.neighbour)).not.toContain(held.sourcePort)
+          await held.close()
+        },
+        byHand: () => sh('director', 'ip address add 192.0.2.1/24 dev eth0'),
       })
     })
   })

@@ -244,6 +244,32 @@ concurrentKernelTests('the doctor, on a director', () => {
     })
   })
 
+  test('finds a firewall that keeps clients from sending smaller packets', async () => {
+    await withTunnel({ type: 'ipip' }, async (site) => {
+      const { sh } = site
+      const found = await expectMended(site, {
+        ...{ code: 'tunnel-too-narrow', on: 'director' },
+        serves: serving(site, 'client', 'x'.repeat(20_000)),
+        make: () => sh('director', 'ip link set dev eth0 mtu 1500', 'iptables -A OUTPUT -p icmp -j DROP'),
+      })
+      expect(found.severity).toBe('error')
+    })
+  })
+
+  test.each([
+    [{ type: 'ipip' }, 'iptables -A OUTPUT -p 4 -j DROP'],
+    [{ type: 'gre' }, 'iptables -t mangle -A POSTROUTING -p gre -j DROP'],
+    [{ type: 'gue', port: 6080 }, 'iptables -P OUTPUT DROP'],
+  ] as const)('finds a firewall that drops packets of a tunnel: %j, %s', async (tunnel, rule) => {
+    await withTunnel(tunnel, async (site, serves) => {
+      const { sh } = site
+      await expectMended(site, {
+        ...{ code: 'firewall-drops', on: 'director', serves },
+        make: () => sh('director', rule),
+      })
+    })
+  })
+
   test('finds nothing where all is well with tunnels of each kind', async () => {
     await withTunnel({ type: 'gre' }, async ({ hosts }, serves) => {
       await serves()
@@ -296,6 +322,30 @@ concurrentKernelTests('the doctor, on a real server', () => {
             `ip address add ${VIRTUAL.ipv4}/32 dev eth0`,
           ),
       })
+    })
+  })
+
+  test('finds a firewall that does not let requests in, or answers out', async () => {
+    await withDirect(async (site, serves) => {
+      const { sh } = site
+      const about = { on: 'web1', code: 'firewall-drops', options: DIRECT_SERVER, serves } as const
+      // It accepts what comes to its own address, as it did before it was a real server.
+      const own = 'iptables -A INPUT -d 192.0.2.11 -p tcp --dport 80 -j ACCEPT'
+      await expectMended(site, { ...about, make: () => sh('web1', own, 'iptables -P INPUT DROP') })
+      await expectMended(site, {
+        ...about,
+        make: () => sh('web1', `iptables -A OUTPUT -s ${VIRTUAL.ipv4} -j DROP`),
+      })
+    })
+  })
+
+  test('finds a firewall that drops what comes through a tunnel', async () => {
+    await withTunnel({ type: 'ipip' }, async (site, serves) => {
+      const { sh } = site
+      const options = { ...DIRECT_SERVER, method: 'tunnel', director: '192.0.2.1' } as const
+      const about = { on: 'web1', code: 'firewall-drops', options, serves } as const
+      await expectMended(site, { ...about, make: () => sh('web1', 'iptables -A INPUT -i eth0 -p 4 -j DROP') })
+      await expectMended(site, { ...about, make: () => sh('web1', 'iptables -A INPUT -i ipvs0 -j DROP') })
     })
   })
 

@@ -1,18 +1,22 @@
 import { familyOfAddress } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
-import type { Endpoint, ServiceKey } from '../../model/types.ts'
+import { IPIP } from '../../model/server-settings.ts'
+import type { Endpoint, Family, ServiceKey, Tunnel } from '../../model/types.ts'
 import {
   changesSource,
   type Drop,
   dropOf,
   type Hook,
   type Packet,
+  protocolWord,
+  reasonOf,
   type Ruleset,
 } from '../firewall/ruleset.ts'
 import { rulesetOf } from '../firewall/read.ts'
 import type { Finding } from './finding.ts'
 import type { Host } from './host.ts'
 import { finding, type Look, type ServerSeen } from './situation.ts'
+import { tunnelDevices } from './tunnels.ts'
 
 /** Whether a firewall on this machine lets packets through, as far as it can be told for every client. */
 
@@ -27,6 +31,13 @@ export function packetOf(key: ServiceKey): Packet | undefined {
   }
 }
 
+/** What a machine sends: chains of both hooks see it. */
+const SENDING = ['output', 'postrouting'] as const satisfies Hook[]
+const ARRIVING = ['prerouting', 'input'] as const satisfies Hook[]
+
+const NEW_CONNECTIONS = 'New connections time out, or are refused.'
+const THIS_SERVER = 'Connections that are given to this real server time out.'
+
 export const firewallDrops: Look = function* ({ services, host }) {
   const ruleset = rulesetOf(host.firewall)
   if (ruleset.chains.length === 0) return
@@ -34,21 +45,61 @@ export const firewallDrops: Look = function* ({ services, host }) {
     const packet = packetOf(key)
     if (packet === undefined || key.protocol === 'fwmark') continue
     const name = serviceName(key)
-    const drop = dropOf(ruleset, packet, ['prerouting', 'input'])
+    const drop = dropOf(ruleset, packet, ARRIVING)
     if (drop !== undefined) {
-      yield dropped(`packets to ${name}`, drop, packet, 'New connections time out, or are refused.', key)
+      yield dropped(`packets to ${name}`, drop, packet, NEW_CONNECTIONS, { services: [key] })
       continue
     }
     for (const server of servers) {
-      const target = endpointName(server.address, server.port)
+      const { address, port } = server
       for (const [what, way, hooks] of waysOf(host, packet, server)) {
         const onWay = dropOf(ruleset, way, hooks)
         if (onWay === undefined) continue
-        const effect = 'Connections that are given to this real server time out.'
-        yield dropped(`${what} ${target} for ${name}`, onWay, way, effect, key, server)
+        const about = { services: [key], servers: [{ address, port }] }
+        yield dropped(`${what} ${endpointName(address, port)} for ${name}`, onWay, way, THIS_SERVER, about)
         break
       }
     }
+  }
+}
+
+/** On a real server: what comes by direct routing or a tunnel, and the answers. With `masquerade` the port is not known. */
+export const firewallDropsOnRealServer: Look = function* (situation) {
+  const { services, host, told } = situation
+  const { method, tunnel = IPIP, director } = told
+  const ruleset = rulesetOf(host.firewall)
+  if (ruleset.chains.length === 0 || (method !== 'direct' && method !== 'tunnel')) return
+  const route = director === undefined ? undefined : host.routesTo.get(director)
+  const known = services.flatMap(({ key }) => {
+    const packet = packetOf(key)
+    return packet === undefined ? [] : [{ key, packet }]
+  })
+  for (const family of method === 'tunnel' ? (['ipv4', 'ipv6'] as const) : []) {
+    const concerned = known.filter(({ packet }) => packet.family === family).map(({ key }) => key)
+    const outer: Packet = {
+      ...outside(family, { tunnel, family: director === undefined ? 'ipv4' : familyOfAddress(director) }),
+      ...(director !== undefined && { source: director }),
+      ...(route?.source !== undefined && { destination: route.source }),
+      ...(route !== undefined && { incoming: route.link }),
+      state: 'new',
+    }
+    const drop = concerned.length === 0 ? undefined : dropOf(ruleset, outer, ARRIVING)
+    if (drop !== undefined)
+      yield dropped('packets of the tunnel', drop, outer, THIS_SERVER, { services: concerned })
+  }
+  for (const { key, packet } of known) {
+    const device = method === 'tunnel' ? tunnelDevices(situation, packet.family)[0]?.name : route?.link
+    const request = device === undefined ? packet : { ...packet, incoming: device }
+    const { family, protocol, destination: source, destinationPort: sourcePort } = packet
+    const answer: Packet = {
+      ...{ family, protocol, state: 'established' },
+      ...(source !== undefined && { source }),
+      ...(sourcePort !== undefined && { sourcePort }),
+    }
+    const about = { services: [key] }
+    const [into, out] = [dropOf(ruleset, request, ARRIVING), dropOf(ruleset, answer, SENDING)]
+    if (into !== undefined) yield dropped(`packets to ${serviceName(key)}`, into, request, THIS_SERVER, about)
+    if (out !== undefined) yield dropped(`answers of ${serviceName(key)}`, out, answer, THIS_SERVER, about)
   }
 }
 
@@ -56,15 +107,19 @@ export const firewallDrops: Look = function* ({ services, host }) {
 function waysOf(
   host: Host,
   packet: Packet,
-  { address, port, method }: ServerSeen,
+  { address, port, method, tunnel = IPIP }: ServerSeen,
 ): readonly (readonly [string, Packet, readonly Hook[]])[] {
-  const { protocol } = packet
+  const { protocol, destination: virtual, destinationPort: virtualPort } = packet
   const family = familyOfAddress(address)
   const outgoing = host.routesTo.get(address)?.link
   const there = outgoing === undefined ? {} : { outgoing }
-  if (method === 'direct') return [['packets to', { ...stateless(packet), ...there }, ['output']]]
+  if (method === 'direct') return [['packets to', { ...stateless(packet), ...there }, SENDING]]
+  if (method === 'tunnel') {
+    const outer = { ...outside(packet.family, { tunnel, family }), destination: address, ...there }
+    return [['packets of the tunnel to', outer, SENDING]]
+  }
   if (method !== 'masquerade') return []
-  const ports = port === 0 ? packet.destinationPort : port
+  const ports = port === 0 ? virtualPort : port
   const to: Packet = {
     ...{ family, protocol, destination: address, ...there },
     ...(ports !== undefined && { destinationPort: ports }),
@@ -76,10 +131,26 @@ function waysOf(
     ...(outgoing !== undefined && { incoming: outgoing }),
     ...(state !== undefined && { state }),
   }
+  const back: Packet = {
+    ...{ family, protocol },
+    ...(virtual !== undefined && { source: virtual }),
+    ...(virtualPort !== undefined && { sourcePort: virtualPort }),
+  }
   return [
-    ['packets to', to, ['output']],
+    ['packets to', to, SENDING],
     ['answers of', from, ['prerouting', 'forward']],
+    ['answers of', back, ['postrouting']],
   ]
+}
+
+/** The packet around those of a family in a tunnel. */
+function outside(
+  inner: Family,
+  { tunnel: { type, port }, family }: { readonly tunnel: Tunnel; readonly family: Family },
+): Packet {
+  if (type === 'gre') return { family, protocol: 'gre' }
+  if (type === 'gue') return { family, protocol: 'udp', ...(port !== undefined && { destinationPort: port }) }
+  return { family, protocol: inner === 'ipv4' ? 'ipencap' : 'ipv6' }
 }
 
 /** What IPVS sends has no state that is the same on all kernels. */
@@ -90,31 +161,22 @@ function stateless({ state: _, ...packet }: Packet): Packet {
 /** Connection tracking does not see requests, unless it is told to. */
 function stateOfAnswer({ sysctls }: Host, protocol: Packet['protocol']): string | undefined {
   if (sysctls.get('net.ipv4.vs.conntrack') !== '0') return undefined
-  return { tcp: 'invalid', udp: 'new', sctp: undefined }[protocol]
+  return protocol === 'tcp' ? 'invalid' : protocol === 'udp' ? 'new' : undefined
 }
 
 function dropped(
   what: string,
-  { chain, rule, base }: Drop,
+  drop: Drop,
   packet: Packet,
   effect: string,
-  key: ServiceKey,
-  server?: Endpoint,
+  about: { readonly services: readonly ServiceKey[]; readonly servers?: readonly Endpoint[] },
 ): Finding {
-  const by =
-    rule === undefined
-      ? `the policy of chain ${chain.name}`
-      : `${rule.text}${rule.text.startsWith('-A') ? '' : ` of chain ${chain.name}`}`
   return finding(
     'firewall-drops',
     'error',
-    `${chain.program} drops ${what}: ${by} in table ${chain.table}`,
+    `${drop.chain.program} drops ${what}: ${reasonOf(drop)}`,
     effect,
-    {
-      services: [key],
-      servers: server === undefined ? [] : [{ address: server.address, port: server.port }],
-      commands: [acceptance(base, packet)],
-    },
+    { ...about, commands: [acceptance(drop.base, packet)] },
   )
 }
 
@@ -130,7 +192,9 @@ function acceptance(
       ...(destination === undefined ? [] : [`${ip} daddr ${destination}`]),
       ...(sourcePort === undefined ? [] : [`${protocol} sport ${String(sourcePort)}`]),
       ...(destinationPort === undefined ? [] : [`${protocol} dport ${String(destinationPort)}`]),
-      ...(sourcePort === undefined && destinationPort === undefined ? [`meta l4proto ${protocol}`] : []),
+      ...(sourcePort === undefined && destinationPort === undefined
+        ? [`meta l4proto ${protocolWord(protocol)}`]
+        : []),
     ]
     return `nft insert rule ${table} ${name} ${words.join(' ')} accept`
   }
@@ -139,7 +203,7 @@ function acceptance(
     `-I ${name}`,
     ...(source === undefined ? [] : [`-s ${source}`]),
     ...(destination === undefined ? [] : [`-d ${destination}`]),
-    `-p ${protocol}`,
+    `-p ${protocolWord(protocol)}`,
     ...(sourcePort === undefined ? [] : [`--sport ${String(sourcePort)}`]),
     ...(destinationPort === undefined ? [] : [`--dport ${String(destinationPort)}`]),
   ]
@@ -156,14 +220,13 @@ export function syncDropped(
     ...{ family: familyOfAddress(group), protocol: 'udp', destination: group, destinationPort: port },
     ...(way === 'sends' ? { outgoing: link } : { incoming: link, state: 'new' }),
   }
-  const drop = dropOf(ruleset, packet, way === 'sends' ? ['output'] : ['prerouting', 'input'])
+  const drop = dropOf(ruleset, packet, way === 'sends' ? SENDING : ARRIVING)
   if (drop === undefined) return undefined
   const found = dropped(
-    `packets of the sync daemons to ${endpointName(group, port)}`,
-    ...([drop, packet, 'Connections break when the other director takes over.'] as const),
-    { protocol: 'udp', address: group, port },
+    ...([`packets of the sync daemons to ${endpointName(group, port)}`, drop, packet] as const),
+    ...(['Connections break when the other director takes over.', { services: [] }] as const),
   )
-  return { ...found, severity: 'warning', services: [] }
+  return { ...found, severity: 'warning' }
 }
 
 /** A rule that gives packets to real servers another source address, and IPVS does not let it. */

@@ -1,8 +1,10 @@
+import { familyOfAddress } from '../../model/address.ts'
 import { endpointName } from '../../model/keys.ts'
 import type { SyncDaemon, SyncDaemonSpec } from '../../model/types.ts'
 import { rulesetOf } from '../firewall/read.ts'
 import { syncDropped } from './firewall.ts'
 import type { Finding } from './finding.ts'
+import type { Host } from './host.ts'
 import { finding, type Look } from './situation.ts'
 
 /** Whether two directors tell each other of their connections. */
@@ -30,12 +32,34 @@ export const syncInterface: Look = function* ({ host, table }) {
       yield broken(`interface ${link.name} of the ${state} sync daemon has no multicast`, [
         `ip link set ${link.name} multicast on`,
       ])
+    } else if (state === 'master' && !hasAddressFor(host, link.name, multicastGroup ?? GROUP)) {
+      // A backup needs none: it only hears.
+      yield broken(
+        `interface ${link.name} of the master sync daemon has lost its address, which the daemon sends from: give it back`,
+      )
     } else {
-      const where = { group: multicastGroup ?? GROUP, port: multicastPort ?? PORT, link: link.name }
-      const drop = syncDropped(ruleset, state === 'master' ? 'sends' : 'hears', where)
-      if (drop !== undefined) yield drop
+      for (let number = 0; number < portsOf(host); number++) {
+        const port = (multicastPort ?? PORT) + number
+        const where = { group: multicastGroup ?? GROUP, port, link: link.name }
+        const drop = syncDropped(ruleset, state === 'master' ? 'sends' : 'hears', where)
+        if (drop !== undefined) yield drop
+      }
     }
   }
+}
+
+function hasAddressFor({ addresses }: Host, link: string, group: string): boolean {
+  return addresses.some((one) => one.link === link && familyOfAddress(one.address) === familyOfAddress(group))
+}
+
+const SYNC_PORTS = 'net.ipv4.vs.sync_ports'
+
+/** The kernel uses no more. (IPVS_SYNC_PORTS_MAX) */
+const MOST_PORTS = 64
+
+/** How many ports a daemon has, from its own on: on each a part of the connections is told. */
+function portsOf({ sysctls }: Host): number {
+  return Math.min(Number(sysctls.get(SYNC_PORTS) ?? 1), MOST_PORTS)
 }
 
 /** What both must agree about. */
@@ -53,7 +77,7 @@ function channelOf({
   return { group: multicastGroup, port: multicastPort, syncId }
 }
 
-export const syncMismatch: Look = function* ({ table, told }) {
+export const syncMismatch: Look = function* ({ host, table, told }) {
   const theirs = told.peer?.syncDaemons
   if (table === undefined || theirs === undefined) return
   const ours = table.syncDaemons
@@ -75,13 +99,23 @@ export const syncMismatch: Look = function* ({ table, told }) {
         ? []
         : [`sync id ${String(here.syncId)} here and ${String(there.syncId)} there`]),
     ]
+    const [ports, theirPorts] = [portsOf(host), Number(told.peer?.sysctls?.sync_ports ?? portsOf(host))]
+    // A backup may have more than it needs.
+    const fewer = daemon.state === 'backup' ? ports < theirPorts : ports > theirPorts
+    if (fewer) differs.push(`${SYNC_PORTS} is ${String(ports)} here and ${String(theirPorts)} there`)
     if (differs.length === 0) continue
     yield finding(
       'sync-mismatch',
       'warning',
       `the ${daemon.state} sync daemon and the ${other.state} of the other director differ: ${differs.join('; ')}`,
       BREAKS,
-      { commands: restart(daemon, there) },
+      {
+        commands: [
+          // Read when a daemon starts.
+          ...(fewer ? [`sysctl -w ${SYNC_PORTS}=${String(theirPorts)}`] : []),
+          ...restart(daemon, there),
+        ],
+      },
     )
   }
   if (pairs > 0) return

@@ -1,6 +1,8 @@
 import { familyOfAddress, familyOfService, isIPv4 } from '../../model/address.ts'
 import { IPIP } from '../../model/server-settings.ts'
 import type { Family, Tunnel } from '../../model/types.ts'
+import { rulesetOf } from '../firewall/read.ts'
+import { dropOf, reasonOf } from '../firewall/ruleset.ts'
 import {
   addAddress,
   greaterOf,
@@ -203,11 +205,15 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
     }
   }
   for (const [name, { mtu, need, inPieces, services: concerned }] of narrow) {
+    const families = new Set(concerned.map(({ key }) => familyOfService(key)))
+    const [untold] = [...families].flatMap((family) => tooLongUntold(host, family) ?? [])
     yield finding(
       'tunnel-too-narrow',
-      'note',
-      `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${namesOf(concerned)}`,
-      'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.',
+      untold === undefined ? 'note' : 'error',
+      `${name} takes packets of ${String(mtu)} bytes, and the largest of clients need ${String(need)} in the tunnels of ${namesOf(concerned)}${untold === undefined ? '' : `; ${untold}`}`,
+      untold === undefined
+        ? 'Clients are told to send smaller packets by ICMP. Where ICMP is filtered, connections open, and uploads hang.'
+        : 'Connections open, and uploads hang: clients are not told to send smaller packets.',
       {
         services: keysOf(concerned),
         // Not among the sysctls that --fix sets: pieces cost time, and many clients need none.
@@ -217,4 +223,11 @@ export const tunnelTooNarrow: Look = function* ({ services, host }) {
       },
     )
   }
+}
+
+/** Why no client hears that its packets are too long. */
+function tooLongUntold({ firewall }: Host, family: Family): string | undefined {
+  const message = { family, protocol: family === 'ipv4' ? 'icmp' : 'ipv6-icmp' } as const
+  const drop = dropOf(rulesetOf(firewall), message, ['output', 'postrouting'])
+  return drop && `${drop.chain.program} drops ICMP: ${reasonOf(drop)}`
 }

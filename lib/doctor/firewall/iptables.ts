@@ -4,6 +4,7 @@ import {
   and,
   type Chain,
   type Hook,
+  isProtocol,
   type Marked,
   type Match,
   matchIf,
@@ -200,10 +201,8 @@ function inNetwork({ family }: Packet, address: string | undefined, network: str
   return matchIf(contains(network.includes('/') ? network : `${network}/${String(bits)}`, address))
 }
 
-const PROTOCOL_NUMBERS = { tcp: '6', udp: '17', sctp: '132' } as const
-
 function ofProtocol({ protocol }: Packet, value: string): Match {
-  return matchIf(['all', '0', protocol, PROTOCOL_NUMBERS[protocol]].includes(value))
+  return matchIf(value === 'all' || value === '0' || isProtocol(protocol, value))
 }
 
 /** Packets of clients come from elsewhere: never by `lo`. */

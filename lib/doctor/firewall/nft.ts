@@ -6,10 +6,12 @@ import {
   and,
   type Chain,
   type Hook,
+  isProtocol,
   type Marked,
   type Match,
   matchIf,
   not,
+  type PacketProtocol,
   type Rule,
 } from './ruleset.ts'
 
@@ -197,11 +199,13 @@ function testOf({ op, left, right }: Json, sets: Sets): Test {
   }
 }
 
-/** What a packet has: unknown without `is`. A link is a pattern's, so it says that it is one. */
-interface Value {
-  readonly is?: string | number
-  readonly isLink?: true
-}
+/** What a packet has: unknown without `is`. Links have patterns, and protocols have several names. */
+type Value =
+  | { readonly is?: string | number | undefined; readonly kind?: 'link' }
+  | { readonly is: PacketProtocol; readonly kind: 'protocol' }
+
+/** Protocols that have headers of their own, which a packet of another has not. */
+const TRANSPORTS = ['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'icmp', 'icmpv6', 'ah', 'esp', 'comp']
 
 /** `none`: a packet of this kind has no such field, so no rule about it matches. */
 function valueOf(left: unknown, packet: Marked): Value | 'none' {
@@ -219,12 +223,11 @@ function valueOf(left: unknown, packet: Marked): Value | 'none' {
       if ((protocol === 'ip') !== (packet.family === 'ipv4')) return 'none'
       if (field === 'saddr') return some(packet.source)
       if (field === 'daddr') return some(packet.destination)
-      if (field === 'protocol' || field === 'nexthdr') return some(packet.protocol)
+      if (field === 'protocol' || field === 'nexthdr') return { is: packet.protocol, kind: 'protocol' }
       return {}
     }
-    if (protocol === 'icmp' || protocol === 'icmpv6') return 'none'
-    if (['tcp', 'udp', 'sctp', 'dccp', 'udplite'].includes(textOf(protocol)) && protocol !== packet.protocol)
-      return 'none'
+    const name = textOf(protocol)
+    if (TRANSPORTS.includes(name) && !isProtocol(packet.protocol, name)) return 'none'
     if (field === 'sport') return some(packet.sourcePort)
     if (field === 'dport') return some(packet.destinationPort)
     return {}
@@ -232,7 +235,7 @@ function valueOf(left: unknown, packet: Marked): Value | 'none' {
   if (meta !== undefined) {
     switch (objectOf(meta).key) {
       case 'l4proto':
-        return some(packet.protocol)
+        return { is: packet.protocol, kind: 'protocol' }
       case 'nfproto':
         return some(packet.family)
       case 'protocol':
@@ -241,19 +244,16 @@ function valueOf(left: unknown, packet: Marked): Value | 'none' {
         return some(packet.mark)
       case 'iif':
       case 'iifname':
-        return { ...some(packet.incoming), isLink: true }
+        return { ...some(packet.incoming), kind: 'link' }
       case 'oif':
       case 'oifname':
-        return { ...some(packet.outgoing), isLink: true }
+        return { ...some(packet.outgoing), kind: 'link' }
       default:
         return {}
     }
   }
   return objectOf(ct).key === 'state' ? some(packet.state) : {}
 }
-
-/** Names of protocols, for a rule that has them as numbers. */
-const NUMBERS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 }
 
 function isIn(value: Value, right: unknown, sets: Sets): Match {
   if (typeof right === 'string' && right.startsWith('@')) {
@@ -270,7 +270,7 @@ function isIn(value: Value, right: unknown, sets: Sets): Match {
       : listOf(set)
   if (list !== undefined) return any(list.map((one) => isIn(value, one, sets)))
   if (elem !== undefined) return isIn(value, objectOf(elem).val, sets)
-  if (value.isLink === true) {
+  if (value.kind === 'link') {
     return typeof right === 'string'
       ? ofLink(value.is === undefined ? undefined : String(value.is), right)
       : 'maybe'
@@ -283,10 +283,8 @@ function isIn(value: Value, right: unknown, sets: Sets): Match {
     return matchIf(contains(`${addr}/${String(Number(len))}`, is))
   }
   if (range !== undefined) return inRange(is, listOf(range))
-  if (typeof right === 'number') {
-    return matchIf(is === right || (typeof is === 'string' && NUMBERS[is] === right))
-  }
-  return typeof right === 'string' ? matchIf(is === right) : 'maybe'
+  if (typeof right !== 'number' && typeof right !== 'string') return 'maybe'
+  return matchIf(value.kind === 'protocol' ? isProtocol(value.is, String(right)) : is === right)
 }
 
 function inRange(is: string | number, [low, high]: readonly unknown[]): Match {

@@ -2,10 +2,25 @@ import type { Family } from '../../model/types.ts'
 
 /** Firewall rules, whichever program wrote them, and what they do to a packet. */
 
+/** What is in a packet of IP, by the names of /etc/protocols: `ipencap` is IPv4, and `ipv6` IPv6 in a tunnel. */
+export type PacketProtocol = 'tcp' | 'udp' | 'sctp' | 'icmp' | 'ipv6-icmp' | 'ipencap' | 'ipv6' | 'gre'
+
+/** Their numbers, and other names that programs print. */
+const PROTOCOLS: Readonly<Record<PacketProtocol, readonly [number: string, ...others: string[]]>> = {
+  tcp: ['6'],
+  udp: ['17'],
+  sctp: ['132'],
+  icmp: ['1'],
+  'ipv6-icmp': ['58', 'icmpv6'],
+  ipencap: ['4', 'ipip'],
+  ipv6: ['41'],
+  gre: ['47'],
+}
+
 /** A packet, or many that are alike: what is absent is unknown, or differs between them. */
 export interface Packet {
   readonly family: Family
-  readonly protocol: 'tcp' | 'udp' | 'sctp'
+  readonly protocol: PacketProtocol
   readonly source?: string
   readonly sourcePort?: number
   readonly destination?: string
@@ -69,6 +84,15 @@ export interface Drop {
   readonly rule?: Rule
   /** The base chain from which it came there: where a rule that accepts the packet belongs. */
   readonly base: Chain
+}
+
+/** What drops the packet, in words. */
+export function reasonOf({ chain, rule }: Drop): string {
+  const by =
+    rule === undefined
+      ? `the policy of chain ${chain.name}`
+      : `${rule.text}${rule.text.startsWith('-A') ? '' : ` of chain ${chain.name}`}`
+  return `${by} in table ${chain.table}`
 }
 
 /** Where IPVS takes packets, or changes them: chains behind it see something else. (ip_vs_ops4 of ip_vs_core.c) */
@@ -219,6 +243,16 @@ class Walk {
       }
     }
   }
+}
+
+/** A protocol as every program reads it: not all know the names of tunnels. */
+export function protocolWord(protocol: PacketProtocol): string {
+  return ['tcp', 'udp', 'sctp'].includes(protocol) ? protocol : PROTOCOLS[protocol][0]
+}
+
+/** Whether a protocol is meant by a name or number. */
+export function isProtocol(protocol: PacketProtocol, text: string): boolean {
+  return text === protocol || PROTOCOLS[protocol].includes(text)
 }
 
 export function and(...matches: readonly Match[]): Match {
