@@ -1,12 +1,14 @@
+import type { TableOptions } from './table.ts'
+
 /** Options of all commands that work on a table; each may come before the command too, for `alias ipvs='ipvs --netns blue'`. */
 const WITH_VALUE = /^--(netns|memory)$/
 const WHOLE = /^--(json$|(netns|memory)=)/
 
-/**
- * The same command line with those options behind its command, which then checks them. Where there is none, and before
- * help, they have nothing to choose and are left out.
- */
-export function withEarlyOptions(args: readonly string[]): readonly string[] {
+/** A command line, parted before its command. */
+export function splitEarlyOptions(args: readonly string[]): {
+  readonly early: readonly string[]
+  readonly rest: readonly string[]
+} {
   let end = 0
   for (;;) {
     const word = args[end] ?? ''
@@ -14,7 +16,26 @@ export function withEarlyOptions(args: readonly string[]): readonly string[] {
     else if (WHOLE.test(word)) end += 1
     else break
   }
-  const [early, rest] = [args.slice(0, end), args.slice(end)]
+  return { early: args.slice(0, end), rest: args.slice(end) }
+}
+
+/**
+ * The same command line with those options behind its command, which then checks them. Where there is none, and before
+ * help, they have nothing to choose and are left out.
+ */
+export function withEarlyOptions(args: readonly string[]): readonly string[] {
+  const { early, rest } = splitEarlyOptions(args)
   const [command = '-', ...more] = rest
   return command.startsWith('-') || command === 'help' ? rest : [command, ...early, ...more]
+}
+
+/** The table that they choose, for a command that has no such options behind it: the last of each counts. */
+export function tableOfEarlyOptions(early: readonly string[]): TableOptions {
+  const last = (name: string): string | undefined =>
+    early
+      .map((word, index) => (word === name ? early[index + 1] : word.split(`${name}=`, 2)[1]))
+      .filter((value) => value !== undefined)
+      .at(-1)
+  const [netns, memory] = [last('--netns'), last('--memory')]
+  return { ...(netns !== undefined && { netns }), ...(memory !== undefined && { memory }) }
 }

@@ -53,21 +53,24 @@ export function addService(services: Services, service: ServiceKey, changes: Cha
   return [{ ...service, ...settings }, ...services]
 }
 
-/** Adds real servers to a service. New ones come in front, as the kernel puts them. */
+/**
+ * Adds real servers to a service. New ones come in front, as the kernel puts them.
+ * @param adding the command that adds the service, for an error if it is missing.
+ */
 export function addServers(
   services: Services,
   service: ServiceKey,
   servers: readonly RealServerKey[],
   changes: Changes,
+  adding: string,
 ): Services {
   const there = find(services, service)
   if (there === undefined) {
-    const name = formatServiceKey(service)
     throw new IpvsError({
       errno: Errno.ESRCH,
       command: 'addRealServer',
       service,
-      message: `ESRCH: there is no virtual service ${name}; add it first: ipvs add ${quoted(name)}`,
+      message: `ESRCH: there is no virtual service ${formatServiceKey(service)}; add it first: ${adding}`,
     })
   }
   const { realServers = [] } = there
@@ -198,9 +201,4 @@ function replaced(services: Services, old: StateService, one: StateService): Ser
 /** Of something new nothing can be taken away. */
 function withoutNull(changes: Changes): Changes {
   return Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== null))
-}
-
-/** A word as a shell takes it: brackets are a pattern. */
-function quoted(word: string): string {
-  return word.includes('[') ? `'${word}'` : word
 }

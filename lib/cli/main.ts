@@ -1,4 +1,5 @@
 import { basename } from 'node:path'
+import { splitEarlyOptions } from './early-options.ts'
 
 /**
  * The command `ipvs`, and by its other names ipvsadm. Everything is imported
@@ -9,15 +10,16 @@ async function main(file: string, args: readonly string[]): Promise<number> {
   if (program === 'ipvsadm' || program === 'ipvsadm-save' || program === 'ipvsadm-restore') {
     return (await import('./adm/process.ts')).runProgram(program, args)
   }
-  const [command, ...rest] = helpAsOption(args)
+  const { early, rest: words } = splitEarlyOptions(args)
+  const [command, ...rest] = helpAsOption(words)
   switch (command) {
     case 'adm':
-      return (await import('./adm/process.ts')).runProgram('ipvs adm', rest)
+      return (await import('./adm/process.ts')).runProgram('ipvs adm', rest, early)
     case 'guest':
+      if (early.length > 0) break
       return (await import('./commands/guest.ts')).runGuest(rest)
-    default:
-      return (await import('./program.ts')).runCommand(args)
   }
+  return (await import('./program.ts')).runCommand(args)
 }
 
 /** `help adm` and `help guest` as the command's own --help: these two are not in the program that knows the others. */

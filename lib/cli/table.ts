@@ -15,6 +15,12 @@ export function memoryFileOf({ memory }: TableOptions, env: Environment): string
   return memory ?? (isSet(env.IPVS_MEMORY) ? env.IPVS_MEMORY : undefined)
 }
 
+/** Says that two tables were chosen. */
+export function bothTables({ memory }: TableOptions): string {
+  const by = memory === undefined ? 'IPVS_MEMORY' : '--memory'
+  return `--netns selects a table of the real kernel, and ${by} the in-memory kernel: they cannot be combined`
+}
+
 /**
  * Runs something on the table that the options, or IPVS_MEMORY, choose, and
  * closes it. A table in a file is written back if it has changed; `note`, if
@@ -38,12 +44,8 @@ export async function withTable<T>(
     }
   }
   // A script that is only tried out must never reach a real table.
-  if (netns !== undefined) {
-    const by = memory === undefined ? 'IPVS_MEMORY' : '--memory'
-    throw new UsageError(
-      `--netns selects a table of the real kernel, and ${by} the in-memory kernel: they cannot be combined`,
-    )
-  }
+  if (netns !== undefined)
+    throw new UsageError(bothTables({ netns, ...(memory !== undefined && { memory }) }))
   const { memoryNote, openMemory } = await import('./memory.ts')
   const table = await openMemory(file, names)
   note?.(memoryNote(file))

@@ -1,6 +1,8 @@
 import { fstatSync, readSync, writeSync } from 'node:fs'
 import { Ipvs, IpvsError, printable } from '../../index.ts'
+import { tableOfEarlyOptions } from '../early-options.ts'
 import { systemNames } from '../names.ts'
+import { bothTables, memoryFileOf, type TableOptions } from '../table.ts'
 import { runNamed, type ProgramSurroundings } from './program.ts'
 
 /** The status that a shell reports for a program that SIGPIPE ended: its reader was gone. */
@@ -12,16 +14,28 @@ const BUFFER_LENGTH = 64 * 1024
 /** Bytes that are read at once. Lines that arrive together are sent together; larger pieces only take more memory. */
 const PIECE_LENGTH = 16 * 1024
 
-/** The file with the in-memory table cannot be read or written. */
-const MEMORY_FAILED_STATUS = 2
+/** The file with the in-memory table cannot be read or written; or the options before `adm` are wrong. */
+const TABLE_FAILED_STATUS = 2
 
 /**
  * Runs one of the three programs in this process. Gives the exit status.
  * IPVS_MEMORY names a file whose table, on a kernel in memory, takes the place of the real one.
+ * @param early what stands before `adm`: options that choose the table.
  */
-export async function runProgram(program: string, args: readonly string[]): Promise<number> {
-  const file = process.env.IPVS_MEMORY
-  if (file === undefined || file === '') return runOn(openKernel, program, args)
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  early: readonly string[] = [],
+): Promise<number> {
+  const table = tableOfEarlyOptions(early)
+  const file = memoryFileOf(table, process.env)
+  const refuse = (message: string): number => {
+    writeAll(2, `${program}: ${printable(message)}\n`)
+    return TABLE_FAILED_STATUS
+  }
+  if (early.includes('--json')) return refuse('it prints what ipvsadm does, and never JSON: leave out --json')
+  if (file === undefined) return runOn(() => openKernel(table), program, args)
+  if (table.netns !== undefined) return refuse(bothTables(table))
   const { memoryNote, openMemory } = await import('../memory.ts')
   try {
     const table = await openMemory(file, systemNames)
@@ -30,9 +44,7 @@ export async function runProgram(program: string, args: readonly string[]): Prom
     await table.writeBack()
     return status
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    writeAll(2, `${program}: ${printable(message)}\n`)
-    return MEMORY_FAILED_STATUS
+    return refuse(error instanceof Error ? error.message : String(error))
   }
 }
 
@@ -65,9 +77,10 @@ function writesNames(program: string, args: readonly string[]): boolean {
 }
 
 /** Opens the kernel's table. Loads the module first if it is missing, as ipvsadm does. */
-async function openKernel(): Promise<Ipvs> {
+async function openKernel({ netns }: TableOptions): Promise<Ipvs> {
+  const options = netns === undefined ? {} : { netns }
   try {
-    return await Ipvs.open()
+    return await Ipvs.open(options)
   } catch (error) {
     if (!(error instanceof IpvsError) || error.noFamily !== true) throw error
     // Seldom needed, and slow to load.
@@ -77,7 +90,7 @@ async function openKernel(): Promise<Ipvs> {
     } catch {
       // modprobe has printed its error.
     }
-    return await Ipvs.open()
+    return await Ipvs.open(options)
   }
 }
 

@@ -1,7 +1,9 @@
+import { formatServiceKey } from '../../index.ts'
 import { changeTable, type VerbOptions, withVerb } from '../change.ts'
 import type { CommandDefinition } from '../command.ts'
 import { addServers, addService } from '../edits.ts'
 import { fieldsHelp, isField, readFields } from '../fields.ts'
+import { commandFor } from '../history.ts'
 import type { Run } from '../run.ts'
 import { serviceIn, targetOf, withWords } from '../targets.ts'
 
@@ -23,7 +25,13 @@ export const add: CommandDefinition = {
     return changeTable(run, options, service, (services) =>
       subject === 'service'
         ? addService(services, service, fields)
-        : addServers(services, service, target.servers, fields),
+        : addServers(
+            services,
+            service,
+            target.servers,
+            fields,
+            commandFor(run, 'add', formatServiceKey(service)),
+          ),
     )
   },
 }
