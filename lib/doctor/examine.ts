@@ -40,6 +40,7 @@ import {
   shadowed,
 } from './findings/table.ts'
 import { readHost } from './host.ts'
+import { commandInNetns } from './in-netns.ts'
 import type { Look, ServiceSeen, Situation, TableSeen } from './findings/situation.ts'
 import type { DiagnoseOptions } from './options.ts'
 
@@ -117,7 +118,13 @@ export async function examine(library: Library, options: DiagnoseOptions): Promi
   if (strange !== undefined)
     throw new TypeError(`${strange} goes with role ${role === 'director' ? "'real-server'" : "'director'"}`)
   signal?.throwIfAborted()
-  const findings = await (role === 'director' ? onDirector(library, options) : onRealServer(options))
+  const seen = await (role === 'director' ? onDirector(library, options) : onRealServer(options))
+  const { netns } = options
+  const findings = seen.map((found) =>
+    netns === undefined || found.where !== 'here'
+      ? found
+      : { ...found, commands: found.commands.map((command) => commandInNetns(command, netns)) },
+  )
   return findings.sort((one, other) => rank(one.severity) - rank(other.severity))
 }
 

@@ -131,7 +131,7 @@ export function codeSpans(text: string): string[] {
 }
 
 /** The rows of all tables, without their heads: the cells of each. */
-function tableRows(page: Page): { readonly place: string; readonly cells: readonly string[] }[] {
+export function tableRows(page: Page): { readonly place: string; readonly cells: readonly string[] }[] {
   const lines = prose(page)
   return lines
     .filter(({ line }, index) => line.startsWith('|') && !/^\|[-|]+\|$/.test(lines[index + 1]?.line ?? ''))

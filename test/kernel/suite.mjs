@@ -37,6 +37,7 @@ const NOT_ON_6_12 = new Set([
   'topology',
   'two-directors',
   'verbs',
+  'wrong',
 ])
 
 /** The seconds of each file in a guest alone on a quiet machine, as `node scripts/test.mjs --record` found them. */

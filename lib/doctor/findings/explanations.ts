@@ -151,7 +151,7 @@ export const EXPLANATIONS: Readonly<Record<FindingCode, Explanation>> = {
   'firewall-drops': {
     page: PAGE,
     sentence:
-      'IPVS takes packets behind the firewall, so the firewall has to accept those to the virtual address.',
+      'IPVS takes packets behind the firewall, so the firewall has to accept those to the virtual address, and the answers that it forwards.',
   },
   'beside-kube-proxy': {
     page: PAGE,
