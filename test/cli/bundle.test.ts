@@ -249,6 +249,24 @@ describe('the bundle', () => {
     expect(stdout).toContain('TCP  [2001:db8::1]:443 wlc\n  -> [2001:db8::7]:443            Route   1 ')
     expect(stderr).toMatch(/^ipvs: in-memory kernel/)
   })
+
+  test('runs ipvs adm on the table that is chosen before it', () => {
+    const adm = (...early: readonly string[]): ReturnType<typeof shell> =>
+      shell('ipvs', [...early, 'adm', '-Sn'])
+    const { status, stdout } = adm('--memory', 'bin/big.json', `--memory=${join(folder, 'table.json')}`)
+    expect(status).toBe(0)
+    expect(stdout).toBe(shell('ipvs', ['adm', '-Sn']).stdout)
+    expect(adm('--memory', 'bin/big.json').stdout.length).toBeGreaterThan(stdout.length)
+    expect(adm('--netns', 'blue')).toMatchObject({
+      ...{ status: 2, stdout: '' },
+      stderr:
+        'ipvs adm: --netns selects a table of the real kernel, and IPVS_MEMORY the in-memory kernel: they cannot be combined\n',
+    })
+    expect(adm('--json')).toMatchObject({
+      ...{ status: 2, stdout: '' },
+      stderr: 'ipvs adm: it prints what ipvsadm does, and never JSON: leave out --json\n',
+    })
+  })
 })
 
 describe('ipvs adm', () => {

@@ -156,6 +156,19 @@ kernelTests('the programs', () => {
     })
   })
 
+  test('are also there as ipvs adm for the table of a namespace', async () => {
+    await withNamespaces(2, async (blue, other) => {
+      const adm = (netns: string, ...words: readonly string[]): Promise<CommandResult> =>
+        other.tryRun([process.execPath, BUNDLE, '--netns', netns, 'adm', ...words])
+      await adm(blue.name, '-A', '-t', '10.0.0.1:80')
+      expect((await adm(blue.name, '-Sn')).stdout).toBe('-A -t 10.0.0.1:80 -s wlc\n')
+      expect(await other.ipvs.services()).toEqual([])
+      const { status, stderr } = await adm('nosuch', '-Ln')
+      expect(status).toBe(2)
+      expect(stderr).toContain('nosuch')
+    })
+  })
+
   test('end silently, as SIGPIPE ends a program, when nobody reads what they print', async () => {
     await withNamespace(async (netns) => {
       await netns.ipvsadm(['-A -t 10.0.0.1:80'])

@@ -82,6 +82,9 @@ async function openKernel({ netns }: TableOptions): Promise<Ipvs> {
   try {
     return await Ipvs.open(options)
   } catch (error) {
+    // ipvsadm knows no namespaces, so it has no words for one that is missing.
+    if (netns !== undefined && error instanceof IpvsError && error.noFamily !== true)
+      throw new Error(error.message)
     if (!(error instanceof IpvsError) || error.noFamily !== true) throw error
     // Seldom needed, and slow to load.
     const { execFileSync } = await import('node:child_process')
