@@ -2,6 +2,7 @@ import { endpointName } from '../../model/keys.ts'
 import type { SyncDaemon, SyncDaemonSpec } from '../../model/types.ts'
 import { rulesetOf } from '../firewall/read.ts'
 import { syncDropped } from './firewall.ts'
+import { isUnread } from './host.ts'
 import type { Finding } from './finding.ts'
 import { finding, type Look } from './situation.ts'
 
@@ -18,7 +19,7 @@ export const syncInterface: Look = function* ({ host, table }) {
     const broken = (message: string, commands: readonly string[] = []): Finding =>
       finding('sync-interface', 'warning', message, BREAKS, { commands })
     if (link === undefined) {
-      if (host.links.length > 0)
+      if (!isUnread(host, 'ip'))
         yield broken(
           `there is no interface ${multicastInterface}, which the ${state} sync daemon was started with: stop the daemon, and start it on another`,
         )
@@ -26,11 +27,8 @@ export const syncInterface: Look = function* ({ host, table }) {
       yield broken(`interface ${link.name} of the ${state} sync daemon is down`, [
         `ip link set ${link.name} up`,
       ])
-    } else if (!link.multicast) {
-      yield broken(`interface ${link.name} of the ${state} sync daemon has no multicast`, [
-        `ip link set ${link.name} multicast on`,
-      ])
     } else {
+      // Flag MULTICAST of an interface does not matter: the kernel sends and hears without it.
       const where = { group: multicastGroup ?? GROUP, port: multicastPort ?? PORT, link: link.name }
       const drop = syncDropped(ruleset, state === 'master' ? 'sends' : 'hears', where)
       if (drop !== undefined) yield drop
