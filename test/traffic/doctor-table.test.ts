@@ -1,5 +1,6 @@
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
-import { diagnose, type Finding, type ServiceSpec, type StateService } from '../../lib/index.ts'
+import { diagnose, type Finding, type Ipvs, type ServiceSpec, type StateService } from '../../lib/index.ts'
 import { concurrentKernelTests, kernelTests, type Netns, script } from '../helpers/kernel.ts'
 import { until } from '../helpers/until.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
@@ -9,6 +10,9 @@ import { BEHIND_DIRECTOR, ONE_NETWORK, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Each finding about the table, firewall and limits: made, seen by clients, found, and mended by its own commands. */
+
+/** A program that attaches one of XDP. */
+const XDP = fileURLToPath(new URL('xdp.py', import.meta.url))
 
 const KEY = { protocol: 'tcp', address: VIRTUAL.ipv4, port: 80 } as const
 
@@ -251,6 +255,25 @@ concurrentKernelTests('the doctor, of a table', () => {
       })
     })
   })
+
+  test('notes Cilium, and a program of XDP, which keeps packets from IPVS', async () => {
+    await withNat({}, async (site, serves) => {
+      const { sh } = site
+      await expectMended(site, {
+        ...{ code: 'beside-ebpf', on: 'director', serves },
+        make: () => sh('director', 'ip link add cilium_host type dummy'),
+        shows: serves,
+        byHand: () => sh('director', 'ip link delete cilium_host'),
+      })
+      const found = await expectMended(site, {
+        ...{ code: 'beside-ebpf', on: 'director', serves },
+        make: () => sh('director', `/usr/bin/python3 '${XDP}' eth0`),
+        byHand: () => sh('director', 'ip link set dev eth0 xdpgeneric off'),
+      })
+      // It may be what carries all traffic of the machine: no command ends it.
+      expect(found).toMatchObject({ services: [KEY], commands: [] })
+    })
+  })
 })
 
 concurrentKernelTests('the doctor, of a firewall', () => {
@@ -325,11 +348,20 @@ concurrentKernelTests('the doctor, of a firewall', () => {
 concurrentKernelTests('the doctor, of sync daemons', () => {
   const DAEMON = { multicastInterface: 'eth0', syncId: 5 } as const
 
-  test('finds an interface that is down, a firewall, and a peer that does not match', async () => {
-    await withTopology(ONE_NETWORK, async (site) => {
+  interface Sync extends Site<keyof (typeof ONE_NETWORK)['hosts']> {
+    readonly master: Ipvs
+    readonly backup: Ipvs
+    /** Resolves once the backup knows a connection that begins now. */
+    readonly serves: () => Promise<unknown>
+    /** Resolves once another backup knows such a connection, and this one does not. */
+    readonly shows: () => Promise<unknown>
+  }
+
+  /** The director is the master, and a neighbour the backup. */
+  function withSync(body: (site: Sync) => Promise<unknown>): Promise<unknown> {
+    return withTopology(ONE_NETWORK, async (site) => {
       const { hosts, agent, sh } = site
       await sh('director', `ip address add ${VIRTUAL.ipv4}/32 dev eth0`)
-      // The director is the master; a neighbour is the other one.
       const [master, backup] = [hosts.director.ipvs, hosts.neighbour.ipvs]
       await agent.serve(hosts.web1, { port: 80, name: 'web1' })
       await sh(
@@ -356,11 +388,17 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
         await held.close()
         return sourcePort
       }
-      const serves = (): Promise<unknown> => untilKnown(hosts.neighbour)
       const shows = async (): Promise<void> => {
         const sent = await untilKnown(hosts.web2)
         expect(await learned(hosts.neighbour)).not.toContain(sent)
       }
+      return body({ ...site, master, backup, serves: () => untilKnown(hosts.neighbour), shows })
+    })
+  }
+
+  test('finds a firewall, and a peer that does not match', async () => {
+    await withSync(async (site) => {
+      const { master, backup, serves, shows, sh } = site
       const about = { on: 'neighbour', serves, shows } as const
       await expectMended(site, {
         ...{ ...about, code: 'firewall-drops' },
@@ -386,10 +424,42 @@ concurrentKernelTests('the doctor, of sync daemons', () => {
           await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
         },
       })
+    })
+  })
+
+  test('finds an interface that is down, or gone', async () => {
+    await withSync(async (site) => {
+      const { backup, serves, shows, sh } = site
+      const about = { on: 'neighbour', code: 'sync-interface', serves, shows } as const
+      await expectMended(site, { ...about, make: () => sh('neighbour', 'ip link set eth0 down') })
+      await backup.stopSyncDaemon('backup')
+      await sh('neighbour', 'ip link add link eth0 name sync0 type macvlan', 'ip link set sync0 up')
+      await backup.startSyncDaemon({ ...DAEMON, state: 'backup', multicastInterface: 'sync0' })
       await expectMended(site, {
-        ...{ ...about, code: 'sync-interface' },
-        make: () => sh('neighbour', 'ip link set eth0 down'),
+        ...about,
+        // The daemon goes on without it, and hears nothing.
+        make: () => sh('neighbour', 'ip link delete sync0'),
+        byHand: async () => {
+          await backup.stopSyncDaemon('backup')
+          await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
+        },
       })
+    })
+  })
+
+  test('finds nothing in interfaces without flag MULTICAST, by which the daemons send and hear all the same', async () => {
+    await withSync(async ({ hosts, master, backup, serves, sh }) => {
+      for (const name of ['director', 'neighbour'] as const) await sh(name, 'ip link set eth0 multicast off')
+      await serves()
+      for (const multicastGroup of ['224.0.0.81', 'ff02::51']) {
+        await master.stopSyncDaemon('master')
+        await backup.stopSyncDaemon('backup')
+        await master.startSyncDaemon({ ...DAEMON, state: 'master', multicastGroup })
+        await backup.startSyncDaemon({ ...DAEMON, state: 'backup', multicastGroup })
+        await serves()
+        for (const name of ['director', 'neighbour'] as const)
+          expect(await diagnose({ netns: hosts[name].name })).toEqual([])
+      }
     })
   })
 })
