@@ -241,7 +241,6 @@ function linkOf({ ifname, flags = [], mtu = 0, linkinfo = {}, xdp }: IpLink): Li
     up: flags.includes('UP'),
     loopback: flags.includes('LOOPBACK'),
     arp: !flags.includes('NOARP'),
-    multicast: flags.includes('MULTICAST'),
     mtu,
     kind: linkinfo.info_kind ?? '',
     xdp: xdp !== undefined,

@@ -1,4 +1,7 @@
 import { expect, test } from 'vitest'
+import { addressAnnounced } from '../../lib/doctor/findings/addresses.ts'
+import type { Host } from '../../lib/doctor/findings/host.ts'
+import { DIRECTOR, onDirector, onRealServer, REAL_SERVER, service } from '../helpers/doctor-host.ts'
 import { DOCTOR_CASES } from './cases.ts'
 
 /** Each look, at machines that are made by hand. */
@@ -12,4 +15,49 @@ test.each(DOCTOR_CASES)('$input', ({ look, situation, finds }) => {
     for (const [name, value] of Object.entries(sysctls))
       expect(commands).toContain(`sysctl -w ${name}=${value}`)
   }
+})
+
+/** Of which `ip` told nothing. */
+function blind(host: Host): Host {
+  return {
+    ...host,
+    ...{ links: [], addresses: [], routes: [], routesTo: new Map(), neighbours: [], guePorts: [] },
+    unread: [{ what: 'ip', why: 'it ended with status 1' }],
+  }
+}
+
+const KNOWN = service('tcp/192.0.2.10:80', { servers: [] })
+
+test.each([
+  ['director', onDirector({ host: blind(DIRECTOR) })],
+  ['real server with method direct', onRealServer({ services: [KNOWN], host: blind(REAL_SERVER) })],
+  [
+    'real server with method masquerade',
+    onRealServer({
+      services: [KNOWN],
+      host: blind(REAL_SERVER),
+      told: { method: 'masquerade', director: '192.0.2.1' },
+    }),
+  ],
+  [
+    'real server with method tunnel',
+    onRealServer({
+      services: [KNOWN],
+      host: blind(REAL_SERVER),
+      told: { method: 'tunnel', tunnel: { type: 'gue', port: 6080 } },
+    }),
+  ],
+] as const)('of a %s whose addresses could not be read, nothing is said to be missing', (_, situation) => {
+  const looks = new Set(DOCTOR_CASES.map(({ look }) => look))
+  const found = [...looks].flatMap((look) => [...look(situation)])
+  expect(found.map(({ code }) => code)).toEqual(['cannot-look'])
+})
+
+test('where sysctls could not be read, a real server is not said to answer ARP', () => {
+  const host: Host = {
+    ...{ ...REAL_SERVER, sysctls: new Map() },
+    unread: [{ what: '/proc/sys/net', why: 'it is empty' }],
+  }
+  expect([...addressAnnounced(onRealServer({ host: { ...host, unread: [] } }))]).not.toEqual([])
+  expect([...addressAnnounced(onRealServer({ host }))]).toEqual([])
 })

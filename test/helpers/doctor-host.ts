@@ -6,7 +6,7 @@ import { parseEndpoint, parseServiceKey } from '../../lib/model/keys.ts'
 
 export function link(name: string, more: Partial<Link> = {}): Link {
   return {
-    ...{ name, up: true, loopback: false, arp: true, multicast: true, mtu: 1500, kind: '', xdp: false },
+    ...{ name, up: true, loopback: false, arp: true, mtu: 1500, kind: '', xdp: false },
     ...{ local: '', remote: '' },
     ...more,
   }

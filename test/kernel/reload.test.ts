@@ -1,37 +1,16 @@
 import { readFile } from 'node:fs/promises'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { Ipvs } from '../../lib/ipvs.ts'
-import { command, kernelTests, THROWAWAY, tryCommand } from '../helpers/kernel.ts'
-import { until } from '../helpers/until.ts'
+import { command, kernelTests } from '../helpers/kernel.ts'
+import { inGuest, unload } from '../helpers/modules.ts'
 
 const KEY = { protocol: 'fwmark', fwmark: 1, family: 'ipv4' } as const
-
-/** Unloads ip_vs with all that builds on it, which works once nobody has a service any more. */
-async function unload(): Promise<void> {
-  await until('ip_vs is unloaded', async () => {
-    // Its name, size, uses, and who uses it: 'ip_vs 180224 3 ip_vs_rr,xt_ipvs, Live 0x0'; nobody is '-'.
-    const [, users] = /^ip_vs \d+ \d+ (\S+)/m.exec(await readFile('/proc/modules', 'utf8')) ?? []
-    if (users === undefined) return true
-    for (const name of users.split(',').filter((user) => !['', '-'].includes(user)))
-      await tryCommand(['rmmod', name])
-    // Namespaces of other tests end in the background.
-    await tryCommand(['rmmod', 'ip_vs'])
-    return false
-  })
-}
 
 /** The number by which requests reach ip_vs. */
 async function familyId(): Promise<string> {
   const list = await command(['genl', 'ctrl', 'list'])
   return /Name: IPVS\s+ID: (\w+)/.exec(list)?.[1] ?? 'none'
 }
-
-// Unloading a module ends the work of whoever else is on this machine.
-const inGuest = THROWAWAY ? test : test.skip
-if (!THROWAWAY)
-  console.warn(
-    'SKIPPED: reloading ip_vs: only in the guest, for it ends what runs on a machine. guest/guest.mjs boots one.',
-  )
 
 kernelTests('reloading the module', () => {
   inGuest('gives ip_vs another number, and an open Ipvs goes on, whatever it is asked first', async () => {

@@ -24,6 +24,8 @@ const NOT_ON_6_12 = new Set([
   'doctor',
   'doctor-access',
   'doctor-healthy',
+  'doctor-modules',
+  'doctor-sync',
   'doctor-table',
   'dpkg-divert',
   'keepalived',

@@ -42,6 +42,10 @@ const UNSAID: Readonly<Record<string, string>> = {
   ' on the director': 'of a real server that something else than itself could mend',
   'printf %s "$1" >"$2" && cat "$2"': 'a shell reads it',
   'ip6 ...': 'name of a table of nft',
+  'nsenter --net=... -- ...': 'takes a namespace; test/doctor/in-netns.test.ts has these commands',
+  'ip netns exec ... ...': 'takes a namespace; test/doctor/in-netns.test.ts has these commands',
+  'it prints what ipvsadm does, and never JSON: leave out --json':
+    'only the process says it; test/cli/bundle.test.ts reads it',
   'it was not run': 'takes a shell that does nothing',
   'it printed more than ... bytes': 'it takes 128 MiB',
   'clients in the network of a real server need the interface to that network':

@@ -1,36 +1,24 @@
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import type { Family } from '../../lib/index.ts'
 import { concurrentKernelTests } from '../helpers/kernel.ts'
 import { type Answer, countsOf } from './agent.ts'
+import { getFile, serveFtp } from './ftp.ts'
 import { addressOf, ftp, sip } from './modes.ts'
-import { type ModeSite, withMode } from './prove.ts'
+import { withMode } from './prove.ts'
 
 /** Protocols that the kernel reads itself. */
 
 const FAMILIES: readonly Family[] = ['ipv4', 'ipv6']
-const FTP = ['/usr/bin/python3', fileURLToPath(new URL('ftp.py', import.meta.url))]
-
-/** Starts an FTP server on each real server. */
-async function serveFtp({ host }: ModeSite): Promise<void> {
-  for (const name of ['web1', 'web2']) {
-    const server = host(name).start([...FTP, 'serve', name])
-    server.stderr.pipe(process.stderr)
-    await once(server.stdout, 'data')
-  }
-}
-
 concurrentKernelTests('FTP with NAT', () => {
   test.each(FAMILIES)('brings files in both ways, %s', async (family) => {
     const mode = ftp(family)
     await withMode({ ...mode, servers: {} }, async (site) => {
-      await serveFtp(site)
+      for (const name of ['web1', 'web2']) await serveFtp(site.host(name), name)
       const client = addressOf(mode.topology, 'client', family)
-      for (const way of ['passive', 'active']) {
+      for (const way of ['passive', 'active'] as const) {
         const got = []
         for (let count = 0; count < 2; count++)
-          got.push((await site.host('client').run([...FTP, 'get', mode.target.address, way])).trim())
+          got.push(await getFile(site.host('client'), mode.target.address, way))
         expect(got.sort(), way).toEqual([`web1, for ${client} 100000`, `web2, for ${client} 100000`])
       }
     })

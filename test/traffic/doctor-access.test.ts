@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Finding, State } from '../../lib/index.ts'
 import { installCommand } from '../helpers/installed-command.ts'
 import { command, kernelTests, type Netns } from '../helpers/kernel.ts'
+import { withoutLoading } from '../helpers/modules.ts'
 import { IN_VAIN_MS } from './agent.ts'
 import { expectMended } from './faults.ts'
 import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
@@ -36,17 +37,6 @@ function withNat(
     for (const name of ['web1', 'web2'] as const) await agent.serve(hosts[name], { port: 8080, name })
     return body(site, () => agent.ask(hosts.client, { ...KEY, withinMs: IN_VAIN_MS * 3 }))
   })
-}
-
-/** Modules come only if someone loads them. */
-async function withoutLoading(body: () => Promise<unknown>): Promise<void> {
-  const before = (await command(['sysctl', '-n', 'kernel.modprobe'])).trim()
-  await command(['sysctl', '-qw', 'kernel.modprobe=/bin/false'])
-  try {
-    await body()
-  } finally {
-    await command(['sysctl', '-qw', `kernel.modprobe=${before}`])
-  }
 }
 
 kernelTests('the doctor', () => {
@@ -112,6 +102,26 @@ describe('ipvs doctor', () => {
         expect(await doctor(client, ...line)).toEqual({ status: 0, stdout: 'no findings\n' })
         expect(await sh('director', 'sysctl -n net.ipv4.ip_forward')).toBe('1\n')
         expect(await sh('client', 'sysctl -n net.ipv4.ip_forward')).toBe('0\n')
+      })
+    })
+
+    test('says that it could not run a program, and finds what depends on it once it can', async () => {
+      await withNat(async ({ hosts, sh }, serves) => {
+        const { director } = hosts
+        await director.ipvs.apply(STATE)
+        await serves()
+        await sh('director', `ip address delete ${VIRTUAL.ipv4}/32 dev eth0`)
+        await expect(serves()).rejects.toThrow('ETIMEDOUT')
+        const codes = async (...before: readonly string[]): Promise<readonly [number, string[]]> => {
+          const { status, stdout } = await doctor(director, ...before, 'ipvs', 'doctor', '--json')
+          return [status, (JSON.parse(stdout) as Finding[]).map(({ code }) => code)]
+        }
+        const hidden = 'mount --bind /dev/null "$(readlink -f "$(command -v ip)")"; exec "$@"'
+        expect(await codes('unshare', '--mount', 'sh', '-ec', hidden, 'sh')).toEqual([0, ['cannot-look']])
+        expect(await codes()).toEqual([1, ['address-missing']])
+        await sh('director', `ip address add ${VIRTUAL.ipv4}/32 dev eth0`)
+        await serves()
+        expect(await codes()).toEqual([0, []])
       })
     })
 

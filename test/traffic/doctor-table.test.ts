@@ -1,15 +1,16 @@
-import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { diagnose, type Finding, type ServiceSpec, type StateService } from '../../lib/index.ts'
-import { concurrentKernelTests, kernelTests, type Netns, script } from '../helpers/kernel.ts'
-import { until } from '../helpers/until.ts'
+import { concurrentKernelTests, kernelTests, script } from '../helpers/kernel.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
-import { learned } from './directors.ts'
 import { expectMended } from './faults.ts'
-import { BEHIND_DIRECTOR, ONE_NETWORK, VIRTUAL } from './topologies.mjs'
+import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Each finding about the table, firewall and limits: made, seen by clients, found, and mended by its own commands. */
+
+/** A program that attaches one of XDP. */
+const XDP = fileURLToPath(new URL('xdp.py', import.meta.url))
 
 const KEY = { protocol: 'tcp', address: VIRTUAL.ipv4, port: 80 } as const
 
@@ -252,42 +253,54 @@ concurrentKernelTests('the doctor, of a table', () => {
       })
     })
   })
+
+  test('notes Cilium, and a program of XDP, which keeps packets from IPVS', async () => {
+    await withNat({}, async (site, serves) => {
+      const { sh } = site
+      await expectMended(site, {
+        ...{ code: 'beside-ebpf', on: 'director', serves },
+        make: () => sh('director', 'ip link add cilium_host type dummy'),
+        shows: serves,
+        byHand: () => sh('director', 'ip link delete cilium_host'),
+      })
+      const found = await expectMended(site, {
+        ...{ code: 'beside-ebpf', on: 'director', serves },
+        make: () => sh('director', `/usr/bin/python3 '${XDP}' eth0`),
+        byHand: () => sh('director', 'ip link set dev eth0 xdpgeneric off'),
+      })
+      // It may be what carries all traffic of the machine: no command ends it.
+      expect(found).toMatchObject({ services: [KEY], commands: [] })
+    })
+  })
 })
 
 concurrentKernelTests('the doctor, of a firewall', () => {
-  test('finds rules and policies that drop packets to a service, and answers', async () => {
+  test.each([
+    `iptables -A INPUT -d ${VIRTUAL.ipv4} -p tcp -m multiport --dports 80,443 -j DROP`,
+    'iptables -P INPUT DROP',
+    'iptables -N web; iptables -A web -m state --state NEW -j REJECT; iptables -A INPUT -p tcp -g web',
+    'iptables -t raw -A PREROUTING -p tcp --dport 80 -j DROP',
+    'iptables -P FORWARD DROP; iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+    'iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP',
+    'iptables -A OUTPUT -d 10.0.0.0/24 -p tcp --dport 80 -j DROP',
+    'iptables -t mangle -A POSTROUTING -o eth1 -p tcp -j DROP',
+    `iptables -t mangle -A POSTROUTING -s ${VIRTUAL.ipv4} -j DROP`,
+  ])('finds rules and policies that drop packets to a service, and answers: %s', async (fault) => {
     await withNat({}, async (site, serves) => {
       const { sh } = site
-      const faults = [
-        `iptables -A INPUT -d ${VIRTUAL.ipv4} -p tcp -m multiport --dports 80,443 -j DROP`,
-        'iptables -P INPUT DROP',
-        'iptables -N web; iptables -A web -m state --state NEW -j REJECT; iptables -A INPUT -p tcp -g web',
-        'iptables -t raw -A PREROUTING -p tcp --dport 80 -j DROP',
-        'iptables -P FORWARD DROP; iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
-        'iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP',
-        'iptables -A OUTPUT -d 10.0.0.0/24 -p tcp --dport 80 -j DROP',
-        'iptables -t mangle -A POSTROUTING -o eth1 -p tcp -j DROP',
-        `iptables -t mangle -A POSTROUTING -s ${VIRTUAL.ipv4} -j DROP`,
-      ]
-      for (const fault of faults) {
-        const look = (): Promise<Finding[]> => diagnose({ netns: site.hosts.director.name })
-        await serves()
-        expect(await look()).toEqual([])
-        await sh('director', fault)
-        await fails(serves)
-        const findings = await look()
-        expect(findings.length, fault).toBeGreaterThan(0)
-        for (const { code, commands } of findings) {
-          expect(code).toBe('firewall-drops')
-          await sh('director', ...commands)
-        }
-        await serves()
-        expect(await look(), fault).toEqual([])
-        await sh(
-          'director',
-          'iptables -P INPUT ACCEPT; iptables -P FORWARD ACCEPT; iptables -F; iptables -t raw -F; iptables -t mangle -F; iptables -X',
-        )
+      const look = (): Promise<Finding[]> => diagnose({ netns: site.hosts.director.name })
+      await serves()
+      expect(await look()).toEqual([])
+      await sh('director', fault)
+      await fails(serves)
+      const findings = await look()
+      expect(findings.length).toBeGreaterThan(0)
+      for (const { code, commands } of findings) {
+        expect(code).toBe('firewall-drops')
+        await sh('director', ...commands)
       }
+      await serves()
+      expect(await look()).toEqual([])
     })
   })
 
@@ -320,125 +333,6 @@ concurrentKernelTests('the doctor, of a firewall', () => {
       await expectMended(site, {
         ...{ code: 'conntrack-off', on: 'director', serves },
         make: () => sh('director', 'sysctl -qw net.ipv4.vs.conntrack=0'),
-      })
-    })
-  })
-})
-
-concurrentKernelTests('the doctor, of sync daemons', () => {
-  const DAEMON = { multicastInterface: 'eth0', syncId: 5 } as const
-
-  /** The kernel keeps what it tells for two seconds. (IPVS_SYNC_FLUSH_TIME) */
-  const SYNC_MS = 3000
-
-  test('finds an interface that is down, a firewall, and a peer that does not match', async () => {
-    await withTopology(ONE_NETWORK, async (site) => {
-      const { hosts, agent, sh } = site
-      await sh('director', `ip address add ${VIRTUAL.ipv4}/32 dev eth0`)
-      // The director is the master; a neighbour is the other one.
-      const [master, backup] = [hosts.director.ipvs, hosts.neighbour.ipvs]
-      await agent.serve(hosts.web1, { port: 80, name: 'web1' })
-      await sh(
-        'web1',
-        'sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2',
-        `ip address add ${VIRTUAL.ipv4}/32 dev lo`,
-      )
-      await master.restore({
-        services: [{ ...KEY, realServers: [{ address: '192.0.2.11', port: 80, method: 'direct' }] }],
-      })
-      await master.startSyncDaemon({ ...DAEMON, state: 'master' })
-      await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
-      // One that is always well, so that nobody waits in vain for what is not sent.
-      await hosts.web2.ipvs.startSyncDaemon({ ...DAEMON, state: 'backup' })
-      let port = 5000
-      /** Opens a connection, and waits until another host knows it. */
-      const untilKnown = async (host: Netns): Promise<number> => {
-        const sourcePort = port++
-        const held = await agent.connect(hosts.client, { ...KEY, sourcePort })
-        await until('a backup knows the connection', async () => {
-          await held.say('more')
-          return (await learned(host)).includes(sourcePort)
-        })
-        await held.close()
-        return sourcePort
-      }
-      const serves = (): Promise<unknown> => untilKnown(hosts.neighbour)
-      const shows = async (): Promise<void> => {
-        const sent = await untilKnown(hosts.web2)
-        expect(await learned(hosts.neighbour)).not.toContain(sent)
-      }
-      const about = { on: 'neighbour', serves, shows } as const
-      await expectMended(site, {
-        ...{ ...about, code: 'firewall-drops' },
-        make: () => sh('neighbour', 'iptables -A INPUT -d 224.0.0.0/4 -p udp --dport 8848 -j DROP'),
-      })
-      await sh('neighbour', 'iptables -F')
-      const peer = { syncDaemons: await master.syncDaemons() }
-      await expectMended(site, {
-        ...{ ...about, code: 'sync-mismatch', options: { peer } },
-        make: async () => {
-          await backup.stopSyncDaemon('backup')
-          await backup.startSyncDaemon({ ...DAEMON, state: 'backup', syncId: 6, multicastPort: 8849 })
-        },
-      })
-      await expectMended(site, {
-        ...{ ...about, code: 'sync-mismatch', options: { peer } },
-        make: async () => {
-          await backup.stopSyncDaemon('backup')
-          await backup.startSyncDaemon({ ...DAEMON, state: 'master' })
-        },
-        byHand: async () => {
-          await backup.stopSyncDaemon('master')
-          await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
-        },
-      })
-      await sh('director', 'sysctl -qw net.ipv4.vs.sync_ports=2')
-      await master.stopSyncDaemon('master')
-      await master.startSyncDaemon({ ...DAEMON, state: 'master' })
-      for (const host of [hosts.web2, hosts.neighbour]) {
-        await host.run(['sysctl', '-qw', 'net.ipv4.vs.sync_ports=2'])
-        await host.ipvs.stopSyncDaemon('backup')
-        await host.ipvs.startSyncDaemon({ ...DAEMON, state: 'backup' })
-      }
-      await expectMended(site, {
-        ...{ ...about, code: 'sync-mismatch' },
-        options: { peer: { ...peer, sysctls: { sync_ports: 2 } } },
-        serves: () => Promise.all(Array.from({ length: 8 }, () => untilKnown(hosts.neighbour))),
-        make: async () => {
-          await backup.stopSyncDaemon('backup')
-          await sh('neighbour', 'sysctl -qw net.ipv4.vs.sync_ports=1')
-          await backup.startSyncDaemon({ ...DAEMON, state: 'backup' })
-        },
-        shows: async () => {
-          const ports = await Promise.all(Array.from({ length: 8 }, () => untilKnown(hosts.web2)))
-          const known = await learned(hosts.neighbour)
-          expect(ports.filter((one) => !known.includes(one))).not.toEqual([])
-        },
-      })
-      await expectMended(site, {
-        ...{ ...about, code: 'sync-interface' },
-        make: () => sh('neighbour', 'ip link set eth0 down'),
-      })
-      await expectMended(site, {
-        ...{ ...about, on: 'director', code: 'sync-interface' },
-        make: () =>
-          sh(
-            'director',
-            'ip address delete 192.0.2.1/24 dev eth0',
-            `ip address delete ${VIRTUAL.ipv4}/32 dev eth0`,
-            `ip route add local ${VIRTUAL.ipv4} dev lo`,
-            'ip route add 192.0.2.0/24 dev eth0',
-          ),
-        shows: async () => {
-          const held = await agent.connect(hosts.client, KEY)
-          for (let count = 0; count < 10; count++) {
-            await held.say('more')
-            await setTimeout(SYNC_MS / 10)
-          }
-          expect(await learned(hosts.neighbour)).not.toContain(held.sourcePort)
-          await held.close()
-        },
-        byHand: () => sh('director', 'ip address add 192.0.2.1/24 dev eth0'),
       })
     })
   })

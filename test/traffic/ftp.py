@@ -1,4 +1,4 @@
-"""A small FTP server, and a client that fetches from it: `ftp.py serve NAME`, `ftp.py get ADDRESS passive|active`."""
+"""A small FTP server, and a client that fetches from it: `ftp.py serve NAME`, `ftp.py get ADDRESS passive|active [SECONDS]`."""
 
 import ftplib
 import socket
@@ -73,8 +73,8 @@ def talk(control, name):
     control.close()
 
 
-def get(address, way):
-    ftp = ftplib.FTP(timeout=60)
+def get(address, way, seconds="60"):
+    ftp = ftplib.FTP(timeout=float(seconds))
     # As old clients do: the data come from where the server says.
     ftp.trust_server_pasv_ipv4_address = True
     ftp.connect(address)

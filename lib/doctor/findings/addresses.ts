@@ -1,6 +1,6 @@
 import { contains, familyOfAddress } from '../../model/address.ts'
 import type { Family } from '../../model/types.ts'
-import { addAddress, greaterOf, type Host, linkOfAddress, word } from './host.ts'
+import { addAddress, greaterOf, type Host, isUnread, linkOfAddress, word } from './host.ts'
 import { byVirtualAddress, finding, keysOf, type Look } from './situation.ts'
 import { tunnelDevices } from './tunnels.ts'
 
@@ -8,6 +8,7 @@ import { tunnelDevices } from './tunnels.ts'
 
 export const addressOnDirector: Look = function* (situation) {
   const { services, host } = situation
+  if (isUnread(host, 'ip')) return
   const here = new Set(host.addresses.map((one) => one.address))
   for (const [address, concerned] of byVirtualAddress(services)) {
     if (here.has(address) || isRoutedHere(host, address)) continue
@@ -27,7 +28,7 @@ export const addressOnDirector: Look = function* (situation) {
 
 export const addressOnRealServer: Look = function* (situation) {
   const { services, host, told } = situation
-  if (told.method !== 'direct' && told.method !== 'tunnel') return
+  if ((told.method !== 'direct' && told.method !== 'tunnel') || isUnread(host, 'ip')) return
   for (const [address, concerned] of byVirtualAddress(services)) {
     if (isHere(host, address)) continue
     const devices = tunnelDevices(situation, familyOfAddress(address))
@@ -49,7 +50,7 @@ export const addressOnRealServer: Look = function* (situation) {
 
 /** On a real server: only the director may answer ARP. (arp_ignore and arp_announce of Documentation/networking/ip-sysctl) */
 export const addressAnnounced: Look = function* ({ services, host, told }) {
-  if (told.method !== 'direct' && told.method !== 'tunnel') return
+  if ((told.method !== 'direct' && told.method !== 'tunnel') || isUnread(host, '/proc/sys/net')) return
   for (const [address, concerned] of byVirtualAddress(services)) {
     if (familyOfAddress(address) !== 'ipv4') continue
     const about = { services: keysOf(concerned) }

@@ -52,10 +52,9 @@ export const hashSmall: Look = function* ({ host, table }) {
   yield finding(
     'hash-small',
     'note',
-    `${String(count)} connections are in a table of ${String(size)} lists`,
+    `${String(count)} connections are in a table of ${String(size)} lists; another size takes effect when ip_vs is loaded again, such as at the next boot`,
     'Every packet costs the director more time than it needs.',
     {
-      // Read when the module is loaded: at the next boot.
       commands: [`echo options ip_vs conn_tab_bits=${String(bits)} > /etc/modprobe.d/ip_vs.conf`],
     },
   )

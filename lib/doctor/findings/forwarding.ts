@@ -2,7 +2,7 @@ import { contains, familyOfAddress, isIPv4 } from '../../model/address.ts'
 import { endpointName, serviceName } from '../../model/keys.ts'
 import type { Family, ServiceKey } from '../../model/types.ts'
 import type { Finding } from './finding.ts'
-import { hasDefault, settingOf, word } from './host.ts'
+import { hasDefault, isUnread, settingOf, word } from './host.ts'
 import {
   byVirtualAddress,
   finding,
@@ -72,6 +72,7 @@ export const redirectsSent: Look = function* ({ services, host }) {
 }
 
 export const routesToServers: Look = function* ({ services, host }) {
+  if (isUnread(host, 'ip')) return
   const seen = new Set<string>()
   for (const service of services) {
     for (const server of service.servers) {
@@ -126,7 +127,7 @@ export const routesToServers: Look = function* ({ services, host }) {
 /** On a real server with method masquerade: answers must go through the director. */
 export const answersAroundDirector: Look = function* ({ services, host, told }) {
   const { method, director } = told
-  if (method !== 'masquerade' || director === undefined) return
+  if (method !== 'masquerade' || director === undefined || isUnread(host, 'ip')) return
   const family = familyOfAddress(director)
   const ip = family === 'ipv6' ? 'ip -6' : 'ip'
   const about = { services: keysOf(services) }

@@ -35,7 +35,6 @@ export interface Link {
   readonly loopback: boolean
   /** Whether it takes part in ARP. */
   readonly arp: boolean
-  readonly multicast: boolean
   readonly mtu: number
   /** Such as `ipip`, `gre`, `dummy`, `veth`; '' for a card. */
   readonly kind: string
@@ -81,6 +80,11 @@ export interface Neighbour {
 export interface Unread {
   readonly what: string
   readonly why: string
+}
+
+/** Whether a part of a machine could not be read: what is not in there may be there all the same. */
+export function isUnread({ unread }: Host, what: 'ip' | '/proc/sys/net'): boolean {
+  return unread.some((one) => one.what === what)
 }
 
 /** A word of a shell's command line: names of interfaces may have any characters but blanks and slashes. */

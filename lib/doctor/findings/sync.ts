@@ -3,6 +3,7 @@ import { endpointName } from '../../model/keys.ts'
 import type { SyncDaemon, SyncDaemonSpec } from '../../model/types.ts'
 import { rulesetOf } from '../firewall/read.ts'
 import { syncDropped } from './firewall.ts'
+import { isUnread } from './host.ts'
 import type { Finding } from './finding.ts'
 import type { Host } from './host.ts'
 import { finding, type Look } from './situation.ts'
@@ -20,7 +21,7 @@ export const syncInterface: Look = function* ({ host, table }) {
     const broken = (message: string, commands: readonly string[] = []): Finding =>
       finding('sync-interface', 'warning', message, BREAKS, { commands })
     if (link === undefined) {
-      if (host.links.length > 0)
+      if (!isUnread(host, 'ip'))
         yield broken(
           `there is no interface ${multicastInterface}, which the ${state} sync daemon was started with: stop the daemon, and start it on another`,
         )
@@ -28,16 +29,13 @@ export const syncInterface: Look = function* ({ host, table }) {
       yield broken(`interface ${link.name} of the ${state} sync daemon is down`, [
         `ip link set ${link.name} up`,
       ])
-    } else if (!link.multicast) {
-      yield broken(`interface ${link.name} of the ${state} sync daemon has no multicast`, [
-        `ip link set ${link.name} multicast on`,
-      ])
     } else if (state === 'master' && !hasAddressFor(host, link.name, multicastGroup ?? GROUP)) {
       // A backup needs none: it only hears.
       yield broken(
         `interface ${link.name} of the master sync daemon has lost its address, which the daemon sends from: give it back`,
       )
     } else {
+      // Flag MULTICAST of an interface does not matter: the kernel sends and hears without it.
       for (let number = 0; number < portsOf(host); number++) {
         const port = (multicastPort ?? PORT) + number
         const where = { group: multicastGroup ?? GROUP, port, link: link.name }

@@ -7,6 +7,7 @@ import {
   addAddress,
   greaterOf,
   hasDefault,
+  isUnread,
   type Host,
   type Link,
   linkOfAddress,
@@ -55,7 +56,7 @@ export function tunnelDevices({ host, told }: Situation, inner: Family): readonl
 /** On a real server: a device for what the director sends. */
 export const tunnelMissing: Look = function* (situation) {
   const { services, host, told } = situation
-  if (told.method !== 'tunnel') return
+  if (told.method !== 'tunnel' || isUnread(host, 'ip')) return
   const { tunnel = IPIP } = told
   const outer = outerFamily(told)
   for (const inner of ['ipv4', 'ipv6'] as const) {
