@@ -1,4 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { examples, pages } from '../docs/markdown.ts'
 import { kernelTests, REQUIRED } from '../helpers/kernel.ts'
 import { NO_SYSTEMD, Systemd } from '../helpers/systemd.ts'
 import { until } from '../helpers/until.ts'
@@ -139,6 +140,28 @@ function unitTests(): void {
 
   describe('ipvs-reconcile.service', () => {
     const unit = 'ipvs-reconcile.service'
+
+    test('is what keepalived waits for, with the drop-in of docs/high-availability.md', async () => {
+      const guide = pages().filter(({ name }) => name === 'docs/high-availability.md')
+      const texts = guide.flatMap((page) => examples(page, 'text')).map(({ code }) => code)
+      const dropIn = texts.find((code) => code.includes('keepalived.service.d')) ?? ''
+      const [, path = '', folder = ''] = /^# ((.*)\/.*)\n/.exec(dropIn) ?? []
+      await systemd.run(`mkdir -p ${folder} && cat > ${path}`, `${dropIn}\n`)
+      await write(
+        '/etc/systemd/system/keepalived.service',
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'ipvsadm -Sn > /log/keepalived'\n",
+      )
+      // As when the machine starts.
+      await write('/etc/systemd/system/test.target', `[Unit]\nWants=keepalived.service ${unit}\n`)
+      await systemd.run('systemctl daemon-reload')
+      await write(WANTED, tableOf('10.0.0.7'))
+      await start('test.target')
+      await until('keepalived has started', async () => (await systemd.run('ls /log')).includes('keepalived'))
+      expect(await systemd.run('cat /log/keepalived')).toContain('-r 10.0.0.7')
+      await systemd.run(
+        `rm -r ${folder} /etc/systemd/system/keepalived.service /etc/systemd/system/test.target && systemctl daemon-reload`,
+      )
+    })
     const statusText = (): Promise<string> => systemd.show(unit, 'StatusText')
 
     test('has started once the table is as its file says, and not before', async () => {

@@ -51,6 +51,7 @@ function configurationOf(director: DirectorName, ...changes: readonly (readonly 
 
 const QUICK = ['advert_int 1', 'advert_int 0.5'] as const
 const PREEMPT = ['    nopreempt\n', ''] as const
+const DELAY = ['    nopreempt\n', '    preempt_delay 3\n'] as const
 
 /** Starts keepalived with a configuration, as systemd does, and waits until it is a backup, as it is at first. */
 async function startKeepalived(host: Netns, text: string): Promise<ChildProcess> {
@@ -206,13 +207,14 @@ guestTests('docs/high-availability.md', 'keepalived', () => {
   )
 
   test.concurrent.each([
-    ['with preemption loses the connections', true],
-    ['with nopreempt gets them first', false],
-  ])('a director that comes back %s', async (_, preempts) => {
+    ['with preemption loses the connections', [PREEMPT]],
+    ['with preempt_delay loses those that were silent meanwhile', [DELAY]],
+    ['with nopreempt gets them first', []],
+  ])('a director that comes back %s', async (_, preempting) => {
     await withDirectors(async (site) => {
       const { hosts, agent } = site
       const { client, director1, director2, web1 } = hosts
-      const changes = preempts ? [QUICK, PREEMPT] : [QUICK]
+      const changes = [QUICK, ...preempting]
       // As if it were off: what is sent now, it does not get.
       await director1.ipvs.stopSyncDaemon('backup')
       await web1.ipvs.startSyncDaemon({ state: 'backup', multicastInterface: 'eth0', syncId: 51 })
@@ -224,7 +226,7 @@ guestTests('docs/high-availability.md', 'keepalived', () => {
       for (const { sourcePort } of [held, silent]) await untilLearned(web1, sourcePort)
       await director1.ipvs.apply(await parseState(TABLE))
       await startKeepalived(director1, configurationOf('director1', ...changes))
-      if (preempts) {
+      if (preempting.length > 0) {
         await untilHolds(site, 'director1')
         await untilHolds(site, 'director2', false)
         await expect(held.say('still here?')).rejects.toMatchObject({ code: 'ECONNRESET' })
