@@ -135,6 +135,21 @@ const addresses: readonly DoctorCase[] = [
     ],
   },
   {
+    input: 'the virtual address is in no network of the director, and there is no default route',
+    look: addressOnDirector,
+    situation: onDirector({
+      host: { ...DIRECTOR, routes: [] },
+      services: [service('tcp/198.51.100.7:80')],
+    }),
+    finds: [
+      {
+        ...{ code: 'address-missing', severity: 'error', commands: [] },
+        message:
+          'virtual address 198.51.100.7 is not on this director: add it to the interface by which clients come, such as ip address add 198.51.100.7/32 dev eth0',
+      },
+    ],
+  },
+  {
     input: 'a whole network is on the director by a local route',
     look: addressOnDirector,
     situation: onDirector({

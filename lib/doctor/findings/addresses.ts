@@ -16,7 +16,7 @@ export const addressOnDirector: Look = function* (situation) {
     yield finding(
       'address-missing',
       'error',
-      `virtual address ${address} is not on this director`,
+      `virtual address ${address} is not on this director${link === undefined ? `: add it to the interface by which clients come, such as ${addAddress(address, 'eth0')}` : ''}`,
       'Connections time out, or find no host: nobody answers for the address.',
       {
         services: keysOf(concerned),
