@@ -31,11 +31,12 @@ export function withEarlyOptions(args: readonly string[]): readonly string[] {
 
 /** The table that they choose, for a command that has no such options behind it: the last of each counts. */
 export function tableOfEarlyOptions(early: readonly string[]): TableOptions {
-  const last = (name: string): string | undefined =>
-    early
-      .map((word, index) => (word === name ? early[index + 1] : word.split(`${name}=`, 2)[1]))
-      .filter((value) => value !== undefined)
-      .at(-1)
-  const [netns, memory] = [last('--netns'), last('--memory')]
-  return { ...(netns !== undefined && { netns }), ...(memory !== undefined && { memory }) }
+  const table: { netns?: string; memory?: string } = {}
+  for (let index = 0; index < early.length; index++) {
+    const [, name, joined] = /^--(netns|memory)(?:=(.*))?$/s.exec(early[index] ?? '') ?? []
+    if (name === undefined) continue
+    if (joined === undefined) index++
+    table[name as 'netns' | 'memory'] = joined ?? early[index] ?? ''
+  }
+  return table
 }

@@ -7,7 +7,7 @@ import type { Connection, Persistence, ServiceKey } from '../model/types.ts'
 import { checkServerChanges, checkTunnel, netnsPath } from '../model/validate.ts'
 import { checkState, type Entry, tableOf } from '../state/table.ts'
 import { type ReadService, warningsOf } from '../state/warnings.ts'
-import { nextTurn } from '../util/pace.ts'
+import { Pace } from '../util/pace.ts'
 import type { Finding, Severity } from './findings/finding.ts'
 import { notAvailable, schedulersAndEngines, unread } from './findings/access.ts'
 import { addressAnnounced, addressOnDirector, addressOnRealServer } from './findings/addresses.ts'
@@ -209,17 +209,24 @@ async function onRealServer(options: DiagnoseOptions): Promise<Finding[]> {
   return lookAt(situation, ON_REAL_SERVER, signal)
 }
 
-/** Others have the JS thread between two looks: a table may have 100,000 real servers. */
+/** Others have the JS thread meanwhile: a table may have 100,000 real servers. */
 async function lookAt(
   situation: Situation,
   looks: readonly Look[],
   signal: AbortSignal | undefined,
 ): Promise<Finding[]> {
   const findings: Finding[] = []
-  for (const look of looks) {
-    for (const found of look(situation)) findings.push(found)
-    await nextTurn()
+  const pace = new Pace()
+  const rest = async (): Promise<void> => {
+    await pace.rest()
     signal?.throwIfAborted()
+  }
+  for (const look of looks) {
+    for (const found of look(situation)) {
+      if (found !== undefined) findings.push(found)
+      if (pace.due()) await rest()
+    }
+    await rest()
   }
   return findings
 }

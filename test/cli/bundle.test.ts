@@ -262,6 +262,8 @@ describe('the bundle', () => {
       stderr:
         'ipvs adm: --netns selects a table of the real kernel, and IPVS_MEMORY the in-memory kernel: they cannot be combined\n',
     })
+    for (const name of ['netns', 'memory'])
+      expect(adm(`--${name}`, '')).toMatchObject({ status: 2, stderr: `ipvs adm: --${name} is empty\n` })
     expect(adm('--json')).toMatchObject({
       ...{ status: 2, stdout: '' },
       stderr: 'ipvs adm: it prints what ipvsadm does, and never JSON: leave out --json\n',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { withEarlyOptions } from '../../lib/cli/early-options.ts'
+import { tableOfEarlyOptions, withEarlyOptions } from '../../lib/cli/early-options.ts'
 import { createMemoryKernel } from '../../lib/testing.ts'
 import { ipvs } from './terminal.ts'
 
@@ -19,6 +19,16 @@ describe('options before the command', () => {
     ['--stats list', '--stats list'],
   ])('%s is the same as: %s', (line, expected) => {
     expect(withEarlyOptions(line.split(' ')).join(' ')).toBe(expected)
+  })
+
+  test.each<[string, object]>([
+    ['--netns blue', { netns: 'blue' }],
+    ['--netns=blue --json --memory a --netns=green', { netns: 'green', memory: 'a' }],
+    ['--memory /a/--netns=blue', { memory: '/a/--netns=blue' }],
+    ['--netns= --memory=a=b', { netns: '', memory: 'a=b' }],
+    ['--json', {}],
+  ])('%s chooses %j', (line, table) => {
+    expect(tableOfEarlyOptions(line.split(' '))).toEqual(table)
   })
 
   test('choose the table and the form, as behind it', async () => {

@@ -22,6 +22,7 @@ import {
   shadowed,
 } from '../../lib/doctor/findings/table.ts'
 import type { Connection, ServiceKey, SyncDaemon } from '../../lib/index.ts'
+import { foundBy } from '../helpers/doctor-host.ts'
 
 /** What is said of the table, of firewalls and of limits, and when nothing is: of machines made by hand. */
 
@@ -114,7 +115,7 @@ function situation(seen: Seen): Situation {
 }
 
 function of(look: Look, seen: Seen): string[] {
-  return [...look(situation(seen))].map(({ message, commands }) => [message, ...commands].join(' | '))
+  return foundBy(look, situation(seen)).map(({ message, commands }) => [message, ...commands].join(' | '))
 }
 
 describe('the table', () => {
@@ -248,7 +249,7 @@ describe('limits', () => {
 
   test('the table of connections, which grows by itself from 7.1 on', () => {
     expect(of(hashSmall, { services: busy(8 * 4096) })).toEqual([
-      '32768 connections are in a table of 4096 lists; another size takes effect when ip_vs is loaded again, such as at the next boot | echo options ip_vs conn_tab_bits=15 > /etc/modprobe.d/ip_vs.conf',
+      '32768 connections are in a table of 4096 lists; another size takes effect when ip_vs is loaded again, such as at the next boot | echo options ip_vs conn_tab_bits=15 >> /etc/modprobe.d/ip_vs.conf',
     ])
     expect(of(hashSmall, { services: busy(8 * 4096 - 1) })).toEqual([])
     expect(of(hashSmall, { services: busy(8 * 4096), host: { kernelRelease: '7.1.3' } })).toEqual([])

@@ -1,5 +1,6 @@
+import type { Finding } from '../../lib/doctor/findings/finding.ts'
 import type { Host, Link, Route } from '../../lib/doctor/findings/host.ts'
-import type { ServerSeen, ServiceSeen, Situation } from '../../lib/doctor/findings/situation.ts'
+import type { Look, ServerSeen, ServiceSeen, Situation } from '../../lib/doctor/findings/situation.ts'
 import { parseEndpoint, parseServiceKey } from '../../lib/model/keys.ts'
 
 /** Machines that are as they should be, and what is wrong with one. */
@@ -96,6 +97,11 @@ export function service(key = 'tcp/192.0.2.10:80', more: Partial<ServiceSeen> = 
     ...{ key: parseServiceKey(key), scheduler: 'wlc', onePacket: false, servers: [server('10.0.0.11:8080')] },
     ...more,
   }
+}
+
+/** What a look finds. */
+export function foundBy(look: Look, situation: Situation): Finding[] {
+  return [...look(situation)].filter((found) => found !== undefined)
 }
 
 /** What is seen on a director: of the table, these services. */

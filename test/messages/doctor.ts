@@ -21,7 +21,7 @@ import {
   shadowed,
 } from '../../lib/doctor/findings/table.ts'
 import type { Connection, SyncDaemon } from '../../lib/index.ts'
-import { DIRECTOR, link, onDirector, server, service, withSysctls } from '../helpers/doctor-host.ts'
+import { DIRECTOR, foundBy, link, onDirector, server, service, withSysctls } from '../helpers/doctor-host.ts'
 import { notAvailable } from '../../lib/doctor/findings/access.ts'
 import { EXPLANATIONS } from '../../lib/doctor/findings/explanations.ts'
 import type { Finding } from '../../lib/doctor/findings/finding.ts'
@@ -81,7 +81,7 @@ function seen(
 }
 
 function findingsOf(input: string, look: Look, situation: Situation): Case {
-  return { input, message: () => Promise.resolve([...look(situation)].map(said).join('\n\n')) }
+  return { input, message: () => Promise.resolve(foundBy(look, situation).map(said).join('\n\n')) }
 }
 
 const NFT_FILTER = ['input', 'forward'].map((hook) => ({

@@ -44,6 +44,7 @@ const UNSAID: Readonly<Record<string, string>> = {
   'ip6 ...': 'name of a table of nft',
   'nsenter --net=... -- ...': 'takes a namespace; test/doctor/in-netns.test.ts has these commands',
   'ip netns exec ... ...': 'takes a namespace; test/doctor/in-netns.test.ts has these commands',
+  '--... is empty': 'only the process says it; test/cli/bundle.test.ts reads it',
   'it prints what ipvsadm does, and never JSON: leave out --json':
     'only the process says it; test/cli/bundle.test.ts reads it',
   'it was not run': 'takes a shell that does nothing',

@@ -80,7 +80,7 @@ kernelTests('the doctor, of modules', () => {
             expect(await reload()).toBe(4096)
           },
         })
-        expect(found.commands).toEqual([`echo options ip_vs conn_tab_bits=12 > ${OPTIONS}`])
+        expect(found.commands).toEqual([`echo options ip_vs conn_tab_bits=12 >> ${OPTIONS}`])
       })
     } finally {
       await (before === undefined ? rm(OPTIONS, { force: true }) : writeFile(OPTIONS, before))

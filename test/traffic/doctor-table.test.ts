@@ -1,13 +1,16 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { diagnose, type Finding, type ServiceSpec, type StateService } from '../../lib/index.ts'
-import { concurrentKernelTests, kernelTests, script } from '../helpers/kernel.ts'
+import { installCommand } from '../helpers/installed-command.ts'
+import { concurrentKernelTests, kernelTests, script, tryCommand } from '../helpers/kernel.ts'
 import { countsOf, IN_VAIN_MS } from './agent.ts'
 import { expectMended } from './faults.ts'
 import { BEHIND_DIRECTOR, VIRTUAL } from './topologies.mjs'
 import { type Site, withTopology } from './topology.ts'
 
 /** Each finding about the table, firewall and limits: made, seen by clients, found, and mended by its own commands. */
+
+const { env } = installCommand()
 
 /** A program that attaches one of XDP. */
 const XDP = fileURLToPath(new URL('xdp.py', import.meta.url))
@@ -363,6 +366,14 @@ kernelTests('the doctor, of limits of the whole machine', () => {
         await script(found?.commands.join('\n') ?? '')
         await serves()
         expect(await look()).toEqual([])
+
+        await script('sysctl -qw net.netfilter.nf_conntrack_max=10')
+        await fails(serves)
+        const doctor = ['ipvs', 'doctor', '--netns', hosts.director.name, '--fix', '--yes']
+        const { status, stderr } = await tryCommand(['env', `PATH=${env.PATH ?? ''}`, ...doctor])
+        expect(stderr).toContain('set net.netfilter.nf_conntrack_max=')
+        expect(status).toBe(0)
+        await serves()
       } finally {
         await script(`sysctl -qw net.netfilter.nf_conntrack_max=${before}`)
       }

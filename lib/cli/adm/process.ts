@@ -33,6 +33,9 @@ export async function runProgram(
     writeAll(2, `${program}: ${printable(message)}\n`)
     return TABLE_FAILED_STATUS
   }
+  // A variable of a script that is not set.
+  const [empty] = Object.entries(table).flatMap(([name, value]) => (value === '' ? [name] : []))
+  if (empty !== undefined) return refuse(`--${empty} is empty`)
   if (early.includes('--json')) return refuse('it prints what ipvsadm does, and never JSON: leave out --json')
   if (file === undefined) return runOn(() => openKernel(table), program, args)
   if (table.netns !== undefined) return refuse(bothTables(table))

@@ -169,10 +169,16 @@ async function fix(
   signal: AbortSignal,
 ): Promise<boolean> {
   const here = findings.filter(({ where }) => where === 'here')
-  const settings = Object.entries(
-    Object.assign({}, ...here.map(({ sysctls }) => sysctls)) as Record<string, string>,
+  const settings = new Map(
+    here.flatMap(({ sysctls, commands }) =>
+      Object.entries(sysctls).map(([name, value]) => {
+        // Some belong to the whole machine: then the command names no namespace.
+        const everywhere = commands.includes(`sysctl -w ${name}=${value}`)
+        return [name, { value, netns: everywhere ? undefined : netns }] as const
+      }),
+    ),
   )
-  if (settings.length === 0) {
+  if (settings.size === 0) {
     run.note('no sysctl is to be set')
     return false
   }
@@ -180,18 +186,18 @@ async function fix(
     const { stdin } = run.surroundings
     if (stdin.isTTY !== true || !run.err.isTerminal || run.json)
       throw new Refused('there is nobody to ask whether to set sysctls: give --yes; nothing was changed')
-    const what = settings.map(([name, value]) => `${name}=${value}`).join(', ')
+    const what = [...settings].map(([name, { value }]) => `${name}=${value}`).join(', ')
     run.err.line(line`This sets ${what}.`)
     const answer = await ask('Go on? [y/N] ', stdin, run.err, signal)
     signal.throwIfAborted()
     if (answer !== 'yes') throw new Refused('nothing was changed')
   }
-  for (const [name, value] of settings) {
+  for (const [name, { value, netns }] of settings) {
     await setSysctl(name, value, netns)
     run.note(line`set ${name}=${value}`)
   }
   run.note('to keep this over a reboot, put these lines into /etc/sysctl.d/50-ipvs.conf:')
-  run.err.lines(settings.map(([name, value]) => line`  ${name} = ${value}`))
+  run.err.lines([...settings].map(([name, { value }]) => line`  ${name} = ${value}`))
   return true
 }
 

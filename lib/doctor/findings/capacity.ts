@@ -55,7 +55,8 @@ export const hashSmall: Look = function* ({ host, table }) {
     `${String(count)} connections are in a table of ${String(size)} lists; another size takes effect when ip_vs is loaded again, such as at the next boot`,
     'Every packet costs the director more time than it needs.',
     {
-      commands: [`echo options ip_vs conn_tab_bits=${String(bits)} > /etc/modprobe.d/ip_vs.conf`],
+      // Others may have written there. Of two numbers the kernel takes the later one.
+      commands: [`echo options ip_vs conn_tab_bits=${String(bits)} >> /etc/modprobe.d/ip_vs.conf`],
     },
   )
 }

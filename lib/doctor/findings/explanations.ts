@@ -151,7 +151,7 @@ export const EXPLANATIONS: Readonly<Record<FindingCode, Explanation>> = {
   'firewall-drops': {
     page: PAGE,
     sentence:
-      'IPVS takes packets behind the firewall, so the firewall has to accept those to the virtual address, and the answers that it forwards.',
+      'A firewall has to accept the packets of a service in each chain that they pass, and the answers too.',
   },
   'beside-kube-proxy': {
     page: PAGE,

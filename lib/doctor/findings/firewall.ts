@@ -51,6 +51,7 @@ export const firewallDrops: Look = function* ({ services, host }) {
       continue
     }
     for (const server of servers) {
+      yield undefined
       const { address, port } = server
       for (const [what, way, hooks] of waysOf(host, packet, server)) {
         const onWay = dropOf(ruleset, way, hooks)
@@ -237,6 +238,7 @@ export const sourceUnchanged: Look = function* ({ services, host }) {
   for (const { key, servers } of services) {
     const packet = packetOf(key)
     if (packet === undefined || key.protocol === 'fwmark') continue
+    yield undefined
     const concerned = servers.filter(({ address, port, method }) => {
       const outgoing = host.routesTo.get(address)?.link
       return (

@@ -70,8 +70,11 @@ export interface TableSeen {
   readonly connections: readonly Connection[]
 }
 
-/** Looks for one kind of trouble, or a few that are alike. Pure: the same situation has the same findings. */
-export type Look = (situation: Situation) => Iterable<Finding>
+/**
+ * Looks for one kind of trouble, or a few that are alike. Pure: the same situation has the same findings. Where that takes
+ * long, it yields `undefined` now and then, so that whoever asks can let others have the JS thread.
+ */
+export type Look = (situation: Situation) => Iterable<Finding | undefined>
 
 /** Makes a finding; what is left out is empty. */
 export function finding(

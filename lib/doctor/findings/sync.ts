@@ -3,9 +3,8 @@ import { endpointName } from '../../model/keys.ts'
 import type { SyncDaemon, SyncDaemonSpec } from '../../model/types.ts'
 import { rulesetOf } from '../firewall/read.ts'
 import { syncDropped } from './firewall.ts'
-import { isUnread } from './host.ts'
 import type { Finding } from './finding.ts'
-import type { Host } from './host.ts'
+import { type Host, isUnread } from './host.ts'
 import { finding, type Look } from './situation.ts'
 
 /** Whether two directors tell each other of their connections. */

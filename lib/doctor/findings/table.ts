@@ -78,6 +78,7 @@ export const shadowed: Look = function* ({ services, table, host }) {
   const ruleset = rulesetOf(host.firewall)
   for (const { key } of services) {
     if (key.protocol === 'fwmark') continue
+    yield undefined
     const packet = packetOf(key)
     const mark = packet === undefined ? undefined : markOf(ruleset, packet)
     if (mark === undefined || mark === 0) continue

@@ -1,7 +1,7 @@
 import { contains } from '../../model/address.ts'
 import {
   type Action,
-  and,
+  all,
   type Chain,
   type Hook,
   isProtocol,
@@ -141,7 +141,7 @@ function ruleOf(text: string, words: readonly string[]): Rule {
   }
   return {
     text,
-    match: (packet) => and(...tests.map((test) => test(packet))),
+    match: (packet) => all(tests, packet),
     actions: [{ match: () => 'yes', action }],
   }
 }

@@ -3,7 +3,7 @@ import type { Family } from '../../model/types.ts'
 import { ofLink } from './iptables.ts'
 import {
   type Action,
-  and,
+  all,
   type Chain,
   type Hook,
   isProtocol,
@@ -109,7 +109,7 @@ function ruleOf(rule: Json, sets: Sets): Rule {
   }
   return {
     text: `the rule with handle ${String(Number(rule.handle))}`,
-    match: (packet) => and(...tests.map((test) => test(packet))),
+    match: (packet) => all(tests, packet),
     actions,
   }
 }

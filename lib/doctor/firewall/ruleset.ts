@@ -174,12 +174,13 @@ class Walk {
     // No kernel has a circle of chains.
     if (above.has(chain)) return true
     let mayReturn = false
+    let packet: Marked = { ...this.#packet, mark: this.mark }
     for (const rule of chain.rules) {
       if (this.#left-- <= 0) {
         this.lost = true
         return true
       }
-      const packet: Marked = { ...this.#packet, mark: this.mark }
+      if (packet.mark !== this.mark) packet = { ...this.#packet, mark: this.mark }
       const matches = rule.match(packet)
       if (matches === 'no') continue
       for (const { match, action } of rule.actions) {
@@ -255,9 +256,20 @@ export function isProtocol(protocol: PacketProtocol, text: string): boolean {
   return text === protocol || PROTOCOLS[protocol].includes(text)
 }
 
-export function and(...matches: readonly Match[]): Match {
-  if (matches.includes('no')) return 'no'
-  return matches.includes('maybe') ? 'maybe' : 'yes'
+function and(one: Match, other: Match): Match {
+  if (one === 'no' || other === 'no') return 'no'
+  return one === 'maybe' || other === 'maybe' ? 'maybe' : 'yes'
+}
+
+/** Whether a packet passes all tests of a rule, most of which fail at the first. */
+export function all(tests: readonly ((packet: Marked) => Match)[], packet: Marked): Match {
+  let outcome: Match = 'yes'
+  for (const test of tests) {
+    const match = test(packet)
+    if (match === 'no') return 'no'
+    if (match === 'maybe') outcome = 'maybe'
+  }
+  return outcome
 }
 
 export function not(match: Match): Match {
